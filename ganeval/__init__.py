@@ -1,0 +1,51 @@
+"""ganeval: how good is this image generator, is it better than the last one, and how sure are we?
+
+The public names are loaded when they are first used: ``import ganeval`` itself imports neither torch nor scipy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "evaluate": "ganeval.evaluate",
+    "fid": "ganeval.evaluate",
+    "open_images": "ganeval.images.source",
+    "build_statistics": "ganeval.evaluate",
+    "load_statistics": "ganeval.statistics.reference",
+    "Evaluation": "ganeval.results",
+    "Interval": "ganeval.results",
+    "MetricResult": "ganeval.results",
+    "Protocol": "ganeval.protocol",
+    "get_protocol": "ganeval.protocol",
+    "GanEvalError": "ganeval.errors",
+}
+
+__all__ = ["__version__", *_NAMES]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'ganeval' has no attribute {name!r}")
+    return getattr(import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from ganeval.errors import GanEvalError as GanEvalError
+    from ganeval.evaluate import build_statistics as build_statistics
+    from ganeval.evaluate import evaluate as evaluate
+    from ganeval.evaluate import fid as fid
+    from ganeval.images.source import open_images as open_images
+    from ganeval.protocol import Protocol as Protocol
+    from ganeval.protocol import get_protocol as get_protocol
+    from ganeval.results import Evaluation as Evaluation
+    from ganeval.results import Interval as Interval
+    from ganeval.results import MetricResult as MetricResult
+    from ganeval.statistics.reference import load_statistics as load_statistics

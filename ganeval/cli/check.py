@@ -1,0 +1,82 @@
+"""``ganeval check IMAGES...``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganeval.cli import output
+from ganeval.cli.options import Command, image_options, option, output_options
+
+if TYPE_CHECKING:
+    from ganeval.images.audit import Audit
+
+
+@click.command(cls=Command)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@image_options
+@option("--decode/--no-decode", default=True, help="Decode every image: finds duplicates and damage further in.")
+@output_options
+def check(images: tuple[str, ...], *, fmt: str, decode: bool, on_error: str, **options: Any) -> None:
+    """What is wrong with sets of images, before any compute is spent on them.
+
+    Counts, sizes, formats, corrupt files by name, duplicates; of two sets, the first is taken as the real one, and what
+    differs between them is said.
+
+    \b
+    Examples:
+      ganeval check real/ fake/
+      ganeval check samples.zip --json
+    """
+    from ganeval.images.audit import audit, compare_audits
+    from ganeval.images.source import open_images
+
+    audits = [audit(open_images(spec, **options), decode=decode) for spec in images]
+    sentences = compare_audits(audits[0], audits[1]) if len(audits) == 2 else []
+    if fmt == "json":
+        output.document({"check": [a.to_dict() for a in audits], "differences": sentences})
+        return
+    for a in audits:
+        click.echo(_table(_rows(a), fmt) + "\n")
+    for sentence in sentences:
+        click.echo(f"- {sentence}" if fmt == "md" else sentence)
+    if len(audits) == 2 and not sentences:
+        click.echo("No difference between the two sets that would bias a comparison.")
+
+
+def _rows(a: Audit) -> list[tuple[str, str]]:
+    rows = [
+        ("set", a.spec),
+        ("images", str(a.n)),
+        ("formats", _counts(a.formats)),
+        ("modes", _counts(a.modes)),
+        ("sizes", _counts(a.sizes)),
+        ("other files", _counts(a.ignored)),
+        ("notes", _counts(a.notes)),
+        ("corrupt", "; ".join(f"{name} ({reason})" for name, reason in a.corrupt[:5])),
+        ("duplicates", "" if not a.n_duplicates else f"{a.n_duplicates}, e.g. {' = '.join(a.duplicates[0][:3])}"),
+        ("grey images", "" if not a.grey else str(a.grey)),
+        ("JPEG quality", "" if not a.jpeg_quality else ", ".join(f"{k} {v:g}" for k, v in a.jpeg_quality.items())),
+        ("channel mean", _numbers(a.channel_mean)),
+        ("channel std", _numbers(a.channel_std)),
+    ]
+    if a.n_corrupt > 5:
+        rows[7] = ("corrupt", f"{a.n_corrupt}: {rows[7][1]}; ...")
+    return [(k, v) for k, v in rows if v]
+
+
+def _table(rows: list[tuple[str, str]], fmt: str) -> str:
+    if fmt == "md":
+        return "\n".join(["| what | found |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])
+    return "\n".join(f"{k:<13} {v}" for k, v in rows)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    most = sorted(counts.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{n} {what}" for what, n in most[:6]) + (", ..." if len(most) > 6 else "")
+
+
+def _numbers(values: list[float] | None) -> str:
+    return "" if values is None else " ".join(f"{v:.1f}" for v in values)

@@ -1,0 +1,97 @@
+"""Options from a file: ``ganeval.toml``, or ``[tool.ganeval]`` in ``pyproject.toml``.
+
+Keys are the long option names. At top level they hold for every command that has the option; in a table of a command's
+name, for that command. A key that no command knows is an error.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganeval.errors import ConfigError
+
+
+def find_config(explicit: str | None) -> tuple[Path, dict[str, Any]] | None:
+    """The file in force and its table of options; None where there is none.
+
+    Raises:
+        ConfigError: a named file does not exist, or is not TOML.
+    """
+    if explicit is not None:
+        path = Path(explicit)
+        if not path.is_file():
+            raise ConfigError(f"there is no configuration file {explicit}.")
+        return path, _table(path)
+    for path in (Path("ganeval.toml"), Path("pyproject.toml")):
+        if path.is_file() and (table := _table(path)):
+            return path, table
+    return None
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    if path.name == "pyproject.toml":
+        content = content.get("tool", {}).get("ganeval", {})
+    return content
+
+
+def defaults_for(
+    command: click.Command, name: str, table: Mapping[str, Any], path: Path, group: click.Group
+) -> dict[str, Any]:
+    """Defaults by parameter name for one command; every key of the file is checked.
+
+    Args:
+        name: the command's path below ``ganeval``, such as ``fid`` or ``stats build``.
+    """
+    context = click.Context(group)
+    commands = {n: group.get_command(context, n) for n in group.list_commands(context)}
+    everyone = set().union(*(_options(c) for c in commands.values() if c is not None))
+    top = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
+    _require_known(top, everyone, f"{path}")
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            if key not in commands:
+                raise ConfigError(f"{path}: there is no command {key!r} for the table [{key}].{_hint(key, commands)}")
+            known = _options(commands[key])  # type: ignore[arg-type]
+            _require_known(value, known, f"{path}, table [{key}]")
+    own = table.get(name.split()[0], {})
+    mine = _options(command)
+    return {_parameter(k): v for k, v in {**top, **own}.items() if k in mine}
+
+
+def _options(command: click.Command) -> set[str]:
+    """Long names, without the dashes, of a command's options, or of all the commands in a group."""
+    names = {
+        opt.removeprefix("--")
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for opt in (*parameter.opts, *parameter.secondary_opts)
+        if opt.startswith("--")
+    } - {"help", "version", "config"}
+    if isinstance(command, click.Group):
+        names |= set().union(*(_options(c) for c in command.commands.values()))
+    return names
+
+
+def _require_known(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{where}: there is no option {key!r}.{_hint(key, known)}")
+
+
+def _hint(key: str, known: object) -> str:
+    close = get_close_matches(key, list(known), n=1)  # type: ignore[call-overload]
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _parameter(key: str) -> str:
+    return key.replace("-", "_")

@@ -1,0 +1,111 @@
+"""The command ``ganeval``: commands are imported when they are used, errors become one message and an exit code.
+
+0 measured; 1 a gate measured and failed; 2 usage, configuration, input or weights; 3 could not be judged;
+70 internal error; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+import ganeval
+from ganeval.cli import output
+from ganeval.errors import GanEvalError
+
+_COMMANDS = {
+    "fid": ("ganeval.cli.fid", "Frechet distance between two sets of images (FID), with its error bar."),
+    "stats": ("ganeval.cli.stats", "Build, show and merge reference statistics."),
+    "check": ("ganeval.cli.check", "What is wrong with a set of images, before any compute is spent."),
+    "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),
+    "weights": ("ganeval.cli.weights", "List, fetch, verify and import the weights of networks."),
+    "doctor": ("ganeval.cli.doctor", "Check installation, devices, weights and numerics of this machine."),
+    "cite": ("ganeval.cli.cite", "BibTeX of a metric."),
+}
+
+OK, FAILED, ERROR, UNDECIDED, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 70, 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from difflib import get_close_matches
+
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            close = get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(_COMMANDS)}."
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(ganeval.__version__, prog_name="ganeval")
+def ganeval_command() -> None:
+    """How good is this image generator, is it better than the last one, and how sure are we?
+
+    \b
+    Try, without any download:
+      ganeval fid dataset:shapes-plain dataset:shapes-striped --num-samples 1000 --protocol compact
+      ganeval fid stats:cifar10-test my-images/ --protocol compact
+    With Inception weights:
+      ganeval fid real/ fake/
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; returns the exit code and never raises."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    output.begin(arguments)
+    try:
+        code = ganeval_command.main(arguments, prog_name="ganeval", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else OK
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.UsageError as error:
+        where = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
+        return output.failure("usage", error.format_message() + where, ERROR)
+    except click.ClickException as error:
+        return output.failure("usage", error.format_message(), ERROR)
+    except GanEvalError as error:
+        return output.failure(error.kind, str(error), ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        return output.failure("interrupted", "interrupted; nothing was written", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our stdout has gone
+        sys.stderr.close()
+        return OK
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        message = (
+            f"internal error: {error!r}. This is a fault of ganeval, not of your input: please report it in the "
+            "project's issue tracker, with the lines above and the output of `ganeval doctor`"
+        )
+        return output.failure("internal", message, INTERNAL)
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,174 @@
+"""Options that several commands share, each also read from ``GANEVAL_<OPTION>`` and from the configuration file."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganeval.cli import output
+from ganeval.cli.config import defaults_for, find_config
+from ganeval.protocol import PROTOCOLS
+
+Decorated = Callable[..., Any]
+
+
+class Command(click.Command):
+    """A command that takes defaults from a configuration file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        explicit = None
+        for i, argument in enumerate(args):
+            if argument == "--config" and i + 1 < len(args):
+                explicit = args[i + 1]
+            elif argument.startswith("--config="):
+                explicit = argument.removeprefix("--config=")
+        found = None if "--help" in args or "-h" in args else find_config(explicit)
+        if found is not None:
+            path, table = found
+            root = ctx.find_root()
+            if isinstance(root.command, click.Group):
+                name = ctx.command_path.partition(" ")[2]
+                ctx.default_map = defaults_for(self, name, table, path, root.command)
+        return super().parse_args(ctx, args)
+
+
+def option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """``click.option``, with the variable ``GANEVAL_<LONG NAME>``."""
+    long = next(name for name in names if name.startswith("--")).removeprefix("--").split("/")[0]
+    settings.setdefault("envvar", f"GANEVAL_{long.upper().replace('-', '_')}")
+    settings.setdefault("show_default", True)
+    return click.option(*names, **settings)
+
+
+class Range(click.ParamType[Any]):
+    """``LOW,HIGH``, two finite numbers."""
+
+    name = "LOW,HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        try:
+            low, high = (float(x) for x in (value.split(",") if isinstance(value, str) else value))
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not two numbers, for instance -1,1", param, ctx)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            self.fail(f"{value!r}: the first must be below the second, both finite", param, ctx)
+        return low, high
+
+
+class Size(click.ParamType[Any]):
+    """Bytes, with the units KB, MB, GB: ``256MB``."""
+
+    name = "SIZE"
+    _units = (("GB", 2**30), ("MB", 2**20), ("KB", 2**10), ("B", 1), ("", 1))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().upper()
+        for unit, factor in self._units:
+            if text.endswith(unit):
+                try:
+                    size = int(float(text.removesuffix(unit)) * factor)
+                except (ValueError, OverflowError):
+                    break
+                if size > 0:
+                    return size
+                break
+        return self.fail(f"{value!r} is not a size, for instance 256MB or 2GB", param, ctx)
+
+
+def _stack(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    return lambda f: functools.reduce(lambda g, decorate: decorate(g), reversed(decorators), f)
+
+
+def output_options(f: Decorated) -> Decorated:
+    """``--json --format -q -v --config``: sets up ``output`` and passes ``fmt``."""
+
+    @functools.wraps(f)
+    def wrapper(*args: Any, json: bool, fmt: str, quiet: bool, verbose: bool, config: str | None, **kwargs: Any) -> Any:
+        fmt = "json" if json else fmt
+        output.configure(json=fmt == "json", quiet=quiet, verbose=verbose)
+        return f(*args, fmt=fmt, **kwargs)
+
+    return _stack(
+        option("--json", is_flag=True, help="Exactly one JSON document on stdout, also on failure."),
+        option(
+            "--format", "fmt", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the result."
+        ),
+        option("-q", "--quiet", is_flag=True, help="No progress and no notes."),
+        option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
+        click.option(
+            "--config",
+            type=click.Path(dir_okay=False),
+            help="Configuration file; default ganeval.toml, then pyproject.toml.",
+        ),
+    )(wrapper)
+
+
+def image_options(f: Decorated) -> Decorated:
+    """How images are opened."""
+    return _stack(
+        option("--num-samples", type=click.IntRange(min=1), help="Images to draw from a generator or a renderer."),
+        option("--latent-dim", type=click.IntRange(min=1), help="Latent size of a generator that does not tell it."),
+        option("--value-range", type=Range(), help="Ends of the range of float images, for instance -1,1."),
+        option(
+            "--on-error",
+            type=click.Choice(["stop", "skip"]),
+            default="stop",
+            help="At an unreadable file: stop, or skip and count it.",
+        ),
+        option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets."),
+        option("--download", is_flag=True, help="Let torchvision download a data set."),
+        option("--seed", type=int, default=0, help="Of subsets, and of rendered and generated images."),
+    )(f)
+
+
+def compute_options(f: Decorated) -> Decorated:
+    """Protocol, network and device."""
+    return _stack(
+        option("--protocol", default="ttur", metavar="NAME[:LAYER]", help=f"One of {', '.join(PROTOCOLS)}."),
+        option("--weights", metavar="[NETWORK=]PATH", help="Load this file instead of the published weights."),
+        option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where the network runs."),
+        option(
+            "--batch-size", type=click.IntRange(min=1), help="Images in one forward pass.  [default: suits the device]"
+        ),
+        option(
+            "--workers",
+            type=click.IntRange(min=0),
+            help="Decoding processes.  [default: 0 on the CPU, else one a core]",
+        ),
+        option(
+            "--feature-memory",
+            type=Size(),
+            default="256MB",
+            help="Features kept in memory; the rest goes to a temporary file.",
+        ),
+    )(f)
+
+
+def weights_path(value: str | None, extractor: str) -> Path | None:
+    """The path in ``[NETWORK=]PATH``, where NETWORK, if given, is the network of this run.
+
+    Raises:
+        ConfigError: it names another network, or the file does not exist.
+    """
+    from ganeval.errors import ConfigError, WeightsError
+
+    if value is None:
+        return None
+    network, equals, path = value.partition("=")
+    if not equals or Path(value).exists():
+        path = value
+    elif network not in (extractor, extractor.split("-")[0]):
+        raise ConfigError(f"--weights {value}: this protocol's network is {extractor}, not {network!r}.")
+    if not Path(path).is_file():
+        raise WeightsError(f"there is no weights file {path}. Give the path of a file that exists.")
+    return Path(path)
+
+
+def output_path(f: Decorated) -> Decorated:
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return option("-o", "--output", type=kind, help="Write the JSON document to this file, whole or not at all.")(f)

@@ -1,0 +1,133 @@
+"""stdout carries the result and nothing else; notes, warnings, progress and errors go to stderr."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganeval.results import SCHEMA, to_json
+
+if TYPE_CHECKING:
+    from ganeval.statistics.collect import Progress
+
+
+class _State:
+    """What the options said, for messages that are written outside a command."""
+
+    json = False
+    quiet = False
+    verbose = False
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Look for ``--json`` before parsing, so that a usage error too is one JSON document."""
+    pairs = pairwise(arguments)
+    _State.json = (
+        "--json" in arguments or "--format=json" in arguments or ("--format", "json") in pairs
+        or os.environ.get("GANEVAL_FORMAT") == "json" or os.environ.get("GANEVAL_JSON", "") in ("1", "true", "yes")
+    )  # fmt: skip
+    _State.quiet = _State.verbose = False
+
+
+def configure(*, json: bool, quiet: bool, verbose: bool) -> None:
+    """Set up from the parsed options; what the library logs becomes notes."""
+    _State.json, _State.quiet, _State.verbose = json, quiet, verbose
+    logger = logging.getLogger("ganeval")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.handlers = [_Notes()]
+
+
+class _Notes(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"note: {record.getMessage()}", err=True)  # downloads are announced whatever --quiet says
+
+
+def failure(kind: str, message: str, code: int) -> int:
+    """One line on stderr, and under ``--json`` one document on stdout; returns the exit code."""
+    if _State.json:
+        click.echo(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
+    click.echo(f"{_styled('error:', 'red')} {' '.join(message.split())}", err=True)
+    return code
+
+
+def note(message: str) -> None:
+    if not _State.quiet:
+        click.echo(f"note: {message}", err=True)
+
+
+def warning(message: str) -> None:
+    click.echo(f"{_styled('warning:', 'yellow')} {message}", err=True)
+
+
+def detail(message: str) -> None:
+    """Said only with ``--verbose``."""
+    if _State.verbose:
+        click.echo(message, err=True)
+
+
+def document(fields: Mapping[str, Any]) -> None:
+    """The one JSON document of a run."""
+    click.echo(to_json({"schema": SCHEMA, **fields}))
+
+
+def _styled(text: str, colour: str) -> str:
+    """Colour on a terminal only; NO_COLOR forbids it and FORCE_COLOR asks for it."""
+    if os.environ.get("NO_COLOR"):
+        return text
+    return click.style(text, fg=colour, bold=True) if os.environ.get("FORCE_COLOR") or sys.stderr.isatty() else text
+
+
+def progress(what: str, total: int | None) -> Progress:
+    """A bar on a terminal; elsewhere a plain line every 30 seconds; nothing with ``--quiet``."""
+    if _State.quiet:
+        return _Lines(what, total, every=float("inf"))
+    if sys.stderr.isatty():
+        return _Bar(what, total)
+    return _Lines(what, total, every=30.0)
+
+
+class _Bar:
+    """Progress for people."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=what, total=total, unit="img", file=sys.stderr, leave=False, dynamic_ncols=True)
+
+    def update(self, n: int) -> None:
+        self._bar.update(n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class _Lines:
+    """Progress for logs."""
+
+    def __init__(self, what: str, total: int | None, *, every: float) -> None:
+        self.what, self.total, self.every = what, total, every
+        self.done, self.started = 0, time.monotonic()
+        self.last = self.started
+        detail(f"{what}: {'' if total is None else f'{total} '}images")
+
+    def update(self, n: int) -> None:
+        self.done += n
+        now = time.monotonic()
+        if now - self.last >= self.every:
+            self.last = now
+            rate = self.done / (now - self.started)
+            of, left = "", ""
+            if self.total:
+                of, left = f" of {self.total}", f", about {(self.total - self.done) / rate:.0f} s left"
+            click.echo(f"{self.what}: {self.done}{of} images, {rate:.1f} a second{left}", err=True)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,74 @@
+"""An Evaluation on stdout and in files."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ganeval.cli import output
+from ganeval.files import write_text, written_whole
+from ganeval.results import Evaluation, MetricResult, format_number, to_json
+
+
+def present(evaluation: Evaluation, *, fmt: str, target: Path | None) -> None:
+    """Write the files first, then stdout; notes and warnings go to stderr."""
+    if target is not None:
+        evaluation = _write(evaluation, target)
+    for message in evaluation.warnings:
+        output.warning(message)
+    for message in evaluation.notes:
+        output.note(message)
+    for result in evaluation.results.values():
+        fields = ", ".join(f"{k} {v}" for k, v in result.protocol.to_dict().items() if v is not None)
+        output.detail(f"protocol of {result.name}: {fields}")
+    output.detail(f"{evaluation.elapsed_seconds:.1f} s on {evaluation.environment['device']}")
+    if fmt == "json":
+        click.echo(to_json(evaluation.to_dict()))
+    elif fmt == "md":
+        click.echo(markdown(evaluation))
+    else:
+        click.echo("\n".join(line for result in evaluation.results.values() for line in _lines(result)))
+
+
+def _lines(result: MetricResult) -> list[str]:
+    lines = [str(result)]
+    floor = result.details.get("floor")
+    if isinstance(floor, dict):
+        one, other = floor["n"]
+        value = format_number(float(floor["value"]), None)
+        lines.append(
+            f"floor {value}   ({one} against {other} of the real images: what perfect looks like at that number)"
+        )
+    return lines
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """A table that pastes into a pull request."""
+    rows = ["| metric | value | bias-corrected | interval | protocol | n real, fake |", "|---|---|---|---|---|---|"]
+    for r in evaluation.results.values():
+        corrected = "" if r.corrected is None else format_number(r.corrected, r.standard_error)
+        interval = r.reason or ""
+        if r.interval is not None:
+            low, high = (format_number(x, r.standard_error) for x in (r.interval.low, r.interval.high))
+            interval = f"{low} to {high} ({100 * r.interval.level:g} %)"
+        counts = f"{r.n_real}, {r.n_fake}"
+        value = format_number(r.value, r.standard_error)
+        rows.append(f"| {r.label} | {value} | {corrected} | {interval} | {r.protocol.name} | {counts} |")
+    return "\n".join(rows)
+
+
+def _write(evaluation: Evaluation, target: Path) -> Evaluation:
+    """The JSON document, and beside it the per-image values by which later runs can be paired."""
+    arrays = {k: v for r in evaluation.results.values() for k, v in r.per_image.items() if len(v)}
+    if arrays:
+        beside = target.with_suffix(".samples.npz")
+        with written_whole(beside) as temporary:
+            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+            digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+        evaluation = replace(evaluation, samples={"file": beside.name, "sha256": digest})
+    write_text(target, to_json(evaluation.to_dict()) + "\n")
+    return evaluation

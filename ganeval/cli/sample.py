@@ -1,0 +1,83 @@
+"""``ganeval sample``: images of a generator or a renderer, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganeval.cli import output as out
+from ganeval.cli.options import Command, option, output_options
+from ganeval.errors import InputError
+
+
+@click.command(cls=Command)
+@click.argument("generator")
+@option("-n", "--num-samples", type=click.IntRange(min=1), required=True, help="How many images.")
+@option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder, or a file that ends in .zip or .npz.",
+)
+@option("--seed", type=click.IntRange(min=0), default=0, help="Image i depends on the seed and on i alone.")
+@option("--overwrite", is_flag=True, help="Replace the images of another run.")
+@option("--batch-size", type=click.IntRange(min=1), default=64, help="Images drawn at once; changes nothing in them.")
+@option("--workers", type=click.IntRange(min=0), default=0, help="Processes that draw; changes nothing in them.")
+@output_options
+def sample(
+    generator: str,
+    *,
+    num_samples: int,
+    output: Path,
+    seed: int,
+    overwrite: bool,
+    batch_size: int,
+    workers: int,
+    fmt: str,
+) -> None:
+    """Write the images of GENERATOR as lossless PNG, 000000.png and so on, or as one .zip or .npz (arr_0, NHWC).
+
+    A folder that an earlier, broken off run of the same command began is completed.
+
+    \b
+    Rendered images: dataset:shapes, dataset:shapes-plain, dataset:shapes-striped, each with :SIZE and @SEED if you
+    like. Plain and striped are the same scenes, image by image.
+
+    \b
+    Examples:
+      ganeval sample dataset:shapes -n 1000 -o shapes/
+      ganeval sample dataset:shapes-striped:64@1 -n 1000 -o striped.zip
+    """
+    from ganeval.images.save import save_images
+    from ganeval.images.source import open_images
+
+    if not generator.startswith(("dataset:shapes", "gen:")):
+        raise InputError(
+            f"{generator!r} is no generator or renderer to draw from; needed is for example dataset:shapes, "
+            "dataset:shapes-plain or dataset:shapes-striped."
+        )
+    source = open_images(generator, num_samples=num_samples, seed=seed)
+    bar = out.progress("writing", num_samples)
+    try:
+        saved = save_images(
+            source,
+            output,
+            n=num_samples,
+            overwrite=overwrite,
+            batch_size=batch_size,
+            workers=workers,
+            progress=bar.update,
+        )
+    finally:
+        bar.close()
+    if saved.others:
+        names = ", ".join(saved.others[:3]) + (", ..." if len(saved.others) > 3 else "")
+        out.warning(f"{output} also holds what is not of this run: {names}.")
+    if fmt == "json":
+        counts = {"n": num_samples, "written": saved.written, "kept": saved.kept}
+        out.document({"sample": {"output": str(output), **counts, "source": source.describe()}})
+        return
+    kept = f", {saved.kept} of them there already" if saved.kept else ""
+    click.echo(f"{num_samples} images of {generator} in {output}{kept}")

@@ -1,0 +1,119 @@
+"""``ganeval stats build | show | merge``: reference statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganeval.cli import output
+from ganeval.cli.options import Command, compute_options, image_options, option, output_options, weights_path
+from ganeval.protocol import get_protocol
+
+if TYPE_CHECKING:
+    from ganeval.statistics.reference import Statistics
+
+
+@click.group()
+def stats() -> None:
+    """Reference statistics: computed once, compared with many times.
+
+    \b
+    Examples:
+      ganeval stats build dataset:shapes --num-samples 500 --protocol compact -o shapes.npz
+      ganeval stats show shapes.npz
+    """
+
+
+_target = option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The npz file to write.",
+)
+
+
+@stats.command(cls=Command)
+@click.argument("images")
+@_target
+@compute_options
+@image_options
+@option("--num", type=click.IntRange(min=1), help="Use a seeded subset of this size.")
+@option("--rows", is_flag=True, help="Keep the features too, so that the file can stand as a sample.")
+@output_options
+def build(images: str, *, protocol: str, weights: str | None, fmt: str, **options: Any) -> None:
+    """Statistics of IMAGES, under one protocol, with their provenance."""
+    from ganeval.evaluate import build_statistics
+    from ganeval.statistics.npz import with_suffix_npz
+    from ganeval.statistics.reference import save_statistics
+
+    target = with_suffix_npz(options.pop("output"))
+    path = weights_path(weights, get_protocol(protocol).extractor)
+    statistics = build_statistics(images, protocol=protocol, weights=path, progress=output.progress, **options)
+    for message in (statistics.meta or {}).get("warnings", ()):
+        output.warning(message)
+    save_statistics(target, statistics)
+    _show(statistics, str(target), fmt)
+
+
+@stats.command(cls=Command)
+@click.argument("file")
+@output_options
+def show(file: str, *, fmt: str) -> None:
+    """What FILE (an npz of any tool, or stats:NAME) holds and how it was made."""
+    from ganeval.statistics.reference import load_reference
+
+    _show(load_reference(file), file, fmt)
+
+
+@stats.command(cls=Command)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_target
+@output_options
+def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
+    """Statistics of all the images together, from those of disjoint shares; images in two shares are an error."""
+    from ganeval.statistics.npz import with_suffix_npz
+    from ganeval.statistics.reference import load_reference, merge_statistics, save_statistics
+
+    target = with_suffix_npz(options["output"])
+    merged = merge_statistics([load_reference(file) for file in files])
+    for message in merged.warnings:
+        output.warning(message)
+    save_statistics(target, merged)
+    _show(merged, str(target), fmt)
+
+
+def _show(statistics: Statistics, name: str, fmt: str) -> None:
+    protocol = statistics.protocol
+    source = (statistics.meta or {}).get("source", {})
+    fields: dict[str, Any] = {
+        "file": name,
+        "n": statistics.n,
+        "features": len(statistics.mean),
+        "rows": None if statistics.rows is None else len(statistics.rows),
+        "ddof": statistics.ddof,
+        "protocol": None if protocol is None else protocol.to_dict(),
+        "source": source,
+        "digest": statistics.digest,
+        "trace": float(statistics.covariance.trace()),
+        "mean_norm": float((statistics.mean**2).sum() ** 0.5),
+    }
+    if fmt == "json":
+        output.document({"statistics": fields})
+        return
+    made = "unknown (the file does not say)" if protocol is None else f"{protocol.name}, key {protocol.key()}"
+    rows = [
+        ("file", name),
+        ("images", "unknown" if statistics.n is None else statistics.n),
+        ("features", fields["features"]),
+        ("protocol", made),
+        ("source", source.get("spec", "unknown")),
+        ("digest", statistics.digest or "unknown"),
+        ("rows kept", "no" if statistics.rows is None else len(statistics.rows)),
+    ]
+    if fmt == "md":
+        click.echo("\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)]))
+    else:
+        click.echo("\n".join(f"{k:<10} {v}" for k, v in rows))

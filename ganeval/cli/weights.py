@@ -1,0 +1,111 @@
+"""``ganeval weights list | fetch | verify | import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganeval.cli import output
+from ganeval.cli.options import Command, output_options
+from ganeval.features import weights as files
+
+
+@click.group()
+def weights() -> None:
+    """List, fetch, verify and import the weights of networks."""
+
+
+@weights.command("list", cls=Command)
+@output_options
+def list_command(*, fmt: str) -> None:
+    """Every file of weights that ganeval knows, and whether it is on this machine.
+
+    \b
+    Example:
+      ganeval weights list
+    """
+    rows = files.list_weights()
+    if fmt == "json":
+        output.document({"weights": [_fields(row) for row in rows]})
+        return
+    for row in rows:
+        state = "verified" if row.verified else "WRONG FILE" if row.present else "not fetched"
+        size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else "size unknown"
+        click.echo(f"{row.name}  {state}  {row.path}  ({size}, {row.licence})")
+
+
+@weights.command(cls=Command)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@output_options
+def fetch(names: tuple[str, ...], *, fmt: str) -> None:
+    """Fetch the weights NAME... into the torch hub folder, if they are not there already.
+
+    \b
+    Example:
+      ganeval weights fetch inception
+    """
+    specs = [files.get_spec(name) for name in names]
+    found = {spec.name: files.locate(spec, notify=output.note) for spec in specs}
+    _report(found, fmt)
+
+
+@weights.command(cls=Command)
+@click.argument("name", required=False)
+@output_options
+def verify(name: str | None, *, fmt: str) -> None:
+    """Check the hash of the weights NAME, or of all that are on this machine; fetches nothing.
+
+    \b
+    Examples:
+      ganeval weights verify
+      ganeval weights verify inception
+    """
+    specs = [files.get_spec(name)] if name else [files.SPECS[row.name] for row in files.list_weights() if row.present]
+    if not specs:
+        output.note("no weights were fetched yet: there is nothing to verify")
+    _report({spec.name: files.verify(spec) for spec in specs}, fmt)
+
+
+@weights.command("import", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="What the file is; by default its hash says so.")
+@output_options
+def import_command(file: Path, *, name: str | None, fmt: str) -> None:
+    """Copy FILE, fetched on another machine, to where ganeval finds it, after checking its hash.
+
+    \b
+    Example:
+      ganeval weights import pt_inception-2015-12-05-6726825d.pth
+    """
+    located = files.import_file(file, files.get_spec(name) if name else None)
+    named = name or next(spec.name for spec in files.SPECS.values() if spec.sha256 == located.sha256)
+    _report({files.get_spec(named).name: located}, fmt)
+
+
+def _report(found: dict[str, files.LocatedWeights], fmt: str) -> None:
+    if fmt == "json":
+        output.document(
+            {
+                "weights": [
+                    {"name": name, "path": str(w.path), "sha256": w.sha256, "verified": w.verified}
+                    for name, w in found.items()
+                ]
+            }
+        )
+        return
+    for name, located in found.items():
+        state = "verified" if located.verified else "unverified"
+        click.echo(f"{name}  {state}  {located.path}  (SHA-256 {located.sha256})")
+
+
+def _fields(row: files.WeightStatus) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "filename": row.filename,
+        "path": str(row.path),
+        "bytes": row.bytes,
+        "licence": row.licence,
+        "present": row.present,
+        "verified": row.verified,
+    }

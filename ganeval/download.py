@@ -1,0 +1,238 @@
+"""Files from the network: fetched once, announced, verified, and put in place whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import http.client
+import logging
+import os
+import secrets
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from ganeval.errors import WeightsError
+
+Notify = Callable[[str], None]
+
+TIMEOUT = 30.0  # seconds without a single byte
+_LOCK_TIMEOUT = 3600.0  # seconds to wait while another process fetches the same file
+_STALE = 3600.0  # seconds after which the leftover of a killed process is removed
+_BLOCK = 1 << 20
+_logger = logging.getLogger("ganeval")
+
+
+def is_offline() -> bool:
+    """Whether ``GANEVAL_OFFLINE`` forbids the network (set, and neither empty nor 0, false, no or off)."""
+    return os.environ.get("GANEVAL_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 lower-case hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fetch(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None,
+    bytes: int | None,
+    what: str,
+    licence: str | None = None,
+    notify: Notify | None = None,
+) -> Path:
+    """Make sure that ``target`` is the file behind ``url``; goes to the network only if it is not there yet.
+
+    The download goes to a temporary name in the target's folder and takes the target's name after its size and all 64
+    digits of its hash were checked. Whatever fails, an interrupt included, a file that was there stays and no partial
+    file does. Of several threads and processes that ask for one file, one downloads it.
+
+    Args:
+        url: http or https.
+        target: where the file belongs; its folder is made if needed.
+        sha256: what the file must be. None: the hash seen first is written to ``<target>.sha256``, and later calls hold
+            the file to it.
+        bytes: the size it must have, if known.
+        what: how messages call the file, for instance "Inception-v3 weights of FID".
+        licence: said with the announcement.
+        notify: takes the announcement and other one-line notes; without it they are warnings of the ``ganeval`` logger,
+            which Python shows on stderr unless told otherwise.
+
+    Raises:
+        WeightsError: no network, GANEVAL_OFFLINE, a refused or broken transfer, or a file of another size or hash.
+    """
+    note = notify or _logger.warning  # without any set-up, Python shows warnings on stderr and drops the rest
+    if _is_right(target, sha256, what, note):
+        return target
+    if is_offline():
+        raise WeightsError(_offline(url, target, sha256, what))
+    if not url.startswith(("http://", "https://")):
+        raise WeightsError(f"Cannot fetch {what}: {url} is neither an http nor an https address.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target, what, note):
+            if not _is_right(target, sha256, what, note):
+                _download(url, target, sha256 or _recorded(target), bytes, what, licence, note)
+                if sha256 is None:
+                    _record(target, what, note)
+    except OSError as error:
+        raise WeightsError(
+            f"Cannot write {what} to {target}: {error.strerror or error}. Free some space there, or choose a folder "
+            f"that you may write to (TORCH_HOME for weights)."
+        ) from error
+    return target
+
+
+def _is_right(target: Path, sha256: str | None, what: str, note: Notify) -> bool:
+    """Whether the file is there and is the one that is needed, as far as anybody knows."""
+    if not target.is_file():
+        return False
+    expected = sha256 or _recorded(target)
+    if expected is None:
+        _record(target, what, note)
+        return True
+    return sha256_of(target) == expected
+
+
+def _sidecar(target: Path) -> Path:
+    return target.with_name(target.name + ".sha256")
+
+
+def _recorded(target: Path) -> str | None:
+    """The hash of an earlier download, in the format of the sha256sum command."""
+    try:
+        word = _sidecar(target).read_text("utf-8").split(maxsplit=1)[0].lower()
+    except (OSError, UnicodeDecodeError, IndexError):
+        return None
+    return word if len(word) == 64 and set(word) <= set("0123456789abcdef") else None
+
+
+def _record(target: Path, what: str, note: Notify) -> None:
+    digest = sha256_of(target)
+    message = f"{what}: no published hash is known, so {target} is unverified (SHA-256 {digest})."
+    note(message)
+    if _recorded(target) != digest:
+        with contextlib.suppress(OSError):  # a read-only folder: the file serves all the same
+            _sidecar(target).write_text(f"{digest}  {target.name}\n", "utf-8")
+
+
+def _download(
+    url: str, target: Path, sha256: str | None, size: int | None, what: str, licence: str | None, note: Notify
+) -> None:
+    terms = f", licence {licence}" if licence else ""
+    length = f"{_megabytes(size)}, " if size else ""
+    note(f"Fetching {what} ({length}{url}{terms}) to {target}")
+    if size and (free := shutil.disk_usage(target.parent).free) < size:
+        raise WeightsError(f"{what} needs {_megabytes(size)} in {target.parent}, which has {_megabytes(free)} left.")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as stream:
+            received, announced, digest = _transfer(url, stream, size, what, note)
+        expected = size or announced
+        if expected is not None and received != expected:
+            fault = "was cut short" if received < expected else "is too long"
+            raise WeightsError(
+                f"The download of {what} {fault}: {received} bytes came from {url}, {expected} are needed. "
+                f"Nothing was changed; try again."
+            )
+        if sha256 is not None and digest != sha256:
+            advice = "something on the way may have replaced it, try another network"
+            if _recorded(target) == sha256:
+                advice = f"if the new file is meant, remove {_sidecar(target)} and try again"
+            raise WeightsError(
+                f"The download of {what} is not the file that is needed: {url} gave SHA-256 {digest}, needed is "
+                f"{sha256}. Nothing was changed; {advice}."
+            )
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _transfer(url: str, stream: BinaryIO, size: int | None, what: str, note: Notify) -> tuple[int, int | None, str]:
+    """Copy the answer into ``stream``; its length, the length that the server announced, and its SHA-256."""
+    digest, received, spoken = hashlib.sha256(), 0, time.monotonic()
+    answer = _blocks(url, what)
+    announced = int(header) if (header := next(answer)).isdigit() else None
+    total = size or announced
+    with contextlib.closing(answer), tqdm(total=total, desc=what, unit="B", unit_scale=True, disable=None) as bar:
+        for block in answer:
+            stream.write(block)
+            digest.update(block)
+            received += len(block)
+            bar.update(len(block))
+            if total and received > 2 * total + _BLOCK:
+                break  # an answer without end; its size is the error
+            if bar.disable and time.monotonic() - spoken > 30:  # no terminal: a plain line instead of the bar
+                spoken = time.monotonic()
+                note(f"{what}: {_megabytes(received)}" + (f" of {_megabytes(total)}" if total else ""))
+    return received, announced, digest.hexdigest()
+
+
+def _blocks(url: str, what: str) -> Generator[bytes]:
+    """The Content-Length of the answer, as it came, then its bytes; every fault of the network is a WeightsError."""
+    request = urllib.request.Request(url, headers={"User-Agent": "ganeval"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            yield answer.headers.get("Content-Length", "").encode()
+            while block := answer.read(_BLOCK):
+                yield block
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise WeightsError(
+            f"Cannot fetch {what}: {url} answered {error.code} {error.reason}. Try again later, or fetch it elsewhere."
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        raise WeightsError(
+            f"Cannot fetch {what} from {url}: {reason}. Check the network and its proxy, or fetch it elsewhere."
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(target: Path, what: str, note: Notify) -> Iterator[None]:
+    path = target.with_name(f".{target.name}.lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        note(f"{what}: another process is fetching the same file; waiting for it")
+        try:
+            lock.acquire(timeout=_LOCK_TIMEOUT)
+        except Timeout as error:
+            raise WeightsError(
+                f"Another process has been fetching {what} for an hour. If there is none, remove {path} and try again."
+            ) from error
+    try:
+        for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > _STALE:
+                    leftover.unlink()
+        yield
+    finally:
+        # A process that waits on the removed name finds the file in place, or fetches it once more: never half a file.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        lock.release()
+
+
+def _offline(url: str, target: Path, sha256: str | None, what: str) -> str:
+    state = "is not the right file" if target.is_file() else "is not there"
+    return (
+        f"{what}: {target} {state}, and GANEVAL_OFFLINE forbids the network. "
+        f"Fetch {url} on another machine and put it there (SHA-256 {sha256 or 'not published'})."
+    )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB"

@@ -1,0 +1,39 @@
+"""What can go wrong on the user's side. Every message says what happened, what was needed, and what to do."""
+
+from __future__ import annotations
+
+
+class GanEvalError(Exception):
+    """An expected failure with one clear message: the command line prints it without a traceback and exits 2."""
+
+    kind = "error"
+
+
+class InputError(GanEvalError):
+    """Images, statistics or arguments that cannot be used as they are."""
+
+    kind = "input"
+
+
+class WeightsError(GanEvalError):
+    """The weights of a network are missing, damaged, or not the ones that were asked for."""
+
+    kind = "weights"
+
+
+class NotEnoughSamplesError(InputError):
+    """The metric is undefined for so few images."""
+
+    kind = "not-enough-samples"
+
+
+class IncomparableError(GanEvalError):
+    """Two numbers, or two sets of statistics, of different protocols."""
+
+    kind = "incomparable"
+
+
+class ConfigError(GanEvalError):
+    """A configuration file or an option that makes no sense."""
+
+    kind = "configuration"

@@ -1,0 +1,124 @@
+"""``compact-v1``: the small feature network that ships with the package, so that nothing has to be downloaded.
+
+A plain convolutional classifier of CIFAR-10's ten classes with 1.97 million parameters. It is *not* Inception: a
+Frechet distance on it is ``FD[compact-v1]``, is not comparable with any published FID, and sees texture and the
+coarse shape of ten kinds of object, at 32 x 32 pixels. `python -m ganeval.training.compact` trains it from scratch.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ganeval.errors import WeightsError
+
+COMPACT_SIZE = 32
+
+# The maxima over space of so many channels: of the last block for what the image shows (shuffled tiles, missing
+# classes), of the first for what its pixels are like (without those, ten per cent of foreign images go unnoticed).
+_FEATURES = {"block3": 224, "block1": 32}
+FEATURES = sum(_FEATURES.values())
+TAPS = {str(FEATURES): FEATURES, "logits": 10}
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions; the size is halved by a maximum after the first one.
+
+    The normalisation has no scale of its own, so it increases monotonically, commutes with the maximum, and can be
+    folded into the convolution before it.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, *, folded: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=folded)
+        self.norm1 = nn.Identity() if folded else _norm(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=folded)
+        self.norm2 = nn.Identity() if folded else _norm(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.gelu(self.norm1(nn.functional.max_pool2d(self.conv1(x), 2)))
+        return nn.functional.gelu(self.norm2(self.conv2(x)))
+
+    def fold(self) -> None:
+        self.conv1 = fuse_conv_bn_eval(self.conv1, cast(nn.BatchNorm2d, self.norm1))
+        self.conv2 = fuse_conv_bn_eval(self.conv2, cast(nn.BatchNorm2d, self.norm2))
+        self.norm1, self.norm2 = nn.Identity(), nn.Identity()
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels)
+    norm.weight.requires_grad_(False)
+    return norm
+
+
+class CompactNet(nn.Module):
+    """Whitened 2 x 2 patches, then three blocks, a global mean and a linear classifier.
+
+    Shape:
+        float (N, 3, 32, 32) in [-1, 1] -> maps block1 (N, 64, 15, 15), block2 (N, 256, 7, 7), block3 (N, 256, 3, 3);
+        features (N, 256), maxima of those maps; logits (N, 10). ``folded`` is the form that ships: batch normalisation
+        is inside the convolutions.
+    """
+
+    def __init__(self, *, folded: bool = True) -> None:
+        super().__init__()
+        self.whiten = nn.Conv2d(3, 24, 2)  # principal directions of 2 x 2 patches and their negatives; not trained
+        widths = (24, 64, 256, 256)
+        self.blocks = nn.ModuleList([Block(a, b, folded=folded) for a, b in pairwise(widths)])
+        self.classifier = nn.Linear(widths[-1], len(CLASSES))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        out: dict[str, Tensor] = {}
+        x = nn.functional.gelu(self.whiten(x))
+        for i, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            out[f"block{i}"] = x
+        out["features"] = torch.cat([out[block].amax(dim=(2, 3))[:, :n] for block, n in _FEATURES.items()], dim=1)
+        out["logits"] = self.classifier(x.mean(dim=(2, 3)))
+        return out
+
+    def fold(self) -> CompactNet:
+        """Put the normalisation into the convolutions, in place (evaluation mode only)."""
+        for block in self.blocks:
+            cast(Block, block).fold()
+        return self
+
+
+class CompactFeatures(nn.Module):
+    """The network behind the interface of the extractors: ``module(x, taps) -> {tap: (N, d)}``."""
+
+    def __init__(self, network: CompactNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, taps: tuple[str, ...]) -> dict[str, Tensor]:
+        out = self.network(x.contiguous(memory_format=torch.channels_last))
+        return {tap: out["features" if tap == str(FEATURES) else tap] for tap in taps}
+
+
+def load_compact(path: Path, device: torch.device) -> CompactFeatures:
+    """The network from its safetensors file: float16 there, float32 here.
+
+    Raises:
+        WeightsError: not a safetensors file, or of another network.
+    """
+    network = CompactNet()
+    try:
+        state = {name: tensor.float() for name, tensor in load_file(path).items()}
+        network.load_state_dict(state)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise WeightsError(
+            f"{path} does not hold the weights of the compact network ({first}). "
+            "Leave --weights out to use those that ship with ganeval."
+        ) from error
+    network.eval().requires_grad_(False)
+    return CompactFeatures(network.to(device).to(memory_format=torch.channels_last)).eval()

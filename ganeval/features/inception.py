@@ -1,0 +1,232 @@
+"""Inception-v3 as FID means it: the network of TensorFlow's 2015-12-05 graph, in torchvision's blocks.
+
+It differs from torchvision's ``inception_v3`` in five points: 1008 classes; no auxiliary head; the averages inside the
+blocks do not count the padding; the last block takes a maximum where the others average (a quirk of that graph, which
+every FID has inherited); and the input is scaled to about -1..1 without ImageNet's mean and deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.inception import BasicConv2d, InceptionA, InceptionB, InceptionC, InceptionD, InceptionE
+
+from ganeval.errors import InputError, WeightsError
+
+INPUT_SIZE = 299
+NUM_CLASSES = 1008
+TAPS: Mapping[str, int] = {
+    "64": 64,
+    "192": 192,
+    "768": 768,
+    "2048": 2048,
+    "logits": NUM_CLASSES,
+    "logits_unbiased": NUM_CLASSES,
+    "sfid": 2023,
+}
+_SFID_CHANNELS = 7
+
+
+class FIDInception(nn.Module):
+    """The network, in evaluation mode and without gradients.
+
+    Built without weights (a model that is constructed under ``torch.device("meta")`` costs nothing):
+    ``load_inception`` is the way to a usable one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Conv2d_1a_3x3 = BasicConv2d(3, 32, kernel_size=3, stride=2)
+        self.Conv2d_2a_3x3 = BasicConv2d(32, 32, kernel_size=3)
+        self.Conv2d_2b_3x3 = BasicConv2d(32, 64, kernel_size=3, padding=1)
+        self.Conv2d_3b_1x1 = BasicConv2d(64, 80, kernel_size=1)
+        self.Conv2d_4a_3x3 = BasicConv2d(80, 192, kernel_size=3)
+        self.Mixed_5b = _BlockA(192, pool_features=32)
+        self.Mixed_5c = _BlockA(256, pool_features=64)
+        self.Mixed_5d = _BlockA(288, pool_features=64)
+        self.Mixed_6a = InceptionB(288)
+        self.Mixed_6b = _BlockC(768, channels_7x7=128)
+        self.Mixed_6c = _BlockC(768, channels_7x7=160)
+        self.Mixed_6d = _BlockC(768, channels_7x7=160)
+        self.Mixed_6e = _BlockC(768, channels_7x7=192)
+        self.Mixed_7a = InceptionD(768)
+        self.Mixed_7b = _BlockE(1280)
+        self.Mixed_7c = _LastBlock(2048)
+        self.fc = nn.Linear(2048, NUM_CLASSES)
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor, taps: Collection[str] = ("2048",)) -> dict[str, Tensor]:
+        """Features of the taps asked for; nothing deeper than the deepest of them is computed.
+
+        ``64``, ``192``, ``768`` and ``2048`` are global means of maps (after the first and the second maximum, after
+        Mixed_6e, after Mixed_7c). ``logits_unbiased`` is what the Inception Score is taken of in every peer;
+        ``logits`` adds the bias. ``sfid`` is the first seven channels of Mixed_6d's 1 x 1 branch, flattened in the
+        order height, width, channel, as ADM's evaluator has it.
+
+        Shape: float32 (N, 3, 299, 299) in about -1..1 -> (N, width) for each tap, with the widths of ``TAPS``.
+        """
+        if unknown := set(taps) - set(TAPS):
+            raise InputError(f"Inception has no tap {', '.join(sorted(unknown))}; there are {', '.join(TAPS)}.")
+        wanted, out = set(taps), dict[str, Tensor]()
+
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
+        x = functional.max_pool2d(x, 3, stride=2)
+        if "64" in wanted:
+            out["64"] = _mean(x)
+        if len(out) == len(wanted):
+            return out
+
+        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))
+        x = functional.max_pool2d(x, 3, stride=2)
+        if "192" in wanted:
+            out["192"] = _mean(x)
+        if len(out) == len(wanted):
+            return out
+
+        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
+        x = self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))
+        x = self.Mixed_6d(x)
+        if "sfid" in wanted:
+            # The block's output begins with that branch: the peer's tap without computing the branch twice.
+            out["sfid"] = x[:, :_SFID_CHANNELS].permute(0, 2, 3, 1).flatten(1)
+        if len(out) == len(wanted):
+            return out
+
+        x = self.Mixed_6e(x)
+        if "768" in wanted:
+            out["768"] = _mean(x)
+        if len(out) == len(wanted):
+            return out
+
+        pooled = _mean(self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))))
+        if "2048" in wanted:
+            out["2048"] = pooled
+        if wanted & {"logits", "logits_unbiased"}:
+            unbiased = pooled @ self.fc.weight.T
+            if "logits_unbiased" in wanted:
+                out["logits_unbiased"] = unbiased
+            if "logits" in wanted:
+                out["logits"] = unbiased + self.fc.bias
+        return out
+
+    def fold_batch_norm(self) -> FIDInception:
+        """Put every normalisation into the convolution before it, in place."""
+        for module in self.modules():
+            if isinstance(module, BasicConv2d) and not isinstance(module.bn, nn.Identity):
+                module.conv = fuse_conv_bn_eval(module.conv, module.bn)
+                module.bn = nn.Identity()
+        return self.eval().requires_grad_(False)
+
+
+def load_inception(
+    state_dict: Mapping[str, Tensor], *, device: torch.device | str = "cpu", fast: bool = True
+) -> FIDInception:
+    """The network with the given weights.
+
+    Args:
+        state_dict: 472 tensors under torchvision's names, as the published file has them; with or without the 94
+            ``num_batches_tracked``, which inference does not use. The network may share their memory.
+        device: where it computes.
+        fast: normalisation folded into the convolutions, and channels-last memory. Features then differ by float32
+            noise, by less than 1e-5 of the largest feature.
+
+    Peers:
+        Features equal pytorch-fid's, torch-fidelity's and torchmetrics' to 1e-5 of the largest feature on the CPU.
+
+    Raises:
+        WeightsError: a tensor is missing, unexpected, of another shape, or not finite.
+    """
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        net = FIDInception()
+    needed = net.state_dict()
+    complete = {name: tensor for name, tensor in state_dict.items() if not name.endswith(_COUNTER)}
+    _check(complete, {name: tensor for name, tensor in needed.items() if not name.endswith(_COUNTER)})
+    counters = {name: torch.zeros((), dtype=torch.long) for name in needed if name.endswith(_COUNTER)}
+    floats = {name: tensor.detach().to(torch.float32) for name, tensor in complete.items()}
+    net.load_state_dict(floats | counters, strict=True, assign=True)
+    net.eval().requires_grad_(False)
+    if fast:
+        net.fold_batch_norm()
+        net.to(memory_format=torch.channels_last)
+    return net.to(device)
+
+
+_COUNTER = "num_batches_tracked"
+
+
+def _check(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> None:
+    shapes = [
+        f"{name} has shape {tuple(given[name].shape)} instead of {tuple(needed[name].shape)}"
+        for name in needed
+        if name in given and given[name].shape != needed[name].shape
+    ]
+    faults = {
+        "missing": [name for name in needed if name not in given],
+        "unexpected": [name for name in given if name not in needed],
+        "misshapen": shapes,
+    }
+    if any(faults.values()):
+        found = "; ".join(f"{len(names)} {kind} ({_few(names)})" for kind, names in faults.items() if names)
+        raise WeightsError(
+            f"These are not the weights of FID's Inception-v3 ({len(needed)} tensors): {found}. "
+            f"Torchvision's own inception_v3 is another network; `ganeval weights fetch` gets the right file."
+        )
+    if damaged := [n for n, t in given.items() if not t.is_floating_point() or not bool(torch.isfinite(t).all())]:
+        raise WeightsError(f"These Inception weights are damaged: {_few(damaged)} holds NaN, infinity or no floats.")
+
+
+def _few(names: Sequence[str], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def _mean(x: Tensor) -> Tensor:
+    return functional.adaptive_avg_pool2d(x, 1).flatten(1)
+
+
+def _average(x: Tensor) -> Tensor:
+    """TensorFlow's average: at the border it divides by the number of pixels that are there."""
+    return functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+class _BlockA(InceptionA):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
+        five = self.branch5x5_2(self.branch5x5_1(x))
+        return torch.cat([self.branch1x1(x), five, double, self.branch_pool(_average(x))], 1)
+
+
+class _BlockC(InceptionC):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        seven = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
+        double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
+        double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))
+        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(_average(x))], 1)
+
+
+class _BlockE(InceptionE):  # type: ignore[misc]
+    def forward(self, x: Tensor) -> Tensor:
+        three = self.branch3x3_1(x)
+        double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
+        return torch.cat(
+            [
+                self.branch1x1(x),
+                self.branch3x3_2a(three),
+                self.branch3x3_2b(three),
+                self.branch3x3dbl_3a(double),
+                self.branch3x3dbl_3b(double),
+                self.branch_pool(self.pool(x)),
+            ],
+            1,
+        )
+
+    def pool(self, x: Tensor) -> Tensor:
+        return _average(x)
+
+
+class _LastBlock(_BlockE):
+    def pool(self, x: Tensor) -> Tensor:
+        return functional.max_pool2d(x, 3, stride=1, padding=1)

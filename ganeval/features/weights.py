@@ -1,0 +1,301 @@
+"""Weights of the networks: which files they are, where they are looked for, and whether they are the right ones.
+
+A feature is only worth what its weights are, so every file is held against all 64 digits of its SHA-256. Files are
+looked for in ``GANEVAL_WEIGHTS_DIR``, then in the torch hub folder that other tools share; what is found there under
+the right name must be the right file. Only an explicit path may be anything: its hash becomes part of the protocol.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from secrets import token_hex
+from typing import TYPE_CHECKING, Literal
+
+from ganeval.download import Notify, fetch, is_offline, sha256_of
+from ganeval.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DIRECTORY_VARIABLE = "GANEVAL_WEIGHTS_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSpec:
+    """One file of weights that ganeval knows.
+
+    Attributes:
+        name: what the command line calls it; the extractor that uses it has the same name.
+        filename: its name in the torch hub folder.
+        url: where it is published.
+        sha256: 64 hexadecimal digits, or None where no record of them exists: then nothing verifies it.
+        bytes: its size, if known.
+        licence: of the weights.
+        what: how messages call it.
+        aliases: names under which other tools keep the identical file.
+    """
+
+    name: str
+    filename: str
+    url: str
+    sha256: str | None
+    bytes: int | None
+    licence: str
+    what: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedWeights:
+    """A file of weights on this machine. ``verified``: it is the published file, by its hash."""
+
+    path: Path
+    sha256: str
+    verified: bool
+    source: Literal["path", "dir", "hub", "download"]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightStatus:
+    """What is known of one entry of the table on this machine; ``path`` is where it is, or would be fetched to."""
+
+    name: str
+    filename: str
+    licence: str
+    bytes: int | None
+    path: Path
+    present: bool
+    verified: bool
+
+
+INCEPTION = WeightSpec(
+    name="inception-2015-12-05",
+    filename="pt_inception-2015-12-05-6726825d.pth",
+    url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+    sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    bytes=95_628_359,
+    licence="Apache-2.0",
+    what="the Inception weights of FID",
+    aliases=("weights-inception-2015-12-05-6726825d.pth",),
+)
+
+SPECS: Mapping[str, WeightSpec] = {spec.name: spec for spec in (INCEPTION,)}
+
+
+def get_spec(name: str) -> WeightSpec:
+    """The entry of that name; ``inception`` alone is enough where only one name begins so."""
+    matches = [name] if name in SPECS else [known for known in SPECS if name and known.startswith(name)]
+    if len(matches) == 1:
+        return SPECS[matches[0]]
+    close = get_close_matches(name, SPECS, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise WeightsError(f"There are no weights named {name!r}; there are {', '.join(SPECS)}.{hint}")
+
+
+def hub_folder() -> Path:
+    """The folder in which ``torch.hub`` keeps weights, found without importing torch."""
+    if "torch.hub" in sys.modules:  # the program may have called torch.hub.set_dir
+        return Path(sys.modules["torch.hub"].get_dir()) / "checkpoints"
+    cache = os.getenv("XDG_CACHE_HOME", "~/.cache")
+    home = os.getenv("TORCH_HOME", os.path.join(cache, "torch"))
+    return Path(os.path.expanduser(home)) / "hub" / "checkpoints"
+
+
+def locate(spec: WeightSpec, path: Path | str | None = None, *, notify: Notify | None = None) -> LocatedWeights:
+    """Find the weights: ``path``, else GANEVAL_WEIGHTS_DIR, else the torch hub folder, else the network.
+
+    Args:
+        spec: an entry of ``SPECS``.
+        path: a file that the user names. It is never rejected for its hash: ``verified`` says whether it is the
+            published one.
+        notify: takes the announcement of a download.
+
+    Raises:
+        WeightsError: the named file does not exist; a file found by name has another hash; nothing is there and
+            nothing can be fetched.
+    """
+    if path is not None:
+        file = Path(path)
+        if not file.is_file():
+            state = "is a folder" if file.is_dir() else "does not exist"
+            raise WeightsError(f"The weights file {file} {state}. Name a file that holds {spec.what}.")
+        digest = _hash(file)
+        return LocatedWeights(file, digest, digest == spec.sha256, "path")
+    if found := _find(spec):
+        file, source = found
+        digest = _hash(file)
+        if spec.sha256 not in (None, digest):
+            raise WeightsError(_wrong(spec, file, digest))
+        return LocatedWeights(file, digest, digest == spec.sha256, source)
+    target = hub_folder() / spec.filename
+    if is_offline():
+        raise WeightsError(_missing(spec, target, "GANEVAL_OFFLINE forbids to fetch them"))
+    try:
+        fetch(
+            spec.url, target, sha256=spec.sha256, bytes=spec.bytes, what=spec.what, licence=spec.licence, notify=notify
+        )  # fmt: skip
+    except WeightsError as error:
+        raise WeightsError(_missing(spec, target, str(error).rstrip("."))) from error
+    digest = _hash(target)
+    return LocatedWeights(target, digest, digest == spec.sha256, "download")
+
+
+def list_weights() -> list[WeightStatus]:
+    """Every entry of the table, with its state on this machine; fetches nothing and raises nothing for a wrong file."""
+    return [status(spec) for spec in SPECS.values()]
+
+
+def status(spec: WeightSpec) -> WeightStatus:
+    """Whether the file is on this machine where ``locate`` looks, and whether it is the right one."""
+    found = _find(spec)
+    path = found[0] if found else hub_folder() / spec.filename
+    verified = found is not None and _hash(path) == spec.sha256
+    return WeightStatus(spec.name, spec.filename, spec.licence, spec.bytes, path, found is not None, verified)
+
+
+def verify(spec: WeightSpec) -> LocatedWeights:
+    """The file on this machine, after its hash was checked; fetches nothing.
+
+    Raises:
+        WeightsError: it is not there, or it is another file.
+    """
+    if _find(spec) is None:
+        raise WeightsError(_missing(spec, hub_folder() / spec.filename, "they were not fetched yet"))
+    return locate(spec)
+
+
+def import_file(path: Path | str, spec: WeightSpec | None = None) -> LocatedWeights:
+    """Copy a file that came by other means into the torch hub folder, whole or not at all, after checking its hash.
+
+    Args:
+        path: the file, under any name.
+        spec: what it should be; without it, the hash says which entry of the table it is.
+
+    Raises:
+        WeightsError: no such file, or it is not what it should be.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise WeightsError(f"There is no file {file} to import.")
+    digest = _hash(file)
+    if spec is None:
+        spec = next((known for known in SPECS.values() if known.sha256 == digest), None)
+        if spec is None:
+            raise WeightsError(
+                f"{file} (SHA-256 {digest}) is none of the files that ganeval knows: {', '.join(SPECS)}. "
+                f"To use it all the same, pass it with --weights."
+            )
+    elif spec.sha256 not in (None, digest):
+        raise WeightsError(
+            f"{file} is not {spec.what}: its SHA-256 is {digest}, needed is {spec.sha256}. Nothing was copied. "
+            f"To use it all the same, pass it with --weights."
+        )
+    target = hub_folder() / spec.filename
+    temporary = target.with_name(f".{target.name}.{token_hex(4)}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(file, temporary)
+            if sha256_of(temporary) != digest:
+                raise WeightsError(f"{file} changed while it was copied. Nothing was imported; try again.")
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsError(f"Cannot copy {file} to {target}: {error.strerror or error}.") from error
+    return LocatedWeights(target, digest, digest == spec.sha256, "hub")
+
+
+def load_state_dict(path: Path | str) -> dict[str, Tensor]:
+    """Read a file of weights without ever running code from it.
+
+    Args:
+        path: ``.safetensors``, or anything else as ``torch.save`` writes it.
+
+    Returns:
+        tensors on the CPU, by name.
+
+    Raises:
+        WeightsError: damaged, no plain dictionary of tensors, or a pickle that carries code.
+    """
+    import torch  # imported here so that listing and fetching weights need no torch
+
+    file = Path(path)
+    try:
+        if file.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: object = load_file(file)
+        else:
+            with file.open("rb") as stream:
+                start = stream.read(2)
+            if start != b"PK" and start[:1] != b"\x80":  # neither of torch.save's two formats, zip and pickle
+                raise ValueError("torch.save did not write it")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of a TorchScript archive, then refuses it
+                content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(_carries_code(file)) from error
+    except Exception as error:  # a damaged file ends in whatever the reader of its format raises
+        if "TorchScript" in str(error):
+            raise WeightsError(_carries_code(file)) from error
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise WeightsError(
+            f"Cannot read weights from {file}: {reason[0][:200]}. It is damaged or no file of weights; fetch it again."
+        ) from error
+    if isinstance(content, Mapping) and content and all(isinstance(x, torch.Tensor) for x in content.values()):
+        return {str(name): tensor for name, tensor in content.items()}
+    what = f"a {type(content).__name__}" if not isinstance(content, Mapping) else "a dictionary of other things"
+    raise WeightsError(f"{file} holds {what}, and a dictionary of tensors is needed. Save model.state_dict() alone.")
+
+
+def _carries_code(file: Path) -> str:
+    return (
+        f"{file} is no plain file of weights: reading it would run code from it, or it is damaged. "
+        f"Load it once with the program that wrote it and save its state_dict() with torch.save or safetensors."
+    )
+
+
+def _find(spec: WeightSpec) -> tuple[Path, Literal["dir", "hub"]] | None:
+    names = (spec.filename, *spec.aliases)
+    if directory := os.environ.get(DIRECTORY_VARIABLE):
+        for name in names:
+            if (file := Path(directory).expanduser() / name).is_file():
+                return file, "dir"
+    for name in names:
+        if (file := hub_folder() / name).is_file():
+            return file, "hub"
+    return None
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights file {path}: {error.strerror or error}.") from error
+
+
+def _wrong(spec: WeightSpec, file: Path, digest: str) -> str:
+    return (
+        f"{file} has the name of {spec.what} but is another or a damaged file: its SHA-256 is {digest}, "
+        f"needed is {spec.sha256}. Remove it and run `ganeval weights fetch {spec.name}`; to use this one as it is, "
+        f"pass it with --weights."
+    )
+
+
+def _missing(spec: WeightSpec, target: Path, why: str) -> str:
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    elsewhere = f" (nor in {DIRECTORY_VARIABLE}={directory})" if directory else ""
+    return (
+        f"{spec.what[:1].upper()}{spec.what[1:]} are not on this machine{elsewhere}: {why}. "
+        f"Fetch {spec.url} on another machine and put it at {target} (SHA-256 {spec.sha256 or 'not published'}), "
+        f"or name the file with --weights. Without any weights, --protocol compact works right now."
+    )

@@ -1,0 +1,37 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ganeval.errors import InputError
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; it takes the name ``path`` when the block ends, and is gone if it fails.
+
+    Raises:
+        InputError: the folder does not exist or cannot be written to.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file to write.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"cannot write {path}: its folder does not exist. Create it first.") from error
+    except PermissionError as error:
+        raise InputError(f"cannot write {path}: permission denied. Choose another place with --output.") from error
+    finally:
+        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def write_text(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

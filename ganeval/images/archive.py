@@ -1,0 +1,291 @@
+"""Images in zip and tar archives, read where they are; only compressed tars are unpacked, to one temporary file."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import mmap
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import weakref
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ganeval.errors import InputError
+from ganeval.images.decode import Pixels, UnreadableImage, decode, find_fault
+from ganeval.images.folder import no_images, printable, sort_of
+from ganeval.images.indexed import Images, PerProcess, class_labels
+
+TAR_SUFFIXES = (".tar", ".tgz")
+COMPRESSED_TAR_SUFFIXES = (".tar.gz",)
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, KeyError)
+
+
+class ZipImages(Images):
+    """Images in a zip archive, sorted by name."""
+
+    kind = "zip"
+    encoded = True
+
+    def __init__(self, path: Path, names: list[str], ignored: Counter[str]) -> None:
+        self.ignored = ignored
+        self._names = names
+        self._zip = PerProcess(partial(zipfile.ZipFile, path))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        return printable(self._names[index])
+
+    def read(self, index: int) -> bytes:
+        try:
+            return self._zip.get().read(self._names[index])
+        except _BROKEN_ZIP as error:
+            raise UnreadableImage(f"it cannot be read from the archive ({error or type(error).__name__})") from error
+
+    def load(self, index: int) -> Pixels:
+        return decode(self.read(index))
+
+    def fault(self, index: int) -> str | None:
+        try:
+            return find_fault(io.BytesIO(self.read(index)))
+        except UnreadableImage as error:
+            return str(error)
+
+    def labels(self) -> list[str] | None:
+        return class_labels(self._names)
+
+
+class TarImages(Images):
+    """Images in a tar archive, sorted by name; the archive is mapped into memory, so that any one can be read."""
+
+    kind = "tar"
+    encoded = True
+
+    def __init__(self, path: Path, members: dict[str, tuple[int, int]], ignored: Counter[str]) -> None:
+        self.ignored = ignored
+        self._names = sorted(members)
+        self._places = np.array([members[name] for name in self._names], dtype=np.int64)
+        self._file = PerProcess(partial(_Mapped, path))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        return printable(self._names[index])
+
+    def read(self, index: int) -> bytes:
+        start, size = self._places[index].tolist()
+        try:
+            return self._file.get().read(start, size)
+        except OSError as error:
+            raise UnreadableImage(f"the archive cannot be opened again ({error.strerror or error})") from error
+
+    def load(self, index: int) -> Pixels:
+        return decode(self.read(index))
+
+    def fault(self, index: int) -> str | None:
+        try:
+            return find_fault(io.BytesIO(self.read(index)))
+        except UnreadableImage as error:
+            return str(error)
+
+    def labels(self) -> list[str] | None:
+        return class_labels(self._names)
+
+
+class Shards(Images):
+    """Several archives as one set: in the order of the shards, sorted within each."""
+
+    kind = "shards"
+    encoded = True
+
+    def __init__(self, names: list[str], shards: Sequence[Images]) -> None:
+        self.ignored = sum((shard.ignored for shard in shards), Counter())
+        self._names = names
+        self._shards = shards
+        self._ends = np.cumsum([len(shard) for shard in shards])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def name(self, index: int) -> str:
+        shard, row = self._find(index)
+        return f"{self._names[shard]}/{self._shards[shard].name(row)}"
+
+    def read(self, index: int) -> bytes:
+        shard, row = self._find(index)
+        return self._shards[shard].read(row)
+
+    def load(self, index: int) -> Pixels:
+        shard, row = self._find(index)
+        return self._shards[shard].load(row)
+
+    def fault(self, index: int) -> str | None:
+        shard, row = self._find(index)
+        return self._shards[shard].fault(row)
+
+    def labels(self) -> list[str] | None:
+        return class_labels([self._shards[s].name(r) for s, r in map(self._find, range(len(self)))])
+
+    def facts(self) -> dict[str, object]:
+        return {"shards": len(self._shards)}
+
+    def _find(self, index: int) -> tuple[int, int]:
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        return shard, index - int(self._ends[shard] - len(self._shards[shard]))
+
+
+def open_zip(path: Path) -> ZipImages:
+    """Raises InputError for what is no zip archive, or one without images."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = sorted({info.filename for info in archive.infolist() if not info.is_dir()})
+    except _BROKEN_ZIP as error:
+        raise InputError(_broken(path, "zip", error)) from error
+    names, ignored = _images_of(members)
+    if not names:
+        raise InputError(no_images(f"The archive {path}", ignored))
+    return ZipImages(path, names, ignored)
+
+
+def open_tar(path: Path) -> TarImages:
+    """Raises InputError for what is no tar archive, or one without images."""
+    try:
+        packed = path.suffix.lower() != ".tar"
+        plain = _unpack(path) if packed else path
+        members, others = _tar_members(plain)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise InputError(_broken(path, "tar", error)) from error
+    names, ignored = _images_of(list(members))
+    ignored.update(others)
+    if not names:
+        raise InputError(no_images(f"The archive {path}", ignored))
+    images = TarImages(plain, {name: members[name] for name in names}, ignored)
+    if packed:
+        weakref.finalize(images, _remove, plain, os.getpid())
+    return images
+
+
+def open_shards(pattern: str) -> Images:
+    """Open ``shards-{000..099}.tar`` and the like: ranges keep their leading zeros; ``{a,b}`` lists alternatives.
+
+    Raises:
+        InputError: shards that are missing, by name, or neither zip nor tar.
+    """
+    paths = [Path(name) for name in expand_braces(pattern)]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(
+            f"{len(missing)} of the {len(paths)} files of {pattern} are missing: {', '.join(missing[:3])}{more}. "
+            "Check the path and the numbers in braces."
+        )
+    if any(path.suffix.lower() not in (".zip", ".tar", ".tgz", ".gz") for path in paths):
+        raise InputError(f"{pattern}: braces name several archives at once; needed are .tar, .tar.gz or .zip files.")
+    shards = [open_zip(path) if path.suffix.lower() == ".zip" else open_tar(path) for path in paths]
+    return Shards([path.name for path in paths], shards)
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """The names that a pattern with braces stands for.
+
+    >>> expand_braces("s-{08..10}.tar")
+    ['s-08.tar', 's-09.tar', 's-10.tar']
+    """
+    parts = re.split(r"\{([^{}]*)\}", pattern)
+    choices: list[list[str]] = []
+    for number, part in enumerate(parts):
+        if number % 2 == 0:
+            choices.append([part])
+        elif bounds := re.fullmatch(r"(\d+)\.\.(\d+)", part):
+            low, high = bounds.groups()
+            padded = any(len(bound) > 1 and bound[0] == "0" for bound in (low, high))
+            width = max(len(low), len(high)) if padded else 0
+            choices.append([f"{i:0{width}d}" for i in range(int(low), int(high) + 1)])
+        else:
+            choices.append(part.split(","))
+    names = ["".join(choice) for choice in itertools.product(*choices)]
+    if not names:
+        raise InputError(f"{pattern} names no file: a range in braces goes upwards, as in {{000..099}}.")
+    return names
+
+
+class _Mapped:
+    """A file mapped into memory: reading needs no position, so threads do not disturb each other."""
+
+    def __init__(self, path: Path) -> None:
+        with open(path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def read(self, start: int, size: int) -> bytes:
+        return self._map[start : start + size]
+
+
+def _images_of(members: list[str]) -> tuple[list[str], Counter[str]]:
+    sorts = {name: sort_of(name) for name in members}
+    return [n for n in members if sorts[n] is None], Counter(s for s in sorts.values() if s is not None)
+
+
+def _tar_members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
+    """(offset, size) of every plain file, by name, and the number of entries that are none."""
+    members: dict[str, tuple[int, int]] = {}
+    others: Counter[str] = Counter()
+    with tarfile.open(path, "r:") as archive:
+        for member in archive:
+            name = member.name.removeprefix("./")
+            if member.isreg() and not member.issparse():
+                members[name] = member.offset_data, member.size
+            elif member.islnk() and (target := member.linkname.removeprefix("./")) in members:
+                members[name] = members[target]  # GNU tar stores a file with two names once
+            elif not member.isdir():
+                others["link or special file in the archive"] += 1
+        end = archive.offset
+    _check_end(path, end)
+    return members, others
+
+
+def _check_end(path: Path, end: int) -> None:
+    """Where the list of a tar ends there must be zeros: tarfile takes damage, and a cut between files, for the end."""
+    with open(path, "rb") as file:
+        file.seek(end)
+        block, rest = file.read(tarfile.BLOCKSIZE), file.read(1 << 16)
+    if len(block) < tarfile.BLOCKSIZE or block.strip(b"\0"):
+        raise tarfile.ReadError("it is damaged, or ends without the end mark of a tar archive")
+    if rest.strip(b"\0"):
+        raise tarfile.ReadError("there is more after its end, as in archives that were appended to each other")
+
+
+def _unpack(path: Path) -> Path:
+    """A gzip stream can only be read from its start; decompressed once, every image can be reached."""
+    handle, name = tempfile.mkstemp(prefix="ganeval-", suffix=".tar")
+    try:
+        with os.fdopen(handle, "wb") as target, gzip.open(path, "rb") as source:
+            shutil.copyfileobj(source, target, 1 << 20)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return Path(name)
+
+
+def _remove(path: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a forked worker that ends must not take the file with it
+        path.unlink(missing_ok=True)
+
+
+def _broken(path: Path, kind: str, error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"Cannot read {path}: {error.strerror or error}."
+    reason = f"{error}" or type(error).__name__
+    return f"{path} is not a readable {kind} archive ({reason}). It may be cut short: fetch or pack it again."

@@ -1,0 +1,268 @@
+"""What is wrong with a set of images, before any compute is spent on it; and what differs between two sets."""
+
+from __future__ import annotations
+
+import functools
+import io
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ganeval.images.decode import UnreadableImage, decode, digest, find_fault, open_image
+from ganeval.images.indexed import IndexedSource
+from ganeval.images.source import ImageSource
+
+_LISTED = 20  # names in a report; the counts are complete
+# Luminance table of the JPEG standard, annex K.1, in any order: only its scaled sums are used.
+# fmt: off
+_STANDARD = np.array([
+    16, 11, 10, 16, 24, 40, 51, 61,
+    12, 12, 14, 19, 26, 58, 60, 55,
+    14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62,
+    18, 22, 37, 56, 68, 109, 103, 77,
+    24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101,
+    72, 92, 95, 98, 112, 100, 103, 99,
+])
+# fmt: on
+
+
+@dataclass(slots=True)
+class Audit:
+    """What was found. Lists of names hold the first few; the counts beside them are complete.
+
+    Attributes:
+        spec: the set.
+        n: images that can be used.
+        formats: encoded images, by format.
+        modes: encoded images, by Pillow's name of their mode.
+        suffixes: encoded images, by suffix.
+        sizes: images, by "WIDTHxHEIGHT".
+        ignored: files that are no images, by suffix.
+        notes: what decoding does to images that are not plain 8-bit RGB.
+        corrupt: (name, reason).
+        n_corrupt: how many.
+        duplicates: groups of names whose pixels are identical.
+        n_duplicates: images that have an identical one before them.
+        jpeg_quality: lowest, median and highest estimate, of the scale of the Independent JPEG Group.
+        grey: images whose three channels are equal.
+        channel_mean: of red, green and blue, in 0..255, over all pixels.
+        channel_std: likewise.
+        first_names: digest of every different image, and the first name it has; not in ``to_dict``.
+    """
+
+    spec: str
+    n: int = 0
+    formats: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    suffixes: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    corrupt: list[tuple[str, str]] = field(default_factory=list)
+    n_corrupt: int = 0
+    duplicates: list[list[str]] = field(default_factory=list)
+    n_duplicates: int = 0
+    jpeg_quality: dict[str, float] | None = None
+    grey: int = 0
+    channel_mean: list[float] | None = None
+    channel_std: list[float] | None = None
+    first_names: dict[int, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same in values that JSON can hold; counts from the most frequent down."""
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "first_names"}
+        for name, value in found.items():
+            if isinstance(value, Counter):
+                found[name] = dict(value.most_common())
+        found["corrupt"] = [list(pair) for pair in self.corrupt]
+        return found
+
+    def problems(self) -> list[str]:
+        """A sentence for everything that someone who is about to compute a metric should know."""
+        said = []
+        if self.n_corrupt:
+            said.append(f"{self.n_corrupt} images cannot be read: {_names([name for name, _ in self.corrupt])}.")
+        if self.n_duplicates:
+            example = _names(self.duplicates[0])
+            said.append(f"{self.n_duplicates} images are exact copies of another one, for example {example}.")
+        if len(self.sizes) > 1:
+            said.append(f"{len(self.sizes)} different sizes: {_counts(self.sizes)}.")
+        if len(self.formats) > 1:
+            said.append(f"Several file formats: {_counts(self.formats)}.")
+        if self.ignored:
+            said.append(f"{self.ignored.total()} files are no images and are ignored: {_counts(self.ignored)}.")
+        said.extend(f"{count} images: {note}." for note, count in self.notes.most_common())
+        return said
+
+
+def audit(source: ImageSource, *, decode: bool = True) -> Audit:
+    """Look at every image of a source.
+
+    Args:
+        source: what ``open_images`` returned.
+        decode: decode the pixels too. Without, only headers and ends of files are read: no damage in the middle of a
+            file, no duplicates, no channel statistics, no notes; a source without files is then only counted.
+    """
+    found = Audit(source.spec, ignored=Counter(source.report.ignored))
+    pixels = _PixelFindings() if decode else None
+    if isinstance(source, IndexedSource) and source.images.encoded:
+        _look_at_files(source, found, pixels)
+    elif pixels is not None:
+        _look_at_pixels(source, found, pixels)
+    else:
+        found.n = source.length or 0
+    if pixels is not None:
+        pixels.tell(found)
+    return found
+
+
+def compare_audits(real: Audit, fake: Audit) -> list[str]:
+    """What differs between two sets in a way that moves a metric without saying anything about the generator."""
+    said = []
+    if set(real.formats) != set(fake.formats) and real.formats and fake.formats:
+        said.append(
+            f"File formats differ: real {_counts(real.formats)}, fake {_counts(fake.formats)}. The traces of JPEG "
+            "compression alone move a Frechet distance; save both sets losslessly, or both the same way."
+        )
+    elif real.jpeg_quality and fake.jpeg_quality:
+        one, other = real.jpeg_quality["median"], fake.jpeg_quality["median"]
+        if abs(one - other) >= 5:
+            said.append(f"JPEG qualities differ: median about {one:g} for real, {other:g} for fake.")
+    if set(real.sizes) != set(fake.sizes) and real.sizes and fake.sizes:
+        said.append(
+            f"Sizes differ: real {_counts(real.sizes)}, fake {_counts(fake.sizes)}. "
+            "Resizing one set more than the other moves a metric by itself."
+        )
+    if real.channel_mean and fake.channel_mean:
+        said.extend(_compare_pixels(real, fake))
+    shared = sorted(fake.first_names[key] for key in real.first_names.keys() & fake.first_names.keys())
+    if shared:
+        said.append(
+            f"{len(shared)} images are in both sets, pixel by pixel: {_names(shared)}. "
+            "If the fakes are meant to be new, the sets are mixed up, or the generator copies."
+        )
+    return said
+
+
+class _PixelFindings:
+    """What only decoded pixels tell; the moments come from exact histograms."""
+
+    def __init__(self) -> None:
+        self._grey = 0
+        self._histograms = np.zeros((3, 256), dtype=np.int64)
+        self._groups: dict[int, list[str]] = {}
+
+    def update(self, name: str, array: np.ndarray) -> None:
+        """Take in one image, uint8 (H, W, 3)."""
+        for channel in range(3):
+            self._histograms[channel] += np.bincount(array[..., channel].ravel(), minlength=256)
+        self._grey += bool((array == array[..., :1]).all())
+        self._groups.setdefault(digest(array), []).append(name)
+
+    def tell(self, found: Audit) -> None:
+        found.grey = self._grey
+        if self._groups:
+            shares = self._histograms / self._histograms.sum(1, keepdims=True)
+            levels = np.arange(256)
+            mean = shares @ levels
+            found.channel_mean = mean.tolist()
+            found.channel_std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(1)).tolist()
+        copies = [names for names in self._groups.values() if len(names) > 1]
+        found.n_duplicates = sum(len(names) - 1 for names in copies)
+        found.duplicates = [names[:_LISTED] for names in copies[:_LISTED]]
+        found.first_names = {key: names[0] for key, names in self._groups.items()}
+
+
+def jpeg_quality(table: Sequence[int]) -> int:
+    """The quality, 1 to 100, whose luminance table in the Independent JPEG Group's scale is nearest in sum.
+
+    Args:
+        table: 64 quantisation steps, in any order.
+    """
+    return int(np.abs(_quality_sums() - sum(table)).argmin()) + 1
+
+
+@functools.cache
+def _quality_sums() -> np.ndarray:
+    quality = np.arange(1, 101)[:, None]
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    sums: np.ndarray = np.clip((_STANDARD * scale + 50) // 100, 1, 255).sum(1)
+    return sums
+
+
+def _look_at_files(source: IndexedSource, found: Audit, pixels: _PixelFindings | None) -> None:
+    qualities: list[int] = []
+    for index in source.indices.tolist():
+        name = source.images.name(index)
+        found.suffixes[PurePosixPath(name).suffix.lower()] += 1
+        try:
+            data = source.images.read(index)
+            image: Any = open_image(io.BytesIO(data))
+            decoded = decode(data) if pixels is not None else None
+            if decoded is None and (fault := find_fault(io.BytesIO(data))):
+                raise UnreadableImage(fault)
+        except UnreadableImage as error:
+            _corrupt(found, name, str(error))
+            continue
+        found.n += 1
+        found.formats[image.format] += 1
+        found.modes[image.mode] += 1
+        if tables := getattr(image, "quantization", None):
+            qualities.append(jpeg_quality(tables[min(tables)]))
+        width, height = image.size
+        if pixels is not None and decoded is not None:
+            height, width = decoded.array.shape[:2]
+            found.notes.update(decoded.notes)
+            pixels.update(name, decoded.array)
+        found.sizes[f"{width}x{height}"] += 1
+    if qualities:
+        median = float(statistics.median(qualities))
+        found.jpeg_quality = {"min": min(qualities), "median": median, "max": max(qualities)}
+
+
+def _look_at_pixels(source: ImageSource, found: Audit, pixels: _PixelFindings) -> None:
+    for batch in source.batches(64, on_error="skip"):
+        for name, image in zip(batch.names, batch.images, strict=True):
+            found.n += 1
+            found.sizes[f"{image.shape[2]}x{image.shape[1]}"] += 1
+            pixels.update(name, image.permute(1, 2, 0).cpu().numpy())
+    found.notes.update(source.report.notes)
+    for name, reason in source.report.skipped:
+        _corrupt(found, name, reason)
+
+
+def _corrupt(found: Audit, name: str, reason: str) -> None:
+    found.n_corrupt += 1
+    if len(found.corrupt) < _LISTED:
+        found.corrupt.append((name, reason))
+
+
+def _compare_pixels(real: Audit, fake: Audit) -> list[str]:
+    said = []
+    shares = [side.grey / side.n for side in (real, fake)]
+    if abs(shares[0] - shares[1]) > 0.1:
+        said.append(f"Grey images: {shares[0]:.0%} of real, {shares[1]:.0%} of fake.")
+    means, stds = [side.channel_mean or [] for side in (real, fake)], real.channel_std or []
+    shift = max(abs(a - b) for a, b in zip(*means, strict=True))
+    # a shift beyond what sampling explains: a tenth of the spread of pixels, and two grey levels at least
+    if shift > max(2.0, 0.1 * max(stds)):
+        one, other = (", ".join(f"{m:.1f}" for m in mean) for mean in means)
+        said.append(f"Mean colours differ by up to {shift:.1f} grey levels: real ({one}), fake ({other}).")
+    return said
+
+
+def _counts(counter: Counter[str]) -> str:
+    more = f" and {len(counter) - 4} more" if len(counter) > 4 else ""
+    return ", ".join(f"{count} x {what}" for what, count in counter.most_common(4)) + more
+
+
+def _names(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -1,0 +1,213 @@
+"""Sources whose images can be read by number, in any process: folders, archives, arrays, datasets, rendered images."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from typing import Generic, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from ganeval.errors import InputError
+from ganeval.images.decode import Pixels, UnreadableImage
+from ganeval.images.loading import Chunk, Regrouper, in_a_thread, in_processes, load_chunk, take_chunk
+from ganeval.images.source import ImageBatch, ImageSource, Prepare, SourceReport
+
+T = TypeVar("T")
+_NAMED = 5  # bad images that a message names
+
+
+class Images(ABC):
+    """What ``IndexedSource`` needs to know of one kind of source. Picklable; opens its files again in each process.
+
+    Attributes:
+        kind: one word for the provenance.
+        ignored: files that are no images, by suffix.
+        encoded: the images are files, which ``read`` returns.
+        on_accelerator: the images live there: ``take`` them together instead of loading them one by one.
+    """
+
+    kind: str
+    ignored: Counter[str]
+    encoded: bool = False
+    on_accelerator: bool = False
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def load(self, index: int) -> Pixels:
+        """Raises UnreadableImage where image ``index`` cannot be used."""
+
+    def name(self, index: int) -> str:
+        return f"#{index}"
+
+    def fault(self, index: int) -> str | None:
+        """Why image ``index`` cannot be used, as far as a cheap look tells."""
+        return None
+
+    def read(self, index: int) -> bytes:
+        """Where ``encoded``: the file. Raises UnreadableImage where it cannot be read."""
+        raise NotImplementedError
+
+    def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
+        """Where ``on_accelerator``: these images as uint8 (N, 3, H, W), and notes."""
+        raise NotImplementedError
+
+    def labels(self) -> list[str] | None:
+        return None
+
+    def facts(self) -> dict[str, object]:
+        return {}
+
+
+class PerProcess(Generic[T]):
+    """Something opened on first use, once in each process: an inherited file position is shared between processes."""
+
+    def __init__(self, open_it: Callable[[], T]) -> None:
+        self._open = open_it
+        self._held: tuple[int, T] | None = None
+
+    def get(self) -> T:
+        held = self._held
+        if held is None or held[0] != os.getpid():
+            held = self._held = (os.getpid(), self._open())
+        return held[1]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (PerProcess, (self._open,))
+
+
+class IndexedSource(ImageSource):
+    """Some of the images of an ``Images``, in order."""
+
+    def __init__(
+        self, spec: str, images: Images, indices: np.ndarray | None = None, chosen: dict[str, int] | None = None
+    ) -> None:
+        self.spec = spec
+        self.images = images
+        self.indices = np.arange(len(images)) if indices is None else indices
+        self.report = SourceReport(ignored=Counter(images.ignored))
+        self._chosen = chosen
+
+    @property
+    def length(self) -> int:
+        return len(self.indices)
+
+    def check(self, on_error: str = "stop") -> None:
+        check_on_error(on_error)
+        bad = []
+        for index in self.indices.tolist():
+            fault = self.images.fault(index)
+            if fault is not None:
+                bad.append((self.images.name(index), fault))
+            elif on_error == "skip":
+                return  # the others are dropped, and counted, when they are decoded
+        if not bad and not self.images.encoded and on_error == "stop":
+            bad = self._first_fault()
+        if bad:
+            raise unusable(self.spec, bad, self.length)
+
+    def _first_fault(self) -> list[tuple[str, str]]:
+        """What has no file to look at is tried once: a wrong dtype or range is wrong from the first image on."""
+        first = int(self.indices[0])
+        try:
+            self.images.load(first)
+        except UnreadableImage as error:
+            return [(self.images.name(first), str(error))]
+        return []
+
+    def subset(self, n: int, seed: int) -> IndexedSource:
+        if not 1 <= n <= self.length:
+            raise InputError(f"{self.spec}: {n} images were asked for; there are {self.length}.")
+        rows = np.sort(np.random.default_rng(seed).choice(self.length, n, replace=False, shuffle=False))
+        chosen = {"n": n, "of": self.length, "seed": seed}
+        return IndexedSource(self.spec, self.images, self.indices[rows], chosen)
+
+    def labels(self) -> list[str] | None:
+        labels = self.images.labels()
+        return None if labels is None else [labels[i] for i in self.indices.tolist()]
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "spec": self.spec,
+            "kind": self.images.kind,
+            "n": self.length,
+            "subset": self._chosen,
+            **self.images.facts(),
+        }
+
+    def batches(
+        self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
+    ) -> Iterator[ImageBatch]:
+        check_batches(batch_size, workers, on_error)
+        return self._batches(batch_size, workers, prepare, on_error)
+
+    def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
+        self.report.restart()
+        regrouper = Regrouper(batch_size, self.report)
+        chunks = self._chunks(batch_size, workers, prepare)
+        try:
+            for chunk in chunks:
+                bad = [(self.images.name(index), reason) for index, reason in chunk.bad]
+                if bad and on_error == "stop":
+                    raise unusable(self.spec, bad[:1], self.length)
+                self.report.skipped.extend(bad)
+                self.report.notes.update(chunk.notes)
+                names = [self.images.name(index) for index in chunk.indices]
+                yield from regrouper.add(chunk.images(), names, chunk.digests)
+            yield from regrouper.rest()
+        finally:
+            chunks.close()  # ends the thread, or the processes
+
+    def _chunks(self, batch_size: int, workers: int, prepare: Prepare | None) -> Generator[Chunk, None, None]:
+        parts = [self.indices[i : i + batch_size].tolist() for i in range(0, self.length, batch_size)]
+        if self.images.on_accelerator:
+            return (take_chunk(self.images, part, prepare=prepare) for part in parts)
+        load = partial(load_chunk, self.images, prepare=prepare)
+        return in_processes(load, parts, workers) if workers else in_a_thread(load, parts)
+
+
+def class_labels(names: list[str]) -> list[str] | None:
+    """The class of each image: the first folder of its path, after the folders that all images share.
+
+    None where some image lies in no folder of its own, or where all lie in one.
+
+    >>> class_labels(["set/cat/1.png", "set/dog/1.png"])
+    ['cat', 'dog']
+    """
+    folders = [name.split("/")[:-1] for name in names]
+    shared = 0
+    for one, other in zip(min(folders, default=[]), max(folders, default=[]), strict=False):
+        if one != other:
+            break
+        shared += 1
+    if not names or any(len(parts) <= shared for parts in folders):
+        return None
+    return [parts[shared] for parts in folders]
+
+
+def unusable(spec: str, bad: list[tuple[str, str]], n: int | None) -> InputError:
+    """The error for images, (name, reason) each, that cannot be used; it names the first few."""
+    named = "; ".join(f"{name}: {reason}" for name, reason in bad[:_NAMED])
+    more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    count = "an image that" if len(bad) == 1 else f"{len(bad)} of {n} images that"
+    return InputError(
+        f"{spec} has {count} cannot be used: {named}{more}. "
+        "Repair or remove them, or leave them out with --on-error skip."
+    )
+
+
+def check_on_error(on_error: str) -> None:
+    if on_error not in ("stop", "skip"):
+        raise InputError(f"on_error is 'stop' or 'skip'; got {on_error!r}.")
+
+
+def check_batches(batch_size: int, workers: int, on_error: str) -> None:
+    check_on_error(on_error)
+    if batch_size < 1 or workers < 0:
+        raise InputError(f"A batch needs at least 1 image and 0 workers; got {batch_size} and {workers}.")

@@ -1,0 +1,240 @@
+"""The decode loop: chunks of images decoded in a thread or in worker processes, ahead of their use, in order."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ganeval.errors import ConfigError, GanEvalError
+from ganeval.images.decode import UnreadableImage, digest
+from ganeval.images.source import ImageBatch, Prepare, SourceReport
+
+if TYPE_CHECKING:
+    from ganeval.images.indexed import Images
+
+_AHEAD = 2  # chunks that are decoded before they are asked for
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Decoded images as they travel between processes: one tensor, even where sizes differ.
+
+    Attributes:
+        indices: of the images that could be used.
+        data: (N, 3, H, W), or flat where sizes differ.
+        shapes: (3, H, W) of each image where sizes differ.
+        digests: uint64 (N,); None for images on an accelerator.
+        bad: (index, reason) of those that could not.
+        notes: see ``SourceReport``.
+    """
+
+    indices: list[int]
+    data: Tensor
+    shapes: list[tuple[int, ...]] | None
+    digests: np.ndarray | None
+    bad: list[tuple[int, str]]
+    notes: Counter[str]
+
+    def images(self) -> Tensor | list[Tensor]:
+        if self.shapes is None:
+            return self.data
+        sizes = [int(np.prod(shape)) for shape in self.shapes]
+        return [part.view(shape) for part, shape in zip(torch.split(self.data, sizes), self.shapes, strict=True)]
+
+
+def load_chunk(
+    images: Images, indices: Sequence[int], stop: threading.Event | None = None, *, prepare: Prepare | None
+) -> Chunk:
+    """Decode some images; what is wrong with one of them is in the chunk, not raised."""
+    good, digests, bad, notes = [], [], [], Counter[str]()
+    decoded: list[Tensor] = []
+    for index in indices:
+        if stop is not None and stop.is_set():
+            break
+        try:
+            pixels = images.load(index)
+        except UnreadableImage as error:
+            bad.append((index, str(error)))
+            continue
+        good.append(index)
+        digests.append(digest(pixels.array))
+        notes.update(pixels.notes)
+        decoded.append(_prepared(pixels.array, prepare))
+    return Chunk(good, *_packed(decoded), np.array(digests, dtype=np.uint64), bad, notes)
+
+
+def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | None) -> Chunk:
+    """Images on an accelerator, which stay there, without digests; only ``prepare`` brings them to the host."""
+    good, bad, notes = list(indices), list[tuple[int, str]](), Counter[str]()
+    try:
+        data, notes = images.take(good)
+    except UnreadableImage:
+        taken = []
+        for index in indices:  # which one is it
+            try:
+                one, its_notes = images.take([index])
+            except UnreadableImage as error:
+                bad.append((index, str(error)))
+            else:
+                taken.append(one)
+                notes.update(its_notes)
+        spoilt = {index for index, _ in bad}
+        good = [index for index in indices if index not in spoilt]
+        data = torch.cat(taken) if taken else torch.empty(0, dtype=torch.uint8)
+    shapes = None
+    if prepare is not None and good:
+        data, shapes = _packed([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in data])
+    return Chunk(good, data, shapes, None, bad, notes)
+
+
+class Regrouper:
+    """Chunks of any number of images in, batches of exactly ``batch_size`` out, and one smaller batch at the end."""
+
+    def __init__(self, batch_size: int, report: SourceReport) -> None:
+        self._batch_size = batch_size
+        self._report = report
+        self._images: list[Tensor] = []
+        self._names: list[str] = []
+        self._digests: list[np.ndarray | None] = []
+
+    def add(self, images: Tensor | list[Tensor], names: list[str], digests: np.ndarray | None) -> Iterator[ImageBatch]:
+        if not names:
+            return
+        if not self._names and len(names) == self._batch_size:  # nothing to regroup: no copy
+            self._report.used += len(names)
+            yield ImageBatch(images, names, digests)
+            return
+        self._images.extend(images)
+        self._names.extend(names)
+        self._digests.extend([None] * len(names) if digests is None else np.split(digests, len(names)))
+        while len(self._names) >= self._batch_size:
+            yield self._pop(self._batch_size)
+
+    def rest(self) -> Iterator[ImageBatch]:
+        if self._names:
+            yield self._pop(len(self._names))
+
+    def _pop(self, n: int) -> ImageBatch:
+        images, self._images = self._images[:n], self._images[n:]
+        names, self._names = self._names[:n], self._names[n:]
+        digests, self._digests = self._digests[:n], self._digests[n:]
+        self._report.used += n
+        one_size = all(image.shape == images[0].shape and image.device == images[0].device for image in images)
+        known = [d for d in digests if d is not None]
+        return ImageBatch(
+            torch.stack(images) if one_size else images, names, np.concatenate(known) if len(known) == n else None
+        )
+
+
+def in_a_thread(load: Callable[..., Chunk], parts: Sequence[Sequence[int]]) -> Generator[Chunk, None, None]:
+    """Decode in one thread, ``_AHEAD`` chunks ahead; when the generator is closed, the thread ends."""
+    pending: deque[Future[Chunk]] = deque()
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ganeval-decode")
+    try:
+        for part in parts:
+            pending.append(pool.submit(load, part, stop))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_processes(
+    load: Callable[..., Chunk], parts: Sequence[Sequence[int]], workers: int
+) -> Generator[Chunk, None, None]:
+    """Decode in worker processes, ``_AHEAD`` chunks ahead each; when the generator is closed, they end.
+
+    Raises:
+        ConfigError: a worker died, or could not start.
+    """
+    if not parts:
+        return
+    with warnings.catch_warnings():
+        # forking is safe here: workers run no kernels of ours, and torch gives them one thread each
+        warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        loader: DataLoader[Chunk | GanEvalError] = DataLoader(
+            _Chunks(load, parts),
+            batch_size=None,
+            num_workers=min(workers, len(parts)),
+            prefetch_factor=_AHEAD,
+            collate_fn=_same,
+            worker_init_fn=_leave_interrupts_to_the_parent,
+            multiprocessing_context="fork" if sys.platform == "linux" else "spawn",
+            generator=torch.Generator(),  # its own, so that the global random state is not touched
+        )
+        iterator = iter(loader)
+    try:
+        while True:
+            try:
+                chunk = next(iterator)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"A decode worker failed: {str(error).strip().splitlines()[-1]} Where workers are killed, give "
+                    "the machine more (shared) memory, or take fewer: --workers 0 decodes without worker processes."
+                ) from error
+            if isinstance(chunk, GanEvalError):
+                raise chunk
+            yield chunk
+    finally:
+        shutdown = getattr(iterator, "_shutdown_workers", None)  # at once, not when the garbage is collected
+        if shutdown is not None:
+            shutdown()
+
+
+class _Chunks(Dataset["Chunk | GanEvalError"]):
+    def __init__(self, load: Callable[..., Chunk], parts: Sequence[Sequence[int]]) -> None:
+        self._load = load
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, index: int) -> Chunk | GanEvalError:
+        try:
+            chunk = self._load(self._parts[index])
+        except GanEvalError as error:  # returned, because torch would wrap a traceback around its message
+            return error
+        # here, where running out of shared memory is an error that arrives, and not in the thread that sends
+        chunk.data.share_memory_()  # type: ignore[no-untyped-call]
+        return chunk
+
+
+def _same(chunk: Any) -> Any:
+    return chunk
+
+
+def _leave_interrupts_to_the_parent(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _prepared(array: np.ndarray, prepare: Prepare | None) -> Tensor:
+    if prepare is not None:
+        return prepare(array)
+    return torch.from_numpy(array.transpose(2, 0, 1).copy())
+
+
+def _packed(images: list[Tensor]) -> tuple[Tensor, list[tuple[int, ...]] | None]:
+    if not images:
+        return torch.empty(0, dtype=torch.uint8), None
+    if all(image.shape == images[0].shape for image in images):
+        return torch.stack(images), None
+    return torch.cat([image.flatten() for image in images]), [tuple(image.shape) for image in images]

@@ -1,0 +1,147 @@
+"""Arrays and tensors of images to 8-bit RGB: which axis is which, which values are allowed, how floats are rounded."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganeval.errors import InputError
+from ganeval.images.decode import GREY, UnreadableImage
+
+CLAMPED = "values within half a grey level outside the declared range, clamped"
+DARK = "no value above 1 in a declared range of 0..255"
+
+ValueRange = tuple[float, float]
+
+
+def check_range(value_range: object) -> ValueRange | None:
+    """Raises InputError unless this is None, or two finite numbers in order."""
+    if value_range is None:
+        return None
+    try:
+        low, high = (float(v) for v in value_range)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"A value range is two numbers in order, such as -1,1 or 0,1; got {value_range!r}.")
+    return low, high
+
+
+def check_dtype(name: str, value_range: ValueRange | None, what: str) -> None:
+    """uint8 is 0..255; floats need a declared range; nothing else has a meaning that everybody agrees on.
+
+    Args:
+        name: of the dtype, of numpy or torch.
+        value_range: the declared one.
+        what: the images, as the user knows them.
+    """
+    if name == "uint8":
+        return
+    if name.startswith(("float", "bfloat", "longdouble")):
+        if value_range is None:
+            raise InputError(
+                f"{what}: images of {name} need a declared range of values. Pass --value-range -1,1, 0,1 or 0,255 "
+                "(value_range=(-1, 1) in Python): which values stand for black and for white."
+            )
+        return
+    raise InputError(
+        f"{what}: images of {name} have no agreed meaning; needed is uint8 (0..255), or floats with --value-range. "
+        "Convert them first."
+    )
+
+
+def dtype_name(array: np.ndarray | Tensor) -> str:
+    """``float32``, without the byte order that numpy may write before it."""
+    return array.dtype.name if isinstance(array, np.ndarray) else str(array.dtype).removeprefix("torch.")
+
+
+def channels_first(shape: tuple[int, ...], *, prefer: str, what: str) -> bool:
+    """Whether images of shape (N, ., ., .) are NCHW; where both readings are possible, ``prefer`` decides.
+
+    Raises:
+        InputError: neither 1 nor 3 channels, or not four axes.
+    """
+    if len(shape) == 4 and 0 not in shape[1:]:
+        first, last = shape[1] in (1, 3), shape[3] in (1, 3)
+        if first or last:
+            return (first and last and prefer == "NCHW") or not last
+    hint = "Give them a channel axis (x[:, None])." if len(shape) == 3 else "Drop an alpha channel yourself."
+    raise InputError(
+        f"{what}: an array of shape {tuple(shape)} is not a set of images; "
+        f"needed is (N, 3, H, W) or (N, H, W, 3), with 1 or 3 channels. {hint}"
+    )
+
+
+def as_tensor(array: np.ndarray | Tensor, value_range: ValueRange | None, what: str) -> Tensor:
+    """A tensor of the same values that owns its memory where it has to; the dtype is checked first."""
+    check_dtype(dtype_name(array), value_range, what)
+    if isinstance(array, Tensor):
+        return array.detach()
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    # a copy, because torch takes neither foreign byte orders nor read-only memory (a mapped file)
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+
+
+def to_uint8(
+    images: np.ndarray | Tensor, *, value_range: ValueRange | None, prefer: str, what: str
+) -> tuple[Tensor, Counter[str]]:
+    """Images of any layout and dtype that is allowed, as uint8 (N, 3, H, W) on their device, and notes.
+
+    Raises:
+        InputError: another shape or dtype, or floats without a range.
+        UnreadableImage: NaN, or values outside the declared range.
+    """
+    tensor = as_tensor(images, value_range, what)
+    if not channels_first(tuple(tensor.shape), prefer=prefer, what=what):
+        tensor = tensor.permute(0, 3, 1, 2)
+    notes: Counter[str] = Counter()
+    if tensor.dtype != torch.uint8 and value_range is not None:
+        tensor, notes = quantise(tensor, value_range)
+    if tensor.shape[1] == 1:
+        notes[GREY] += len(tensor)
+        tensor = tensor.expand(-1, 3, -1, -1)
+    return tensor.contiguous(), notes
+
+
+def quantise(images: Tensor, value_range: ValueRange) -> tuple[Tensor, Counter[str]]:
+    """Floats to 8 bits: 255 (x - low) / (high - low), rounded half up; as a PNG of these images would hold them.
+
+    A value that is at most half a grey level outside the range is clamped and counted, which moves it no further than
+    rounding does; anything beyond is an error. On (-1, 1) this is the ``(x * 127.5 + 128)`` of StyleGAN's scripts.
+
+    Args:
+        images: floating point (N, C, H, W).
+        value_range: the values of black and of white.
+
+    Raises:
+        UnreadableImage: NaN, or values outside the range.
+    """
+    low, high = value_range
+    # float32 for half precision, whose steps are too coarse for the sum; the same operations on every device
+    x = images if images.dtype == torch.float64 else images.float()
+    if x.numel() == 0:
+        return x.to(torch.uint8), Counter()
+    flat = x.flatten(1)
+    ends = torch.stack([flat.amin(1), flat.amax(1)]).cpu().double()  # both carry a NaN along
+    smallest, largest = float(ends[0].min()), float(ends[1].max())
+    if math.isnan(smallest) or math.isnan(largest):
+        raise UnreadableImage("it holds NaN; needed are finite values in the declared range")
+    margin = (high - low) / 510
+    if smallest < low - margin or largest > high + margin:
+        raise UnreadableImage(
+            f"its values reach from {smallest:.6g} to {largest:.6g}, outside the declared range {low:g}..{high:g}; "
+            "declare the range they have (--value-range), or clamp them first if that is how these images are saved"
+        )
+    notes: Counter[str] = Counter()
+    outside = int(((ends[0] < low) | (ends[1] > high)).sum())
+    if outside:
+        notes[CLAMPED] += outside
+    if (low, high) == (0.0, 255.0):
+        notes.update({DARK: dark} if (dark := int(((ends[1] > 0) & (ends[1] <= 1)).sum())) else {})
+    levels = ((x - low) * (255 / (high - low)) + 0.5).floor_().clamp_(0, 255)
+    return levels.to(torch.uint8), notes

@@ -1,0 +1,169 @@
+"""Every way of resizing that a published protocol uses, each with the tool that it equals.
+
+Resizing is where most "different FID for the same images" comes from: on white noise of 64 x 64 pixels the first two
+modes below differ by 33 grey levels on average. Every mode resizes height and width independently to the target, so
+the aspect ratio is not kept, and every mode is the identity at the target size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ganeval.errors import ConfigError, InputError
+
+RESIZE_MODES: Mapping[str, str] = MappingProxyType(
+    {
+        "tf1-bilinear": "TensorFlow 1: TTUR, torch-fidelity, ADM; the StyleGAN and EDM scripts up to float32 noise",
+        "torch-bilinear": "PyTorch without antialiasing: pytorch-fid, clean-fid legacy_pytorch, dgm-eval inception",
+        "torch-bilinear-antialias": "PyTorch with antialiasing: torchmetrics 1.8 and later",
+        "pil-bicubic-float": "Pillow in floating point, clipped to 0..255 and not rounded: clean-fid",
+        "pil-bicubic-uint8": "Pillow on 8-bit images: dgm-eval DINOv2, EDM2 with resize_mode='pil'",
+        "torch-bicubic-antialias": "PyTorch with antialiasing, neither clipped nor rounded: EDM2 DINOv2",
+    }
+)
+PIL_MODES = frozenset({"pil-bicubic-float", "pil-bicubic-uint8"})
+
+
+def resize(images: Tensor, size: int, mode: str) -> Tensor:
+    """Resize a batch of images to ``size`` x ``size``.
+
+    The modes of Pillow work image by image on the CPU: where there are decode workers, give them ``resize_pil``.
+
+    Args:
+        images: float32 (N, 3, H, W) in 0..255, not rounded and not scaled.
+        size: height and width of the result, in pixels.
+        mode: a key of ``RESIZE_MODES``.
+
+    Returns:
+        float32 (N, 3, size, size). The torch bicubic mode overshoots 0..255, as its peer does; the others do not.
+        Images that have the target size already are returned as they are, not copied.
+
+    Peers:
+        Equal to the last bit on the CPU to torch-fidelity (``tf1-bilinear``), to ``F.interpolate`` (``torch-*``) and
+        to clean-fid and Pillow (``pil-*``; ``pil-bicubic-uint8`` rounds its input to 8 bits first). pytorch-fid
+        resizes in 0..1: the same map, up to 1e-4 grey levels of float32 noise.
+
+    Raises:
+        ConfigError: no such mode.
+        InputError: images of another shape or dtype.
+
+    >>> row = torch.tensor([0.0, 60.0, 120.0, 255.0, 10.0]).expand(1, 3, 5, 5)
+    >>> resize(row, 8, "tf1-bilinear")[0, 0, 0].tolist()
+    [0.0, 37.5, 75.0, 112.5, 187.5, 224.375, 71.25, 10.0]
+    """
+    _require(mode, RESIZE_MODES, size)
+    if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
+        raise InputError(
+            f"Cannot resize a {images.dtype} tensor of shape {tuple(images.shape)}: float32 (N, 3, H, W) is needed."
+        )
+    if images.shape[2:] == (size, size):
+        return images
+    if mode in PIL_MODES:
+        if not len(images):
+            return images.new_empty(0, 3, size, size)
+        one = _PIL[mode]
+        return torch.stack([one(x.cpu().numpy(), size) for x in images]).to(images.device)
+    return _TORCH[mode](images, size)
+
+
+def resize_pil(pixels: np.ndarray, size: int, mode: str) -> Tensor:
+    """Resize one decoded image with Pillow; runs in decode workers, so that images of many sizes become a batch.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        size: height and width of the result, in pixels.
+        mode: a key of ``RESIZE_MODES`` that is in ``PIL_MODES``.
+
+    Returns:
+        float32 (3, size, size) in 0..255.
+
+    Raises:
+        ConfigError: the mode is none of Pillow's.
+        InputError: pixels of another shape or dtype.
+    """
+    _require(mode, PIL_MODES, size)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise InputError(
+            f"Cannot resize a {pixels.dtype} array of shape {pixels.shape}: uint8 (H, W, 3) is needed. "
+            "Convert the image to RGB first."
+        )
+    return _PIL[mode](pixels.transpose(2, 0, 1), size)
+
+
+def _require(mode: str, modes: Mapping[str, str] | frozenset[str], size: int) -> None:
+    if mode not in modes:
+        raise ConfigError(f"There is no resize mode {mode!r} here; there are {', '.join(sorted(modes))}.")
+    if size < 1:
+        raise ConfigError(f"Cannot resize to {size} pixels; at least 1 is needed.")
+
+
+def _tf1_bilinear(images: Tensor, size: int) -> Tensor:
+    """TensorFlow 1's ResizeBilinear with ``align_corners=False``: no half-pixel centres, no antialiasing.
+
+    Interpolates along x, then along y, in the form ``a + (b - a) * w``, whose rounding torch.lerp does not share.
+    """
+    low, high, weight = _tf1_axis(images.shape[2], size, images.device)
+    # Of a tall image only these rows are ever read; interpolating along x first, on them alone, changes no value.
+    rows, places = torch.unique(torch.cat([low, high]), return_inverse=True)
+    if len(rows) < images.shape[2]:
+        images = images.index_select(2, rows)
+        low, high = places[:size], places[size:]
+    left, right, across = _tf1_axis(images.shape[3], size, images.device)
+    wide = _blend(images.index_select(3, left), images.index_select(3, right), across)
+    return _blend(wide.index_select(2, low), wide.index_select(2, high), weight[:, None])
+
+
+def _tf1_axis(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    # TensorFlow rounds the scale and every coordinate to float32: double coordinates move pixels by 0.01 grey levels.
+    scale = torch.tensor(length / size, dtype=torch.float32, device=device)
+    coordinate = torch.arange(size, dtype=torch.float32, device=device) * scale
+    low = coordinate.long().clamp_max(length - 1)
+    return low, (low + 1).clamp_max(length - 1), coordinate - low
+
+
+def _blend(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """``a + (b - a) * weight``; overwrites ``b``."""
+    return b.sub_(a).mul_(weight).add_(a)
+
+
+def _interpolate(filter_name: str, *, antialias: bool) -> Callable[[Tensor, int], Tensor]:
+    def resize_batch(images: Tensor, size: int) -> Tensor:
+        return interpolate(images, (size, size), mode=filter_name, align_corners=False, antialias=antialias)
+
+    return resize_batch
+
+
+def _pil_bicubic_float(channels: np.ndarray, size: int) -> Tensor:
+    """One channel at a time, because Pillow's floating-point images have one; the passes in between are not clipped."""
+    planes = np.ascontiguousarray(channels, dtype=np.float32)
+    out = np.empty((len(planes), size, size), dtype=np.float32)
+    for plane, target in zip(planes, out, strict=True):
+        np.clip(np.asarray(Image.fromarray(plane).resize((size, size), Image.Resampling.BICUBIC)), 0, 255, out=target)
+    return torch.from_numpy(out)
+
+
+def _pil_bicubic_uint8(channels: np.ndarray, size: int) -> Tensor:
+    """Fixed point: Pillow clips and rounds to 8 bits after each of the two passes."""
+    pixels = channels if channels.dtype == np.uint8 else np.clip(np.rint(channels), 0, 255).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    small = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+    return torch.from_numpy(small.transpose(2, 0, 1).astype(np.float32))
+
+
+_TORCH: Mapping[str, Callable[[Tensor, int], Tensor]] = {
+    "tf1-bilinear": _tf1_bilinear,
+    "torch-bilinear": _interpolate("bilinear", antialias=False),
+    "torch-bilinear-antialias": _interpolate("bilinear", antialias=True),
+    "torch-bicubic-antialias": _interpolate("bicubic", antialias=True),
+}
+_PIL: Mapping[str, Callable[[np.ndarray, int], Tensor]] = {
+    "pil-bicubic-float": _pil_bicubic_float,
+    "pil-bicubic-uint8": _pil_bicubic_uint8,
+}

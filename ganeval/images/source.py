@@ -1,0 +1,254 @@
+"""The one door to images: ``open_images`` takes whatever holds them and returns an ``ImageSource``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganeval.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Prepare = Callable[[np.ndarray], "Tensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBatch:
+    """Some images in the order of their source.
+
+    Attributes:
+        images: uint8 (N, 3, H, W) where all have one size, else a list of (3, H, W); float32 where ``prepare`` was
+            given. Images that were made on an accelerator stay there.
+        names: one an image.
+        digests: uint64 (N,), see ``ganeval.images.decode.digest``; of the 8-bit pixels, before ``prepare``. None for
+            images on an accelerator.
+    """
+
+    images: Tensor | list[Tensor]
+    names: list[str]
+    digests: np.ndarray | None
+
+
+@dataclass(slots=True)
+class SourceReport:
+    """What was met while images were drawn; the counts start anew with every call of ``batches``.
+
+    Attributes:
+        used: images drawn.
+        skipped: (name, reason) of those left out, with ``on_error="skip"``.
+        ignored: files that are no images, by suffix.
+        notes: what was done to images that are not plain 8-bit RGB, and to how many.
+    """
+
+    used: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    def restart(self) -> None:
+        self.used = 0
+        self.skipped.clear()
+        self.notes.clear()
+
+
+class ImageSource(ABC):
+    """Images in a fixed order.
+
+    Attributes:
+        spec: as the user named it.
+        report: filled while batches are drawn.
+    """
+
+    spec: str
+    report: SourceReport
+
+    @property
+    @abstractmethod
+    def length(self) -> int | None:
+        """Number of images; None where it is not known before the end."""
+
+    @abstractmethod
+    def batches(
+        self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
+    ) -> Iterator[ImageBatch]:
+        """Draw all images: a batch is always the next ``batch_size`` usable ones, the last one may be smaller.
+
+        Decoding overlaps with what the caller does between two batches, and at most a few batches are held. Closing
+        the iterator, or an exception in the loop, ends its threads and processes.
+
+        Args:
+            batch_size: images in a batch.
+            workers: decode processes; 0 decodes in one background thread.
+            prepare: applied to every image where it is decoded: uint8 (H, W, 3) to float32 (3, S, S).
+            on_error: ``stop`` at an image that cannot be used, or ``skip`` and count it; what a generator makes
+                always stops.
+
+        Raises:
+            InputError: an image cannot be used; the message names it.
+        """
+
+    @abstractmethod
+    def subset(self, n: int, seed: int) -> ImageSource:
+        """``n`` of the images, drawn without replacement by ``seed`` alone, in their original order.
+
+        Of a stream, whose length is not known, the first ``n``.
+
+        Raises:
+            InputError: there are fewer than ``n``.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """Where the images come from, in values that JSON can hold."""
+
+    @abstractmethod
+    def check(self, on_error: str = "stop") -> None:
+        """A cheap look at every image before the long part: headers and ends of files, values of floats.
+
+        Args:
+            on_error: with ``skip``, only a source without a single usable image is an error.
+
+        Raises:
+            InputError: images that cannot be used; the message names the first few.
+        """
+
+    def labels(self) -> list[str] | None:
+        """One class name an image, in order, where the source has class folders or labels."""
+        return None
+
+
+def open_images(
+    spec: Any,
+    *,
+    num: int | None = None,
+    seed: int = 0,
+    value_range: tuple[float, float] | None = None,
+    num_samples: int | None = None,
+    latent_dim: int | tuple[int, ...] | None = None,
+    data_root: str | Path | None = None,
+    download: bool = False,
+) -> ImageSource:
+    """Open whatever holds images.
+
+    Args:
+        spec: a folder, FILE.zip, FILE.tar (also .tar.gz, and ``shards-{000..099}.tar``), FILE.npz with ``arr_0``,
+            FILE.npy, ``dataset:NAME:SPLIT`` of torchvision, ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``; from
+            Python also a tensor or array (NCHW or NHWC), a Dataset, a DataLoader, any iterable of images or batches,
+            or a callable that turns latents into images.
+        num: take this many, drawn by ``seed`` without replacement (of a stream: the first ones).
+        seed: of the subset, of rendered images, and of latents.
+        value_range: the values of black and white in float images, for example (-1, 1).
+        num_samples: how many images to render or to generate.
+        latent_dim: size of a generator's latent, where it does not tell by itself.
+        data_root: where torchvision datasets are kept.
+        download: fetch such a dataset where it is missing.
+
+    Raises:
+        InputError: nothing there, nothing that holds images, or floats without ``value_range``.
+    """
+    from ganeval.images.pixels import check_range
+
+    for name, number in (("--num-samples", num_samples), ("the number of images", num)):
+        if number is not None and number < 1:
+            raise InputError(f"{name} must be at least 1; got {number}.")
+    if seed < 0:
+        raise InputError(f"A seed must not be negative; got {seed}.")
+    value_range = check_range(value_range)
+    if isinstance(spec, ImageSource):
+        source = spec
+    elif isinstance(spec, (str, Path)):
+        source = _open_named(str(spec), num_samples or num, seed, value_range, data_root, download)
+    else:
+        source = _open_object(spec, num_samples or num, seed, value_range, latent_dim)
+    if num is None or num == source.length:
+        return source
+    return source.subset(num, seed)
+
+
+def _open_named(
+    spec: str,
+    num_samples: int | None,
+    seed: int,
+    value_range: tuple[float, float] | None,
+    data_root: str | Path | None,
+    download: bool,
+) -> ImageSource:
+    from ganeval.images import archive, array, dataset, folder, generated
+    from ganeval.images.decode import SUFFIXES
+    from ganeval.images.indexed import IndexedSource
+
+    if spec.startswith("dataset:shapes"):
+        return IndexedSource(spec, generated.open_shapes(spec, num_samples, seed))
+    if spec.startswith("dataset:"):
+        return IndexedSource(spec, dataset.open_torchvision(spec, data_root, download))
+    if spec.startswith(("gen:", "stats:")):
+        kind = {"gen": "a generator", "stats": "reference statistics"}[spec.split(":")[0]]
+        raise InputError(f"{spec} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return IndexedSource(spec, folder.open_folder(path))
+    suffixes = "".join(path.suffixes[-2:]).lower()
+    last = path.suffix.lower()
+    if "{" in spec and not path.exists():
+        return IndexedSource(spec, archive.open_shards(str(path)))
+    if not path.exists():
+        raise InputError(f"There is no file or folder {spec!r}. Check the path; it is looked up from {_here()}.")
+    if last == ".zip":
+        return IndexedSource(spec, archive.open_zip(path))
+    if last in archive.TAR_SUFFIXES or suffixes.endswith(archive.COMPRESSED_TAR_SUFFIXES):
+        return IndexedSource(spec, archive.open_tar(path))
+    if last == ".npz":
+        return IndexedSource(spec, array.open_npz(path, value_range))
+    if last == ".npy":
+        return IndexedSource(spec, array.open_npy(path, value_range))
+    hint = "Point at the folder that holds it." if last in SUFFIXES else "Put the images in a folder or archive."
+    raise InputError(f"{spec} is neither a folder nor one of .zip, .tar, .tar.gz, .npz, .npy. {hint}")
+
+
+def _open_object(
+    spec: Any,
+    num_samples: int | None,
+    seed: int,
+    value_range: tuple[float, float] | None,
+    latent_dim: int | tuple[int, ...] | None,
+) -> ImageSource:
+    import torch
+    from torch.utils.data import DataLoader, IterableDataset
+
+    from ganeval.images import array, dataset, generated, stream
+    from ganeval.images.indexed import IndexedSource
+
+    name = _name_of(spec)
+    if isinstance(spec, (np.ndarray, torch.Tensor)):
+        return IndexedSource(name, array.open_array(spec, value_range))
+    if isinstance(spec, (DataLoader, IterableDataset)):
+        return stream.StreamSource(name, spec, value_range)
+    if isinstance(spec, torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__")):
+        return generated.GeneratedSource(name, spec, num_samples, seed, value_range, latent_dim)
+    if isinstance(spec, Mapping):
+        raise InputError(f"Cannot read images from a {name}; pass its images, for example list(images.values()).")
+    if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec):
+        return IndexedSource(name, dataset.DatasetImages(spec, value_range))
+    if isinstance(spec, Iterable):
+        return stream.StreamSource(name, spec, value_range)
+    raise InputError(
+        f"Cannot read images from a {name}; needed is a path, a tensor, an array, a Dataset, a DataLoader, "
+        "an iterable of images, or a callable z -> images."
+    )
+
+
+def _name_of(spec: Any) -> str:
+    name = getattr(spec, "__name__", type(spec).__name__)
+    shape = getattr(spec, "shape", None)
+    return f"{name} {'x'.join(map(str, shape))}" if isinstance(shape, tuple) else str(name)
+
+
+def _here() -> str:
+    return str(Path.cwd())

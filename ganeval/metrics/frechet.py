@@ -1,0 +1,379 @@
+"""The Frechet distance between two sets of features: value, bias, sampling error, difference of two models.
+
+With fake rows x_i (mean mu, covariance S, c_i = x_i - mu) and real rows y_j (mean nu, covariance W, e_j = y_j - nu)
+
+    D = |mu - nu|^2 + tr S + tr W - 2 tr (W^1/2 S W^1/2)^1/2          (Heusel et al. 2017, eq. 6; Dowson & Landau 1982)
+
+One singular value decomposition gives the rest. S = F F^T, W = G G^T, G^T F = U diag(s) V^T:
+
+    tr (W^1/2 S W^1/2)^1/2 = sum s
+    K  = G U s^-1/2,   K K^T   the optimal transport map from fake to real
+    K' = F V s^-1/2,   K'K'^T  the map back
+    IF_fake(x) =  2 (mu - nu)^T c + |c|^2 - |K^T c|^2  - [tr S - sum s]     the derivative of D when mass moves to x
+    IF_real(y) = -2 (mu - nu)^T e + |e|^2 - |K'^T e|^2 - [tr W - sum s]
+    Var D = Var IF_fake / n + Var IF_real / m
+    b_fake = tr S / n + (1/2n) [sum_ij E P_i^2 P_j^2 / (s_i + s_j) - (1/2) sum s],  P = C K;   b_real alike, Q = E K'
+    E D_hat = D + b_fake + b_real + o(1/n + 1/m)
+
+The interval is a first-order one. It is conservative near D = 0, where the standard error is 1.3 to 1.4 times too
+large. Here are arrays and plain numbers only; ``ganeval.metrics.fid`` puts names and protocols to them, and
+``ganeval.metrics.frechet_moments`` has the errors for when rows are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import hypot, sqrt
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+
+from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
+from ganeval.results import Interval
+from ganeval.statistics.linalg import Coupling, trace_sqrt
+from ganeval.statistics.moments import Gaussian
+from ganeval.statistics.rows import FeatureRows
+
+MIN_ROWS_PER_RANK = 2.5
+MAX_SHARED_ROWS = 0.01  # of the smaller set
+ROUNDING = 1e-9  # of tr S + tr W: a negative value that small is zero
+_BLOCK = 1024
+
+Reference = Literal["sample", "population"]
+ESTIMAND = {"sample": "population", "population": "population-given-reference"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrechetValue:
+    """D and its parts, in features squared; ``method`` says how the trace of the square root was computed."""
+
+    value: float
+    mean_term: float
+    trace_real: float
+    trace_fake: float
+    trace_sqrt: float
+    method: str
+    warnings: tuple[str, ...] = ()
+
+
+def frechet_distance(real: Gaussian, fake: Gaussian, *, trace: str = "auto") -> FrechetValue:
+    """D = |mu - nu|^2 + tr S + tr W - 2 tr (W^1/2 S W^1/2)^1/2, in [0, inf), units of features squared.
+
+    Equals the value of pytorch-fid, clean-fid, torch-fidelity, torchmetrics and NVIDIA's scripts for the same moments
+    to 1e-8 relative where the covariances are regular; where they are not, theirs lose digits and this one does not.
+
+    Args:
+        real: moments of the real features.
+        fake: moments of the fake features.
+        trace: ``auto``, ``sqrtm``, ``svd`` or ``eigvals``; see ``trace_sqrt``.
+
+    Raises:
+        IncomparableError: another number of features, or another ddof.
+        InputError: the value is negative beyond rounding: the trace method failed on these covariances.
+
+    >>> x = Gaussian(4, np.zeros(1), np.eye(1))
+    >>> frechet_distance(x, Gaussian(4, np.ones(1), 4 * np.eye(1))).value
+    2.0
+    """
+    require_comparable(real, fake)
+    root = trace_sqrt(real.covariance, fake.covariance, method=trace)
+    value, notes = assembled(real, fake, root.value, root.method)
+    return FrechetValue(
+        value=value,
+        mean_term=squared(fake.mean - real.mean),
+        trace_real=float(np.trace(real.covariance)),
+        trace_fake=float(np.trace(fake.covariance)),
+        trace_sqrt=root.value,
+        method=root.method,
+        warnings=(*root.warnings, *notes),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrechetInference:
+    """D with its bias and its sampling error. All numbers are in features squared.
+
+    Attributes:
+        value: the plug-in value, from the same decomposition as the rest.
+        bias_real, bias_fake: expected excess because each set is finite; 0 for a reference that is the population, None
+            where the rows of the reference are missing.
+        se_real, se_fake: each set's share of the standard error, likewise.
+        influence_real, influence_fake: one number a row, mean zero, in order: the derivative of D when mass moves to
+            that row. The largest are the images that raise D most. None where they were not computed.
+        rank_real, rank_fake: numerical ranks of the covariances.
+        n_distinct_real, n_distinct_fake: rows that differ; None where rows are missing.
+        n_shared: distinct rows that are, bit for bit, in both sets.
+        reference: ``sample`` or ``population``.
+        method: ``influence`` or ``gaussian-moments``.
+        reason: why there is no interval; None where it is valid.
+        rows_real: digest of the reference rows in their order, for ``frechet_difference``.
+        warnings: what a reader of the numbers should know.
+    """
+
+    value: float
+    bias_real: float | None
+    bias_fake: float
+    se_real: float | None
+    se_fake: float
+    influence_real: np.ndarray | None
+    influence_fake: np.ndarray | None
+    rank_real: int
+    rank_fake: int
+    n_distinct_real: int | None
+    n_distinct_fake: int | None
+    n_shared: int
+    reference: Reference
+    method: str
+    reason: str | None
+    rows_real: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def bias(self) -> float | None:
+        """Of the value; None where it is not valid."""
+        return None if self.reason or self.bias_real is None else self.bias_real + self.bias_fake
+
+    @property
+    def corrected(self) -> float | None:
+        """Value minus bias. Honestly negative at times near D = 0: it is not clamped. None where it is not valid."""
+        return None if self.bias is None else self.value - self.bias
+
+    @property
+    def standard_error(self) -> float | None:
+        return None if self.reason or self.se_real is None else hypot(self.se_real, self.se_fake)
+
+    def interval(self, level: float = 0.95) -> Interval | None:
+        """corrected -+ z SE, or None where it is not valid."""
+        if self.corrected is None or self.standard_error is None:
+            return None
+        return symmetric_interval(
+            self.corrected, _normal(level) * self.standard_error, level, self.method, ESTIMAND[self.reference]
+        )
+
+
+def frechet_inference(
+    real: Gaussian,
+    fake: Gaussian,
+    real_rows: FeatureRows | None,
+    fake_rows: FeatureRows,
+    *,
+    reference: str = "sample",
+) -> FrechetInference:
+    """D with the influence-function standard error and the first-order bias of the module's docstring.
+
+    Valid only for distinct fake rows > 2.5 rank S, distinct real rows > 2.5 rank W unless the reference is the
+    population, and at most 1 % of the smaller set's rows in both; otherwise ``reason`` says which of these fails. The
+    rows are read once more in blocks: memory O(d^2), time O((n + m) d^2 + d^3).
+
+    Measured at d = 16, n = m = 2000: standard error within 1 % of the truth, 95 % intervals cover 95.1 %.
+
+    Args:
+        real: moments of ``real_rows``, or of the population.
+        fake: moments of ``fake_rows``.
+        real_rows: None where they are not at hand; there is an interval then only under ``population``.
+        fake_rows: the fake features.
+        reference: ``sample``: both sets are samples. ``population``: the reference is the target itself, and has
+            neither bias nor sampling error.
+
+    Raises:
+        IncomparableError: another number of features, or another ddof.
+        InputError: an unknown reference, or rows that are not those of the moments.
+    """
+    mode = checked_reference(reference)
+    require_comparable(real, fake)
+    for name, gaussian, rows in (("real", real, real_rows), ("fake", fake, fake_rows)):
+        if rows is not None and (rows.dimension != gaussian.dimension or gaussian.n not in (None, len(rows))):
+            raise InputError(
+                f"the {name} moments are of {gaussian.n} rows of {gaussian.dimension} features, the rows at hand are "
+                f"{len(rows)} of {rows.dimension}: they are not of one set."
+            )
+    plan = Coupling.of(real.covariance, fake.covariance)
+    shift = fake.mean - real.mean
+    value, notes = assembled(real, fake, float(plan.s.sum()), "svd")
+    influence_fake, bias_fake = _one_side(fake, fake_rows, plan.to_real, plan.s, shift)
+    se_fake = sqrt(_variance_of_mean(influence_fake))
+    influence_real, bias_real, se_real = None, None, None
+    if mode == "population":
+        bias_real = se_real = 0.0
+    elif real_rows is not None:
+        influence_real, bias_real = _one_side(real, real_rows, plan.to_fake, plan.s, -shift)
+        se_real = sqrt(_variance_of_mean(influence_real))
+    distinct_real = None if real_rows is None else real_rows.distinct()
+    distinct_fake = fake_rows.distinct()
+    shared = 0 if real_rows is None else fake_rows.shared_with(real_rows)
+    reason = too_few("fake", len(fake_rows), distinct_fake, plan.rank_fake, plan.rank_real)
+    if mode == "sample" and reason is None:
+        if real_rows is None or distinct_real is None:
+            reason = "the features of the real images are not at hand, only their moments"
+        else:
+            reason = too_few("real", len(real_rows), distinct_real, plan.rank_real, plan.rank_fake)
+    if reason is None and distinct_real is not None and shared > MAX_SHARED_ROWS * min(distinct_real, distinct_fake):
+        reason = f"{shared} feature rows are in both sets, bit for bit: they are not independent samples"
+    return FrechetInference(
+        value=value, bias_real=bias_real, bias_fake=bias_fake, se_real=se_real, se_fake=se_fake,
+        influence_real=influence_real, influence_fake=influence_fake, rank_real=plan.rank_real,
+        rank_fake=plan.rank_fake, n_distinct_real=distinct_real, n_distinct_fake=distinct_fake, n_shared=shared,
+        reference=mode, method="influence", reason=reason or degenerate(se_real, se_fake), rows_real=None if real_rows
+        is None else real_rows.order_digest(), warnings=notes,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrechetDifference:
+    """D_b - D_a, bias-corrected, and its standard error; below zero means that b is better."""
+
+    value: float
+    standard_error: float
+    paired: bool
+    reference: Reference
+
+    def interval(self, level: float = 0.95) -> Interval | None:
+        """value -+ z SE; None if the error is exactly zero."""
+        half_width = _normal(level) * self.standard_error
+        return symmetric_interval(self.value, half_width, level, "influence", ESTIMAND[self.reference])
+
+
+def frechet_difference(a: FrechetInference, b: FrechetInference, *, paired: bool = False) -> FrechetDifference:
+    """The difference between two models that were measured against the same reference rows.
+
+    Var = Var_j [IF_real,b(y_j) - IF_real,a(y_j)] / m + Var IF_a / n_a + Var IF_b / n_b; if ``paired``, row i of both
+    fake sets is of the same latent and label, and the last two become Var_i [IF_b(x_i) - IF_a(x_i')] / n. The caller
+    has to know that they are paired; nothing in the features can tell.
+
+    Raises:
+        NotEnoughSamplesError: one of the two is not valid.
+        IncomparableError: other reference rows, another kind of reference, or pairs of different numbers.
+    """
+    for name, one in (("first", a), ("second", b)):
+        if one.reason:
+            raise NotEnoughSamplesError(f"no error for the difference: the {name} has none ({one.reason}).")
+    if a.corrected is None or b.corrected is None or a.influence_fake is None or b.influence_fake is None:
+        raise IncomparableError("the difference needs the influence values of both; compute both from feature rows.")
+    if a.reference != b.reference:
+        raise IncomparableError(
+            f"one reference was taken as a {a.reference}, the other as a {b.reference}: take both alike."
+        )
+    variance = 0.0
+    if a.influence_real is not None and b.influence_real is not None:
+        if a.rows_real != b.rows_real:
+            raise IncomparableError(
+                "the two were measured against other reference rows, or in another order: use one reference for both."
+            )
+        variance = _variance_of_mean(b.influence_real - a.influence_real)
+    if not paired:
+        variance += _variance_of_mean(a.influence_fake) + _variance_of_mean(b.influence_fake)
+    elif len(a.influence_fake) == len(b.influence_fake):
+        variance += _variance_of_mean(b.influence_fake - a.influence_fake)
+    else:
+        raise IncomparableError(
+            f"pairs need as many fakes in one as in the other; there are {len(a.influence_fake)} and "
+            f"{len(b.influence_fake)}."
+        )
+    return FrechetDifference(
+        value=b.corrected - a.corrected, standard_error=sqrt(variance), paired=paired, reference=a.reference
+    )
+
+
+# --- the parts ---------------------------------------------------------------------------------------------------
+
+
+def _one_side(
+    side: Gaussian, rows: FeatureRows, transport: np.ndarray, s: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Influence values of one set's rows, and that set's share of the bias."""
+    n, start = len(rows), 0
+    influence = np.empty(n)
+    fourth = np.zeros((s.size, s.size))  # sum over the rows of P_i^2 P_j^2
+    for centred in _centred_blocks(rows, side.mean):
+        squares = np.square(centred @ transport)
+        part = slice(start, start + len(centred))
+        influence[part] = 2.0 * centred @ shift + np.square(centred).sum(axis=1) - squares.sum(axis=1)
+        fourth += squares.T @ squares
+        start += len(centred)
+    influence -= influence.mean()
+    fourth /= np.add.outer(s, s)
+    bracket = float(fourth.sum()) / n - 0.5 * float(s.sum())
+    trace = float(np.trace(side.covariance))
+    return influence, trace / n + bracket / (2.0 * n) + ddof_bias(side, n, float(s.sum()))
+
+
+def _centred_blocks(rows: FeatureRows, mean: np.ndarray) -> Iterator[np.ndarray]:
+    for block in rows.blocks(_BLOCK):
+        yield block - mean
+
+
+def ddof_bias(side: Gaussian, n: int, sum_s: float) -> float:
+    """(E S / S_true - 1) tr [(I - T) S]: zero for ddof 1, whose covariance is unbiased."""
+    return (side.ddof - 1) / (n - side.ddof) * (float(np.trace(side.covariance)) - sum_s)
+
+
+def assembled(real: Gaussian, fake: Gaussian, root: float, method: str) -> tuple[float, tuple[str, ...]]:
+    """D from its parts; a negative value is rounding, and zero, or a failure of the trace, and an error."""
+    traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
+    value = squared(fake.mean - real.mean) + traces - 2.0 * root
+    if value >= 0.0:
+        return value, ()
+    if value > -ROUNDING * traces:
+        return 0.0, (f"the value was {value:.1e} by rounding, and is reported as 0",)
+    raise InputError(
+        f"the Frechet distance came out as {value:.3g}, below zero by more than rounding (traces {traces:.3g}): "
+        f"{method} is not accurate for these covariances, or they are no covariances. Use --trace auto."
+    )
+
+
+def require_comparable(real: Gaussian, fake: Gaussian) -> None:
+    if real.dimension != fake.dimension:
+        raise IncomparableError(
+            f"the real features have {real.dimension} dimensions, the fake ones {fake.dimension}: they are of "
+            "different networks or layers. Compute both under one protocol."
+        )
+    if real.ddof != fake.ddof:
+        raise IncomparableError(
+            f"the real covariance has ddof {real.ddof}, the fake one ddof {fake.ddof}: convert one with with_ddof()."
+        )
+
+
+def too_few(name: str, n: int, distinct: int, rank: int, other_rank: int) -> str | None:
+    if distinct > MIN_ROWS_PER_RANK * max(rank, 1):
+        return None
+    if rank >= distinct - 1:  # the rank is only what so few rows allow; the other set knows more
+        rank = max(rank, other_rank)
+    count = f"n_{name}={n}" if distinct == n else f"{distinct} distinct of n_{name}={n}"
+    return f"{count} <= {MIN_ROWS_PER_RANK} x rank {rank}"
+
+
+def degenerate(se_real: float | None, se_fake: float) -> str | None:
+    return "the standard error is exactly zero" if se_real is not None and hypot(se_real, se_fake) == 0.0 else None
+
+
+def checked_reference(reference: str) -> Reference:
+    modes: dict[str, Reference] = {"sample": "sample", "population": "population"}
+    if reference not in modes:
+        raise InputError(f"the reference is a sample or the population; got {reference!r}.")
+    return modes[reference]
+
+
+def checked_level(level: float) -> float:
+    if not 0.0 < level < 1.0:
+        raise InputError(f"the level of an interval lies between 0 and 1, for instance 0.95; got {level}.")
+    return level
+
+
+def _normal(level: float) -> float:
+    return NormalDist().inv_cdf(0.5 + checked_level(level) / 2)
+
+
+def symmetric_interval(centre: float, half_width: float, level: float, method: str, estimand: str) -> Interval | None:
+    low, high = centre - half_width, centre + half_width
+    return Interval(low=low, high=high, level=level, method=method, estimand=estimand) if low < high else None
+
+
+def _variance_of_mean(values: np.ndarray) -> float:
+    return float(values.var(ddof=1) / len(values))
+
+
+def squared(array: np.ndarray) -> float:
+    flat = array.ravel()
+    return float(flat @ flat)

@@ -1,0 +1,65 @@
+"""What each metric is: its direction, what it needs, and whom to cite. These facts stand here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ganeval.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        name: the key in results, rules and options.
+        title: the name in words.
+        acronym: how the value is labelled under the network that the metric's paper used.
+        higher_is_better: direction.
+        minimum: fewest images of each side for which the value is defined.
+        citation: BibTeX.
+    """
+
+    name: str
+    title: str
+    acronym: str
+    higher_is_better: bool
+    minimum: int
+    citation: str
+
+
+METRICS: Mapping[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric(
+            name="fid",
+            title="Frechet distance between Gaussians fitted to features of real and of generated images",
+            acronym="FID",
+            higher_is_better=False,
+            minimum=2,
+            citation="""\
+@inproceedings{heusel2017gans,
+  title     = {{GANs} Trained by a Two Time-Scale Update Rule Converge to a Local {Nash} Equilibrium},
+  author    = {Heusel, Martin and Ramsauer, Hubert and Unterthiner, Thomas and Nessler, Bernhard and Hochreiter, Sepp},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {30},
+  year      = {2017}
+}""",
+        ),
+    )
+}
+
+
+def get_metric(name: str) -> Metric:
+    """The registry entry.
+
+    Raises:
+        ConfigError: no such metric; the message lists what there is.
+    """
+    if name not in METRICS:
+        close = get_close_matches(name, METRICS, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ConfigError(f"There is no metric {name!r}; there are {', '.join(METRICS)}.{hint}")
+    return METRICS[name]

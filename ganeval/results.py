@@ -1,0 +1,261 @@
+"""One number and what is needed to believe it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ganeval.errors import IncomparableError, InputError
+from ganeval.protocol import Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA = "ganeval/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A confidence interval, in the metric's own units.
+
+    Attributes:
+        low: lower end.
+        high: upper end.
+        level: nominal coverage, for instance 0.95.
+        method: how it was made, for instance ``influence``.
+        estimand: what it covers. ``population``: the distance between the two distributions.
+            ``population-given-reference``: the same, the reference taken as the target itself.
+            ``protocol``: what this protocol gives on average at this number of images.
+    """
+
+    low: float
+    high: float
+    level: float
+    method: str
+    estimand: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"an interval needs finite ends, low < high; got {self.low} to {self.high}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricResult:
+    """The value of one metric, with its uncertainty and its protocol.
+
+    ``value`` is the plain estimate, the one that papers print. ``bias`` is its expected excess because the samples are
+    finite, ``corrected`` is ``value - bias``, and ``interval`` says what it covers. Where those are not valid they are
+    None and ``reason`` says why.
+
+    >>> float(MetricResult.example())
+    12.34
+    """
+
+    name: str
+    label: str
+    value: float
+    higher_is_better: bool
+    n_real: int | None
+    n_fake: int | None
+    protocol: Protocol
+    standard_error: float | None = None
+    bias: float | None = None
+    corrected: float | None = None
+    interval: Interval | None = None
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+    reference: str | None = None  # digest of the real side
+    settings: Mapping[str, object] = field(default_factory=dict)  # of the estimator; they change the value
+    details: Mapping[str, object] = field(default_factory=dict)
+    per_image: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise InputError(f"{self.label} is {self.value}: not a number. Look for NaN among the features.")
+        for name in ("settings", "details", "per_image"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        parts = [f"{self.label} {format_number(self.value, self.standard_error)}"]
+        if self.interval is not None:
+            digits = decimals(self.interval.high - self.interval.low)
+            middle = "" if self.corrected is None else f"bias-corrected {self.corrected:.{digits}f}, "
+            ends = f"{self.interval.low:.{digits}f} to {self.interval.high:.{digits}f}"
+            parts.append(f"{middle}{100 * self.interval.level:g} % CI {ends}")
+        elif self.reason:
+            parts.append(f"no interval: {self.reason}")
+        counts = [f"{n} {side}" for n, side in ((self.n_real, "real"), (self.n_fake, "fake")) if n is not None]
+        parts.append(f"({', '.join([self.protocol.name, *counts])})")
+        return "   ".join(parts)
+
+    def comparison_key(self, *, corrected: bool = False) -> str:
+        """Raw values may be compared only at equal keys; corrected values also at different numbers of fakes."""
+        fields: dict[str, object] = {
+            "metric": self.name, "protocol": self.protocol.key(), "settings": dict(self.settings),
+            "reference": self.reference,
+        }  # fmt: skip
+        if not corrected:
+            fields |= {"n_real": self.n_real, "n_fake": self.n_fake}
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+
+    def require_comparable(self, other: MetricResult, *, corrected: bool = False) -> None:
+        """Raise IncomparableError, naming what differs, unless the two values may be compared.
+
+        Corrected values may differ in the number of fakes, not in the reference that they are measured against.
+        """
+        if self.name != other.name:
+            raise IncomparableError(f"{self.label} and {other.label} are different metrics: compare like with like.")
+        self.protocol.require_same(other.protocol, f"the {other.label} compared with this {self.label}")
+        fields: dict[str, tuple[object, object]] = {
+            "settings": (dict(self.settings), dict(other.settings)), "reference": (self.reference, other.reference),
+        }  # fmt: skip
+        if corrected:
+            fields["estimand"] = (self._estimand(), other._estimand())
+        else:
+            fields["n_real"] = (self.n_real, other.n_real)
+            fields["n_fake"] = (self.n_fake, other.n_fake)
+        differing = [f"{k}: {a} against {b}" for k, (a, b) in fields.items() if a != b]
+        if differing:
+            hint = "" if corrected else " Corrected values may be compared across numbers of fakes."
+            raise IncomparableError(f"These two values of {self.label} differ in {'; '.join(differing)}.{hint}")
+
+    def _estimand(self) -> str | None:
+        return None if self.interval is None else self.interval.estimand
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of the ``results`` table of the JSON schema, version 1; keys are stable."""
+        return {
+            "label": self.label,
+            "value": self.value,
+            "higher_is_better": self.higher_is_better,
+            "n_real": self.n_real,
+            "n_fake": self.n_fake,
+            "standard_error": self.standard_error,
+            "bias": self.bias,
+            "corrected": self.corrected,
+            "interval": None if self.interval is None else asdict(self.interval),
+            "reason": self.reason,
+            "warnings": list(self.warnings),
+            "reference": self.reference,
+            "settings": dict(self.settings),
+            "protocol": {
+                **self.protocol.to_dict(),
+                "comparison_key": self.comparison_key(),
+            },
+            "details": dict(self.details),
+        }
+
+    @classmethod
+    def from_dict(cls, name: str, entry: Mapping[str, Any]) -> MetricResult:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            InputError: the entry lacks a key, or a number is not finite.
+        """
+        try:
+            fields = {k: entry[k] for k in _ENTRY}
+            interval = None if entry["interval"] is None else Interval(**entry["interval"])
+            return cls(
+                name=name,
+                **{**fields, "warnings": tuple(fields["warnings"])},
+                interval=interval,
+                protocol=Protocol.from_dict(entry["protocol"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the result {name!r} is not a ganeval result: {error!r}") from error
+
+    @classmethod
+    def example(cls) -> MetricResult:
+        """A made-up result, for documentation and tests."""
+        return cls(
+            name="fid", label="FD[compact-v1]", value=12.34, higher_is_better=False, n_real=50000, n_fake=50000,
+            protocol=Protocol(
+                name="compact", extractor="compact-v1", layer="256", resize="torch-bilinear-antialias", size=32,
+                scale="(x-127.5)/127.5",
+            ),
+            standard_error=0.21, bias=0.82, corrected=11.52,
+            interval=Interval(low=11.1, high=11.94, level=0.95, method="influence", estimand="population"),
+        )  # fmt: skip
+
+
+_ENTRY = (
+    "label", "value", "higher_is_better", "n_real", "n_fake", "standard_error", "bias", "corrected", "reason",
+    "warnings", "reference", "settings", "details",
+)  # fmt: skip
+
+
+def decimals(scale: float) -> int:
+    """Decimals that show ``scale`` with two significant digits, between 2 and 8."""
+    if not math.isfinite(scale) or scale <= 0:
+        return 2
+    return min(8, max(2, 1 - math.floor(math.log10(scale))))
+
+
+def format_number(value: float, standard_error: float | None) -> str:
+    """As many decimals as the standard error supports; four significant digits where there is none."""
+    if standard_error:
+        return f"{value:.{decimals(standard_error)}f}"
+    return f"{value:.{max(2, min(8, 3 - math.floor(math.log10(abs(value)))))}f}" if abs(value) > 1e-12 else "0.00"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What one run measured, and on what: the document that ``--json`` prints and every other command reads."""
+
+    results: Mapping[str, MetricResult]
+    real: Mapping[str, object]
+    fake: Mapping[str, object]
+    environment: Mapping[str, object]
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    elapsed_seconds: float = 0.0
+    samples: Mapping[str, str] | None = None
+
+    def __getitem__(self, name: str) -> MetricResult:
+        return self.results[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        protocols = {r.protocol.key(): r.protocol.to_dict() for r in self.results.values()}
+        return {
+            "schema": SCHEMA,
+            "results": {name: r.to_dict() for name, r in self.results.items()},
+            "real": dict(self.real),
+            "fake": dict(self.fake),
+            "protocols": list(protocols.values()),
+            "samples": None if self.samples is None else dict(self.samples),
+            "environment": dict(self.environment),
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+            "elapsed_seconds": self.elapsed_seconds,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Evaluation:
+        if document.get("schema") != SCHEMA:
+            raise InputError(
+                f"this is no document of schema {SCHEMA}: its schema is {document.get('schema')!r}. "
+                "Give a file that a ganeval command wrote with --output or --json."
+            )
+        if "results" not in document:
+            raise InputError(
+                "this ganeval document holds no results: it reports a failure or another command's output."
+            )
+        return cls(
+            results={k: MetricResult.from_dict(k, v) for k, v in document["results"].items()},
+            real=document["real"], fake=document["fake"], environment=document["environment"],
+            warnings=tuple(document["warnings"]), notes=tuple(document.get("notes", ())),
+            elapsed_seconds=document["elapsed_seconds"], samples=document["samples"],
+        )  # fmt: skip
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """One JSON document; NaN and Infinity are refused, never printed."""
+    return json.dumps(document, indent=2, allow_nan=False)

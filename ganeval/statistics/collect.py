@@ -1,0 +1,78 @@
+"""The one loop in which images are decoded, features computed, and whatever the metrics need is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol as Interface
+
+import numpy as np
+
+from ganeval.features.extractor import FeatureExtractor
+from ganeval.images.digest import SetDigest
+from ganeval.images.source import ImageSource
+from ganeval.statistics.moments import Moments
+from ganeval.statistics.rows import FeatureRows
+
+
+class Progress(Interface):
+    """Told how many images are done; see ``ganeval.cli.progress`` for one that shows it."""
+
+    def update(self, n: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+ProgressFactory = Callable[[str, int | None], Progress]
+
+
+@dataclass(slots=True)
+class Collected:
+    """What one set of images came to.
+
+    Attributes:
+        moments: of the features.
+        rows: the features themselves, where a metric needs them.
+        digest: of the images, where they could be read on the host.
+        image_digests: one 64-bit digest an image, in order; empty where the images never left the accelerator.
+        names: one name an image, in order.
+    """
+
+    moments: Moments
+    rows: FeatureRows | None
+    digest: SetDigest = field(default_factory=SetDigest)
+    image_digests: list[np.ndarray] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+
+def collect(
+    source: ImageSource,
+    extractor: FeatureExtractor,
+    *,
+    layer: str,
+    rows: FeatureRows | None,
+    batch_size: int | None = None,
+    workers: int = 0,
+    on_error: str = "stop",
+    progress: Progress | None = None,
+) -> Collected:
+    """One pass: decode, resize, network; update the moments; keep the rows if there is somewhere to keep them.
+
+    Memory does not grow with the number of images but for 8 bytes and a name each.
+    """
+    collected = Collected(Moments(extractor.dimensions[layer]), rows)
+    batches = source.batches(
+        batch_size or extractor.batch_size, workers=workers, prepare=extractor.prepare, on_error=on_error
+    )
+    for batch in batches:
+        features = extractor(batch)[layer].float().cpu().numpy()
+        collected.moments.update(features, names=batch.names)
+        if rows is not None:
+            rows.append(features)
+        if batch.digests is not None:
+            collected.digest.update(batch.digests)
+            collected.image_digests.append(batch.digests)
+        collected.names.extend(batch.names)
+        if progress is not None:
+            progress.update(len(batch.names))
+    return collected

@@ -1,0 +1,124 @@
+"""``stats:NAME``: statistics that ship with ganeval, and public ones that are fetched when they are first named."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ganeval.errors import InputError
+from ganeval.protocol import get_protocol
+from ganeval.resources import reference_stats_dir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicStatistics:
+    """An entry of ``reference_stats/manifest.toml``.
+
+    Attributes:
+        name: the NAME of ``stats:NAME``.
+        url: where the file is.
+        protocol: name of the protocol under which it was made.
+        weights: SHA-256 of the weights in the form that ganeval loads.
+        n: number of images, where the publisher or the data set's own documentation says it.
+        resolution: of the images, in pixels.
+        sha256, bytes: of the file, where published.
+        licence: of the file, as its publisher states it.
+        note: what to know before comparing with it.
+    """
+
+    name: str
+    url: str
+    protocol: str
+    weights: str
+    n: int | None
+    resolution: int | None
+    sha256: str | None
+    bytes: int | None
+    licence: str
+    note: str
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Provenance in the form that our own files have."""
+        return {
+            "protocol": get_protocol(self.protocol).with_weights(self.weights, verified=True).to_dict(),
+            "source": {"kind": "public statistics", "spec": self.url, "n": self.n, "note": self.note},
+            "warnings": [],
+        }
+
+
+def shipped_statistics() -> list[str]:
+    """Names of the statistics that need no download."""
+    return sorted(path.stem for path in reference_stats_dir().glob("*.npz"))
+
+
+@cache
+def public_statistics() -> Mapping[str, PublicStatistics]:
+    """The manifest, by name.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    path = reference_stats_dir() / "manifest.toml"
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = [_entry(document, source, item) for source in document["source"] for item in source["files"]]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error!r}). Install ganeval again.") from error
+    return {entry.name: entry for entry in entries}
+
+
+def public_meta(name: str) -> PublicStatistics | None:
+    """The manifest's entry, or None for statistics that ship."""
+    return None if name in shipped_statistics() else public_statistics().get(name)
+
+
+def find_statistics(name: str) -> Path:
+    """The file behind ``stats:NAME``; a public one is fetched into the user's cache folder first.
+
+    Raises:
+        InputError: there is no such name.
+        WeightsError: the file cannot be fetched.
+    """
+    shipped = shipped_statistics()
+    if name in shipped:
+        return reference_stats_dir() / f"{name}.npz"
+    public = public_statistics()
+    if name not in public:
+        names = [*shipped, *public]
+        close = get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f" Did you mean stats:{close[0]}?" if close else ""
+        raise InputError(
+            f"there are no statistics named {name!r}.{hint} These ship with ganeval: {', '.join(shipped) or 'none'}; "
+            f"{len(public)} more can be fetched, see {reference_stats_dir() / 'manifest.toml'}."
+        )
+    from ganeval.download import fetch  # the network code is needed here only
+
+    entry = public[name]
+    target = platformdirs.user_cache_path("ganeval", appauthor=False) / "reference_stats" / f"{name}.npz"
+    return fetch(
+        entry.url, target, sha256=entry.sha256, bytes=entry.bytes, what=f"reference statistics {name}",
+        licence=entry.licence,
+    )  # fmt: skip
+
+
+def _entry(document: Mapping[str, Any], source: Mapping[str, Any], item: Mapping[str, Any]) -> PublicStatistics:
+    return PublicStatistics(
+        name=item["name"],
+        url=source["base"] + item["file"],
+        protocol=item.get("protocol", source.get("protocol")),
+        weights=document["weights"],
+        n=item.get("n"),
+        resolution=item.get("resolution"),
+        sha256=item.get("sha256"),
+        bytes=item.get("bytes"),
+        licence=source["licence"],
+        note=item.get("note", source["note"]),
+    )

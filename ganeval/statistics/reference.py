@@ -1,0 +1,379 @@
+"""Reference statistics on disk: npz with ``mu`` and ``sigma``, as every tool of the field reads it, plus provenance.
+
+Files of pytorch-fid, TTUR, clean-fid, EDM and ADM are read too; they do not say how they were made, so their protocol
+is unknown and they can be compared with nothing until the user states it. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ganeval.errors import GanEvalError, IncomparableError, InputError
+from ganeval.images.digest import SetDigest
+from ganeval.protocol import Protocol
+from ganeval.statistics.manifest import find_statistics, public_meta
+from ganeval.statistics.moments import Gaussian, Moments
+from ganeval.statistics.npz import NpzReader, with_suffix_npz, write_npz
+
+MAX_DIGESTS = 10**6  # images of which the digests are kept, 8 bytes each
+TOLERANCE = 1e-6  # of the largest entry: what is still a covariance
+_MAX_DIMENSION = 2**16
+_FEATURES = ("feats", "reps", "real_feats")  # of clean-fid's KID files, dgm-eval, StudioGAN
+_PREFIX = "stats:"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistics:
+    """Moments of the features of a set of images, and where they are from.
+
+    Attributes:
+        mean: (d,) float64.
+        covariance: (d, d) float64.
+        n: number of images; None where a file does not say.
+        ddof: of the covariance; None where a file does not say (every peer that writes such files has 1).
+        meta: provenance, JSON-able: ``protocol`` (``Protocol.to_dict``), ``source``, ``environment``, ``warnings``.
+            None for files that do not say how they were made.
+        rows: (n, d) features, where they were kept.
+        digests: (n,) uint64, one an image, where they were kept.
+        source_path: the file.
+        name: the NAME of ``stats:NAME``.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    n: int | None = None
+    ddof: int | None = None
+    meta: Mapping[str, Any] | None = None
+    rows: np.ndarray | None = None
+    digests: np.ndarray | None = None
+    source_path: Path | None = None
+    name: str | None = None
+
+    @property
+    def spec(self) -> str:
+        """As a user would name them."""
+        if self.name is not None:
+            return f"{_PREFIX}{self.name}"
+        return "statistics" if self.source_path is None else str(self.source_path)
+
+    @property
+    def protocol(self) -> Protocol | None:
+        """None where it is not known."""
+        if self.meta is None or not isinstance(self.meta.get("protocol"), Mapping):
+            return None
+        try:
+            return Protocol.from_dict(self.meta["protocol"])
+        except TypeError as error:
+            raise InputError(f"the protocol in {self.spec} is incomplete: {error}. Build the file again.") from error
+
+    @property
+    def digest(self) -> str:
+        """Of the images where that is known, else of the numbers, 32 hexadecimal digits."""
+        source = (self.meta or {}).get("source")
+        if isinstance(source, Mapping) and isinstance(source.get("digest"), str):
+            return str(source["digest"])
+        state = hashlib.blake2b(f"{self.n}:{self.ddof}".encode(), digest_size=16)
+        for array in (self.mean, self.covariance):
+            state.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        return state.hexdigest()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was said when they were made."""
+        return tuple(str(w) for w in (self.meta or {}).get("warnings", ()))
+
+    def gaussian(self) -> Gaussian:
+        return Gaussian(self.n, self.mean, self.covariance, 1 if self.ddof is None else self.ddof)
+
+
+def is_statistics(spec: object) -> bool:
+    """Whether ``spec`` names statistics and not images: a Statistics, ``stats:NAME``, an npz of moments or features.
+
+    Pickles count as such, so that ``load_statistics`` can say why it does not read them.
+    """
+    if isinstance(spec, Statistics):
+        return True
+    if not isinstance(spec, str | PathLike):
+        return False
+    text = str(spec)
+    if text.startswith(_PREFIX):
+        return True
+    path = Path(text)
+    if not path.is_file() or path.suffix.lower() not in (".npz", ".pkl", ".pickle", ".pt", ".pth"):
+        return False
+    try:
+        with NpzReader(path) as archive:
+            return {"mu", "sigma"} <= set(archive.names) or any(name in archive.names for name in _FEATURES)
+    except InputError as error:
+        return "pickle" in str(error)
+
+
+def load_reference(spec: object) -> Statistics:
+    """Statistics from whatever ``is_statistics`` accepts.
+
+    Raises:
+        InputError: no such file or name, or a file that cannot be used.
+        WeightsError: a public file that cannot be fetched.
+    """
+    if isinstance(spec, Statistics):
+        return spec
+    text = str(spec)
+    if not text.startswith(_PREFIX):
+        return load_statistics(text)
+    name = text.removeprefix(_PREFIX)
+    stats = load_statistics(find_statistics(name))
+    public = public_meta(name)
+    if public is not None and stats.meta is None:
+        stats = replace(stats, meta=public.meta, n=stats.n or public.n, ddof=stats.ddof or 1)
+    return replace(stats, name=name)
+
+
+def load_statistics(path: str | PathLike[str]) -> Statistics:
+    """Read an npz of moments, ours or a peer's, or of features, from which the moments are computed.
+
+    Checked: ``mu`` of d numbers and ``sigma`` of d x d, finite, symmetric to 1e-6 of its largest entry, no eigenvalue
+    below -1e-6 of it. Float32 is accepted and widened. Of our own files the rows are mapped, not loaded.
+
+    Raises:
+        InputError: no file, no npz, a pickle, pickled objects inside, NaN, shapes that do not fit, no statistics at
+            all.
+    """
+    path = Path(path)
+    with NpzReader(path) as archive:
+        names = archive.names
+        if "mu" in names and "sigma" in names:
+            return _moments_from(archive, path, names)
+        for name in _FEATURES:
+            if name in names:
+                return _features_from(archive, path, name)
+    images = " It holds images (arr_0): give it as images." if "arr_0" in names else ""
+    raise InputError(
+        f"{path} holds no statistics: it needs the members mu and sigma, and has {', '.join(names) or 'none'}.{images}"
+    )
+
+
+def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
+    """Write statistics as npz, whole or not at all; equal statistics give equal bytes. ``.npz`` is appended if missing.
+
+    The members ``mu`` and ``sigma`` are what pytorch-fid, clean-fid and their relatives read. Beside them stand ``n``,
+    ``ddof``, ``meta`` (one JSON string), and, where there are any, ``features`` (float32) and ``digests`` (up to 1e6).
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        InputError: numbers that are no moments, provenance that is no JSON, a folder that cannot be written to.
+    """
+    target = with_suffix_npz(Path(path))
+    gaussian = stats.gaussian()
+    arrays = {"mu": gaussian.mean, "sigma": gaussian.covariance}
+    if stats.n is not None:
+        arrays["n"] = np.array(stats.n, dtype=np.int64)
+    if stats.ddof is not None:
+        arrays["ddof"] = np.array(stats.ddof, dtype=np.int64)
+    if stats.meta is not None:
+        try:
+            arrays["meta"] = np.array(json.dumps(stats.meta, sort_keys=True, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the provenance of {target} is no plain JSON: {error}.") from error
+    if stats.rows is not None:
+        arrays["features"] = np.asarray(stats.rows, dtype=np.float32)
+    if stats.digests is not None and len(stats.digests) <= MAX_DIGESTS:
+        arrays["digests"] = np.asarray(stats.digests, dtype=np.uint64)
+    write_npz(target, arrays)
+    return target
+
+
+def merge_statistics(parts: Sequence[Statistics], *, assume_protocol: bool = False) -> Statistics:
+    """The statistics of all the parts' images together, exactly: M = M_1 + M_2 + d d^T n_1 n_2 / n (Chan et al. 1983).
+
+    An image that is in two parts would count twice. Where the parts keep their images' digests, that is an error; where
+    one does not, a warning in the result's provenance says that it could not be checked.
+
+    Args:
+        parts: two or more.
+        assume_protocol: take parts that do not say how they were made as made alike.
+
+    Raises:
+        IncomparableError: other protocols or ddof (the differing fields are named), or protocols that are not known.
+        InputError: no parts, a part whose n is not known, images that are in two parts.
+    """
+    if not parts:
+        raise InputError("there is nothing to merge; give the files of two or more statistics.")
+    first = parts[0]
+    for part in parts:
+        if part.n is None:
+            raise InputError(
+                f"{part.spec} does not say of how many images it is, so it cannot be merged. Build it again."
+            )
+        if part.gaussian().ddof != first.gaussian().ddof or part.mean.shape != first.mean.shape:
+            raise IncomparableError(
+                f"{first.spec} ({first.mean.size} features, ddof {first.gaussian().ddof}) and {part.spec} "
+                f"({part.mean.size} features, ddof {part.gaussian().ddof}) do not merge: build both under one protocol."
+            )
+        if first.protocol is not None and part.protocol is not None:
+            first.protocol.require_same(part.protocol, f"the statistics in {first.spec} and {part.spec}")
+        elif not assume_protocol:
+            unknown = first if first.protocol is None else part
+            raise IncomparableError(
+                f"{unknown.spec} does not say under which protocol it was made, so it cannot be merged."
+            )
+    unchecked = _require_no_overlap(parts)
+    mean, scatter, n = np.zeros_like(first.mean), np.zeros_like(first.covariance), 0
+    for part in parts:
+        gaussian = part.gaussian()
+        assert part.n is not None
+        delta = gaussian.mean - mean
+        total = n + part.n
+        scatter += gaussian.covariance * (part.n - gaussian.ddof) + np.outer(delta, delta) * (n * part.n / total)
+        mean = mean + delta * (part.n / total)
+        n = total
+    ddof = first.gaussian().ddof
+    kept = [p.digests for p in parts if p.digests is not None]
+    rows = [p.rows for p in parts if p.rows is not None]
+    return Statistics(
+        mean=mean,
+        covariance=scatter / (n - ddof),
+        n=n,
+        ddof=ddof,
+        meta=_merged_meta(parts, n, unchecked, kept),
+        rows=np.concatenate(rows) if len(rows) == len(parts) else None,
+        digests=np.concatenate(kept) if len(kept) == len(parts) and n <= MAX_DIGESTS else None,
+    )
+
+
+def _moments_from(archive: NpzReader, path: Path, names: Sequence[str]) -> Statistics:
+    mu, sigma = archive.header("mu"), archive.header("sigma")
+    d = mu.shape[0] if len(mu.shape) == 1 else 0
+    if not 0 < d <= _MAX_DIMENSION or sigma.shape != (d, d):
+        raise InputError(
+            f"{path}: mu must be d numbers and sigma d x d; they have shapes {mu.shape} and {sigma.shape}. "
+            "Take both from one set of features."
+        )
+    if mu.dtype.kind != "f" or sigma.dtype.kind != "f":
+        raise InputError(f"{path}: mu and sigma must be floats; they are {mu.dtype} and {sigma.dtype}.")
+    meta = _meta(archive, path) if "meta" in names else None
+    stats = Statistics(
+        mean=archive.read("mu").astype(np.float64),
+        covariance=_checked_covariance(archive.read("sigma").astype(np.float64), path),
+        n=_integer(archive, path, "n", 2) if "n" in names else None,
+        ddof=_integer(archive, path, "ddof", 0) if "ddof" in names else None,
+        meta=meta,
+        rows=_kept(archive, path, "features", "f", 2) if "features" in names and meta is not None else None,
+        digests=_kept(archive, path, "digests", "u", 1) if "digests" in names and meta is not None else None,
+        source_path=path,
+    )
+    if stats.rows is not None and stats.rows.shape != (stats.n, d):
+        raise InputError(
+            f"{path}: features of shape {stats.rows.shape} do not belong to {stats.n} images of {d} features."
+        )
+    if stats.protocol is not None:  # reading it checks it
+        stats.protocol.key()
+    try:
+        stats.gaussian()
+    except GanEvalError as error:
+        raise InputError(f"{path}: {error}") from error
+    return stats
+
+
+def _checked_covariance(sigma: np.ndarray, path: Path) -> np.ndarray:
+    if not np.isfinite(sigma).all():
+        raise InputError(f"{path}: sigma has NaN or infinite entries. Build the statistics again.")
+    largest = float(np.abs(sigma).max())
+    asymmetry = float(np.abs(sigma - sigma.T).max())
+    if asymmetry > TOLERANCE * largest:
+        raise InputError(
+            f"{path}: sigma is not symmetric (by {asymmetry:.2g}, largest entry {largest:.2g}): no covariance."
+        )
+    sigma = (sigma + sigma.T) / 2
+    if largest == 0.0:
+        return sigma
+    try:  # a Cholesky factor of the shifted matrix proves that no eigenvalue is below minus the shift
+        np.linalg.cholesky(sigma + TOLERANCE * largest * np.eye(len(sigma)))
+    except np.linalg.LinAlgError as error:
+        smallest = float(np.linalg.eigvalsh(sigma)[0])
+        raise InputError(
+            f"{path}: sigma has the eigenvalue {smallest:.3g}, below zero: it is no covariance."
+        ) from error
+    return sigma
+
+
+def _features_from(archive: NpzReader, path: Path, name: str) -> Statistics:
+    """A peer's file of features: moments are computed from them."""
+    header = archive.header(name)
+    if len(header.shape) != 2 or not 0 < header.shape[1] <= _MAX_DIMENSION or header.dtype.kind != "f":
+        raise InputError(f"{path}: {name} must be (n, d) floats; it has shape {header.shape}, {header.dtype}.")
+    rows = archive.map_rows(name)
+    moments = Moments(rows.shape[1])
+    try:
+        for start in range(0, len(rows), 4096):
+            moments.update(rows[start : start + 4096])
+        gaussian = moments.finish()
+    except GanEvalError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Statistics(gaussian.mean, gaussian.covariance, gaussian.n, 1, rows=rows, source_path=path)
+
+
+def _integer(archive: NpzReader, path: Path, name: str, smallest: int) -> int:
+    header = archive.header(name)
+    value = archive.read(name) if header.shape in ((), (1,)) and header.dtype.kind in "iuf" else None
+    if value is None or not float(value.item()).is_integer() or value.item() < smallest:
+        raise InputError(f"{path}: {name} must be a whole number of {smallest} or more; it is {value}.")
+    return int(value.item())
+
+
+def _kept(archive: NpzReader, path: Path, name: str, kind: str, ndim: int) -> np.ndarray:
+    header = archive.header(name)
+    if header.dtype.kind != kind or len(header.shape) != ndim:
+        raise InputError(f"{path}: {name} has shape {header.shape} and type {header.dtype}. Build the file again.")
+    return archive.map_rows(name) if ndim == 2 else archive.read(name)
+
+
+def _meta(archive: NpzReader, path: Path) -> Mapping[str, Any] | None:
+    if archive.header("meta").dtype.kind != "U":
+        return None  # another tool's member of that name
+    try:
+        meta = json.loads(str(archive.read("meta")))
+    except ValueError as error:
+        raise InputError(f"{path}: its provenance cannot be read ({error}). Build the file again.") from error
+    return meta if isinstance(meta, dict) else None
+
+
+def _require_no_overlap(parts: Sequence[Statistics]) -> list[str]:
+    """The specs of the parts that could not be checked."""
+    for a, b in combinations(parts, 2):
+        if a.digests is not None and b.digests is not None:
+            both = np.intersect1d(a.digests, b.digests).size
+            if both:
+                raise InputError(
+                    f"{both} images are in both {a.spec} and {b.spec}, and would count twice. Merge statistics of sets "
+                    "that have no image in common."
+                )
+    return [part.spec for part in parts if part.digests is None]
+
+
+def _merged_meta(
+    parts: Sequence[Statistics], n: int, unchecked: Sequence[str], digests: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    warnings = dict.fromkeys(w for part in parts for w in part.warnings)
+    if unchecked:
+        names = ", ".join(unchecked)
+        warnings[f"merged without a check for images that count twice: no image digests in {names}"] = None
+    meta: dict[str, Any] = dict(parts[0].meta or {})
+    meta["source"] = {"kind": "merged", "n": n, "parts": [dict((p.meta or {}).get("source") or {}) for p in parts]}
+    if len(digests) == len(parts):  # then it is the digest of the whole set, however it was cut
+        whole = SetDigest()
+        for share in digests:
+            whole.update(share)
+        meta["source"]["digest"] = whole.hexdigest()
+    meta["warnings"] = list(warnings)
+    return meta

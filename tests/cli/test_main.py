@@ -1,0 +1,141 @@
+"""Exit codes, streams and configuration, with commands that need no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ganeval.cli import main as cli
+from ganeval.cli.main import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_help_lists_every_command(capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in cli._COMMANDS)
+
+
+@pytest.mark.parametrize("name", list(cli._COMMANDS))
+def test_every_command_has_help_with_examples(name: str, capsys: Capture) -> None:
+    assert main([name, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Example" in out
+    assert f"ganeval {name}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fdi"], "Did you mean fid?"),
+        (["fid", "--josn", "a", "b"], "Did you mean '--json'?"),
+        (["fid", "a"], "Missing argument 'FAKE'"),
+        (["fid", "a", "b", "--trace", "magic"], "magic"),
+        (["fid", "a", "b", "--value-range", "1,-1"], "must be below"),
+        (["fid", "a", "b", "--value-range", "nan,1"], "finite"),
+        (["fid", "a", "b", "--feature-memory", "much"], "not a size"),
+        (["cite", "fidd"], "Did you mean fid?"),
+    ],
+)
+def test_usage_errors_are_one_line_and_exit_2(arguments: list[str], message: str, capsys: Capture) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["cite", "nope"], ["cite", "--josn"], ["nonsense"], ["cite"]])
+def test_json_on_failure_is_one_document(arguments: list[str], capsys: Capture) -> None:
+    assert main([*arguments, "--json"]) == 2
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert set(document) == {"schema", "error"}
+    assert document["error"]["kind"] in {"usage", "configuration"}
+    assert err.startswith("error: ")
+
+
+def test_internal_error_is_70_with_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(cli.ganeval_command, "main", broken)
+    assert main(["cite", "fid", "--json"]) == 70
+    out, err = capsys.readouterr()
+    assert json.loads(out)["error"]["kind"] == "internal"
+    assert "Traceback" in err
+    assert "report" in err
+
+
+def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.ganeval_command, "main", interrupted)
+    assert main(["cite", "fid"]) == 130
+    assert capsys.readouterr().out == ""
+
+
+def test_cite(capsys: Capture) -> None:
+    assert main(["cite", "fid"]) == 0
+    assert capsys.readouterr().out.startswith("@inproceedings{heusel2017gans,")
+
+
+class TestConfiguration:
+    """command line > environment > file > default; an unknown key is an error."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    def is_json(self, capsys: Capture, *arguments: str) -> bool:
+        assert main(["cite", "fid", *arguments]) == 0
+        return capsys.readouterr().out.startswith("{")
+
+    def test_file(self, capsys: Capture) -> None:
+        Path("ganeval.toml").write_text('format = "json"\n')
+        assert self.is_json(capsys)
+        assert not self.is_json(capsys, "--format", "text")
+
+    def test_table_of_a_command_beats_top_level(self, capsys: Capture) -> None:
+        Path("ganeval.toml").write_text('format = "json"\n[cite]\nformat = "text"\n')
+        assert not self.is_json(capsys)
+
+    def test_environment_beats_file(self, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("ganeval.toml").write_text('format = "json"\n')
+        monkeypatch.setenv("GANEVAL_FORMAT", "text")
+        assert not self.is_json(capsys)
+
+    def test_pyproject_is_read_after_ganeval_toml(self, capsys: Capture) -> None:
+        Path("pyproject.toml").write_text('[tool.other]\nx = 1\n[tool.ganeval]\nformat = "json"\n')
+        assert self.is_json(capsys)
+        Path("ganeval.toml").write_text('format = "text"\n')
+        assert not self.is_json(capsys)
+
+    def test_named_file(self, capsys: Capture) -> None:
+        Path("other.toml").write_text('format = "json"\n')
+        assert self.is_json(capsys, "--config", "other.toml")
+        assert self.is_json(capsys, "--config=other.toml")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("devcie = 'cpu'", "no option 'devcie'. Did you mean 'device'?"),
+            ("[fid]\nrows = true", "table [fid]: there is no option 'rows'"),
+            ("[fed]\nseed = 1", "no command 'fed'"),
+            ("format = 'loud'", "loud"),
+            ("= 3", "not valid TOML"),
+        ],
+    )
+    def test_iv(self, text: str, message: str, capsys: Capture) -> None:
+        Path("ganeval.toml").write_text(text)
+        assert main(["cite", "fid"]) == 2
+        assert message in capsys.readouterr().err
+
+    def test_missing_file(self, capsys: Capture) -> None:
+        assert main(["cite", "fid", "--config", "none.toml"]) == 2
+        assert "no configuration file none.toml" in capsys.readouterr().err

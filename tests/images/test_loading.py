@@ -1,0 +1,246 @@
+"""The decode loop: the same images whatever the batch size and the workers; nothing left behind; bad luck named."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, multiprocessing
+
+from ganeval.errors import ConfigError, InputError
+from ganeval.images import loading
+from ganeval.images.decode import Pixels, UnreadableImage
+from ganeval.images.indexed import Images, IndexedSource, PerProcess
+from ganeval.images.source import ImageSource, open_images
+
+N = 11
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for i in range(N):
+        array = rng.integers(0, 256, (6 + i % 2, 5, 3), dtype=np.uint8)
+        Image.fromarray(array).save(tmp_path / f"{i:02d}.png")
+    Image.new("L", (5, 6)).save(tmp_path / "99.png")
+    return tmp_path
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ganeval")]
+
+
+def drawn(source: ImageSource, batch_size: int, workers: int) -> list[tuple[str, int, bytes]]:
+    found = []
+    for batch in source.batches(batch_size, workers=workers):
+        assert batch.digests is not None
+        assert len(batch.names) == len(batch.digests) == len(batch.images)
+        for name, key, image in zip(batch.names, batch.digests, batch.images, strict=True):
+            found.append((name, int(key), image.numpy().tobytes()))
+    return found
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_do_not_depend_on_batch_size_or_workers_batch(folder: Path, workers: int) -> None:
+    source = open_images(folder)
+    expected = drawn(source, N + 1, 0)
+    assert [name for name, *_ in expected] == [f"{i:02d}.png" for i in [*range(N), 99]]
+    for batch_size in (1, 4, N + 1, 100):
+        assert drawn(source, batch_size, workers) == expected
+        assert source.report.used == N + 1
+        assert source.report.notes == {"grey replicated to three channels": 1}
+    sizes = [len(batch.names) for batch in source.batches(5, workers=workers)]
+    assert sizes == [5, 5, 2]
+
+
+def double(array: np.ndarray, factor: float) -> Tensor:
+    assert array.dtype == np.uint8
+    return torch.from_numpy(array[:4, :4].transpose(2, 0, 1) * np.float32(factor))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_prepare_runs_where_images_are_decoded(folder: Path, workers: int) -> None:
+    plain = next(iter(open_images(folder).batches(N + 1)))
+    (batch,) = open_images(folder).batches(N + 1, workers=workers, prepare=functools.partial(double, factor=2.5))
+    assert isinstance(batch.images, Tensor)
+    assert batch.images.dtype == torch.float32
+    for image, raw in zip(batch.images, plain.images, strict=True):
+        assert torch.equal(image, raw[:, :4, :4] * 2.5)
+    np.testing.assert_array_equal(batch.digests, plain.digests)  # of the pixels, not of what was made of them
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_closing_early_ends_threads_and_processes(folder: Path, workers: int) -> None:
+    before = set(threading.enumerate())
+    batches = open_images(folder).batches(2, workers=workers)
+    next(batches)
+    assert workers == 0 or multiprocessing.active_children()
+    batches.close()  # type: ignore[attr-defined]
+    assert not threads()
+    assert not multiprocessing.active_children()
+    for thread in set(threading.enumerate()) - before:  # of torch's queues, which end a moment later
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_exception_in_the_loop_ends_threads_and_processes(folder: Path, workers: int) -> None:
+    def loop() -> None:
+        for _ in open_images(folder).batches(2, workers=workers):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop()
+    assert not threads()
+    assert not multiprocessing.active_children()
+
+
+def test_an_iterator_that_was_never_started_leaves_nothing(folder: Path) -> None:
+    open_images(folder).batches(2)
+    assert not threads()
+
+
+class Counting(Images):
+    """Tells which images were decoded, and by which thread."""
+
+    kind = "test"
+
+    def __init__(self, n: int) -> None:
+        self.ignored: Counter[str] = Counter()
+        self.n = n
+        self.loaded: list[tuple[int, str]] = []
+
+    def __len__(self) -> int:
+        return self.n
+
+    def load(self, index: int) -> Pixels:
+        self.loaded.append((index, threading.current_thread().name))
+        return Pixels(np.full((2, 2, 3), index % 256, np.uint8))
+
+
+def test_decoding_runs_ahead_in_one_thread_but_not_far() -> None:
+    images = Counting(1000)
+    batches = IndexedSource("test", images).batches(10)
+    for drawn_so_far in range(1, 20):
+        next(batches)
+        assert 10 * drawn_so_far <= len(images.loaded) <= 10 * (drawn_so_far + 2)
+    batches.close()  # type: ignore[attr-defined]
+    assert len({name for _, name in images.loaded} - {"MainThread"}) == 1
+    assert [index for index, _ in images.loaded] == list(range(len(images.loaded)))
+
+
+class Spoilt(Counting):
+    def load(self, index: int) -> Pixels:
+        if index % 3 == 1:
+            raise UnreadableImage("bad luck")
+        return super().load(index)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_full_although_images_are_skipped(workers: int) -> None:
+    source = IndexedSource("test", Spoilt(20))
+    batches = list(source.batches(4, workers=workers, on_error="skip"))
+    assert [len(batch.names) for batch in batches] == [4, 4, 4, 1]
+    good = [i for i in range(20) if i % 3 != 1]
+    assert [name for batch in batches for name in batch.names] == [f"#{i}" for i in good]
+    assert [int(image[0, 0, 0]) for batch in batches for image in batch.images] == good
+    assert source.report.skipped == [(f"#{i}", "bad luck") for i in range(1, 20, 3)]
+    assert all(batch.digests is not None and len(batch.digests) == len(batch.names) for batch in batches)
+
+
+def test_everything_skipped_is_no_batch() -> None:
+    source = IndexedSource("test", Spoilt(20), indices=np.array([1, 4]))
+    assert list(source.batches(4, on_error="skip")) == []
+    assert source.report.used == 0
+
+
+class Fatal(Counting):
+    def load(self, index: int) -> Pixels:
+        if index == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().load(index)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_worker_that_dies_iv() -> None:
+    with pytest.raises(ConfigError, match="A decode worker failed: .*--workers 0"):
+        list(IndexedSource("test", Fatal(10)).batches(2, workers=2))
+    assert not multiprocessing.active_children()
+
+
+class Refusing(Counting):
+    def load(self, index: int) -> Pixels:
+        raise InputError("one clear message")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_errors_arrive_as_they_were(workers: int) -> None:
+    with pytest.raises(InputError, match="^one clear message$"):
+        list(IndexedSource("test", Refusing(10)).batches(2, workers=workers))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_global_random_state_is_not_touched(folder: Path, workers: int) -> None:
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    list(open_images(folder, num=5, seed=1).batches(2, workers=workers))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_two_iterators_over_one_source(folder: Path) -> None:
+    source = open_images(folder)
+    for one, other in zip(source.batches(3), source.batches(3), strict=True):
+        assert one.names == other.names
+
+
+def test_per_process_opens_once_in_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    held = PerProcess(lambda: opened.append(1) or len(opened))
+    assert (held.get(), held.get()) == (1, 1)
+    monkeypatch.setattr(os, "getpid", lambda: -1)  # as after a fork
+    assert held.get() == 2
+
+
+@pytest.mark.slow
+def test_spawned_workers_read_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_images(folder)
+    expected = drawn(source, 4, 0)
+    monkeypatch.setattr(loading, "sys", type("Elsewhere", (), {"platform": "darwin"}))
+    assert drawn(source, 4, 2) == expected
+    assert not multiprocessing.active_children()
+
+
+def test_what_workers_are_given_can_be_pickled(folder: Path) -> None:
+    images = pickle.loads(pickle.dumps(open_images(folder))).images
+    load = functools.partial(loading.load_chunk, images, prepare=functools.partial(double, factor=1.0))
+    chunk = pickle.loads(pickle.dumps(load))([0, 1])
+    assert chunk.data.shape == (2, 3, 4, 4)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 1, "workers": -1}])
+def test_batches_iv(folder: Path, options: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="at least 1 image and 0 workers"):
+        open_images(folder).batches(**options)
+
+
+def test_on_error_iv(folder: Path) -> None:
+    with pytest.raises(InputError, match="'stop' or 'skip'; got 'ignore'"):
+        open_images(folder).batches(2, on_error="ignore")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    assert not threads()
+    assert not multiprocessing.active_children()

@@ -1,0 +1,81 @@
+"""The commands of README.md and docs/, taken from the page and run.
+
+A fenced block of ``sh`` or ``python`` may carry tags behind its language:
+``setup-run``, ``setup-test``   the two commands that set everything up; run by name
+``needs-weights``               needs Inception weights; run with surrogate weights through GANEVAL_WEIGHTS
+``long``                        takes hours; not run
+``no-run``                      shows output or a file
+
+``python tests/readme.py run-block TAG`` runs one, ``run-all`` all but the set-up, in a temporary folder, in order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FENCE = re.compile(r"^```(sh|python)((?: [a-z-]+)*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    page: str
+    language: str
+    tags: frozenset[str]
+    text: str
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks() -> list[Block]:
+    return [
+        Block(page.relative_to(ROOT).as_posix(), language, frozenset(tags.split()), text)
+        for page in pages()
+        for language, tags, text in FENCE.findall(page.read_text(encoding="utf-8"))
+    ]
+
+
+def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    print(f"--- {block.page} {' '.join(sorted(block.tags))}\n{block.text}", flush=True)
+    started = time.monotonic()
+    if block.language == "sh":
+        command = ["bash", "-euo", "pipefail", "-c", block.text]
+    else:
+        script = folder / "block.py"
+        script.write_text(block.text, encoding="utf-8")
+        command = [sys.executable, str(script)]
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdin=subprocess.DEVNULL)
+    print(f"--- {time.monotonic() - started:.1f} s", flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["run-block"]:
+        (block,) = [b for b in blocks() if arguments[1] in b.tags]
+        run(block, ROOT, dict(os.environ))
+        return
+    if arguments != ["run-all"]:
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plain = {**os.environ, "GANEVAL_OFFLINE": "1"}
+        weights = folder / "surrogate.pth"
+        subprocess.run([sys.executable, str(ROOT / "tests" / "surrogate.py"), str(weights)], check=True)
+        work = folder / "work"
+        work.mkdir()
+        for block in blocks():
+            if not block.tags & {"setup-run", "setup-test", "long", "no-run"}:
+                surrogate = {"GANEVAL_WEIGHTS": str(weights)} if "needs-weights" in block.tags else {}
+                run(block, work, {**plain, **surrogate})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,308 @@
+"""The engine: images and statistics in, results out. On the shipped network, which needs no download."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ganeval
+from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
+from ganeval.evaluate import build_statistics, evaluate, fid
+from ganeval.results import Evaluation, to_json
+from ganeval.statistics.reference import merge_statistics, save_statistics
+
+COMPACT = {"protocol": "compact", "device": "cpu"}
+
+
+def scenes(n: int, *, seed: int, kind: str = "shapes", size: int = 32) -> np.ndarray:
+    """Rendered images, (n, size, size, 3)."""
+    source = ganeval.open_images(f"dataset:{kind}:{size}@{seed}", num_samples=n)
+    return np.concatenate([np.asarray(batch.images) for batch in source.batches(500)]).transpose(0, 2, 3, 1)
+
+
+REAL, FAKE = scenes(700, seed=1), scenes(660, seed=2, kind="shapes-striped")  # more than 2.5 x 256 features
+FEW, OTHERS = REAL[:60], FAKE[:50]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("statistics")
+
+
+@pytest.fixture(scope="module")
+def real(folder: Path) -> Path:
+    """A statistics file with rows, so that the tests below need not run the network again."""
+    return save_statistics(folder / "real.npz", build_statistics(REAL, rows=True, **COMPACT))
+
+
+@pytest.fixture(scope="module")
+def fake(folder: Path) -> Path:
+    return save_statistics(folder / "fake.npz", build_statistics(FAKE, rows=True, **COMPACT))
+
+
+@pytest.fixture(scope="module")
+def result() -> ganeval.MetricResult:
+    return fid(REAL, FAKE, **COMPACT)
+
+
+def test_value_is_the_textbook_formula(result: ganeval.MetricResult, real: Path, fake: Path) -> None:
+    """Against moments of the same features and a dense square root."""
+    from scipy.linalg import sqrtm
+
+    y, x = (np.asarray(ganeval.load_statistics(path).rows, dtype=float) for path in (real, fake))
+    s, w = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = np.trace(sqrtm(s @ w)).real
+    expected = ((y.mean(0) - x.mean(0)) ** 2).sum() + np.trace(s) + np.trace(w) - 2 * root
+    assert result.value == pytest.approx(expected, rel=1e-7)
+
+
+def test_result_is_complete(result: ganeval.MetricResult) -> None:
+    assert result.label == "FD[compact-v1]"
+    assert (result.n_real, result.n_fake) == (700, 660)
+    assert result.interval is not None
+    assert result.corrected is not None
+    assert result.bias is not None
+    assert result.standard_error is not None
+    assert result.corrected == pytest.approx(result.value - result.bias, rel=1e-12)
+    assert result.interval.estimand == "population"
+    assert 0 < result.standard_error < 0.2 * result.value
+    assert result.interval.low < result.corrected < result.interval.high
+    assert len(result.per_image["fid_influence_fake"]) == 660
+    assert len(result.per_image["fake_image_digests"]) == 660
+    assert result.protocol.weights is not None
+    assert result.protocol.verified
+
+
+@pytest.mark.parametrize(
+    ("options", "tolerance"),
+    [({"batch_size": 7}, 1e-5), ({"batch_size": 60}, 1e-5), ({"workers": 2}, 1e-9), ({"feature_memory": 1}, 1e-9)],
+)
+def test_how_it_is_computed_does_not_matter(options: dict[str, int], tolerance: float) -> None:
+    """Features move by float32 noise with the batch size; nothing else does."""
+    once, again = fid(FEW, OTHERS, **COMPACT), fid(FEW, OTHERS, **COMPACT, **options)
+    assert again.value == pytest.approx(once.value, rel=tolerance)
+    assert again.reference == once.reference
+
+
+def test_order_does_not_matter() -> None:
+    once, again = (fid(x, OTHERS, **COMPACT, batch_size=1) for x in (FEW, FEW[::-1].copy()))
+    assert again.value == pytest.approx(once.value, rel=1e-9)
+    assert again.reference == once.reference
+
+
+def test_identical_sets_are_at_zero_and_have_no_interval(real: Path) -> None:
+    same = fid(real, real, reference="sample", **COMPACT)
+    assert abs(same.value) < 1e-9
+    assert same.interval is None
+    assert same.reason is not None
+    assert "both sets" in same.reason
+
+
+def test_floor_is_the_distance_between_halves(real: Path, fake: Path) -> None:
+    with_floor = fid(real, fake, floor=True, **COMPACT)
+    floor = with_floor.details["floor"]
+    assert isinstance(floor, dict)
+    assert floor["n"] == [350, 350]
+    assert 0 < floor["value"] < with_floor.value
+
+
+def test_subset_is_seeded_and_said() -> None:
+    def run(seed: int) -> Evaluation:
+        return evaluate(FEW, OTHERS, num_real=40, num_fake=30, seed=seed, **COMPACT)
+
+    one, again, other = run(3), run(3), run(4)
+    assert one["fid"].value == again["fid"].value != other["fid"].value
+    assert (one["fid"].n_real, one["fid"].n_fake) == (40, 30)
+    assert one.real["digest"] == again.real["digest"] != other.real["digest"]
+    assert json.dumps(one.real)
+
+
+# --- statistics --------------------------------------------------------------------------------------------------
+
+
+def test_statistics_give_the_same_value_and_are_the_population(
+    real: Path, fake: Path, result: ganeval.MetricResult
+) -> None:
+    given = fid(real, fake, **COMPACT)
+    assert given.value == pytest.approx(result.value, rel=1e-12)
+    assert given.reference == result.reference
+    assert given.comparison_key() == result.comparison_key()
+    assert given.interval is not None
+    assert given.interval.estimand == "population-given-reference"
+    assert given.standard_error is not None
+    assert result.standard_error is not None
+    assert given.standard_error < result.standard_error
+    sample = fid(real, fake, reference="sample", **COMPACT)
+    assert sample.standard_error == pytest.approx(result.standard_error, rel=1e-9)
+    assert sample.bias == pytest.approx(result.bias, rel=1e-9)
+
+
+def test_sample_needs_rows(real: Path, fake: Path) -> None:
+    bare = replace(ganeval.load_statistics(real), rows=None)
+    without = fid(bare, fake, reference="sample", **COMPACT)
+    assert without.interval is None
+    assert without.reason is not None
+    assert "without rows" in without.reason
+    assert fid(bare, fake, **COMPACT).interval is not None  # as the population
+
+
+def test_shards_merge_to_the_whole(fake: Path) -> None:
+    shards = [build_statistics(FEW[i::3], batch_size=1, **COMPACT) for i in range(3)]
+    whole = build_statistics(FEW, batch_size=1, **COMPACT)
+    merged = merge_statistics(shards)
+    assert fid(merged, fake, **COMPACT).value == pytest.approx(fid(whole, fake, **COMPACT).value, rel=1e-9)
+    assert merged.digest == whole.digest
+
+
+def test_statistics_of_another_protocol_are_refused(real: Path, fake: Path, tmp_path: Path) -> None:
+    stats = ganeval.load_statistics(real)
+    assert stats.meta is not None
+    assert stats.protocol is not None
+    other = replace(stats, meta={**stats.meta, "protocol": replace(stats.protocol, resize="tf1-bilinear").to_dict()})
+    path = save_statistics(tmp_path / "other.npz", other)
+    with pytest.raises(IncomparableError, match="resize: torch-bilinear-antialias against tf1-bilinear"):
+        fid(path, OTHERS, **COMPACT)
+    with pytest.raises(IncomparableError, match="resize"):
+        fid(path, fake, **COMPACT)
+
+
+def test_unknown_origin_needs_a_word(real: Path, fake: Path, tmp_path: Path, result: ganeval.MetricResult) -> None:
+    stats = ganeval.load_statistics(real)
+    np.savez(tmp_path / "peer.npz", mu=stats.mean, sigma=stats.covariance)
+    with pytest.raises(IncomparableError, match="--assume-protocol"):
+        fid(tmp_path / "peer.npz", fake, **COMPACT)
+    assumed = fid(tmp_path / "peer.npz", fake, assume_protocol=True, **COMPACT)
+    assert assumed.value == pytest.approx(result.value, rel=1e-12)
+    assert assumed.n_real is None
+    assert any("does not say how it was made" in w for w in assumed.warnings)
+
+
+def test_two_statistics_need_no_network(tmp_path: Path) -> None:
+    """Nor its weights."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        x = rng.standard_normal((300, 64))
+        np.savez(tmp_path / f"{name}.npz", mu=x.mean(0), sigma=np.cov(x, rowvar=False))
+    unknown = fid(tmp_path / "a.npz", tmp_path / "b.npz", protocol="ttur:64", assume_protocol=True, device="cpu")
+    assert unknown.label == "FD[inception:64]"
+    assert unknown.interval is None
+
+
+# --- input validation --------------------------------------------------------------------------------------------
+
+
+def test_fid_iv() -> None:
+    with pytest.raises(NotEnoughSamplesError, match="at least 2 fake images; found 1 image"):
+        fid(FEW, OTHERS[:1], **COMPACT)
+    with pytest.raises(ConfigError, match="trace is one of auto, sqrtm, svd, eigvals"):
+        fid(FEW, OTHERS, trace="magic", **COMPACT)
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        fid(FEW, OTHERS, level=95, **COMPACT)
+    with pytest.raises(ConfigError, match="needs real images"):
+        fid("stats:cifar10-test", OTHERS, floor=True, **COMPACT)
+    with pytest.raises(ConfigError, match="Did you mean fid"):
+        evaluate(FEW, OTHERS, metrics=("fidd",), **COMPACT)
+    with pytest.raises(TypeError, match="bathc_size"):
+        fid(FEW, OTHERS, bathc_size=3, **COMPACT)
+    with pytest.raises(ConfigError, match="no device 'tpu'"):
+        fid(FEW, OTHERS, protocol="compact", device="tpu")
+
+
+def test_command_and_function_have_the_same_options() -> None:
+    """They cannot drift: every option of the command is a parameter of ``evaluate``, with the same default."""
+    import inspect
+
+    from ganeval.cli.fid import fid as command
+
+    parameters = inspect.signature(evaluate).parameters
+    shown = {"json", "fmt", "quiet", "verbose", "config", "output"}
+    defaults = command.make_context("fid", ["a", "b"]).params
+    for name in set(defaults) - shown - {"real", "fake"}:
+        assert defaults[name] == parameters[name].default, name
+
+
+def test_document_round_trip() -> None:
+    run = evaluate(FEW, OTHERS, **COMPACT)
+    again = Evaluation.from_dict(json.loads(to_json(run.to_dict())))
+    assert again["fid"].value == run["fid"].value
+    assert again["fid"].comparison_key() == run["fid"].comparison_key()
+    assert again.environment["versions"]["torch"]  # type: ignore[index]
+
+
+# --- the program -------------------------------------------------------------------------------------------------
+
+
+def program(*arguments: str, **options: object) -> list[str]:
+    return [sys.executable, "-m", "ganeval", *arguments]
+
+
+def test_json_on_stdout_is_one_document(tmp_path: Path) -> None:
+    folders = []
+    for name, pixels in (("real", REAL[:30]), ("fake", FAKE[:20])):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(pixels):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+        folders.append(str(tmp_path / name))
+    target = tmp_path / "out.json"
+    run = subprocess.run(
+        program("fid", *folders, "--protocol", "compact", "--json", "-o", str(target)),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    document = json.loads(run.stdout)
+    assert document == json.loads(target.read_text())
+    assert document["results"]["fid"]["reason"] == "n_fake=20 <= 2.5 x rank 29"
+    samples = np.load(tmp_path / document["samples"]["file"], allow_pickle=False)
+    assert samples["fake_image_digests"].dtype == np.uint64
+    assert "note:" in run.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    scratch, target = tmp_path / "scratch", tmp_path / "out.json"
+    scratch.mkdir()
+    command = program(
+        "fid", "dataset:shapes@1", "dataset:shapes@2", "--num-samples", "100000", "--protocol", "compact",
+        "--feature-memory", "1KB", "-o", str(target), "-v",
+    )  # fmt: skip
+    process = subprocess.Popen(
+        command, env={**os.environ, "TMPDIR": str(scratch)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert "images" in process.stderr.readline()  # the pass over the first set has begun
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert not list(scratch.iterdir())
+    assert not target.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measures resident memory as Linux reports it")
+def test_memory_does_not_grow_with_the_number_of_images() -> None:
+    """Twelve times the images; the features alone would take 12 MB more, the images 36 MB."""
+    code = """
+import resource, sys
+import ganeval
+n = int(sys.argv[1])
+ganeval.fid("dataset:shapes@1", "dataset:shapes@2", num_samples=n, protocol="compact", device="cpu", feature_memory=1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+    def peak(n: int) -> float:
+        run = subprocess.run([sys.executable, "-c", code, str(n)], capture_output=True, text=True, check=True)
+        return float(run.stdout) / 1024  # MiB
+
+    assert peak(12_000) < peak(1_000) + 12

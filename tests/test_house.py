@@ -1,0 +1,68 @@
+"""Rules of the house that no linter knows: imports run downward only, and start-up imports nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "ganeval"
+
+# A module may import from its own floor and from floors with a smaller number.
+FLOORS = {
+    "errors": 0, "protocol": 0, "results": 0, "files": 0, "resources": 0, "download": 0,
+    "images": 1, "features": 2, "statistics": 3, "metrics": 4, "environment": 4, "evaluate": 5,
+    "diagnosis": 6, "training": 6, "cli": 7, "__main__": 8,
+}  # fmt: skip
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module} if node.module != "ganeval" else {f"ganeval.{a.name}" for a in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("ganeval.")}
+
+
+def test_imports_run_downward() -> None:
+    upward = []
+    for path in PACKAGE.rglob("*.py"):
+        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if part == "__init__":  # the public names, loaded lazily
+            continue
+        assert part in FLOORS, f"say on which floor {part} stands"
+        upward += [f"{path.name} -> {name}" for name in imports_of(path) if FLOORS.get(name, 0) > FLOORS[part]]
+    assert not upward
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import ganeval",
+        "import ganeval; dir(ganeval); ganeval.MetricResult; ganeval.Protocol",
+        "from ganeval.cli.main import main; main(['--help'])",
+        "from ganeval.cli.main import main; main(['fid', '--help'])",
+        "from ganeval.cli.main import main; main(['stats', 'build', '--help'])",
+        "from ganeval.cli.main import main; main(['cite', 'fid'])",
+    ],
+)
+def test_start_up_imports_nothing_heavy(code: str) -> None:
+    check = "import sys; heavy = {'torch', 'torchvision', 'scipy', 'numpy', 'PIL', 'faiss'} & set(sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{check}\nassert not heavy, heavy"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_public_names_exist() -> None:
+    import ganeval
+
+    for name in ganeval.__all__:
+        assert getattr(ganeval, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'fidd'"):
+        ganeval.fidd  # noqa: B018

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ganeval.errors import ConfigError, IncomparableError
+from ganeval.protocol import PROTOCOLS, STANDS_FOR, Protocol, get_protocol
+
+
+def test_keys_are_distinct_and_pinned() -> None:
+    """A key that changes makes every stored number incomparable: change it only with the numbers."""
+    keys = {name: p.key() for name, p in PROTOCOLS.items()}
+    assert len(set(keys.values())) == len(keys)
+    assert keys == {
+        "ttur": "2e36e825dbfc6f2f",
+        "pytorch-fid": "1841f1a148059968",
+        "clean": "9c5acbabb32399a8",
+        "torchmetrics": "486643a247127151",
+        "compact": "e88a9c9c419a6b4b",
+    }
+    assert set(keys) == set(STANDS_FOR)
+
+
+@pytest.mark.parametrize("field", ["extractor", "layer", "resize", "scale", "decode", "precision", "weights"])
+def test_every_field_that_moves_the_number_moves_the_key(field: str) -> None:
+    base = get_protocol("ttur")
+    assert replace(base, **{field: "other"}).key() != base.key()
+
+
+@pytest.mark.parametrize(("field", "value"), [("size", 224), ("ddof", 0)])
+def test_numbers_in_the_key(field: str, value: int) -> None:
+    base = get_protocol("ttur")
+    assert replace(base, **{field: value}).key() != base.key()
+
+
+def test_name_and_verification_are_not_in_the_key() -> None:
+    base = get_protocol("ttur")
+    assert replace(base, name="mine", verified=True).key() == base.key()
+
+
+def test_label() -> None:
+    ttur = get_protocol("ttur")
+    assert ttur.with_weights("6726825d" + "0" * 56, verified=True).label() == "FID"
+    assert ttur.with_weights("0123456789" + "0" * 54, verified=False).label() == "FD[inception-01234567]"
+    assert get_protocol("ttur:768").with_weights("6" * 64, verified=True).label() == "FD[inception:768]"
+    assert get_protocol("compact").with_weights("a" * 64, verified=True).label() == "FD[compact-v1]"
+    assert get_protocol("compact").with_weights("a" * 64, verified=False).label() == "FD[compact-aaaaaaaa]"
+    assert get_protocol("compact").label("KID") == "KID[compact-v1]"
+
+
+def test_round_trip() -> None:
+    for protocol in PROTOCOLS.values():
+        bound = protocol.with_weights("ab" * 32, verified=True)
+        assert Protocol.from_dict(bound.to_dict()) == bound
+
+
+def test_difference_names_the_fields() -> None:
+    with pytest.raises(IncomparableError, match="resize: tf1-bilinear against pil-bicubic-float") as error:
+        get_protocol("ttur").require_same(get_protocol("clean"), "the statistics in ref.npz")
+    assert "ref.npz" in str(error.value)
+    assert "scale" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("tutr", "Did you mean ttur"), ("nonsense", "there are ttur, pytorch-fid"), ("ttur:100", "64, 192, 768, 2048")],
+)
+def test_get_protocol_iv(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        get_protocol(name)

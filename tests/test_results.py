@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from ganeval.errors import IncomparableError, InputError
+from ganeval.protocol import get_protocol
+from ganeval.results import Evaluation, Interval, MetricResult, to_json
+
+RESULT = MetricResult.example()
+
+
+def evaluation(result: MetricResult = RESULT) -> Evaluation:
+    return Evaluation(
+        results={"fid": result}, real={"spec": "real/"}, fake={"spec": "fake/"}, environment={}, warnings=("w",)
+    )
+
+
+def test_one_line_for_a_paper() -> None:
+    line = "FD[compact-v1] 12.34   bias-corrected 11.52, 95 % CI 11.10 to 11.94   (compact, 50000 real, 50000 fake)"
+    assert str(RESULT) == line
+
+
+def test_one_line_without_interval() -> None:
+    result = replace(
+        RESULT, interval=None, corrected=None, bias=None, standard_error=None, reason="n_fake=5 is too few"
+    )
+    assert str(result) == "FD[compact-v1] 12.34   no interval: n_fake=5 is too few   (compact, 50000 real, 50000 fake)"
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.0012345, 0.000051, "0.001234"),
+        (1234.5, 12.0, "1234.50"),
+        (0.0, None, "0.00"),
+        (5e-14, None, "0.00"),
+        (0.0123, None, "0.01230"),
+    ],
+)
+def test_digits_follow_the_error(value: float, error: float | None, text: str) -> None:
+    from ganeval.results import format_number
+
+    assert format_number(value, error) == text
+
+
+def test_json_keys_are_stable() -> None:
+    document = evaluation().to_dict()
+    assert list(document) == [
+        "schema", "results", "real", "fake", "protocols", "samples", "environment", "warnings", "notes",
+        "elapsed_seconds",
+    ]  # fmt: skip
+    assert document["schema"] == "ganeval/1"
+    assert list(document["results"]["fid"]) == [
+        "label", "value", "higher_is_better", "n_real", "n_fake", "standard_error", "bias", "corrected", "interval",
+        "reason", "warnings", "reference", "settings", "protocol", "details",
+    ]  # fmt: skip
+    assert list(document["results"]["fid"]["interval"]) == ["low", "high", "level", "method", "estimand"]
+    assert {"name", "key", "comparison_key", "extractor", "resize"} <= set(document["results"]["fid"]["protocol"])
+
+
+def test_round_trip() -> None:
+    again = Evaluation.from_dict(json.loads(to_json(evaluation().to_dict())))
+    assert again["fid"] == RESULT
+    assert again["fid"].comparison_key() == RESULT.comparison_key()
+    assert again.warnings == ("w",)
+
+
+def test_nan_never_leaves() -> None:
+    with pytest.raises(InputError, match="not a number"):
+        replace(RESULT, value=float("nan"))
+    with pytest.raises(ValueError, match="finite"):
+        replace(RESULT, interval=Interval(low=1.0, high=1.0, level=0.95, method="m", estimand="population"))
+    with pytest.raises(ValueError, match="Out of range"):
+        to_json({"x": float("inf")})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_fake": 10_000}, "n_fake: 50000 against 10000.*across numbers of fakes"),
+        ({"reference": "abc"}, "reference: None against abc"),
+        ({"settings": {"k": 3}}, "settings"),
+        ({"name": "kid"}, "different metrics"),
+        ({"protocol": get_protocol("clean")}, "extractor: compact-v1 against inception-2015-12-05"),
+    ],
+)
+def test_raw_values_that_must_not_meet(change: dict[str, object], message: str) -> None:
+    other = replace(RESULT, **change)
+    with pytest.raises(IncomparableError, match=message):
+        RESULT.require_comparable(other)
+    assert RESULT.comparison_key() != other.comparison_key()
+
+
+def test_corrected_values_meet_across_n_but_not_across_estimands() -> None:
+    RESULT.require_comparable(replace(RESULT, n_fake=10_000), corrected=True)
+    assert RESULT.comparison_key(corrected=True) == replace(RESULT, n_fake=10_000).comparison_key(corrected=True)
+    assert RESULT.interval is not None
+    given = replace(RESULT, interval=replace(RESULT.interval, estimand="population-given-reference"))
+    RESULT.require_comparable(given)
+    with pytest.raises(IncomparableError, match="estimand"):
+        RESULT.require_comparable(given, corrected=True)
+
+
+@pytest.mark.parametrize("document", [{}, {"schema": "other"}, {"schema": "ganeval/1", "error": {}}])
+def test_from_dict_iv(document: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="ganeval"):
+        Evaluation.from_dict(document)
+
+
+def test_from_dict_names_the_damaged_result() -> None:
+    document = evaluation().to_dict()
+    del document["results"]["fid"]["value"]
+    with pytest.raises(InputError, match="'fid'.*value"):
+        Evaluation.from_dict(document)
