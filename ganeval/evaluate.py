@@ -18,7 +18,8 @@ import torch
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.features.extractor import FeatureExtractor, choose_device, load_extractor, published_weights
-from ganeval.images.source import ImageSource, open_images
+from ganeval.generators.load import open_source
+from ganeval.images.source import ImageSource
 from ganeval.metrics import fid as frechet
 from ganeval.metrics.registry import get_metric
 from ganeval.protocol import COMPACT, Protocol, get_protocol
@@ -56,6 +57,7 @@ def evaluate(
     num_fake: int | None = None,
     num_samples: int | None = None,
     latent_dim: int | None = None,
+    num_classes: int | None = None,
     value_range: tuple[float, float] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
@@ -70,7 +72,7 @@ def evaluate(
     """Measure how far the fakes are from the reals.
 
     Args:
-        real: the reference: anything that ``open_images`` takes, a statistics file, ``stats:NAME``, or a Statistics.
+        real: the reference: anything that ``open_source`` takes, a statistics file, ``stats:NAME``, or a Statistics.
         fake: the generated images, likewise.
         metrics: names from ``ganeval.metrics.registry``.
         protocol: a name such as ``ttur``, ``clean``, ``compact`` or ``pytorch-fid:768``, or a Protocol.
@@ -85,6 +87,7 @@ def evaluate(
         num_fake: the same of FAKE.
         num_samples: how many images to draw from a generator or a renderer.
         latent_dim: latent size of a generator that does not tell its own.
+        num_classes: of a generator that takes a label (N,) beside the latents.
         value_range: ends of the range of float images, for instance (-1, 1).
         seed: of subsets, of rendered and of generated images.
         batch_size: images in one forward pass; by default one that suits network and device.
@@ -117,8 +120,8 @@ def evaluate(
         raise ConfigError(f"the level of an interval lies between 0 and 1; got {level}. The usual one is 0.95.")
     torch_device = choose_device(device)
     reading = _Reading(
-        num_samples=num_samples, latent_dim=latent_dim, value_range=value_range, seed=seed, data_root=data_root,
-        download=download, on_error=on_error,
+        num_samples=num_samples, latent_dim=latent_dim, num_classes=num_classes, value_range=value_range, seed=seed,
+        data_root=data_root, download=download, on_error=on_error, device=torch_device,
     )  # fmt: skip
     sides = {
         "real": _open("real", real, reading, num_real),
@@ -132,7 +135,7 @@ def evaluate(
     warnings = list(extractor.warnings) if extractor else []
     for name, side in sides.items():
         if isinstance(side, Statistics):
-            protocol = _require_protocol(name, side, protocol, loaded=extractor is not None, assume=assume_protocol)
+            protocol = _require_protocol(name, side, protocol, assume=assume_protocol)
             if side.protocol is None:
                 warnings.append(f"{side.spec} does not say how it was made; taken as {protocol.name}, as you said")
     mode = reference or ("population" if isinstance(sides["real"], Statistics) else "sample")
@@ -177,7 +180,7 @@ def evaluate(
         )
         per_image = {**result.per_image, **{f"{k}_image_digests": v.image_digests for k, v in measured.items()}}
         result = replace(result, per_image=per_image)
-    notes = []
+    notes = [f"{s.spec}: {s.note}" for s in sides.values() if isinstance(s, Statistics) and s.note]
     if protocol.extractor == COMPACT:
         notes.append(NOT_FID)
     if mode == "population":
@@ -202,12 +205,14 @@ def build_statistics(
     num: int | None = None,
     num_samples: int | None = None,
     latent_dim: int | None = None,
+    num_classes: int | None = None,
     value_range: tuple[float, float] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
     workers: int | None = None,
     on_error: str = "stop",
     rows: bool = False,
+    note: str | None = None,
     feature_memory: int = DEFAULT_MEMORY,
     data_root: str | Path | None = None,
     download: bool = False,
@@ -217,13 +222,14 @@ def build_statistics(
 
     Args:
         rows: keep the features too, so that the file can stand as a sample (``--reference sample``).
+        note: something to remember about these images; shown wherever the statistics are used.
         (the others): as in ``evaluate``.
     """
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     torch_device = choose_device(device)
     reading = _Reading(
-        num_samples=num_samples, latent_dim=latent_dim, value_range=value_range, seed=seed, data_root=data_root,
-        download=download, on_error=on_error,
+        num_samples=num_samples, latent_dim=latent_dim, num_classes=num_classes, value_range=value_range, seed=seed,
+        data_root=data_root, download=download, on_error=on_error, device=torch_device,
     )  # fmt: skip
     source = _open("images", images, reading, num)
     if isinstance(source, Statistics):
@@ -239,6 +245,7 @@ def build_statistics(
             "source": dict(measured.provenance),
             "environment": environment(torch_device, extractor.protocol.precision),
             "warnings": [*extractor.warnings, *measured.warnings],
+            "note": note,
         }
         return Statistics(
             mean=measured.gaussian.mean,
@@ -260,11 +267,13 @@ class _Reading:
 
     num_samples: int | None
     latent_dim: int | None
+    num_classes: int | None
     value_range: tuple[float, float] | None
     seed: int
     data_root: str | Path | None
     download: bool
     on_error: str
+    device: torch.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +295,10 @@ def _open(side: str, spec: object, reading: _Reading, num: int | None) -> ImageS
         if num is not None:
             raise ConfigError(f"--num-{side} takes a subset of images; {spec} holds statistics.")
         return load_reference(spec)
-    source = open_images(
+    source = open_source(
         spec, num=num, seed=reading.seed, value_range=reading.value_range,
-        num_samples=reading.num_samples, latent_dim=reading.latent_dim,
-        data_root=reading.data_root, download=reading.download,
+        num_samples=reading.num_samples, latent_dim=reading.latent_dim, num_classes=reading.num_classes,
+        data_root=reading.data_root, download=reading.download, device=reading.device,
     )  # fmt: skip
     if source.length is not None:
         _require_enough(side, source.length, source.spec)
@@ -370,13 +379,12 @@ def _from_statistics(stats: Statistics, stack: ExitStack, feature_memory: int, n
     return _Measured(stats.gaussian(), rows, stats.n, stats.digest, digests, provenance, stats.warnings)
 
 
-def _require_protocol(side: str, stats: Statistics, protocol: Protocol, *, loaded: bool, assume: bool) -> Protocol:
+def _require_protocol(side: str, stats: Statistics, protocol: Protocol, *, assume: bool) -> Protocol:
     """The protocol of the run, once this statistics file has its say; an error where they cannot meet."""
     if stats.protocol is not None:
-        if protocol.weights is None and not loaded:
-            wanted = stats.protocol
-            if replace(wanted, weights=None).key() == protocol.key():
-                return wanted
+        if protocol.weights is None and replace(stats.protocol, weights=None).key() == protocol.key():
+            weights = stats.protocol.weights or ""  # no network was loaded, the file says which it was
+            return protocol.with_weights(weights, verified=weights == published_weights(protocol.extractor))
         protocol.require_same(stats.protocol, f"the {side} statistics in {stats.spec}")
         return protocol
     if not assume:

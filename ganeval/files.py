@@ -26,10 +26,11 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"cannot write {path}: its folder does not exist. Create it first.") from error
-    except PermissionError as error:
-        raise InputError(f"cannot write {path}: permission denied. Choose another place with --output.") from error
+    except OSError as error:  # no permission, a full disk, a name that the file system cannot take
+        raise InputError(f"cannot write {path}: {error.strerror or error}. Choose another place.") from error
     finally:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

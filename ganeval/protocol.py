@@ -93,7 +93,7 @@ class Protocol:
         if differences := self.difference(other):
             raise IncomparableError(
                 f"{what} were made under another protocol ({'; '.join(differences)}). "
-                f"Compute both sides under one protocol, for example with --protocol {self.name}."
+                f"Compute both sides under one protocol: --protocol {self.name}, or --protocol {other.name}."
             )
 
     def _identity(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ganeval"
 # A module may import from its own floor and from floors with a smaller number.
 FLOORS = {
     "errors": 0, "protocol": 0, "results": 0, "files": 0, "resources": 0, "download": 0,
-    "images": 1, "features": 2, "statistics": 3, "metrics": 4, "environment": 4, "evaluate": 5,
+    "images": 1, "features": 2, "statistics": 3, "metrics": 4, "generators": 4, "environment": 4, "evaluate": 5,
     "diagnosis": 6, "training": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 
@@ -38,6 +38,13 @@ def test_imports_run_downward() -> None:
         assert part in FLOORS, f"say on which floor {part} stands"
         upward += [f"{path.name} -> {name}" for name in imports_of(path) if FLOORS.get(name, 0) > FLOORS[part]]
     assert not upward
+
+
+def test_generators_stand_on_images_alone() -> None:
+    """They are inputs: no feature, statistic or metric may reach them."""
+    allowed = {"generators", "images", "files", "errors", "download"}
+    for path in (PACKAGE / "generators").glob("*.py"):
+        assert imports_of(path) <= allowed, path.name
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, on_error: str, **o
       ganeval check real/ fake/
       ganeval check samples.zip --json
     """
+    from ganeval.generators.load import open_source
     from ganeval.images.audit import audit, compare_audits
-    from ganeval.images.source import open_images
 
-    audits = [audit(open_images(spec, **options), decode=decode) for spec in images]
+    audits = [audit(open_source(spec, **options), decode=decode) for spec in images]
     sentences = compare_audits(audits[0], audits[1]) if len(audits) == 2 else []
     if fmt == "json":
         output.document({"check": [a.to_dict() for a in audits], "differences": sentences})

@@ -7,7 +7,7 @@ name, for that command. A key that no command knows is an error.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -54,44 +54,39 @@ def defaults_for(
     """
     context = click.Context(group)
     commands = {n: group.get_command(context, n) for n in group.list_commands(context)}
-    everyone = set().union(*(_options(c) for c in commands.values() if c is not None))
-    top = {k: v for k, v in table.items() if not isinstance(v, Mapping)}
-    _require_known(top, everyone, f"{path}")
+    everyone = {name for c in commands.values() if c is not None for name in _options(c)}
+    _require_known({k: v for k, v in table.items() if not isinstance(v, Mapping)}, everyone, f"{path}")
     for key, value in table.items():
         if isinstance(value, Mapping):
             if key not in commands:
                 raise ConfigError(f"{path}: there is no command {key!r} for the table [{key}].{_hint(key, commands)}")
-            known = _options(commands[key])  # type: ignore[arg-type]
-            _require_known(value, known, f"{path}, table [{key}]")
-    own = table.get(name.split()[0], {})
+            _require_known(value, _options(commands[key]), f"{path}, table [{key}]")  # type: ignore[arg-type]
     mine = _options(command)
-    return {_parameter(k): v for k, v in {**top, **own}.items() if k in mine}
+    merged = {**table, **table.get(name.split()[0], {})}
+    return {mine[key]: value for key, value in merged.items() if key in mine}
 
 
-def _options(command: click.Command) -> set[str]:
-    """Long names, without the dashes, of a command's options, or of all the commands in a group."""
+def _options(command: click.Command) -> dict[str, str]:
+    """Parameter by long name, without the dashes, of a command's options, or of all the commands in a group."""
     names = {
-        opt.removeprefix("--")
+        opt.removeprefix("--"): str(parameter.name)
         for parameter in command.params
         if isinstance(parameter, click.Option)
-        for opt in (*parameter.opts, *parameter.secondary_opts)
-        if opt.startswith("--")
-    } - {"help", "version", "config"}
+        for opt in parameter.opts
+        if opt.startswith("--") and opt not in ("--help", "--version", "--config")
+    }
     if isinstance(command, click.Group):
-        names |= set().union(*(_options(c) for c in command.commands.values()))
+        for child in command.commands.values():
+            names |= _options(child)
     return names
 
 
-def _require_known(table: Mapping[str, Any], known: set[str], where: str) -> None:
+def _require_known(table: Mapping[str, Any], known: Collection[str], where: str) -> None:
     for key in table:
         if key not in known:
             raise ConfigError(f"{where}: there is no option {key!r}.{_hint(key, known)}")
 
 
-def _hint(key: str, known: object) -> str:
-    close = get_close_matches(key, list(known), n=1)  # type: ignore[call-overload]
+def _hint(key: str, known: Collection[str]) -> str:
+    close = get_close_matches(key, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _parameter(key: str) -> str:
-    return key.replace("-", "_")

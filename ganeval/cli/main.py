@@ -21,6 +21,7 @@ _COMMANDS = {
     "stats": ("ganeval.cli.stats", "Build, show and merge reference statistics."),
     "check": ("ganeval.cli.check", "What is wrong with a set of images, before any compute is spent."),
     "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),
+    "train": ("ganeval.cli.train", "Train a reference generator: dcgan or cyclegan."),
     "weights": ("ganeval.cli.weights", "List, fetch, verify and import the weights of networks."),
     "doctor": ("ganeval.cli.doctor", "Check installation, devices, weights and numerics of this machine."),
     "cite": ("ganeval.cli.cite", "BibTeX of a metric."),
@@ -89,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     except GanEvalError as error:
         return output.failure(error.kind, str(error), ERROR)
     except (click.Abort, KeyboardInterrupt):
-        return output.failure("interrupted", "interrupted; nothing was written", INTERRUPTED)
+        return output.failure("interrupted", "interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our stdout has gone
         sys.stderr.close()
         return OK

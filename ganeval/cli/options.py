@@ -113,6 +113,7 @@ def image_options(f: Decorated) -> Decorated:
     return _stack(
         option("--num-samples", type=click.IntRange(min=1), help="Images to draw from a generator or a renderer."),
         option("--latent-dim", type=click.IntRange(min=1), help="Latent size of a generator that does not tell it."),
+        option("--num-classes", type=click.IntRange(min=1), help="Classes of a generator that takes a label too."),
         option("--value-range", type=Range(), help="Ends of the range of float images, for instance -1,1."),
         option(
             "--on-error",
@@ -131,7 +132,7 @@ def compute_options(f: Decorated) -> Decorated:
     return _stack(
         option("--protocol", default="ttur", metavar="NAME[:LAYER]", help=f"One of {', '.join(PROTOCOLS)}."),
         option("--weights", metavar="[NETWORK=]PATH", help="Load this file instead of the published weights."),
-        option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where the network runs."),
+        option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where networks and generators run."),
         option(
             "--batch-size", type=click.IntRange(min=1), help="Images in one forward pass.  [default: suits the device]"
         ),

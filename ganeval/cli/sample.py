@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ganeval.cli import output as out
-from ganeval.cli.options import Command, option, output_options
+from ganeval.cli.options import Command, Range, option, output_options
 from ganeval.errors import InputError
 
 
@@ -22,6 +23,12 @@ from ganeval.errors import InputError
     help="A folder, or a file that ends in .zip or .npz.",
 )
 @option("--seed", type=click.IntRange(min=0), default=0, help="Image i depends on the seed and on i alone.")
+@option("--latent-dim", type=click.IntRange(min=1), help="Latent size of a generator that does not tell it.")
+@option("--num-classes", type=click.IntRange(min=1), help="Classes of a generator that takes a label too.")
+@option("--value-range", type=Range(), help="Black and white of a generator's floats, for instance -1,1.")
+@option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where the generator runs.")
+@option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets.")
+@option("--download", is_flag=True, help="Let torchvision download a data set.")
 @option("--overwrite", is_flag=True, help="Replace the images of another run.")
 @option("--batch-size", type=click.IntRange(min=1), default=64, help="Images drawn at once; changes nothing in them.")
 @option("--workers", type=click.IntRange(min=0), default=0, help="Processes that draw; changes nothing in them.")
@@ -31,11 +38,12 @@ def sample(
     *,
     num_samples: int,
     output: Path,
-    seed: int,
     overwrite: bool,
     batch_size: int,
     workers: int,
+    device: str,
     fmt: str,
+    **options: Any,
 ) -> None:
     """Write the images of GENERATOR as lossless PNG, 000000.png and so on, or as one .zip or .npz (arr_0, NHWC).
 
@@ -46,19 +54,27 @@ def sample(
     like. Plain and striped are the same scenes, image by image.
 
     \b
+    Generators: gen:dcgan-cifar10, which ships; gen:package.module:callable; gen:FILE, a checkpoint of `ganeval train`
+    or TorchScript. Translations, in quotes: 'gen:cyclegan-plain2striped(dataset:shapes-plain:64)', the way back, and
+    any of the others with images in parentheses.
+
+    \b
     Examples:
       ganeval sample dataset:shapes -n 1000 -o shapes/
       ganeval sample dataset:shapes-striped:64@1 -n 1000 -o striped.zip
+      ganeval sample gen:dcgan-cifar10 -n 1000 -o fake/
     """
+    from ganeval.features.extractor import choose_device
+    from ganeval.generators.load import open_source
     from ganeval.images.save import save_images
-    from ganeval.images.source import open_images
 
     if not generator.startswith(("dataset:shapes", "gen:")):
         raise InputError(
             f"{generator!r} is no generator or renderer to draw from; needed is for example dataset:shapes, "
-            "dataset:shapes-plain or dataset:shapes-striped."
+            "dataset:shapes-striped, gen:dcgan-cifar10 or gen:package.module:callable."
         )
-    source = open_images(generator, num_samples=num_samples, seed=seed)
+    source = open_source(generator, num_samples=num_samples, device=choose_device(device), **options)
+    source.check()  # so that nothing is written, and no other run replaced, by a generator that does not work
     bar = out.progress("writing", num_samples)
     try:
         saved = save_images(

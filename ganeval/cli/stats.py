@@ -42,6 +42,7 @@ _target = option(
 @image_options
 @option("--num", type=click.IntRange(min=1), help="Use a seeded subset of this size.")
 @option("--rows", is_flag=True, help="Keep the features too, so that the file can stand as a sample.")
+@option("--note", help="Something to remember about these images; shown wherever the file is used.")
 @output_options
 def build(images: str, *, protocol: str, weights: str | None, fmt: str, **options: Any) -> None:
     """Statistics of IMAGES, under one protocol, with their provenance."""
@@ -111,9 +112,10 @@ def _show(statistics: Statistics, name: str, fmt: str) -> None:
         ("protocol", made),
         ("source", source.get("spec", "unknown")),
         ("digest", statistics.digest or "unknown"),
+        ("note", statistics.note or ""),
         ("rows kept", "no" if statistics.rows is None else len(statistics.rows)),
     ]
     if fmt == "md":
         click.echo("\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)]))
     else:
-        click.echo("\n".join(f"{k:<10} {v}" for k, v in rows))
+        click.echo("\n".join(f"{k:<10} {v}" for k, v in rows if v))

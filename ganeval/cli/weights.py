@@ -13,7 +13,13 @@ from ganeval.features import weights as files
 
 @click.group()
 def weights() -> None:
-    """List, fetch, verify and import the weights of networks."""
+    """List, fetch, verify and import the weights of networks.
+
+    \b
+    Examples:
+      ganeval weights list
+      ganeval weights import downloaded.pth
+    """
 
 
 @weights.command("list", cls=Command)

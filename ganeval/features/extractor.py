@@ -69,7 +69,7 @@ class FeatureExtractor:
             self.prepare = functools.partial(resize_pil, size=protocol.size, mode=protocol.resize)
 
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
-        with strict_float32(), torch.inference_mode():
+        with strict_float32(), torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             return dict(self._network(SCALES[self.protocol.scale](self._resized(batch.images)), self.taps))
 
     def _resized(self, images: Tensor | list[Tensor]) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import InputError
-from ganeval.images.decode import Pixels, UnreadableImage, digest
+from ganeval.images.borrowed import Borrowed, told
+from ganeval.images.decode import Pixels, digest
 from ganeval.images.indexed import Images, check_batches, check_on_error
 from ganeval.images.loading import Regrouper
-from ganeval.images.pixels import ValueRange, to_uint8
-from ganeval.images.source import ImageBatch, ImageSource, Prepare, SourceReport
+from ganeval.images.pixels import ValueRange, check_range
+from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
+
+NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
 
 _SHAPES = re.compile(r"dataset:shapes(?:-(plain|striped))?(?::(\d+))?(?:@(\d+))?")
 
@@ -69,61 +73,75 @@ def open_shapes(spec: str, num_samples: int | None, seed: int) -> ShapesImages:
     return images
 
 
-class GeneratedSource(ImageSource):
-    """What a callable makes of latents; image i is made of a latent that depends on ``(seed, i)`` alone.
+class GeneratedSource(NumberedSource):
+    """What a callable makes of latents; latent, label and noise of image i depend on ``(seed, i)`` alone.
 
     Latents are standard normal, from a Philox stream whose key is (seed, i), so no two images share one, and batch
     size, subsets and the global random state change nothing; or they come from the generator's own
-    ``sample_latents(n, generator)``. The generator runs in evaluation mode, on its own device, without gradients; its
-    mode and the random state of torch are afterwards as they were. A generator that draws noise by itself finds torch
-    seeded by (seed, first image of the batch), so its images repeat at the same batch size.
+    ``sample_latents(n, generator)``. Labels are uniform over the classes, from another part of the same stream. A
+    generator that is seen to draw random numbers by itself makes its images one by one, each with all random states
+    seeded by (seed, i). It runs in evaluation mode, without gradients; its mode, its device and all random states are
+    afterwards as they were.
 
     Args:
         spec: as the user knows it.
-        generator: z (N, ...) to images (N, 3 or 1, H, W): uint8, or floats in ``value_range``.
+        generator: z (N, ...), or z and labels (N,) int64, to images (N, 3 or 1, H, W): uint8, or floats in
+            ``value_range``.
         n: how many images.
-        seed: of the latents.
-        value_range: of floats.
+        seed: of latents, labels and noise.
+        value_range: of floats; else the generator's ``value_range``.
         latent_dim: shape of one latent; else the generator's ``latent_dim`` or ``z_dim``.
+        num_classes: draw labels from so many classes, and give them to the generator as a second argument.
+        device: where it runs; None for where it is.
+        fixed_batch: always run it on so many latents, image i in place i modulo this, the rest filled up: the bits of
+            an image then depend on nothing else. None: on as many as there are in a batch; images of different batch
+            sizes are then equal within float32.
+        facts: more for the provenance.
     """
 
     def __init__(
         self,
         spec: str,
-        generator: Callable[[Tensor], Any],
+        generator: Callable[..., Any],
         n: int | None,
         seed: int,
         value_range: ValueRange | None,
         latent_dim: int | tuple[int, ...] | None,
         *,
-        indices: np.ndarray | None = None,
-        chosen: dict[str, int] | None = None,
+        num_classes: int | None = None,
+        device: torch.device | None = None,
+        fixed_batch: int | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
         if n is None:
             raise InputError(f"{spec} makes any number of images: say how many with --num-samples (num_samples=...).")
         self.spec = spec
         self.report = SourceReport()
-        self._generator, self._seed, self._range, self._n = generator, seed, value_range, n
-        self._module = _module_of(generator)
+        value_range = value_range or check_range(getattr(generator, "value_range", None))
+        self._model = Borrowed(spec, generator, value_range, device, exact=fixed_batch is not None)
+        self._seed, self._classes, self._fixed = seed, num_classes, fixed_batch
         self._sampler = getattr(generator, "sample_latents", None) if latent_dim is None else None
         self._shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
-        self._indices = np.arange(n) if indices is None else indices
-        self._chosen = chosen
+        self._facts = dict(facts or {})
+        self._draws_noise = False  # until it is seen to
+        self._indices = np.arange(n)
+        self._chosen: dict[str, int] | None = None
 
     @property
     def length(self) -> int:
         return len(self._indices)
 
-    def subset(self, n: int, seed: int) -> GeneratedSource:
-        if not 1 <= n <= self.length:
-            raise InputError(f"{self.spec}: {n} images were asked for; there are {self.length}.")
-        rows = np.sort(np.random.default_rng(seed).choice(self.length, n, replace=False, shuffle=False))
-        latent_dim = self._shape if self._sampler is None else None
-        settings = (self.spec, self._generator, self._n, self._seed, self._range, latent_dim)
-        chosen = {"n": n, "of": self.length, "seed": seed}
-        return GeneratedSource(*settings, indices=self._indices[rows], chosen=chosen)
+    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, int] | None = None) -> GeneratedSource:
+        source = copy.copy(self)
+        source.report, source._chosen = SourceReport(), chosen
+        source._indices = self._indices[np.asarray(rows, dtype=np.intp)]
+        return source
+
+    def labels(self) -> list[str] | None:
+        return None if self._classes is None else [str(self._label(index)) for index in self._indices.tolist()]
 
     def describe(self) -> dict[str, object]:
+        value_range = self._model.value_range
         return {
             "spec": self.spec,
             "kind": "generator",
@@ -131,13 +149,16 @@ class GeneratedSource(ImageSource):
             "subset": self._chosen,
             "seed": self._seed,
             "latents": list(self._shape) if self._sampler is None else "sample_latents",
-            "value_range": None if self._range is None else list(self._range),
+            "value_range": None if value_range is None else list(value_range),
+            **({} if self._classes is None else {"num_classes": self._classes}),
+            **self._facts,
         }
 
     def check(self, on_error: str = "stop") -> None:
         """Make two images, so that a generator that does not fit is found before the long part."""
         check_on_error(on_error)
-        self._make(self._indices[:2].tolist())
+        with self._model.on_device():
+            self._make(self._indices[:2].tolist())
 
     def batches(
         self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
@@ -148,40 +169,59 @@ class GeneratedSource(ImageSource):
     def _batches(self, batch_size: int, prepare: Prepare | None) -> Iterator[ImageBatch]:
         self.report.restart()
         regrouper = Regrouper(batch_size, self.report)
+        with self._model.on_device():
+            for indices in self._parts(batch_size):
+                images, notes = self._make(indices)
+                self.report.notes.update(notes)
+                prepared, digests = finished(images, prepare)
+                yield from regrouper.add(prepared, [f"#{index}" for index in indices], digests)
+            yield from regrouper.rest()
+
+    def _parts(self, batch_size: int) -> Iterator[list[int]]:
+        """Numbers of the images that are made together."""
+        if (fixed := self._fixed) is not None:
+            yield from (list(block) for _, block in groupby(self._indices.tolist(), lambda index: index // fixed))
+            return
         for start in range(0, self.length, batch_size):
-            indices = self._indices[start : start + batch_size].tolist()
-            images, notes = self._make(indices)
-            self.report.notes.update(notes)
-            digests = None
-            if images.device.type == "cpu":
-                arrays = images.permute(0, 2, 3, 1).numpy()
-                digests = np.array([digest(array) for array in arrays], dtype=np.uint64)
-            if prepare is not None:
-                images = torch.stack([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in images])
-            yield from regrouper.add(images, [f"#{index}" for index in indices], digests)
-        yield from regrouper.rest()
+            yield self._indices[start : start + batch_size].tolist()
 
     def _make(self, indices: list[int]) -> tuple[Tensor, Counter[str]]:
         """Images of these numbers: uint8 (N, 3, H, W) on the generator's device, and notes."""
-        device, dtype = _place_of(self._generator, self._module)
-        latents = torch.cat([self._latent(index) for index in indices]).to(device)
-        if latents.is_floating_point() and dtype is not None:
-            latents = latents.to(dtype)
-        with _as_found(self._module, device, _seed_of(self._seed, indices[0])), torch.no_grad():
-            try:
-                made = self._generator(latents)
-            except (RuntimeError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"{self.spec} fails on latents of shape {tuple(latents.shape)}, {latents.dtype} on {device}: "
-                    f"{type(error).__name__}: {str(error).strip()}. Check --latent-dim and the generator."
-                ) from error
-        return self._checked(made, len(indices))
+        if not self._draws_noise:
+            images, notes, self._draws_noise = self._run(indices)
+            if not self._draws_noise:
+                return images, notes
+        made = [self._run([index]) for index in indices]
+        notes = sum((notes for _, notes, _ in made), Counter({NOISE: len(indices)}))
+        return torch.cat([images for images, _, _ in made]), notes
+
+    def _run(self, indices: list[int]) -> tuple[Tensor, Counter[str], bool]:
+        inputs = [torch.cat([self._latent(index) for index in indices])]
+        if self._classes is not None:
+            inputs.append(torch.tensor([self._label(index) for index in indices]))
+        seed = seed_of(self._seed, indices[0])
+        if self._fixed is None:
+            return self._model(*inputs, seed=seed, what="latents")
+        places = torch.tensor(indices) % self._fixed
+        filled = [x.new_zeros(self._fixed, *x.shape[1:]).index_copy(0, places, x) for x in inputs]
+        return self._model(*filled, seed=seed, what="latents", keep=places)
+
+    def _stream(self, index: int, part: int) -> np.random.Generator:
+        """Random numbers of one image; the parts of its stream never meet."""
+        key, counter = np.array([self._seed, index], dtype=np.uint64), np.array([0, 0, 0, part], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+    def _label(self, index: int) -> int:
+        assert self._classes is not None
+        return int(self._stream(index, 1).integers(self._classes))
 
     def _latent(self, index: int) -> Tensor:
         if self._sampler is None:
-            stream = np.random.Generator(np.random.Philox(key=np.array([self._seed, index], dtype=np.uint64)))
-            return torch.from_numpy(stream.standard_normal((1, *self._shape), dtype=np.float32))
-        latent = self._sampler(1, torch.Generator().manual_seed(_seed_of(self._seed, index)))
+            return torch.from_numpy(self._stream(index, 0).standard_normal((1, *self._shape), dtype=np.float32))
+        try:
+            latent = self._sampler(1, torch.Generator().manual_seed(seed_of(self._seed, index)))
+        except Exception as error:  # somebody's code, which may raise anything
+            raise InputError(f"{self.spec}: sample_latents(1, generator) fails: {told(error)}.") from error
         if not isinstance(latent, Tensor) or latent.ndim < 2 or len(latent) != 1:
             raise InputError(
                 f"{self.spec}: sample_latents(1, generator) must return a tensor (1, ...); got "
@@ -189,28 +229,19 @@ class GeneratedSource(ImageSource):
             )
         return latent
 
-    def _checked(self, made: Any, n: int) -> tuple[Tensor, Counter[str]]:
-        if not isinstance(made, (Tensor, np.ndarray)):
-            raise InputError(
-                f"{self.spec} returns a {type(made).__name__}; needed is a tensor (N, 3, H, W). "
-                "Wrap it, for example lambda z: generator(z)[0]."
-            )
-        shape = tuple(made.shape)
-        if len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
-            raise InputError(
-                f"{self.spec} returns NHWC images, shape {shape}; needed is (N, 3, H, W): permute(0, 3, 1, 2)."
-            )
-        if len(shape) != 4 or shape[0] != n or shape[1] not in (1, 3):
-            raise InputError(
-                f"{self.spec} makes an array of shape {shape} of {n} latents; needed is ({n}, 3, H, W), or 1 channel."
-            )
-        try:
-            return to_uint8(made, value_range=self._range, prefer="NCHW", what=self.spec)
-        except UnreadableImage as error:
-            raise InputError(f"{self.spec} makes an image that cannot be used: {error}.") from error
+
+def finished(images: Tensor, prepare: Prepare | None) -> tuple[Tensor, np.ndarray | None]:
+    """Images as a batch holds them, prepared if so wanted, and their digests if they are on the host."""
+    digests = None
+    if images.device.type == "cpu":
+        arrays = images.permute(0, 2, 3, 1).numpy()
+        digests = np.array([digest(array) for array in arrays], dtype=np.uint64)
+    if prepare is not None:
+        images = torch.stack([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in images])
+    return images, digests
 
 
-def _seed_of(seed: int, index: int) -> int:
+def seed_of(seed: int, index: int) -> int:
     """A seed of 32 bits, all that torch's CPU generator keeps; different for all images of one run."""
     start = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest(), "little")
     return (start + index) % 2**32
@@ -228,45 +259,3 @@ def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] |
         f"{spec} does not tell the size of its latents: pass --latent-dim (latent_dim=...), or give it an attribute "
         "latent_dim or z_dim, or a method sample_latents(n, generator)."
     )
-
-
-def _module_of(generator: Any) -> torch.nn.Module | None:
-    owner = generator if isinstance(generator, torch.nn.Module) else getattr(generator, "__self__", None)
-    return owner if isinstance(owner, torch.nn.Module) else None
-
-
-def _place_of(generator: Any, module: torch.nn.Module | None) -> tuple[torch.device, torch.dtype | None]:
-    """Where latents have to be, and the floating-point type of the weights they meet."""
-    tensors = [] if module is None else [*module.parameters(), *module.buffers()]
-    if tensors:
-        return tensors[0].device, next((t.dtype for t in tensors if t.is_floating_point()), None)
-    device = getattr(generator, "device", "cpu")
-    return torch.device(device) if isinstance(device, (str, torch.device)) else torch.device("cpu"), None
-
-
-@contextlib.contextmanager
-def _as_found(module: torch.nn.Module | None, device: torch.device, seed: int) -> Iterator[None]:
-    """Evaluation mode and seeded randomness inside; outside, every sub-module's mode and torch's state as before."""
-    modes = [] if module is None else [(m, m.training) for m in module.modules()]
-    cuda = set[int]()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        here = torch.cuda.current_device()
-        cuda = {here, here if device.index is None else device.index} if device.type == "cuda" else {here}
-    mps = torch.mps.get_rng_state() if device.type == "mps" else None
-    with torch.random.fork_rng(devices=sorted(cuda)):
-        torch.default_generator.manual_seed(seed)
-        for index in cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        if mps is not None:
-            torch.mps.manual_seed(seed)
-        try:
-            if module is not None and any(training for _, training in modes):
-                module.eval()
-            yield
-        finally:
-            if module is not None and modes[0][1]:
-                module.train()  # a module may do more than set a flag
-            for part, training in modes:  # and some parts may have been left in another mode on purpose
-                part.training = training
-            if mps is not None:
-                torch.mps.set_rng_state(mps)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.loading import Chunk, Regrouper, in_a_thread, in_processes, load_chunk, take_chunk
-from ganeval.images.source import ImageBatch, ImageSource, Prepare, SourceReport
+from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 
 T = TypeVar("T")
 _NAMED = 5  # bad images that a message names
@@ -82,7 +82,7 @@ class PerProcess(Generic[T]):
         return (PerProcess, (self._open,))
 
 
-class IndexedSource(ImageSource):
+class IndexedSource(NumberedSource):
     """Some of the images of an ``Images``, in order."""
 
     def __init__(
@@ -121,12 +121,8 @@ class IndexedSource(ImageSource):
             return [(self.images.name(first), str(error))]
         return []
 
-    def subset(self, n: int, seed: int) -> IndexedSource:
-        if not 1 <= n <= self.length:
-            raise InputError(f"{self.spec}: {n} images were asked for; there are {self.length}.")
-        rows = np.sort(np.random.default_rng(seed).choice(self.length, n, replace=False, shuffle=False))
-        chosen = {"n": n, "of": self.length, "seed": seed}
-        return IndexedSource(self.spec, self.images, self.indices[rows], chosen)
+    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, int] | None = None) -> IndexedSource:
+        return IndexedSource(self.spec, self.images, self.indices[np.asarray(rows, dtype=np.intp)], chosen)
 
     def labels(self) -> list[str] | None:
         labels = self.images.labels()

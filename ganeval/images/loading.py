@@ -186,9 +186,10 @@ def in_processes(
                 chunk = next(iterator)
             except StopIteration:
                 return
-            except RuntimeError as error:
+            except (RuntimeError, ConnectionError, EOFError) as error:  # which one depends on when the worker died
+                reason = (str(error).strip() or "it ended without a word.").splitlines()[-1]
                 raise ConfigError(
-                    f"A decode worker failed: {str(error).strip().splitlines()[-1]} Where workers are killed, give "
+                    f"A decode worker failed: {reason} Where workers are killed, give "
                     "the machine more (shared) memory, or take fewer: --workers 0 decodes without worker processes."
                 ) from error
             if isinstance(chunk, GanEvalError):

@@ -19,8 +19,7 @@ from PIL import Image
 
 from ganeval.errors import InputError
 from ganeval.files import write_text, written_whole
-from ganeval.images.indexed import IndexedSource
-from ganeval.images.source import ImageSource
+from ganeval.images.source import ImageSource, NumberedSource
 
 MANIFEST = "ganeval-sample.json"  # in a folder; in an archive it is the comment
 _SCHEMA = "ganeval-sample/1"
@@ -105,14 +104,14 @@ class _Run:
         """(number, (H, W, 3)) of the wanted ones, which are in increasing order."""
         if not wanted:
             return
-        source, indexed = self.source, isinstance(self.source, IndexedSource)
-        if isinstance(source, IndexedSource):  # only these are made; of other sources, all are
-            source = IndexedSource(source.spec, source.images, source.indices[wanted])
+        source, numbered = self.source, isinstance(self.source, NumberedSource)
+        if isinstance(source, NumberedSource):  # only these are made; of other sources, all are
+            source = source.part(wanted)
         numbers = iter(wanted)
         number, drawn = next(numbers), 0
         for batch in source.batches(self.batch_size, workers=self.workers):
             for image in batch.images:
-                if indexed or drawn == number:
+                if numbered or drawn == number:
                     yield number, np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
                     if (number := next(numbers, -1)) < 0:
                         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from ganeval.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 Prepare = Callable[[np.ndarray], "Tensor"]
@@ -124,6 +125,29 @@ class ImageSource(ABC):
         return None
 
 
+class NumberedSource(ImageSource):
+    """Images whose number is known, of which any can be had without the others."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int: ...
+
+    @abstractmethod
+    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, int] | None = None) -> NumberedSource:
+        """The images in these places, in increasing order; each is the same as in the whole.
+
+        Args:
+            rows: places among the images of this source.
+            chosen: how they were chosen, for the provenance.
+        """
+
+    def subset(self, n: int, seed: int) -> ImageSource:
+        if not 1 <= n <= self.length:
+            raise InputError(f"{self.spec}: {n} images were asked for; there are {self.length}.")
+        rows = np.sort(np.random.default_rng(seed).choice(self.length, n, replace=False, shuffle=False))
+        return self.part(rows, {"n": n, "of": self.length, "seed": seed})
+
+
 def open_images(
     spec: Any,
     *,
@@ -132,8 +156,10 @@ def open_images(
     value_range: tuple[float, float] | None = None,
     num_samples: int | None = None,
     latent_dim: int | tuple[int, ...] | None = None,
+    num_classes: int | None = None,
     data_root: str | Path | None = None,
     download: bool = False,
+    device: torch.device | None = None,
 ) -> ImageSource:
     """Open whatever holds images.
 
@@ -147,29 +173,37 @@ def open_images(
         value_range: the values of black and white in float images, for example (-1, 1).
         num_samples: how many images to render or to generate.
         latent_dim: size of a generator's latent, where it does not tell by itself.
+        num_classes: of a generator that takes a label (N,) beside the latents.
         data_root: where torchvision datasets are kept.
         download: fetch such a dataset where it is missing.
+        device: where a generator runs; None for where it is.
 
     Raises:
         InputError: nothing there, nothing that holds images, or floats without ``value_range``.
     """
     from ganeval.images.pixels import check_range
 
-    for name, number in (("--num-samples", num_samples), ("the number of images", num)):
-        if number is not None and number < 1:
-            raise InputError(f"{name} must be at least 1; got {number}.")
-    if seed < 0:
-        raise InputError(f"A seed must not be negative; got {seed}.")
+    check_numbers(num=num, seed=seed, num_samples=num_samples, num_classes=num_classes)
     value_range = check_range(value_range)
     if isinstance(spec, ImageSource):
         source = spec
     elif isinstance(spec, (str, Path)):
         source = _open_named(str(spec), num_samples or num, seed, value_range, data_root, download)
     else:
-        source = _open_object(spec, num_samples or num, seed, value_range, latent_dim)
+        source = _open_object(spec, num_samples or num, seed, value_range, latent_dim, num_classes, device)
     if num is None or num == source.length:
         return source
     return source.subset(num, seed)
+
+
+def check_numbers(*, num: int | None, seed: int, num_samples: int | None, num_classes: int | None) -> None:
+    """Raises InputError for a number of images or classes below 1, or a negative seed."""
+    numbers = {"--num-samples": num_samples, "the number of images": num, "--num-classes": num_classes}
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise InputError(f"{name} must be at least 1; got {number}.")
+    if seed < 0:
+        raise InputError(f"A seed must not be negative; got {seed}.")
 
 
 def _open_named(
@@ -218,6 +252,8 @@ def _open_object(
     seed: int,
     value_range: tuple[float, float] | None,
     latent_dim: int | tuple[int, ...] | None,
+    num_classes: int | None,
+    device: torch.device | None,
 ) -> ImageSource:
     import torch
     from torch.utils.data import DataLoader, IterableDataset
@@ -231,7 +267,9 @@ def _open_object(
     if isinstance(spec, (DataLoader, IterableDataset)):
         return stream.StreamSource(name, spec, value_range)
     if isinstance(spec, torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__")):
-        return generated.GeneratedSource(name, spec, num_samples, seed, value_range, latent_dim)
+        return generated.GeneratedSource(
+            name, spec, num_samples, seed, value_range, latent_dim, num_classes=num_classes, device=device
+        )
     if isinstance(spec, Mapping):
         raise InputError(f"Cannot read images from a {name}; pass its images, for example list(images.values()).")
     if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec):

@@ -91,6 +91,12 @@ class Statistics:
         """What was said when they were made."""
         return tuple(str(w) for w in (self.meta or {}).get("warnings", ()))
 
+    @property
+    def note(self) -> str | None:
+        """What whoever built them wanted to be remembered."""
+        note = (self.meta or {}).get("note")
+        return note if isinstance(note, str) and note else None
+
     def gaussian(self) -> Gaussian:
         return Gaussian(self.n, self.mean, self.covariance, 1 if self.ddof is None else self.ddof)
 

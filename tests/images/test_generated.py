@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
+import random
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,14 @@ from torch import Tensor, nn
 
 from ganeval.errors import InputError
 from ganeval.images import shapes
-from ganeval.images.generated import GeneratedSource, _seed_of
+from ganeval.images.generated import NOISE, GeneratedSource, seed_of
 from ganeval.images.source import ImageSource, open_images
 
 RANGE = (-1.0, 1.0)
 
 
 class Generator(nn.Module):
-    """Latents to images in -1..1; looks at its mode, and draws from the global random state."""
+    """Latents to images in -1..1; looks at its mode, and may draw from the global random state."""
 
     latent_dim = 6
 
@@ -33,7 +35,9 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         self.seen.append((self.training, torch.is_grad_enabled(), len(z)))
-        x = self.body(z) + self.noise * torch.rand(len(z), 60)
+        x = self.body(z)
+        if self.noise:
+            x = x + self.noise * torch.rand(len(z), 60)
         return x.reshape(-1, 3, 4, 5)
 
 
@@ -87,7 +91,7 @@ def test_mode_random_state_and_gradients_are_as_they_were() -> None:
         assert [m.training for m in generator.modules()] == modes  # between batches too: a training loop may go on
         assert torch.equal(torch.get_rng_state(), state)
         assert not batch.images.requires_grad
-    assert generator.seen == [(False, False, 4), (False, False, 4), (False, False, 2)]
+    assert generator.seen == [(False, False, 4)] + 10 * [(False, False, 1)]  # once it is seen to draw
     generator.body = nn.Identity()  # fails, and still everything is put back
     with pytest.raises(InputError, match=r"Generator fails on latents of shape \(2, 6\), torch.float32 on cpu"):
         opened(generator).check()
@@ -101,8 +105,149 @@ def test_noise_of_the_generator_repeats() -> None:
     generator.noise = 2.0
     with pytest.raises(InputError, match="outside the declared range"):
         drawn(opened(generator))
-    first, second = (drawn(opened(generator, value_range=(-1, 3))) for _ in range(2))
-    assert first == second
+    source = opened(generator, value_range=(-1, 3))
+    expected = drawn(source)
+    assert source.report.notes[NOISE] == 10
+    for batch_size in (1, 3, 10):
+        torch.manual_seed(batch_size)
+        assert drawn(opened(generator, value_range=(-1, 3)), batch_size) == expected  # of (seed, i), as all else
+    assert drawn(opened(generator, value_range=(-1, 3), num=4)).items() <= expected.items()
+
+
+def test_noise_of_numpy_and_python_repeats_and_is_put_back() -> None:
+    def make(z: Tensor) -> Tensor:
+        noise = np.random.rand(len(z), 3, 2, 1) * [random.random(), 0.5]  # noqa: NPY002
+        return torch.from_numpy(noise)
+
+    before = np.random.get_state()[1].tobytes(), random.getstate()  # type: ignore[index,union-attr]  # noqa: NPY002
+    expected = drawn(opened(make, latent_dim=2))
+    assert len(set(expected.values())) == 10
+    assert drawn(opened(make, latent_dim=2), 3) == expected
+    assert (np.random.get_state()[1].tobytes(), random.getstate()) == before  # type: ignore[index,union-attr]  # noqa: NPY002
+
+
+def test_labels_are_even_and_of_seed_and_number_alone() -> None:
+    seen: list[Tensor] = []
+
+    def make(z: Tensor, label: Tensor) -> Tensor:
+        seen.append(label)
+        return (z[:, :3, None, None] + 0 * label[:, None, None, None]).tanh().expand(-1, -1, 2, 2)
+
+    def labels(n: int, batch_size: int, **options: Any) -> list[int]:
+        seen.clear()
+        drawn(opened(make, n, latent_dim=4, num_classes=5, **options), batch_size)
+        return torch.cat(seen).tolist()
+
+    expected = labels(2000, 500)
+    assert seen[0].dtype == torch.int64
+    counts = np.bincount(expected, minlength=5)
+    assert float(((counts - 400) ** 2 / 400).sum()) < 18.5  # chi squared of 4 degrees of freedom, p = 0.001
+    assert labels(100, 7) == expected[:100]
+    assert labels(2000, 500, seed=1) != expected
+    source = opened(make, 100, latent_dim=4, num_classes=5)
+    assert source.labels() == [str(label) for label in expected[:100]]
+    assert source.describe()["num_classes"] == 5
+    latents = opened(Generator())  # and they change nothing in the latents
+    labelled = opened(lambda z, label: Generator().eval()(z), latent_dim=6, num_classes=3)
+    assert drawn(labelled) == drawn(latents)
+
+
+def test_a_fixed_batch_gives_an_image_its_place_batch() -> None:
+    seen: list[Tensor] = []
+
+    def make(z: Tensor) -> Tensor:
+        seen.append(z)
+        return torch.tanh(z).reshape(-1, 1, 2, 3)
+
+    def source(n: int) -> GeneratedSource:
+        return GeneratedSource("make", make, n, 0, RANGE, 6, fixed_batch=4)
+
+    expected = drawn(source(10))
+    assert [z.shape for z in seen] == 3 * [(4, 6)]
+    assert not seen[-1][2:].any()
+    whole = torch.cat(seen)
+    for batch_size in (1, 3, 10):
+        seen.clear()
+        assert drawn(source(10), batch_size) == expected
+        assert torch.equal(torch.cat(seen), whole)
+    seen.clear()
+    some = source(10).part([1, 6, 7])
+    assert drawn(some) == {name: expected[name] for name in ("#1", "#6", "#7")}
+    assert torch.equal(seen[0][1], whole[1])
+    assert torch.equal(seen[1][2:], whole[6:8])
+    assert some.report.notes == {"grey replicated to three channels": 3}  # what fills up is not counted
+
+
+def test_modules_that_a_function_names_are_in_evaluation_mode() -> None:
+    generator = Generator().train()
+
+    class Holder:
+        latent_dim = 6
+
+        def __init__(self) -> None:
+            self.model = generator
+
+        def __call__(self, z: Tensor) -> Tensor:
+            return self.model(z)
+
+    expected = drawn(opened(Generator()))
+    for make in (lambda z: generator(z), Holder(), Holder().__call__, functools.partial(generator)):
+        assert drawn(opened(make, latent_dim=6)) == expected
+        assert generator.training
+
+
+def test_device_is_put_back() -> None:
+    """Without an accelerator: the module is told to move, and told to come back."""
+    elsewhere: list[str] = []
+
+    class Moving(nn.Module):
+        latent_dim = 6
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = Generator().eval()
+
+        def forward(self, z: Tensor) -> Tensor:
+            elsewhere.append(z.dtype.__str__())
+            return self.body(z)
+
+        def to(self, device: Any) -> Any:  # type: ignore[override]
+            elsewhere.append(f"to {device}")
+            return self
+
+    moving = Moving()
+    assert drawn(opened(moving, 6, device=torch.device("meta"))) == drawn(opened(Generator(), 6))
+    assert elsewhere == ["to meta", "torch.float32", "torch.float32", "to cpu"]
+    assert drawn(opened(moving, 6, device=torch.device("cpu")))
+    assert "to" not in " ".join(elsewhere[4:]).replace("torch", "")
+    places: list[torch.device] = []
+
+    def function(z: Tensor) -> Tensor:
+        places.append(z.device)
+        return torch.zeros(len(z), 3, 2, 2)
+
+    for _ in range(2):
+        drawn(opened(function, 2, latent_dim=3, device=torch.device("meta")))
+        function.device = "cpu"  # type: ignore[attr-defined]
+    assert [place.type for place in places] == ["meta", "cpu"]
+
+
+def test_value_range_of_the_generator() -> None:
+    generator = Generator()
+    generator.value_range = (-1, 1)  # type: ignore[assignment]
+    assert drawn(opened(generator, value_range=None)) == drawn(opened(Generator()))
+    assert drawn(opened(generator, value_range=(-2, 2))) != drawn(opened(Generator()))
+
+
+@pytest.mark.parametrize("error", [KeyError("layer"), AssertionError(), ZeroDivisionError("x\ny"), ImportError("cv2")])
+def test_whatever_it_raises_is_told_in_one_line(error: Exception) -> None:
+    def make(z: Tensor) -> Tensor:
+        raise error
+
+    with pytest.raises(InputError, match=f"make fails on latents .*: {type(error).__name__}") as raised:
+        opened(make, latent_dim=2).check()
+    assert "\n" not in str(raised.value)
+    assert f"(at {__file__}:" in str(raised.value)
 
 
 def test_plain_functions_bound_methods_and_other_latents() -> None:
@@ -142,8 +287,8 @@ def test_latents_are_standard_normal_and_all_different() -> None:
 
 
 def test_seeds_of_torch_do_not_meet_within_a_run() -> None:
-    assert len({_seed_of(3, i) for i in range(100_000)}) == 100_000
-    assert _seed_of(3, 0) != _seed_of(4, 0)
+    assert len({seed_of(3, i) for i in range(100_000)}) == 100_000
+    assert seed_of(3, 0) != seed_of(4, 0)
 
 
 def test_a_sampler_of_its_own() -> None:

@@ -1,0 +1,274 @@
+"""``gen:`` specs: generators that ship with ganeval, files of them, and callables that are imported.
+
+``gen:NAME``                  one of ``SHIPPED``
+``gen:FILE.safetensors``      a checkpoint of this package, with its .json beside it; or the folder that a training
+                              filled, if it holds one generator
+``gen:FILE.pt``               TorchScript
+``gen:package.module:name``   any callable; the working directory is importable
+
+Each takes latents; followed by the spec of images in parentheses it translates those images, as in
+``gen:cyclegan-plain2striped(dataset:shapes-plain:64@3)``, and these nest.
+
+A file is never unpickled by Python. TorchScript archives hold pickles, but torch reads those with a reader of its own
+that builds tensors and TorchScript's types and calls nothing; a file of ``torch.save`` is refused. Still TorchScript is
+a program, and so is an imported module: run only what you trust. Safetensors hold numbers alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganeval.errors import InputError, WeightsError
+from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
+from ganeval.generators.translated import TranslatedSource
+from ganeval.images.borrowed import told
+from ganeval.images.generated import GeneratedSource
+from ganeval.images.pixels import ValueRange, check_range
+from ganeval.images.source import ImageSource, NumberedSource, check_numbers, open_images
+
+SHIPPED: Mapping[str, str] = {
+    "dcgan-cifar10": "a DCGAN of CIFAR-10, 32 x 32 pixels",
+    "cyclegan-plain2striped": "rendered shapes, 64 x 64 pixels: plain objects become striped",
+    "cyclegan-striped2plain": "the way back",
+}
+_IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_PICKLES = (".pth", ".ckpt", ".pkl", ".bin")
+
+
+def open_source(
+    spec: Any,
+    *,
+    num: int | None = None,
+    seed: int = 0,
+    value_range: tuple[float, float] | None = None,
+    num_samples: int | None = None,
+    latent_dim: int | tuple[int, ...] | None = None,
+    num_classes: int | None = None,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    device: torch.device | None = None,
+) -> ImageSource:
+    """``open_images``, which also takes the ``gen:`` specs of this module.
+
+    Args:
+        spec: see above.
+        num: take this many, drawn by ``seed`` without replacement.
+        seed: of latents, labels and noise, and as in ``open_images``.
+        value_range: black and white of a callable's or TorchScript's floats, where it has no attribute
+            ``value_range``; our own checkpoints know theirs.
+        num_samples: how many images to make.
+        latent_dim: of a callable or TorchScript that does not tell by itself.
+        num_classes: of a callable or TorchScript that takes a label beside the latents.
+        data_root: as in ``open_images``.
+        download: as in ``open_images``.
+        device: where generators run; None for where they are. A callable that is no module gets its latents there,
+            unless it has an attribute ``device``.
+
+    Raises:
+        InputError: no such generator, one that cannot be imported, or without what it needs.
+        WeightsError: a file that is missing, damaged or of another kind.
+    """
+    options: dict[str, Any] = {
+        "seed": seed, "value_range": value_range, "num_samples": num_samples, "latent_dim": latent_dim,
+        "num_classes": num_classes, "data_root": data_root, "download": download, "device": device,
+    }  # fmt: skip
+    if not isinstance(spec, str) or not spec.startswith("gen:"):
+        return open_images(spec, num=num, **options)
+    check_numbers(num=num, seed=seed, num_samples=num_samples, num_classes=num_classes)
+    name, inner = _split(spec)
+    model = _find(spec, name)
+    options["value_range"] = check_range(value_range)
+    options["num_samples"] = num_samples or num
+    source = _generated(spec, model, **options) if inner is None else _translated(spec, model, inner, **options)
+    return open_images(source, num=num, seed=seed)
+
+
+def _generated(
+    spec: str,
+    model: Checkpoint | Callable[..., Any],
+    *,
+    num_samples: int | None,
+    seed: int,
+    value_range: ValueRange | None,
+    latent_dim: int | tuple[int, ...] | None,
+    num_classes: int | None,
+    device: torch.device | None,
+    **_: object,
+) -> NumberedSource:
+    if not isinstance(model, Checkpoint):
+        return GeneratedSource(
+            spec, model, num_samples, seed, value_range, latent_dim, num_classes=num_classes, device=device
+        )
+    if model.architecture.translates:
+        raise InputError(
+            f"{spec} translates images: say which, in parentheses (and in quotes, for the shell): "
+            f"'{spec}(dataset:shapes-plain:64)', or '{spec}(my-images/)'."
+        )
+    return GeneratedSource(
+        spec, model.module, num_samples, seed, None, None,
+        device=device, fixed_batch=model.architecture.batch, facts=_facts(model),
+    )  # fmt: skip
+
+
+def _translated(
+    spec: str,
+    model: Checkpoint | Callable[..., Any],
+    inner: str,
+    *,
+    seed: int,
+    value_range: ValueRange | None,
+    device: torch.device | None,
+    **options: Any,
+) -> NumberedSource:
+    source = open_source(inner, seed=seed, value_range=value_range, device=device, **options)
+    if not isinstance(source, NumberedSource):
+        raise InputError(f"{spec}: the images of {inner} cannot be counted; put them in a folder or archive.")
+    if not isinstance(model, Checkpoint):
+        value_range = value_range or check_range(getattr(model, "value_range", None))
+        if value_range is None:
+            raise InputError(
+                f"{spec}: say which values stand for black and for white in what it takes and makes, for example "
+                "--value-range -1,1 (value_range=(-1, 1) in Python)."
+            )
+        return TranslatedSource(spec, source, model, value_range, seed=seed, device=device)
+    if not model.architecture.translates:
+        raise InputError(f"{spec} makes images of latents, it does not translate; leave ({inner}) out.")
+    return TranslatedSource(
+        spec, source, model.module, (-1.0, 1.0),
+        batch=model.architecture.batch, seed=seed, device=device, exact=True, check_size=_check_size,
+        facts=_facts(model),
+    )  # fmt: skip
+
+
+def _check_size(height: int, width: int) -> None:
+    from ganeval.generators.cyclegan import check_size
+
+    for size in (height, width):
+        check_size(size, 16)
+
+
+def _facts(model: Checkpoint) -> dict[str, object]:
+    return {"model": model.card["model"], "weights": model.sha256}
+
+
+# --- what a spec names -------------------------------------------------------------------------------------------
+
+
+def _split(spec: str) -> tuple[str, str | None]:
+    """``gen:NAME(SPEC)`` to NAME and SPEC; SPEC is None where there are no parentheses at the end."""
+    body = spec.removeprefix("gen:")
+    if not body.endswith(")") or Path(body).exists():
+        return body, None
+    depth = 0
+    for at in range(len(body) - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(body[at], 0)
+        if depth == 0:
+            break
+    name, inner = body[:at], body[at + 1 : -1]
+    if depth or not name or not inner:
+        raise InputError(f"{spec!r} cannot be read; a translation is written gen:NAME(SPEC), and SPEC names images.")
+    return name, inner
+
+
+def _find(spec: str, name: str) -> Checkpoint | Callable[..., Any]:
+    if name in SHIPPED:
+        return _shipped(name)
+    path = Path(name).expanduser()
+    if name and (path.exists() or _looks_like_a_file(name)):
+        return _from_file(path)
+    if _IMPORT.fullmatch(name):
+        return _imported(spec, *name.split(":"))
+    close = get_close_matches(name, SHIPPED, n=1)
+    hint = f" Did you mean gen:{close[0]}?" if close else ""
+    raise InputError(
+        f"{spec!r} names no generator; there are {', '.join(f'gen:{shipped}' for shipped in SHIPPED)}, "
+        f"gen:package.module:callable, and gen:FILE with a .safetensors or TorchScript .pt file.{hint}"
+    )
+
+
+def _looks_like_a_file(name: str) -> bool:
+    return "/" in name or "\\" in name or name.lower().endswith((".safetensors", ".pt", ".json", *_PICKLES))
+
+
+def _shipped(name: str) -> Checkpoint:
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        raise WeightsError(
+            f"the weights of {name} should ship with ganeval, and are not in {path.parent}: the installation is "
+            "damaged. Install ganeval again."
+        )
+    return load_generator(path)
+
+
+def _from_file(path: Path) -> Checkpoint | Callable[..., Any]:
+    if path.is_dir():
+        found = sorted(file for file in path.glob("*.safetensors") if file.with_suffix(".json").is_file())
+        if len(found) != 1:
+            names = ", ".join(file.name for file in found) or "none"
+            raise WeightsError(
+                f"{path} should hold one generator, a .safetensors with its .json; found {names}. Name the file."
+            )
+        path = found[0]
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        return load_generator(path)
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}. Give the path of a .safetensors or TorchScript .pt file.")
+    if suffix == ".json" and path.with_suffix(".safetensors").is_file():
+        return load_generator(path.with_suffix(".safetensors"))
+    return _torchscript(path)
+
+
+def _torchscript(path: Path) -> Callable[..., Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still what people have
+            warnings.simplefilter("ignore", DeprecationWarning)
+            with path.open("rb") as file:  # by the file, since torch does not take every path
+                module: Callable[..., Any] = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError, OSError) as error:
+        raise WeightsError(
+            f"{path} is no TorchScript file, and pickles are never read. Save the generator with "
+            "torch.jit.script(g).save(...), or write a function that loads it: gen:package.module:callable."
+        ) from error
+    return module
+
+
+def _imported(spec: str, module_name: str, name: str) -> Callable[..., Any]:
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)  # for good: the module may import more of its kind later
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise InputError(
+                f"{spec}: there is no module {error.name}, neither in {here} nor among the installed packages. "
+                "Start in the folder that holds it, or install it."
+            ) from error
+        raise InputError(f"{spec}: importing {module_name} fails: {told(error)}.") from error
+    except (Exception, SystemExit) as error:  # somebody's code, which may raise anything
+        raise InputError(f"{spec}: importing {module_name} fails: {told(error)}.") from error
+    try:
+        found = functools.reduce(getattr, name.split("."), module)
+    except AttributeError as error:
+        names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        close = get_close_matches(name, names, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise InputError(f"{spec}: {module_name} ({module.__file__}) has no {name!r}.{hint}") from error
+    if isinstance(found, type) or not callable(found):
+        kind = "a class: make one of it in the module, and name that" if isinstance(found, type) else "not callable"
+        raise InputError(f"{spec}: {name} is {kind}. Needed is a callable that turns latents into images.")
+    generator: Callable[..., Any] = found
+    return generator

@@ -1,0 +1,122 @@
+"""Resize, scale and network of a protocol, on batches of any sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ganeval.errors import ConfigError, WeightsError
+from ganeval.features.compact import CompactNet
+from ganeval.features.extractor import SCALES, choose_device, load_extractor, published_weights
+from ganeval.images.source import ImageBatch, open_images
+from ganeval.protocol import COMPACT, INCEPTION, PROTOCOLS, get_protocol
+
+CPU = torch.device("cpu")
+
+
+def noise(n: int, size: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+def batch(images: torch.Tensor | list[torch.Tensor]) -> ImageBatch:
+    return ImageBatch(images, [str(i) for i in range(len(images))], None)
+
+
+def test_every_protocol_has_its_scale_and_a_network() -> None:
+    for protocol in PROTOCOLS.values():
+        assert protocol.scale in SCALES
+        ends = SCALES[protocol.scale](torch.tensor([0.0, 255.0]))
+        assert ends[0] == -1
+        assert 0.99 < ends[1] <= 1
+
+
+@pytest.mark.parametrize("size", [32, 20, 64])
+def test_rows_do_not_depend_on_their_neighbours(size: int) -> None:
+    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    images = noise(5, size)
+    together = extractor(batch(images))["256"]
+    alone = torch.cat([extractor(batch(images[i : i + 1]))["256"] for i in range(5)])
+    assert together.shape == (5, 256)
+    assert torch.allclose(together, alone, atol=1e-5 * float(together.abs().max()))
+
+
+def test_mixed_sizes_are_resized_each_by_itself() -> None:
+    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    images = [noise(1, size)[0] for size in (32, 20, 64)]
+    mixed = extractor(batch(images))["256"]
+    alone = torch.cat([extractor(batch(image[None]))["256"] for image in images])
+    assert torch.allclose(mixed, alone, atol=1e-5 * float(mixed.abs().max()))
+
+
+def test_the_network_sees_strict_float32_and_the_users_settings_return() -> None:
+    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    seen: list[tuple[torch.dtype, bool, bool]] = []
+
+    def look(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.append((inputs[0].dtype, torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")))
+
+    extractor._network.register_forward_pre_hook(look)
+    before = torch.get_float32_matmul_precision()
+    with torch.autocast("cpu", torch.bfloat16):
+        rows = extractor(batch(noise(2, 32)))["256"]
+    assert seen == [(torch.float32, True, False)]
+    assert rows.dtype == torch.float32
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_pillow_resize_runs_where_images_are_decoded() -> None:
+    protocol = get_protocol("clean")
+    assert protocol.resize == "pil-bicubic-float"
+    source = open_images(np.asarray(noise(3, 40)))
+    from functools import partial
+
+    from ganeval.images.resize import resize_pil
+
+    (prepared,) = source.batches(3, prepare=partial(resize_pil, size=299, mode=protocol.resize))
+    assert isinstance(prepared.images, torch.Tensor)
+    assert prepared.images.shape == (3, 3, 299, 299)
+    assert prepared.images.dtype == torch.float32
+
+
+def test_published_hashes() -> None:
+    assert published_weights(INCEPTION).startswith("6726825d")
+    assert len(published_weights(COMPACT)) == 64
+
+
+def test_other_weights_are_labelled_by_their_hash(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "mine.safetensors"
+    save_file({k: v.half() for k, v in CompactNet().state_dict().items()}, path)
+    extractor = load_extractor(get_protocol("compact"), device=CPU, weights=path)
+    assert not extractor.protocol.verified
+    assert extractor.protocol.label() == f"FD[compact-{(extractor.protocol.weights or '')[:8]}]"
+    assert "not those" in extractor.warnings[0]
+    path.write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="mine.safetensors"):
+        load_extractor(get_protocol("compact"), device=CPU, weights=path)
+
+
+def test_choose_device_iv() -> None:
+    assert choose_device("cpu") == CPU
+    with pytest.raises(ConfigError, match="no device 'cuda:99' here; there are auto, "):
+        choose_device("cuda:99")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("protocol", ["compact", "ttur", "pytorch-fid", "torchmetrics", "clean"])
+def test_accelerator_equals_cpu(protocol: str, surrogate_weights: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    weights = None if protocol == "compact" else surrogate_weights
+    rows = []
+    for device in ("cpu", "cuda"):
+        extractor = load_extractor(get_protocol(protocol), device=torch.device(device), weights=weights)
+        (images,) = open_images("dataset:shapes:64", num_samples=8).batches(8, prepare=extractor.prepare)
+        rows.append(extractor(images)[extractor.protocol.layer].cpu())
+    tolerance = 1e-5 if protocol == "compact" else 1e-4
+    assert float((rows[0] - rows[1]).abs().max()) <= tolerance * float(rows[0].abs().max())
