@@ -5,6 +5,8 @@ This is the engine of the command line and of ``ganeval.fid``; both have its def
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -135,6 +137,8 @@ def evaluate(
     warnings = list(extractor.warnings) if extractor else []
     for name, side in sides.items():
         if isinstance(side, Statistics):
+            if side.note:
+                warnings.append(f"{side.spec}: {side.note}")
             protocol = _require_protocol(name, side, protocol, assume=assume_protocol)
             if side.protocol is None:
                 warnings.append(f"{side.spec} does not say how it was made; taken as {protocol.name}, as you said")
@@ -175,12 +179,13 @@ def evaluate(
             trace=trace,
             level=level,
             reference_digest=real_side.digest,
+            shared_images=int(np.intersect1d(real_side.image_digests, fake_side.image_digests).size),
             warnings=tuple(warnings),
             details=details,
         )
         per_image = {**result.per_image, **{f"{k}_image_digests": v.image_digests for k, v in measured.items()}}
         result = replace(result, per_image=per_image)
-    notes = [f"{s.spec}: {s.note}" for s in sides.values() if isinstance(s, Statistics) and s.note]
+    notes = []
     if protocol.extractor == COMPACT:
         notes.append(NOT_FID)
     if mode == "population":
@@ -381,6 +386,11 @@ def _from_statistics(stats: Statistics, stack: ExitStack, feature_memory: int, n
 
 def _require_protocol(side: str, stats: Statistics, protocol: Protocol, *, assume: bool) -> Protocol:
     """The protocol of the run, once this statistics file has its say; an error where they cannot meet."""
+    if stats.protocol is None and stats.mean.size != int(protocol.layer):
+        raise IncomparableError(
+            f"{stats.spec} holds statistics of {stats.mean.size} features; the protocol {protocol.name} has "
+            f"{protocol.layer}. Name the protocol, or the layer (--protocol NAME:LAYER), that they were made with."
+        )
     if stats.protocol is not None:
         if protocol.weights is None and replace(stats.protocol, weights=None).key() == protocol.key():
             weights = stats.protocol.weights or ""  # no network was loaded, the file says which it was
@@ -404,9 +414,10 @@ def _workers(workers: int | None, device: torch.device) -> int:
         if workers < 0:
             raise ConfigError(f"--workers is a number of processes, 0 or more; got {workers}.")
         return workers
-    import os
-
-    return 0 if device.type == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 1))
+    # where processes are spawned, a script without a main guard would be run again in each: they must be asked for
+    if device.type == "cpu" or sys.platform != "linux":
+        return 0
+    return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
 def _require_choice(name: str, value: object, choices: Sequence[object]) -> None:

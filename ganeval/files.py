@@ -33,6 +33,15 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def require_writable(path: Path) -> None:
+    """Find out before the long part that a file cannot be written where it is wanted."""
+    with written_whole(path.with_name(f".{path.name}.test")) as temporary:
+        temporary.touch()
+    path.with_name(f".{path.name}.test").unlink(missing_ok=True)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file to write.")
+
+
 def write_text(path: Path, text: str) -> None:
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

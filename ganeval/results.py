@@ -102,8 +102,7 @@ class MetricResult:
             "metric": self.name, "protocol": self.protocol.key(), "settings": dict(self.settings),
             "reference": self.reference,
         }  # fmt: skip
-        if not corrected:
-            fields |= {"n_real": self.n_real, "n_fake": self.n_fake}
+        fields |= {"estimand": self._estimand()} if corrected else {"n_real": self.n_real, "n_fake": self.n_fake}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def require_comparable(self, other: MetricResult, *, corrected: bool = False) -> None:
@@ -123,6 +122,8 @@ class MetricResult:
             fields["n_real"] = (self.n_real, other.n_real)
             fields["n_fake"] = (self.n_fake, other.n_fake)
         differing = [f"{k}: {a} against {b}" for k, (a, b) in fields.items() if a != b]
+        if self.reference is None and other.reference is None:
+            differing.append("reference: not known, for either (images that never left the accelerator)")
         if differing:
             hint = "" if corrected else " Corrected values may be compared across numbers of fakes."
             raise IncomparableError(f"These two values of {self.label} differ in {'; '.join(differing)}.{hint}")

@@ -108,6 +108,23 @@ def test_identical_sets_are_at_zero_and_have_no_interval(real: Path) -> None:
     assert "both sets" in same.reason
 
 
+@pytest.mark.parametrize("mode", ["sample", "population"])
+def test_a_set_against_itself_never_has_an_interval(mode: str, real: Path) -> None:
+    """Against its own statistics, whose rows are gone, too: the images' digests tell."""
+    bare = replace(ganeval.load_statistics(real), rows=None)
+    for reference in (real, bare):
+        same = fid(reference, real, reference=mode, **COMPACT)
+        assert same.interval is None
+        assert same.standard_error is None
+
+
+@pytest.mark.parametrize("trace", ["sqrtm", "eigvals"])
+def test_rank_deficient_input_warns_under_the_other_traces(trace: str) -> None:
+    same = fid(FEW, FEW, trace=trace, **COMPACT)
+    assert same.value == pytest.approx(0, abs=1e-3)
+    assert same.warnings
+
+
 def test_floor_is_the_distance_between_halves(real: Path, fake: Path) -> None:
     with_floor = fid(real, fake, floor=True, **COMPACT)
     floor = with_floor.details["floor"]
@@ -193,6 +210,8 @@ def test_two_statistics_need_no_network(tmp_path: Path) -> None:
     for name in ("a", "b"):
         x = rng.standard_normal((300, 64))
         np.savez(tmp_path / f"{name}.npz", mu=x.mean(0), sigma=np.cov(x, rowvar=False))
+    with pytest.raises(IncomparableError, match="holds statistics of 64 features; the protocol ttur has 2048"):
+        fid(tmp_path / "a.npz", tmp_path / "b.npz", assume_protocol=True, device="cpu")
     unknown = fid(tmp_path / "a.npz", tmp_path / "b.npz", protocol="ttur:64", assume_protocol=True, device="cpu")
     assert unknown.label == "FD[inception:64]"
     assert unknown.interval is None
@@ -287,6 +306,40 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert not list(scratch.iterdir())
     assert not target.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes close differently elsewhere")
+def test_a_reader_that_has_gone_is_no_failure() -> None:
+    """Exit code 1 would read as a gate that measured and failed."""
+    with subprocess.Popen(program("cite", "fid"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_result_that_cannot_be_written_is_noticed_before_the_long_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganeval.cli.main import main
+
+    monkeypatch.setattr("ganeval.evaluate.evaluate", lambda *_, **__: pytest.fail("the long part has begun"))
+    command = ["fid", "dataset:shapes@1", "dataset:shapes@2", "--num-samples", "9", "--protocol", "compact"]
+    assert main([*command, "-o", "no/such/folder/out.json"]) == 2
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    from ganeval.files import written_whole
+
+    target = tmp_path / "out.json"
+    target.write_text("old")
+
+    def interrupted() -> None:
+        with written_whole(target) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
+    assert target.read_text() == "old"
 
 
 @pytest.mark.slow

@@ -23,4 +23,11 @@ def test_list_of_the_tagged_blocks() -> None:
     tagged = [
         (b.page, tag, b.text.splitlines()[0]) for b in blocks() for tag in sorted(b.tags) if not tag.startswith("setup")
     ]
-    assert tagged == [("README.md", "needs-weights", "ganeval sample dataset:shapes@1 -n 40 -o real --overwrite")]
+    assert tagged == [
+        ("README.md", "needs-weights", "ganeval sample dataset:shapes@1 -n 40 -o real --overwrite"),
+        (
+            "docs/compact.md",
+            "long",
+            "python -m ganeval.training.compact --data cifar10-train.zip --test cifar10-test.zip -o compact-v1",
+        ),
+    ]

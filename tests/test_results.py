@@ -9,7 +9,7 @@ from ganeval.errors import IncomparableError, InputError
 from ganeval.protocol import get_protocol
 from ganeval.results import Evaluation, Interval, MetricResult, to_json
 
-RESULT = MetricResult.example()
+RESULT = replace(MetricResult.example(), reference="d1")
 
 
 def evaluation(result: MetricResult = RESULT) -> Evaluation:
@@ -81,7 +81,7 @@ def test_nan_never_leaves() -> None:
     ("change", "message"),
     [
         ({"n_fake": 10_000}, "n_fake: 50000 against 10000.*across numbers of fakes"),
-        ({"reference": "abc"}, "reference: None against abc"),
+        ({"reference": "abc"}, "reference: d1 against abc"),
         ({"settings": {"k": 3}}, "settings"),
         ({"name": "kid"}, "different metrics"),
         ({"protocol": get_protocol("clean")}, "extractor: compact-v1 against inception-2015-12-05"),
@@ -94,12 +94,19 @@ def test_raw_values_that_must_not_meet(change: dict[str, object], message: str) 
     assert RESULT.comparison_key() != other.comparison_key()
 
 
+def test_unknown_references_do_not_meet() -> None:
+    unknown = replace(RESULT, reference=None)
+    with pytest.raises(IncomparableError, match="not known"):
+        unknown.require_comparable(unknown)
+
+
 def test_corrected_values_meet_across_n_but_not_across_estimands() -> None:
     RESULT.require_comparable(replace(RESULT, n_fake=10_000), corrected=True)
     assert RESULT.comparison_key(corrected=True) == replace(RESULT, n_fake=10_000).comparison_key(corrected=True)
     assert RESULT.interval is not None
     given = replace(RESULT, interval=replace(RESULT.interval, estimand="population-given-reference"))
     RESULT.require_comparable(given)
+    assert RESULT.comparison_key(corrected=True) != given.comparison_key(corrected=True)
     with pytest.raises(IncomparableError, match="estimand"):
         RESULT.require_comparable(given, corrected=True)
 

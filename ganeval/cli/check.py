@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganeval.cli import output
-from ganeval.cli.options import Command, image_options, option, output_options
+from ganeval.cli.options import Command, option, output_options, source_options
+from ganeval.errors import InputError
 
 if TYPE_CHECKING:
     from ganeval.images.audit import Audit
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
-@image_options
+@source_options
 @option("--decode/--no-decode", default=True, help="Decode every image: finds duplicates and damage further in.")
 @output_options
-def check(images: tuple[str, ...], *, fmt: str, decode: bool, on_error: str, **options: Any) -> None:
+def check(images: tuple[str, ...], *, fmt: str, decode: bool, **options: Any) -> None:
     """What is wrong with sets of images, before any compute is spent on them.
 
     Counts, sizes, formats, corrupt files by name, duplicates; of two sets, the first is taken as the real one, and what
@@ -34,12 +35,17 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, on_error: str, **o
     from ganeval.images.audit import audit, compare_audits
 
     audits = [audit(open_source(spec, **options), decode=decode) for spec in images]
+    for a in audits:
+        if a.n == 0:
+            raise InputError(f"{a.spec} has no image that can be read: {'; '.join(a.problems())}")
     sentences = compare_audits(audits[0], audits[1]) if len(audits) == 2 else []
     if fmt == "json":
         output.document({"check": [a.to_dict() for a in audits], "differences": sentences})
         return
     for a in audits:
         click.echo(_table(_rows(a), fmt) + "\n")
+        for problem in a.problems():
+            output.note(f"{a.spec}: {problem}")
     for sentence in sentences:
         click.echo(f"- {sentence}" if fmt == "md" else sentence)
     if len(audits) == 2 and not sentences:

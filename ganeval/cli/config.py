@@ -39,8 +39,13 @@ def _table(path: Path) -> dict[str, Any]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
     if path.name == "pyproject.toml":
-        content = content.get("tool", {}).get("ganeval", {})
+        for key in ("tool", "ganeval"):
+            content = content.get(key, {})
+            if not isinstance(content, dict):
+                raise ConfigError(f"{path}: {key} must be a table, [tool.ganeval].")
     return content
 
 

@@ -62,8 +62,11 @@ def fid(real: str, fake: str, *, protocol: str, weights: str | None, fmt: str, *
     """
     from ganeval.cli.present import present
     from ganeval.evaluate import evaluate
+    from ganeval.files import require_writable
 
     target: Path | None = options.pop("output")
+    if target is not None:
+        require_writable(target)
     path = weights_path(weights, get_protocol(protocol).extractor)
     evaluation = evaluate(
         real, fake, metrics=("fid",), protocol=protocol, weights=path, progress=output.progress, **options

@@ -76,12 +76,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code and never raises."""
     arguments = sys.argv[1:] if arguments is None else arguments
     output.begin(arguments)
+    stdout = sys.stdout
     try:
         code = ganeval_command.main(arguments, prog_name="ganeval", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else OK
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ERROR
+    except SystemExit as exit_:
+        if sys.stdout is not stdout:  # click's answer to a reader that has gone: it silences stdout and exits
+            return OK
+        return exit_.code if isinstance(exit_.code, int) else INTERNAL
     except click.UsageError as error:
         where = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
         return output.failure("usage", error.format_message() + where, ERROR)

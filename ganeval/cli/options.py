@@ -34,6 +34,7 @@ class Command(click.Command):
             if isinstance(root.command, click.Group):
                 name = ctx.command_path.partition(" ")[2]
                 ctx.default_map = defaults_for(self, name, table, path, root.command)
+                output.also_json(ctx.default_map)
         return super().parse_args(ctx, args)
 
 
@@ -108,22 +109,29 @@ def output_options(f: Decorated) -> Decorated:
     )(wrapper)
 
 
-def image_options(f: Decorated) -> Decorated:
-    """How images are opened."""
+def source_options(f: Decorated) -> Decorated:
+    """What opening images takes, whatever is done with them."""
     return _stack(
         option("--num-samples", type=click.IntRange(min=1), help="Images to draw from a generator or a renderer."),
+        option("--value-range", type=Range(), help="Ends of the range of float images, for instance -1,1."),
+        option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets."),
+        option("--download", is_flag=True, help="Let torchvision download a data set."),
+        option("--seed", type=int, default=0, help="Of subsets, and of rendered and generated images."),
+    )(f)
+
+
+def image_options(f: Decorated) -> Decorated:
+    """``source_options``, generators, and what to do about files that cannot be read."""
+    return _stack(
+        source_options,
         option("--latent-dim", type=click.IntRange(min=1), help="Latent size of a generator that does not tell it."),
         option("--num-classes", type=click.IntRange(min=1), help="Classes of a generator that takes a label too."),
-        option("--value-range", type=Range(), help="Ends of the range of float images, for instance -1,1."),
         option(
             "--on-error",
             type=click.Choice(["stop", "skip"]),
             default="stop",
             help="At an unreadable file: stop, or skip and count it.",
         ),
-        option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets."),
-        option("--download", is_flag=True, help="Let torchvision download a data set."),
-        option("--seed", type=int, default=0, help="Of subsets, and of rendered and generated images."),
     )(f)
 
 

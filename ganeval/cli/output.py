@@ -31,9 +31,15 @@ def begin(arguments: Sequence[str]) -> None:
     pairs = pairwise(arguments)
     _State.json = (
         "--json" in arguments or "--format=json" in arguments or ("--format", "json") in pairs
-        or os.environ.get("GANEVAL_FORMAT") == "json" or os.environ.get("GANEVAL_JSON", "") in ("1", "true", "yes")
+        or os.environ.get("GANEVAL_FORMAT") == "json"
+        or os.environ.get("GANEVAL_JSON", "").lower() in ("1", "true", "t", "yes", "y", "on")
     )  # fmt: skip
     _State.quiet = _State.verbose = False
+
+
+def also_json(defaults: Mapping[str, Any]) -> None:
+    """The configuration file may ask for JSON too."""
+    _State.json = _State.json or defaults.get("json") is True or defaults.get("fmt") == "json"
 
 
 def configure(*, json: bool, quiet: bool, verbose: bool) -> None:

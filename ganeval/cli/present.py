@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 import numpy as np
 
 from ganeval.cli import output
-from ganeval.files import write_text, written_whole
+from ganeval.files import written_whole
 from ganeval.results import Evaluation, MetricResult, format_number, to_json
 
 
@@ -64,11 +65,13 @@ def markdown(evaluation: Evaluation) -> str:
 def _write(evaluation: Evaluation, target: Path) -> Evaluation:
     """The JSON document, and beside it the per-image values by which later runs can be paired."""
     arrays = {k: v for r in evaluation.results.values() for k, v in r.per_image.items() if len(v)}
-    if arrays:
-        beside = target.with_suffix(".samples.npz")
-        with written_whole(beside) as temporary:
+    with ExitStack() as stack:  # neither file takes its name before both are written
+        if arrays:
+            beside = target.with_name(target.name.removesuffix(".json") + ".samples.npz")
+            temporary = stack.enter_context(written_whole(beside))
             np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
             digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        evaluation = replace(evaluation, samples={"file": beside.name, "sha256": digest})
-    write_text(target, to_json(evaluation.to_dict()) + "\n")
+            evaluation = replace(evaluation, samples={"file": beside.name, "sha256": digest})
+        document = stack.enter_context(written_whole(target))
+        document.write_text(to_json(evaluation.to_dict()) + "\n", encoding="utf-8")
     return evaluation

@@ -54,15 +54,14 @@ def sample(
     like. Plain and striped are the same scenes, image by image.
 
     \b
-    Generators: gen:dcgan-cifar10, which ships; gen:package.module:callable; gen:FILE, a checkpoint of `ganeval train`
-    or TorchScript. Translations, in quotes: 'gen:cyclegan-plain2striped(dataset:shapes-plain:64)', the way back, and
-    any of the others with images in parentheses.
+    Generators: gen:package.module:callable; gen:FILE, a checkpoint of `ganeval train` or TorchScript. A translation
+    takes its source in parentheses, in quotes: 'gen:FILE(dataset:shapes-plain:64)'.
 
     \b
     Examples:
       ganeval sample dataset:shapes -n 1000 -o shapes/
       ganeval sample dataset:shapes-striped:64@1 -n 1000 -o striped.zip
-      ganeval sample gen:dcgan-cifar10 -n 1000 -o fake/
+      ganeval sample gen:run/generator.safetensors -n 1000 -o fake/
     """
     from ganeval.features.extractor import choose_device
     from ganeval.generators.load import open_source

@@ -45,12 +45,19 @@ _target = option(
 @option("--note", help="Something to remember about these images; shown wherever the file is used.")
 @output_options
 def build(images: str, *, protocol: str, weights: str | None, fmt: str, **options: Any) -> None:
-    """Statistics of IMAGES, under one protocol, with their provenance."""
+    """Statistics of IMAGES, under one protocol, with their provenance.
+
+    \b
+    Example:
+      ganeval stats build dataset:shapes --num-samples 500 --protocol compact -o shapes.npz
+    """
     from ganeval.evaluate import build_statistics
+    from ganeval.files import require_writable
     from ganeval.statistics.npz import with_suffix_npz
     from ganeval.statistics.reference import save_statistics
 
     target = with_suffix_npz(options.pop("output"))
+    require_writable(target)
     path = weights_path(weights, get_protocol(protocol).extractor)
     statistics = build_statistics(images, protocol=protocol, weights=path, progress=output.progress, **options)
     for message in (statistics.meta or {}).get("warnings", ()):
@@ -63,7 +70,12 @@ def build(images: str, *, protocol: str, weights: str | None, fmt: str, **option
 @click.argument("file")
 @output_options
 def show(file: str, *, fmt: str) -> None:
-    """What FILE (an npz of any tool, or stats:NAME) holds and how it was made."""
+    """What FILE (an npz of any tool, or stats:NAME) holds and how it was made.
+
+    \b
+    Example:
+      ganeval stats show stats:cifar10-test
+    """
     from ganeval.statistics.reference import load_reference
 
     _show(load_reference(file), file, fmt)
@@ -74,7 +86,12 @@ def show(file: str, *, fmt: str) -> None:
 @_target
 @output_options
 def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
-    """Statistics of all the images together, from those of disjoint shares; images in two shares are an error."""
+    """Statistics of all the images together, from those of disjoint shares; images in two shares are an error.
+
+    \b
+    Example:
+      ganeval stats merge one.npz two.npz -o both.npz
+    """
     from ganeval.statistics.npz import with_suffix_npz
     from ganeval.statistics.reference import load_reference, merge_statistics, save_statistics
 

@@ -69,14 +69,19 @@ class FeatureExtractor:
             self.prepare = functools.partial(resize_pil, size=protocol.size, mode=protocol.resize)
 
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
-        with strict_float32(), torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+        autocast = torch.autocast("cuda" if self.device.type == "cuda" else "cpu", enabled=False)
+        with strict_float32(), torch.inference_mode(), autocast:
             return dict(self._network(SCALES[self.protocol.scale](self._resized(batch.images)), self.taps))
 
     def _resized(self, images: Tensor | list[Tensor]) -> Tensor:
         if isinstance(images, list):  # mixed sizes: each image by itself
             return torch.cat([self._resized(image[None]) for image in images])
+        if self.prepare:
+            return images.to(self.device, non_blocking=True)
+        if self.device.type == "mps":  # lacks some resize kernels
+            return resize(images.cpu().float(), self.protocol.size, self.protocol.resize).to(self.device)
         images = images.to(self.device, non_blocking=True).float()
-        return images if self.prepare else resize(images, self.protocol.size, self.protocol.resize)
+        return resize(images, self.protocol.size, self.protocol.resize)
 
 
 def load_extractor(
@@ -94,7 +99,7 @@ def published_weights(extractor: str) -> str:
     """SHA-256 of the weights that a network's name stands for, without loading them."""
     from ganeval.features.weights import SPECS
 
-    sha256 = sha256_of(COMPACT_WEIGHTS) if extractor == COMPACT else SPECS[extractor].sha256
+    sha256 = COMPACT_SHA256 if extractor == COMPACT else SPECS[extractor].sha256
     if sha256 is None:
         raise WeightsError(f"no hash of the published weights of {extractor} is known. Use images, not statistics.")
     return sha256
@@ -121,6 +126,7 @@ def choose_device(name: str) -> torch.device:
 # --- the networks ------------------------------------------------------------------------------------------------
 
 COMPACT_WEIGHTS = Path(__file__).with_name("compact-v1.safetensors")
+COMPACT_SHA256 = "8ab8d13c10d3fe3a2b59d2503dc1fdbe3ec72364de3f75f68044600a4cc1db60"
 
 
 def _load_inception(device: torch.device, weights: Path | None) -> LoadedNetwork:
@@ -142,7 +148,11 @@ def _load_compact(device: torch.device, weights: Path | None) -> LoadedNetwork:
     from ganeval.features.compact import TAPS, load_compact
 
     path = weights or COMPACT_WEIGHTS
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}. Leave it out to use the weights that ship with ganeval.")
     digest = sha256_of(path)
+    if weights is None and digest != COMPACT_SHA256:
+        raise WeightsError(f"{path} is not the file that ships with ganeval (SHA-256 {digest[:16]}...). Reinstall it.")
     verified = digest == published_weights(COMPACT)
     warnings = () if verified else (f"the weights in {path} are not those of {COMPACT} that ship with ganeval",)
     return LoadedNetwork(load_compact(path, device), TAPS, digest, verified, warnings)

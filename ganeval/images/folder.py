@@ -12,6 +12,8 @@ from ganeval.images.indexed import Images, class_labels
 
 _COPIES = "._* (of macOS)"
 
+MANIFEST = "ganeval-sample.json"  # of `ganeval sample`: in a folder of images; in an archive it is the comment
+
 
 class FolderImages(Images):
     """Image files below a folder, sorted by their path with forward slashes, whatever the platform."""
@@ -95,6 +97,8 @@ def _walk(folder: Path, prefix: str, above: set[tuple[int, int]], paths: list[st
                 here = _identity(Path(entry.path))
                 if here not in above:
                     _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {here}, paths, ignored)
+                continue
+            if entry.name == MANIFEST:
                 continue
             sort = sort_of(entry.name)
             if sort is None:

@@ -19,9 +19,9 @@ from PIL import Image
 
 from ganeval.errors import InputError
 from ganeval.files import write_text, written_whole
+from ganeval.images.folder import MANIFEST
 from ganeval.images.source import ImageSource, NumberedSource
 
-MANIFEST = "ganeval-sample.json"  # in a folder; in an archive it is the comment
 _SCHEMA = "ganeval-sample/1"
 _OURS = re.compile(r"\d{6,}\.png")
 _UNFINISHED = re.compile(r"\.(\d{6,}\.png|ganeval-sample\.json)\.[0-9a-f]{8}\.(png|json)")  # of a run that was killed

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.metrics.frechet import FrechetValue, frechet_distance, frechet_inference
+from ganeval.metrics.frechet import MAX_SHARED_ROWS, FrechetValue, frechet_distance, frechet_inference
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import Protocol
 from ganeval.results import MetricResult
@@ -30,6 +30,7 @@ def fid(
     trace: str = "auto",
     level: float = 0.95,
     reference_digest: str | None = None,
+    shared_images: int = 0,
     warnings: tuple[str, ...] = (),
     details: Mapping[str, object] | None = None,
 ) -> MetricResult:
@@ -38,6 +39,9 @@ def fid(
     The error bar is the influence-function one of ``ganeval.metrics.frechet``; it needs the rows of the fakes, and of
     the reals too unless ``reference`` is ``population``. Equals pytorch-fid's, torch-fidelity's, clean-fid's and
     torchmetrics' value under the protocol of that name to 1e-5 relative.
+
+    Args:
+        shared_images: images that are in both sets, as their digests tell, even where the rows of the reals are gone.
     """
     metric = METRICS["fid"]
     value: FrechetValue = frechet_distance(real, fake, trace=trace)
@@ -51,11 +55,13 @@ def fid(
     if reason is None and fake_rows is not None:
         inference = frechet_inference(real, fake, real_rows, fake_rows, reference=reference)
         reason = inference.reason
+        if reason is None and shared_images > MAX_SHARED_ROWS * min(n_real or len(fake_rows), len(fake_rows)):
+            reason = f"{shared_images} images are in both sets: they are not independent samples"
         if inference.influence_fake is not None:
             per_image["fid_influence_fake"] = inference.influence_fake
         if inference.influence_real is not None:
             per_image["fid_influence_real"] = inference.influence_real
-        if inference.bias is not None:
+        if reason is None and inference.bias is not None:
             fields = {
                 "standard_error": inference.standard_error,
                 "bias": inference.bias,

@@ -39,6 +39,7 @@ from ganeval.statistics.rows import FeatureRows
 MIN_ROWS_PER_RANK = 2.5
 MAX_SHARED_ROWS = 0.01  # of the smaller set
 ROUNDING = 1e-9  # of tr S + tr W: a negative value that small is zero
+ROOT_ROUNDING = 1e-6  # the same for methods that take roots of computed eigenvalues: sqrt(eps) a null direction
 _BLOCK = 1024
 
 Reference = Literal["sample", "population"]
@@ -79,7 +80,8 @@ def frechet_distance(real: Gaussian, fake: Gaussian, *, trace: str = "auto") -> 
     """
     require_comparable(real, fake)
     root = trace_sqrt(real.covariance, fake.covariance, method=trace)
-    value, notes = assembled(real, fake, root.value, root.method)
+    exact = root.method not in ("sqrtm", "eigvals")
+    value, notes = assembled(real, fake, root.value, root.method, rounding=ROUNDING if exact else ROOT_ROUNDING)
     return FrechetValue(
         value=value,
         mean_term=squared(fake.mean - real.mean),
@@ -191,6 +193,7 @@ def frechet_inference(
             )
     plan = Coupling.of(real.covariance, fake.covariance)
     shift = fake.mean - real.mean
+    traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
     value, notes = assembled(real, fake, float(plan.s.sum()), "svd")
     influence_fake, bias_fake = _one_side(fake, fake_rows, plan.to_real, plan.s, shift)
     se_fake = sqrt(_variance_of_mean(influence_fake))
@@ -215,8 +218,8 @@ def frechet_inference(
         value=value, bias_real=bias_real, bias_fake=bias_fake, se_real=se_real, se_fake=se_fake,
         influence_real=influence_real, influence_fake=influence_fake, rank_real=plan.rank_real,
         rank_fake=plan.rank_fake, n_distinct_real=distinct_real, n_distinct_fake=distinct_fake, n_shared=shared,
-        reference=mode, method="influence", reason=reason or degenerate(se_real, se_fake), rows_real=None if real_rows
-        is None else real_rows.order_digest(), warnings=notes,
+        reference=mode, method="influence", reason=reason or degenerate(se_real, se_fake, traces),
+        rows_real=None if real_rows is None else real_rows.order_digest(), warnings=notes,
     )  # fmt: skip
 
 
@@ -309,13 +312,15 @@ def ddof_bias(side: Gaussian, n: int, sum_s: float) -> float:
     return (side.ddof - 1) / (n - side.ddof) * (float(np.trace(side.covariance)) - sum_s)
 
 
-def assembled(real: Gaussian, fake: Gaussian, root: float, method: str) -> tuple[float, tuple[str, ...]]:
+def assembled(
+    real: Gaussian, fake: Gaussian, root: float, method: str, *, rounding: float = ROUNDING
+) -> tuple[float, tuple[str, ...]]:
     """D from its parts; a negative value is rounding, and zero, or a failure of the trace, and an error."""
     traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
     value = squared(fake.mean - real.mean) + traces - 2.0 * root
     if value >= 0.0:
         return value, ()
-    if value > -ROUNDING * traces:
+    if value > -rounding * traces:
         return 0.0, (f"the value was {value:.1e} by rounding, and is reported as 0",)
     raise InputError(
         f"the Frechet distance came out as {value:.3g}, below zero by more than rounding (traces {traces:.3g}): "
@@ -344,8 +349,10 @@ def too_few(name: str, n: int, distinct: int, rank: int, other_rank: int) -> str
     return f"{count} <= {MIN_ROWS_PER_RANK} x rank {rank}"
 
 
-def degenerate(se_real: float | None, se_fake: float) -> str | None:
-    return "the standard error is exactly zero" if se_real is not None and hypot(se_real, se_fake) == 0.0 else None
+def degenerate(se_real: float | None, se_fake: float, scale: float) -> str | None:
+    """An error of the size of rounding is no error: the sets are one set, or constant."""
+    zero = se_real is not None and hypot(se_real, se_fake) <= ROUNDING * scale
+    return "the standard error is zero but for rounding: the two sets are the same, or constant" if zero else None
 
 
 def checked_reference(reference: str) -> Reference:

@@ -62,6 +62,7 @@ def gaussian_moments_inference(real: Gaussian, fake: Gaussian, *, reference: str
         bias = (np.trace(side.covariance) + bracket / 2.0) / n + ddof_bias(side, n, float(plan.s.sum()))
         return float(bias), sqrt(variance / n)
 
+    traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
     bias_fake, se_fake = one_side(fake, fake.n, plan.factor_fake, plan.right)
     bias_real, se_real = 0.0, 0.0
     reason = too_few("fake", fake.n, fake.n, plan.rank_fake, plan.rank_real)
@@ -73,7 +74,7 @@ def gaussian_moments_inference(real: Gaussian, fake: Gaussian, *, reference: str
         value=value, bias_real=bias_real, bias_fake=bias_fake, se_real=se_real, se_fake=se_fake,
         influence_real=None, influence_fake=None, rank_real=plan.rank_real, rank_fake=plan.rank_fake,
         n_distinct_real=None, n_distinct_fake=None, n_shared=0, reference=mode, method="gaussian-moments",
-        reason=reason or degenerate(se_real, se_fake), warnings=(*notes, warning),
+        reason=reason or degenerate(se_real, se_fake, traces), warnings=(*notes, warning),
     )  # fmt: skip
 
 

@@ -35,14 +35,12 @@ class Collected:
         rows: the features themselves, where a metric needs them.
         digest: of the images, where they could be read on the host.
         image_digests: one 64-bit digest an image, in order; empty where the images never left the accelerator.
-        names: one name an image, in order.
     """
 
     moments: Moments
     rows: FeatureRows | None
     digest: SetDigest = field(default_factory=SetDigest)
     image_digests: list[np.ndarray] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
 
 
 def collect(
@@ -58,7 +56,7 @@ def collect(
 ) -> Collected:
     """One pass: decode, resize, network; update the moments; keep the rows if there is somewhere to keep them.
 
-    Memory does not grow with the number of images but for 8 bytes and a name each.
+    Memory does not grow with the number of images but for 8 bytes each.
     """
     collected = Collected(Moments(extractor.dimensions[layer]), rows)
     batches = source.batches(
@@ -72,7 +70,6 @@ def collect(
         if batch.digests is not None:
             collected.digest.update(batch.digests)
             collected.image_digests.append(batch.digests)
-        collected.names.extend(batch.names)
         if progress is not None:
             progress.update(len(batch.names))
     return collected

@@ -50,7 +50,7 @@ class PublicStatistics:
         return {
             "protocol": get_protocol(self.protocol).with_weights(self.weights, verified=True).to_dict(),
             "source": {"kind": "public statistics", "spec": self.url, "n": self.n, "note": self.note},
-            "warnings": [],
+            "warnings": [] if self.sha256 else [f"{self.url} has no published hash: what was fetched is not verified"],
         }
 
 

@@ -1,8 +1,8 @@
 """Train ``compact-v1`` from scratch, on any source of CIFAR-10 with ten class folders.
 
-``python -m ganeval.training.compact --data cifar10-train.zip --test cifar10-test.zip -o compact-v1`` takes an hour on
-two CPU cores with bfloat16 autocast, a minute on a GPU. It writes ``compact-v1.safetensors`` (float16, normalisation
-folded into the convolutions) and ``compact-v1.json``, its card.
+``python -m ganeval.training.compact --data cifar10-train.zip --test cifar10-test.zip -o compact-v1`` takes an hour
+or two on two CPU cores with bfloat16 autocast, minutes on a GPU. It writes ``compact-v1.safetensors`` (float16,
+normalisation folded into the convolutions) and ``compact-v1.json``, its card.
 """
 
 from __future__ import annotations

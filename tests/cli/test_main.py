@@ -84,6 +84,15 @@ def test_cite(capsys: Capture) -> None:
     assert capsys.readouterr().out.startswith("@inproceedings{heusel2017gans,")
 
 
+@pytest.mark.parametrize("arguments", [[], ["stats"], ["weights"]])
+def test_without_a_command_the_help_is_shown_as_it_is(arguments: list[str], capsys: Capture) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Usage: ganeval")
+    assert "Commands:\n" in err
+
+
 class TestConfiguration:
     """command line > environment > file > default; an unknown key is an error."""
 
@@ -129,12 +138,23 @@ class TestConfiguration:
             ("[fed]\nseed = 1", "no command 'fed'"),
             ("format = 'loud'", "loud"),
             ("= 3", "not valid TOML"),
+            ("cite = 3", "no option 'cite'"),
         ],
     )
     def test_iv(self, text: str, message: str, capsys: Capture) -> None:
         Path("ganeval.toml").write_text(text)
         assert main(["cite", "fid"]) == 2
         assert message in capsys.readouterr().err
+
+    def test_json_of_the_file_holds_for_usage_errors(self, capsys: Capture) -> None:
+        Path("ganeval.toml").write_text("json = true")
+        assert main(["cite", "--bad"]) == 2
+        assert json.loads(capsys.readouterr().out)["error"]["kind"] == "usage"
+
+    def test_a_key_where_a_table_belongs(self, capsys: Capture) -> None:
+        Path("pyproject.toml").write_text("[tool]\nganeval = 3")
+        assert main(["cite", "fid"]) == 2
+        assert "must be a table" in capsys.readouterr().err
 
     def test_missing_file(self, capsys: Capture) -> None:
         assert main(["cite", "fid", "--config", "none.toml"]) == 2

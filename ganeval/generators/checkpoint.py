@@ -1,0 +1,165 @@
+"""Generators as files: the weights in NAME.safetensors, what they are the weights of in NAME.json beside it.
+
+The JSON has at least ``{"model": "dcgan", "arguments": {...}}``; whatever else it says (data, recipe, metrics) is for
+people. With ``sha256`` it also vouches for the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ganeval.download import sha256_of
+from ganeval.errors import ConfigError, WeightsError
+from ganeval.files import write_text, written_whole
+
+WEIGHTS = Path(__file__).with_name("weights")  # those that ship with ganeval
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A class of this package, built from the ``arguments`` of a checkpoint.
+
+    Attributes:
+        module: where it is; imported when it is needed.
+        name: of the class.
+        translates: images to images; else latents to images.
+        batch: it always runs on so many images, so that their bits depend on nothing else.
+    """
+
+    module: str
+    name: str
+    translates: bool
+    batch: int
+
+    def load(self) -> type[nn.Module]:
+        found: type[nn.Module] = getattr(import_module(self.module), self.name)
+        return found
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "dcgan": Architecture("ganeval.generators.dcgan", "Generator", translates=False, batch=64),
+    "cyclegan": Architecture("ganeval.generators.cyclegan", "TranslationGenerator", translates=True, batch=16),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A generator from a file.
+
+    Attributes:
+        module: float32, in evaluation mode, on the CPU.
+        architecture: of it.
+        card: the JSON.
+        sha256: of the weights.
+    """
+
+    module: nn.Module
+    architecture: Architecture
+    card: Mapping[str, Any]
+    sha256: str
+
+
+def save_generator(path: Path, module: nn.Module, model: str, card: Mapping[str, object] | None = None) -> None:
+    """Write ``module.half()`` to ``path`` (.safetensors) and its card to the .json beside it.
+
+    Args:
+        path: the file of the weights.
+        module: of an architecture that keeps what builds it again in ``module.arguments``.
+        model: name of the architecture.
+        card: whatever else the JSON shall say.
+    """
+    half = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    with written_whole(path) as temporary:
+        save_file(half, temporary)
+    fields = {"model": model, "arguments": module.arguments, **(card or {}), "sha256": sha256_of(path)}
+    write_text(path.with_suffix(".json"), json.dumps(fields, indent=2) + "\n")
+
+
+def load_generator(path: Path) -> Checkpoint:
+    """The generator of ``NAME.safetensors`` and ``NAME.json``.
+
+    Raises:
+        WeightsError: one of the files is missing or damaged, or they do not belong together.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}. Give the path of a generator's .safetensors file.")
+    card = _read_card(path)
+    architecture = ARCHITECTURES[card["model"]]
+    described = f"a {card['model']} with {json.dumps(card['arguments'])}"
+    try:
+        with torch.random.fork_rng(devices=[]):  # its first weights are random
+            module = architecture.load()(**card["arguments"])
+    except (ConfigError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path.with_suffix('.json')} describes {described}, which cannot be built: {_line(error)}. "
+            "Put back the file that was written with the weights."
+        ) from error
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no whole safetensors file: {_line(error)}. Copy or train it again.") from error
+    _require_same(path, described, module.state_dict(), state)
+    digest = sha256_of(path)
+    if card.get("sha256", digest) != digest:
+        raise WeightsError(
+            f"{path} is not the file that {path.with_suffix('.json').name} describes: its SHA-256 is {digest[:16]}..., "
+            f"there {str(card['sha256'])[:16]}... Copy both files again."
+        )
+    module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return Checkpoint(module.eval().requires_grad_(False), architecture, card, digest)
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    beside = path.with_suffix(".json")
+    try:
+        card = json.loads(beside.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{path} has no {beside.name} beside it, which says what it holds the weights of. "
+            "Copy both files that the training wrote."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{beside} cannot be read as JSON: {_line(error)}. Copy it again.") from error
+    known = ", ".join(ARCHITECTURES)
+    if not isinstance(card, dict) or not isinstance(card.get("arguments"), dict) or "model" not in card:
+        raise WeightsError(
+            f'{beside} does not describe a generator; needed are "model" (one of {known}) and "arguments" (an object).'
+        )
+    if not isinstance(card["model"], str) or card["model"] not in ARCHITECTURES:
+        raise WeightsError(f"{beside} is of a model {card['model']!r}; there are {known}.")
+    return card
+
+
+def _require_same(path: Path, described: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """The same names and shapes, or WeightsError naming the first difference of each kind."""
+    kinds = {
+        "is missing": [name for name in wanted if name not in found],
+        "is too many": [name for name in found if name not in wanted],
+        "has another shape": [n for n in wanted if n in found and wanted[n].shape != found[n].shape],
+    }
+    differences = [f"{names[0]} {kind}" for kind, names in kinds.items() if names]
+    if name := next(iter(kinds["has another shape"]), None):
+        differences[-1] += f" ({tuple(found[name].shape)}, needed {tuple(wanted[name].shape)})"
+    if differences:
+        raise WeightsError(
+            f"{path} holds the weights of another architecture than {described}, which its JSON describes: "
+            f"{'; '.join(differences)}. Copy both files again, from one training."
+        )
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= 200 else f"{text[:200]}..."

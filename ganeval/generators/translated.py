@@ -1,0 +1,162 @@
+"""Images that a model makes of other images."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganeval.errors import ConfigError, InputError
+from ganeval.images.borrowed import Borrowed
+from ganeval.images.generated import NOISE, finished, seed_of
+from ganeval.images.indexed import check_batches
+from ganeval.images.loading import Regrouper
+from ganeval.images.pixels import ValueRange
+from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
+
+CheckSize = Callable[[int, int], None]
+
+
+class TranslatedSource(NumberedSource):
+    """The images of another source, each translated by a model; names, order and labels are the other source's.
+
+    The model always runs on ``batch`` images, image i in place i modulo ``batch``, the rest filled up, so the bits of
+    a translation do not depend on the batch size, on subsets or on worker processes. It is borrowed, see
+    ``ganeval.images.borrowed``; noise that it draws by itself is of (seed, i) alone.
+
+    Args:
+        spec: as the user knows it.
+        source: the images, all of one size.
+        model: float (N, 3, H, W) in ``value_range`` to images (N, 3 or 1, h, w) likewise.
+        value_range: black and white of its inputs, and of its outputs if they are floats.
+        batch: see above.
+        seed: of noise.
+        device: where it runs; None for where it is.
+        exact: on an accelerator only arithmetic that repeats bit by bit.
+        check_size: raises ConfigError for (H, W) that the model cannot take.
+        facts: more for the provenance.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        source: NumberedSource,
+        model: Callable[[Tensor], Any],
+        value_range: ValueRange,
+        *,
+        batch: int = 16,
+        seed: int = 0,
+        device: torch.device | None = None,
+        exact: bool = False,
+        check_size: CheckSize | None = None,
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        self.spec = spec
+        self._whole = source
+        self._rows = np.arange(source.length)
+        self._source, self.report = source, source.report
+        self._model = Borrowed(spec, model, value_range, device, exact=exact)
+        self._range, self._batch, self._seed, self._check_size = value_range, batch, seed, check_size
+        self._facts = dict(facts or {})
+        self._draws_noise = False  # until it is seen to
+        self._chosen: dict[str, int] | None = None
+
+    @property
+    def length(self) -> int:
+        return len(self._rows)
+
+    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, int] | None = None) -> TranslatedSource:
+        some = copy.copy(self)
+        some._chosen = chosen
+        some._rows = self._rows[np.asarray(rows, dtype=np.intp)]
+        some._source = self._whole.part(some._rows)
+        some.report = some._source.report
+        return some
+
+    def labels(self) -> list[str] | None:
+        return self._source.labels()
+
+    def describe(self) -> dict[str, object]:
+        described = {k: v for k, v in self._whole.describe().items() if k != "n"}
+        return {
+            "spec": self.spec,
+            "kind": "translation",
+            "n": self.length,
+            "subset": self._chosen,
+            "source": described,
+            "value_range": list(self._range),
+            **self._facts,
+        }
+
+    def check(self, on_error: str = "stop") -> None:
+        """Look at the other source, and translate one image, before the long part."""
+        self._source.check(on_error)
+        next(self.part([0]).batches(1, on_error=on_error), None)
+
+    def batches(
+        self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
+    ) -> Iterator[ImageBatch]:
+        check_batches(batch_size, workers, on_error)
+        return self._batches(batch_size, workers, prepare, on_error)
+
+    def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
+        regrouper = Regrouper(batch_size, SourceReport())  # the other source counts
+        done, size = 0, None
+        with self._model.on_device():
+            for batch in self._source.batches(self._batch, workers=workers, on_error=on_error):
+                images, size = self._of_one_size(batch, size)
+                rows = self._rows[done : done + len(images)]
+                done += len(images)
+                # a place that does not lie behind the one before it begins the next run of the model
+                starts = [0, *(np.flatnonzero(np.diff(rows % self._batch) <= 0) + 1).tolist(), len(rows)]
+                for start, end in pairwise(starts):
+                    made, notes = self._make(images[start:end], rows[start:end].tolist())
+                    self.report.notes.update(notes)
+                    prepared, digests = finished(made, prepare)
+                    yield from regrouper.add(prepared, batch.names[start:end], digests)
+            yield from regrouper.rest()
+
+    def _of_one_size(self, batch: ImageBatch, size: tuple[int, int] | None) -> tuple[Tensor, tuple[int, int]]:
+        for image, name in zip(batch.images, batch.names, strict=True):
+            height, width = image.shape[1:]
+            if size is None:
+                size = height, width
+                self._require_size(size)
+            if (height, width) != size:
+                raise InputError(
+                    f"{self.spec}: a translation takes images of one size; {name} has {width} x {height} pixels, "
+                    f"those before it {size[1]} x {size[0]}. Resize them first."
+                )
+        assert isinstance(batch.images, Tensor)
+        assert size is not None
+        return batch.images, size
+
+    def _require_size(self, size: tuple[int, int]) -> None:
+        if self._check_size is not None:
+            try:
+                self._check_size(*size)
+            except ConfigError as error:
+                raise InputError(f"{self.spec}, images of {size[1]} x {size[0]} pixels: {error}") from error
+
+    def _make(self, images: Tensor, rows: list[int]) -> tuple[Tensor, Counter[str]]:
+        """Translations of the images in these places of the whole source, and notes."""
+        if not self._draws_noise:
+            made, notes, self._draws_noise = self._run(images, rows)
+            if not self._draws_noise:
+                return made, notes
+        single = [self._run(image[None], [row]) for image, row in zip(images, rows, strict=True)]
+        notes = sum((notes for _, notes, _ in single), Counter({NOISE: len(rows)}))
+        return torch.cat([made for made, _, _ in single]), notes
+
+    def _run(self, images: Tensor, rows: list[int]) -> tuple[Tensor, Counter[str], bool]:
+        low, high = self._range
+        places = torch.tensor(rows, device=images.device) % self._batch
+        floats = images.new_zeros(self._batch, *images.shape[1:]).index_copy(0, places, images).float()
+        floats = floats.mul_((high - low) / 255).add_(low)
+        return self._model(floats, seed=seed_of(self._seed, rows[0]), what="images", keep=places.cpu())

@@ -1,0 +1,128 @@
+"""Checkpoints that survive a kill at any moment: tensors in safetensors, the rest in JSON, no pickle.
+
+A checkpoint is a new file ``checkpoint-00001500.safetensors``; once it lies on the disk, the small ``checkpoint.json``
+is replaced by one that names it, and only then the one before is removed. Whatever the moment of a kill,
+``checkpoint.json`` names a whole file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ganeval.errors import InputError
+from ganeval.files import written_whole
+
+POINTER = "checkpoint.json"
+_SCHEMA = "ganeval-checkpoint/1"
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
+    """Write ``state`` (dicts, lists and tuples of tensors, numbers, strings and None) as the checkpoint of ``step``.
+
+    Tensors are written from the CPU, contiguous; numbers come back bit for bit.
+
+    Returns:
+        The file with the tensors.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    tensors: dict[str, Tensor] = {}
+    tree = _pack(dict(state), "state", tensors)
+    path = folder / f"checkpoint-{step:08d}.safetensors"
+    with written_whole(path) as temporary:
+        temporary.write_bytes(save(tensors))
+        _to_disk(temporary)
+    pointer = {"schema": _SCHEMA, "step": step, "file": path.name, "bytes": path.stat().st_size, "state": tree}
+    with written_whole(folder / POINTER) as temporary:
+        temporary.write_text(json.dumps(pointer), encoding="utf-8")
+        _to_disk(temporary)
+    for old in folder.glob("checkpoint-*.safetensors"):
+        if old != path:
+            old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
+    """(step, state) of the last checkpoint, on the CPU; None where there is none.
+
+    Raises:
+        InputError: it is damaged, or not one of ours.
+    """
+    pointer = folder / POINTER
+    if not pointer.is_file():
+        return None
+    try:
+        fields = json.loads(pointer.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict) or fields.get("schema") != _SCHEMA:
+            raise ValueError(f"its schema is not {_SCHEMA}")
+        path = folder / Path(str(fields["file"])).name
+        tensors = load_file(path)
+        return int(fields["step"]), _unpack(fields["state"], tensors)
+    except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
+        raise InputError(
+            f"the checkpoint in {folder} cannot be read ({' '.join(str(error).split())[:160]}). "
+            "Start anew with --overwrite, or put back the file."
+        ) from error
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove the checkpoint; the pointer goes first, so that it never names a file that is gone."""
+    (folder / POINTER).unlink(missing_ok=True)
+    for path in folder.glob("checkpoint-*.safetensors"):
+        path.unlink(missing_ok=True)
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """``load_state_dict``, and every moment laid out in memory as its parameter is: then the next steps are the same
+    bits as if the run had never stopped."""
+    optimiser.load_state_dict(state)
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+# --- nested values <-> a flat dictionary of tensors and a tree that JSON can hold ----------------------------------
+
+
+def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": name}
+    if isinstance(value, Mapping):  # keys of an optimiser's state are integers, which JSON would turn into strings
+        return {"dict": [[key, _pack(item, f"{name}.{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, (list, tuple)):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_pack(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]}
+    if isinstance(value, _PLAIN):
+        return value
+    raise TypeError(f"{name}: a checkpoint holds tensors, numbers, strings and None, not {type(value).__name__}")
+
+
+def _unpack(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    ((kind, content),) = tree.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpack(item, tensors) for key, item in content}
+    items = [_unpack(item, tensors) for item in content]
+    return items if kind == "list" else tuple(items)
+
+
+def _to_disk(path: Path) -> None:
+    """A crash of the machine, too, must find the file before its name is used."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

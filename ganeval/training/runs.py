@@ -1,0 +1,156 @@
+"""The folder of one training run: whose it is, whether it may go on, and its log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ganeval.errors import ConfigError, InputError
+from ganeval.files import write_text
+from ganeval.training.checkpoints import POINTER, remove_checkpoints
+
+RUN = "run.json"
+LOG = "log.jsonl"
+SAMPLES = "samples"
+FIGURE = "game.png"
+_SCHEMA = "ganeval-run/1"
+_EXPORTS = re.compile(r"(generator|a2b|b2a)\.(safetensors|json)")
+
+
+class Run:
+    """An output folder that belongs to this run alone.
+
+    Attributes:
+        folder: where everything goes.
+        log: the lines of ``log.jsonl`` so far, each a dictionary with ``step`` and ``kind``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log: list[dict[str, Any]] = []
+
+    def write(self, kind: str, step: int, values: Mapping[str, object]) -> None:
+        """Add a line to the log, at once and for good."""
+        line = {"kind": kind, "step": step, **values}
+        self.log.append(line)
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after ``step``, and an end: it is going to be done, and logged, again."""
+        self.log = [line for line in _read_log(self.folder / LOG) if line["step"] <= step and line.get("kind") != "end"]
+        write_text(self.folder / LOG, "".join(json.dumps(line) + "\n" for line in self.log))
+
+    def sample_path(self, step: int) -> Path:
+        return self.folder / SAMPLES / f"{step:08d}.png"
+
+
+def open_run(output: str | Path, config: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False) -> Run:
+    """Take a folder for a run, or go on with the run that it holds.
+
+    Args:
+        output: the folder; made where it is missing.
+        config: what makes two runs the same one, in values that JSON can hold: ``model``, ``architecture`` (a
+            dictionary of the constructor's arguments) and everything else that changes the numbers.
+        resume: go on with the run in the folder, from its last checkpoint; begin one where the folder is empty.
+        overwrite: remove the files of the run in the folder. Files that are of no run stay.
+
+    Raises:
+        InputError: the folder holds another run, or something that is none; nothing was changed.
+        ConfigError: both were asked for.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite contradict each other: go on with the run, or replace it.")
+    folder = Path(output)
+    wanted = json.loads(json.dumps({"schema": _SCHEMA, **config}))  # as it is when it is read again
+    try:
+        present = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.exists() else []
+    except (NotADirectoryError, PermissionError) as error:
+        raise InputError(f"{folder} is no folder that can be read. Choose another name.") from error
+    held = _read_config(folder / RUN)
+    others = [name for name in present if not _is_ours(name)]
+    if present and not overwrite:
+        if held is None:
+            raise InputError(
+                f"{folder} holds other things ({', '.join(present[:3])}{', ...' if len(present) > 3 else ''}) and no "
+                "run: nothing was written. Choose an empty or a new folder."
+            )
+        if not resume:
+            raise InputError(
+                f"{folder} holds a training run already: nothing was written. Go on with it by --resume, replace it "
+                "by --overwrite, or choose another folder."
+            )
+        _require_same(folder, held, wanted)
+    if overwrite and held is None and (present and others != present):
+        raise InputError(f"{folder} holds files named like those of a run, but no {RUN}. Choose another folder.")
+    run = Run(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            _remove(folder)
+        (folder / SAMPLES).mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made or written to ({error.strerror}). Choose another place.") from error
+    if not resume or held is None:
+        write_text(folder / RUN, json.dumps(wanted, indent=2) + "\n")
+    return run
+
+
+def _is_ours(name: str) -> bool:
+    return name in (RUN, LOG, SAMPLES, FIGURE, POINTER) or bool(
+        _EXPORTS.fullmatch(name) or re.fullmatch(r"checkpoint-\d{8}\.safetensors", name)
+    )
+
+
+def _remove(folder: Path) -> None:
+    remove_checkpoints(folder)
+    for name in (LOG, FIGURE, RUN):
+        (folder / name).unlink(missing_ok=True)
+    for path in [*folder.iterdir(), *(folder / SAMPLES).glob("*.png")]:
+        if _EXPORTS.fullmatch(path.name) or re.fullmatch(r"\d{8}\.png", path.name):
+            path.unlink(missing_ok=True)
+
+
+def _read_config(path: Path) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return fields if isinstance(fields, dict) and fields.get("schema") == _SCHEMA else None
+
+
+def _require_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise unless the run in the folder is the one that is to go on."""
+    if held.get("model") != wanted.get("model"):
+        raise InputError(f"{folder} holds a run of {held.get('model')}, not of {wanted.get('model')}.")
+    for part, what in (("architecture", "the checkpoint of another architecture"), (None, "another run")):
+        old, new = (held, wanted) if part is None else (held.get(part), wanted.get(part))
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            continue
+        keys = sorted({*old, *new} - {"architecture"})
+        differences = [f"{k}: {old.get(k)}, now {new.get(k)}" for k in keys if old.get(k) != new.get(k)]
+        if differences:
+            raise InputError(
+                f"{folder} holds {what} ({'; '.join(differences)}). Resume with the settings that it was begun with, "
+                "or choose another folder."
+            )
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a log; a run that was killed may have left half a line at the end."""
+    lines = []
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    for line in text.splitlines():
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(fields, dict) and isinstance(fields.get("step"), int):
+            lines.append(fields)
+    return lines

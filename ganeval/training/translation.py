@@ -1,0 +1,167 @@
+"""How good is a pair of image translators? Distances between domains, cycle and identity errors, errors to true pairs.
+
+A translation from A to B should move the distribution to B's: FD(B, G(A)) far below FD(B, A), the distance of the
+untranslated images. It should keep the scene: the way back should lead to where it began, and where the true
+counterpart of an image is known, the translation should be near it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganeval.errors import InputError
+from ganeval.evaluate import build_statistics, fid
+from ganeval.results import Interval, MetricResult
+from ganeval.statistics.reference import Statistics
+from ganeval.training.loop import to_float, to_uint8
+
+Translate = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direction:
+    """One direction of a translation. L1 errors are means over images, channels and pixels, on [-1, 1].
+
+    Attributes:
+        untranslated: distance of the source images, as they are, from the target domain.
+        translated: distance of their translations from the target domain.
+        difference: translated - untranslated, bias-corrected; None where the distances have no interval.
+        interval: of the difference, the images paired and the target shared; its whole length below 0 means that the
+            translation moves the domain.
+        cycle: L1 between the source images and what comes back from the target domain.
+        identity: L1 between target images and what the translator, which should leave them alone, makes of them.
+        pair: L1 between translations and true counterparts, where those are known.
+        pair_untranslated: L1 between source images and true counterparts.
+    """
+
+    untranslated: MetricResult
+    translated: MetricResult
+    difference: float | None
+    interval: Interval | None
+    cycle: float
+    identity: float
+    pair: float | None = None
+    pair_untranslated: float | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Flat, for a log or a model card."""
+        out: dict[str, object] = {}
+        for name, result in (("fd", self.translated), ("fd_untranslated", self.untranslated)):
+            out[name], out[f"{name}_corrected"] = result.value, result.corrected
+            ends = result.interval
+            out[f"{name}_interval"] = None if ends is None else [ends.low, ends.high]
+        out["fd_difference"] = self.difference
+        out["fd_difference_interval"] = None if self.interval is None else [self.interval.low, self.interval.high]
+        out |= {"cycle_l1": self.cycle, "identity_l1": self.identity, "n": self.translated.n_fake}
+        if self.pair is not None:
+            out |= {"pair_l1": self.pair, "pair_l1_untranslated": self.pair_untranslated}
+        return out
+
+
+class Yardstick:
+    """Measures translators on fixed images; what does not depend on the translator is measured once.
+
+    Args:
+        source: uint8 (N, 3, H, W), not among the images of the training.
+        target: uint8 (M, 3, H, W) of the target domain, likewise; not the counterparts of ``source``.
+        pairs: uint8 (N, 3, H, W), the true counterparts of ``source``, where they are known.
+        protocol: of the distances.
+        device: of the protocol's network.
+        level: of the intervals.
+
+    Raises:
+        InputError: pairs that do not match.
+    """
+
+    def __init__(
+        self, source: Tensor, target: Tensor, *, pairs: Tensor | None = None, protocol: str = "compact",
+        device: str = "auto", level: float = 0.95,
+    ) -> None:  # fmt: skip
+        if pairs is not None and pairs.shape != source.shape:
+            raise InputError(f"pairs of shape {tuple(pairs.shape)} do not match images of shape {tuple(source.shape)}.")
+        self.source, self.target, self.pairs, self.level = source, target, pairs, level
+        self._settings: dict[str, Any] = {"protocol": protocol, "device": device}
+        self._reference: Statistics | None = None
+        self._before: MetricResult | None = None
+
+    def __call__(self, there: Translate, back: Translate) -> Direction:
+        """Measure the translator ``there``, whose way back is ``back``, both as ``translator`` makes them."""
+        made = there(self.source)
+        if self._before is None:
+            self._before = self._distance(self.source)
+        after = self._distance(made)
+        difference, interval = paired_difference(self._before, after, self.level)
+        return Direction(
+            untranslated=self._before,
+            translated=after,
+            difference=difference,
+            interval=interval,
+            cycle=l1(back(made), self.source),
+            identity=l1(there(self.target), self.target),
+            pair=None if self.pairs is None else l1(made, self.pairs),
+            pair_untranslated=None if self.pairs is None else l1(self.source, self.pairs),
+        )
+
+    def _distance(self, images: Tensor) -> MetricResult:
+        if self._reference is None:
+            self._reference = build_statistics(self.target, rows=True, **self._settings)
+        return fid(self._reference, images, reference="sample", level=self.level, **self._settings)
+
+
+def paired_difference(
+    before: MetricResult, after: MetricResult, level: float = 0.95
+) -> tuple[float | None, Interval | None]:
+    """after - before, bias-corrected, of two distances to the same target, whose fakes are pairs, with its interval.
+
+    Var = Var_j [IF_real,after(y_j) - IF_real,before(y_j)] / m + Var_i [IF_fake,after(x_i) - IF_fake,before(x_i)] / n,
+    from the influence values of each image: what the two have in common drops out.
+    """
+    if before.corrected is None or after.corrected is None:
+        return None, None
+    before.require_comparable(after)
+    variance = 0.0
+    for side in ("fid_influence_real", "fid_influence_fake"):
+        one, other = before.per_image[side], after.per_image[side]
+        variance += float(np.var(other - one, ddof=1)) / len(one)
+    value = after.corrected - before.corrected
+    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt(variance)
+    if half == 0.0:
+        return value, None
+    return value, Interval(low=value - half, high=value + half, level=level, method="influence", estimand="population")
+
+
+def l1(images: Tensor, others: Tensor) -> float:
+    """Mean absolute difference of 8-bit images, as a number on the scale from -1 to 1."""
+    return float((images.int() - others.int()).abs().double().mean()) / 127.5
+
+
+def translator(generator: nn.Module, *, batch_size: int = 32) -> Translate:
+    """A generator as a function of 8-bit images, in evaluation mode, without gradients, in batches of one shape.
+
+    Shape:
+        uint8 (N, 3, H, W) -> the same, on the CPU.
+    """
+
+    def translate(images: Tensor) -> Tensor:
+        first = next(generator.parameters())
+        training = generator.training
+        generator.eval()
+        parts = []
+        try:
+            with torch.inference_mode():
+                for part in torch.split(images, batch_size):
+                    entering = to_float(part).contiguous(memory_format=torch.channels_last)
+                    parts.append(to_uint8(generator(entering.to(first.device, first.dtype))).cpu())
+        finally:
+            generator.train(training)
+        return torch.cat(parts)
+
+    return translate

@@ -1,0 +1,67 @@
+"""Grids pixel by pixel; the figure by what it is asked to show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganeval.training.pictures import Panel, _series, _smooth, draw_game, save_grid, tile
+
+IMAGES = torch.arange(3 * 3 * 2 * 2, dtype=torch.uint8).reshape(3, 3, 2, 2)
+
+
+def test_tile() -> None:
+    grid = tile(IMAGES, 2, gap=1)
+    assert grid.shape == (5, 5, 3)
+    assert np.array_equal(grid[:2, 3:], IMAGES[1].permute(1, 2, 0).numpy())
+    assert np.array_equal(grid[3:, :2], IMAGES[2].permute(1, 2, 0).numpy())
+    assert (grid[2] == 255).all()
+    assert (grid[3:, 3:] == 255).all()  # where there is no fourth image
+
+
+def test_grey_grid(tmp_path: Path) -> None:
+    save_grid(tmp_path / "a.png", IMAGES[:, :1], 3)
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (2, 10, 3)
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+    assert pixels[1, 1].tolist() == [3, 3, 3]
+
+
+def test_series() -> None:
+    log = [
+        {"kind": "eval", "step": 0, "fd": 9.0},
+        {"kind": "train", "step": 1, "d": 1.0},
+        {"kind": "train", "step": 2, "d": 2.0, "fd": -1.0},
+        {"kind": "end", "step": 2, "fd": 3.0},
+    ]
+    found = _series(log, Panel("", {"fd": "FD", "none": "?"}, kind="eval"))
+    assert list(found) == ["fd"]
+    assert [x.tolist() for x in found["fd"]] == [[0, 2], [9, 3]]
+    assert [x.tolist() for x in _series(log, Panel("", {"d": "D"}))["d"]] == [[1, 2], [1, 2]]
+
+
+def test_smoothing_against_theory() -> None:
+    values = np.linspace(-3, 5, 300)
+    assert _smooth(values)[20:-20] == pytest.approx(values[20:-20], abs=0.05)
+    assert _smooth(np.full(300, 2.0)) == pytest.approx(np.full(300, 2.0))  # the ends too
+    assert np.std(_smooth(np.random.default_rng(0).normal(size=900))) < 0.35
+    assert _smooth(values[:20]) is not None
+
+
+def test_figure(tmp_path: Path) -> None:
+    log = [{"kind": "train", "step": s, "d": np.sin(s), "g": 2.0} for s in range(1, 100)]
+    panels = (
+        Panel("a", {"d": "D", "g": "G"}, (0.5, "half")),
+        Panel("not logged", {"z": "z"}),
+        Panel("b", {"d": "negative, too"}, logarithmic=True),
+    )
+    draw_game(tmp_path / "game.png", log, panels, IMAGES, 2)
+    with Image.open(tmp_path / "game.png") as picture:
+        assert picture.width > 1000
+    draw_game(tmp_path / "empty.png", [], panels, IMAGES[:, :1], 3)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.png", "game.png"]
