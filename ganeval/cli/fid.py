@@ -51,8 +51,9 @@ from ganeval.protocol import get_protocol
 def fid(real: str, fake: str, *, protocol: str, weights: str | None, fmt: str, **options: Any) -> None:
     """Frechet distance between REAL and FAKE, with its error bar.
 
-    REAL and FAKE are folders, zip or tar archives, npz or npy arrays, dataset:NAME, or statistics: an npz file or
-    stats:NAME. The value is called FID only with the published Inception weights.
+    REAL and FAKE are folders, zip or tar archives, npz or npy arrays, dataset:NAME, generators (gen:NAME, gen:FILE,
+    gen:package.module:callable), or statistics: an npz file or stats:NAME. The value is called FID only with the
+    published Inception weights.
 
     \b
     Examples:

@@ -117,8 +117,8 @@ def dcgan(data: str, *, output: Path, fmt: str, **options: Any) -> None:
 @option("--rate", type=float, default=2e-4, help="Of Adam; it falls to 0 over the second half.")
 @option("--cycle-weight", type=float, default=10.0, help="Of the cycle loss.")
 @option("--identity-weight", type=float, default=5.0, help="Of the identity loss.")
-@option("--keep-weight", type=float, default=0.0, help="Of the change that a translation makes; the paper has none.")
 @option("--identity-every", type=click.IntRange(min=1), default=1, help="Steps from one identity loss to the next.")
+@option("--keep-weight", type=float, default=0.0, help="Of the change that a translation makes, in L1; 0 in the paper.")
 @option("--pool-size", type=click.IntRange(min=0), default=50, help="Earlier translations kept for the discriminators.")
 @option("--cycle-noise", type=float, default=0.0, help="Standard deviation of noise on the way back.")
 @option(

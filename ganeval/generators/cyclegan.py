@@ -22,8 +22,11 @@ class TranslationGenerator(nn.Module):
     """c7s1-k, d2k, d4k, R4k x blocks, u2k, uk, c7s1-3, with instance normalisation (the paper's k is 64).
 
     c7s1 is a 7 x 7 convolution, d a 3 x 3 one of stride 2, R a residual block of two 3 x 3 ones, u a transposed 3 x 3
-    one of stride 2. Borders are reflected. The output is a tanh, or, with ``skip``, what is added to the input: a
-    departure from the paper for domains that share most of their pixels; such a network starts as the identity.
+    one of stride 2. Borders are reflected, and the output is a tanh.
+
+    With ``skip`` it departs from the paper, for domains that share most of their pixels: the output is what is added
+    to the input, and it starts as the identity; and only the residual blocks are normalised. Normalised from the first
+    layer on, a network cannot see how bright or how rich in contrast an image is.
 
     Shape:
         float (N, 3, H, W) in [-1, 1], H and W multiples of 4 and at least 16 -> the same.
@@ -35,17 +38,21 @@ class TranslationGenerator(nn.Module):
         self.arguments: dict[str, Any] = {"width": width, "blocks": blocks, "skip": skip}
         self.skip = skip
         k = width
+        outer = nn.Identity if skip else nn.InstanceNorm2d
         self.layers = nn.Sequential(
-            nn.ReflectionPad2d(3), nn.Conv2d(3, k, 7, bias=False), _norm(k), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(k, 2 * k, 3, stride=2, bias=False), _norm(2 * k), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(2 * k, 4 * k, 3, stride=2, bias=False), _norm(4 * k), nn.ReLU(),
+            nn.ReflectionPad2d(3), nn.Conv2d(3, k, 7, bias=skip), outer(k), nn.ReLU(),
+            nn.ReflectionPad2d(1), nn.Conv2d(k, 2 * k, 3, stride=2, bias=skip), outer(2 * k), nn.ReLU(),
+            nn.ReflectionPad2d(1), nn.Conv2d(2 * k, 4 * k, 3, stride=2, bias=skip), outer(4 * k), nn.ReLU(),
             *[ResidualBlock(4 * k) for _ in range(blocks)],
-            _up(4 * k, 2 * k), _norm(2 * k), nn.ReLU(),
-            _up(2 * k, k), _norm(k), nn.ReLU(),
+            _up(4 * k, 2 * k, bias=skip), outer(2 * k), nn.ReLU(),
+            _up(2 * k, k, bias=skip), outer(k), nn.ReLU(),
             nn.ReflectionPad2d(3), nn.Conv2d(k, 3, 7),
         )  # fmt: skip
         self.apply(_initialise)
         if skip:
+            for layer in self.layers:
+                if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):  # without normalisation, scale matters
+                    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -80,8 +87,7 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, *, width: int = 64, patch: int = 70) -> None:
         super().__init__()
         require_positive(width=width)
-        if patch not in PATCHES:
-            raise ConfigError(f"a discriminator's patch is one of {_listed(PATCHES)} pixels; got {patch}.")
+        _require_patch(patch)
         self.arguments: dict[str, Any] = {"width": width, "patch": patch}
         strided = PATCHES[patch]
         layers: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
@@ -152,16 +158,22 @@ def default_patch(size: int) -> int:
 
 
 def check_size(size: int, patch: int | None = None) -> None:
-    """Raises ConfigError unless generator and discriminator can take images of this size."""
+    """Raise ConfigError unless generator and discriminator can take images of this size."""
     if size < MIN_SIZE or size % 4:
         raise ConfigError(
             f"CycleGAN takes images of {MIN_SIZE} pixels a side or more, in steps of 4, because it halves them twice; "
-            f"got {size}. The next that it takes is {max(MIN_SIZE, 4 * round(size / 4))}."
+            f"got {size}. The next that it takes is {max(MIN_SIZE, -(-size // 4) * 4)}."
         )
     patch = default_patch(size) if patch is None else patch
-    if patch in PATCHES and size < 2 ** PATCHES[patch] * 4:
+    _require_patch(patch)
+    if size < 2 ** PATCHES[patch] * 4:
         fits = [p for p, strided in PATCHES.items() if size >= 2**strided * 4]
         raise ConfigError(f"a discriminator's patch of {patch} pixels is too large for {size}; take {_listed(fits)}.")
+
+
+def _require_patch(patch: int) -> None:
+    if patch not in PATCHES:
+        raise ConfigError(f"a discriminator's patch is one of {_listed(PATCHES)} pixels; got {patch}.")
 
 
 def require_positive(**numbers: int) -> None:
@@ -174,8 +186,8 @@ def _norm(channels: int) -> nn.InstanceNorm2d:
     return nn.InstanceNorm2d(channels)  # each channel of each image to mean 0 and variance 1, without weights
 
 
-def _up(channels_in: int, channels_out: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(channels_in, channels_out, 3, stride=2, padding=1, output_padding=1, bias=False)
+def _up(channels_in: int, channels_out: int, *, bias: bool) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(channels_in, channels_out, 3, stride=2, padding=1, output_padding=1, bias=bias)
 
 
 def _initialise(module: nn.Module) -> None:

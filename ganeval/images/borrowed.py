@@ -167,7 +167,10 @@ def _modules_of(model: Any) -> list[nn.Module]:
     if (module := _module_of(model)) is not None:
         return [module]
     if inspect.isfunction(model):
-        names = inspect.getclosurevars(model)
+        try:
+            names = inspect.getclosurevars(model)
+        except ValueError:  # it refers to what is not there yet
+            return []
         values = [*names.nonlocals.values(), *names.globals.values()]
     else:
         values = list(getattr(getattr(model, "__self__", model), "__dict__", {}).values())

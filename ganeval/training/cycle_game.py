@@ -65,6 +65,8 @@ class Recipe:
         require_positive(identity_every=self.identity_every)
         if not 0 <= self.cycle_through <= 1:
             raise ConfigError(f"cycle_through is a share from 0 to 1; got {self.cycle_through}. The paper's is 1.")
+        if not 0 <= self.average < 1:
+            raise ConfigError(f"the decay of the average is at least 0 and below 1; got {self.average}.")
         if not 0 < self.rate < 1:
             raise ConfigError(f"the learning rate lies between 0 and 1; got {self.rate}. The paper's is 2e-4.")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.extractor import choose_device
 from ganeval.generators.cyclegan import ImagePool, check_size, default_patch, require_positive
+from ganeval.protocol import get_protocol
 from ganeval.statistics.collect import ProgressFactory
 from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, Recipe
 from ganeval.training.judge import public_name
@@ -120,6 +121,7 @@ def train_cyclegan(
     )  # fmt: skip
     torch_device = choose_device(device)
     autocast(torch_device, precision)
+    get_protocol(protocol)
     if paired_test and (test_a is None or test_b is None):
         raise ConfigError("paired test images need both domains: give test_a and test_b.")
     generator: dict[str, Any] = {"width": width, "blocks": blocks, "skip": skip}

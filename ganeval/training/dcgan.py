@@ -298,7 +298,7 @@ def train_dcgan(
         final_samples: generated images in the evaluation at the end.
         eval_reference: statistics or images to compare with; by default the training images.
         protocol: of the evaluations.
-        max_minutes: end after this time, with everything that belongs to an end; can be resumed.
+        max_minutes: end this long after the first step, with everything that belongs to an end; can be resumed.
         resume: go on with the run in ``output``; may be asked for more steps than before.
         overwrite: replace the run in ``output``.
         value_range, data_root, download: of ``open_images``, for the data.

@@ -101,16 +101,16 @@ def play(
     """Play the game to its end, from the last checkpoint of the run if it has one; then export and draw it.
 
     The log gets a line ``train`` every ``log_every`` steps and a line ``eval`` at the start, on the schedule and at the
-    end. With ``max_minutes`` the end is when that time is over; the run can be resumed.
+    end. With ``max_minutes`` the end is when that time, from the first step on, is over; the run can be resumed.
 
     Raises:
         InputError: the checkpoint is damaged or of another architecture, or the game has left the finite numbers.
     """
     done, seconds = _restored(game, run)
     started = time.perf_counter() - seconds
-    deadline = math.inf if schedule.max_minutes is None else time.perf_counter() + 60 * schedule.max_minutes
     if done == 0:
         _look(game, run, schedule, 0)
+    deadline = math.inf if schedule.max_minutes is None else time.perf_counter() + 60 * schedule.max_minutes
     last_checkpoint = done
     bar = progress("training", (schedule.steps - done) * game.images_per_step) if progress else None
     try:
