@@ -17,6 +17,11 @@ from ganeval.errors import ConfigError, IncomparableError
 INCEPTION = "inception-2015-12-05"
 COMPACT = "compact-v1"
 _LAYERS = {INCEPTION: ("64", "192", "768", "2048"), COMPACT: ("256",)}
+# what the metrics call the other layers that they need, and which they are; the layer "features" is a choice of _LAYERS
+_TAPS: Mapping[str, Mapping[str, str]] = {
+    INCEPTION: {"logits": "logits_unbiased", "spatial": "sfid"},
+    COMPACT: {"logits": "logits"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,17 +65,30 @@ class Protocol:
         'FD[compact-v1]'
         """
         short = self.extractor.split("-")[0]
+        usual = self.layer == _LAYERS[self.extractor][-1] or self.layer in _TAPS[self.extractor].values()
         if self.weights is not None and not self.verified:
             network = f"{short}-{self.weights[:8]}"
         elif self.extractor == INCEPTION:
-            if self.verified and self.layer == "2048":
+            if self.verified and usual:
                 return metric
             network = short if self.verified else f"{short}-unknown"
         else:
             network = self.extractor
-        if self.layer != _LAYERS[self.extractor][-1]:
+        if not usual:
             network += f":{self.layer}"
-        return f"{'FD' if metric == 'FID' else metric}[{network}]"
+        return f"{metric.replace('FID', 'FD')}[{network}]"
+
+    def has(self, layer: str) -> bool:
+        """Whether the network has what a metric calls ``features``, ``logits`` or ``spatial``."""
+        return layer == "features" or layer in _TAPS[self.extractor]
+
+    def at(self, layer: str) -> Protocol:
+        """The same protocol with the network's output where ``layer`` is taken.
+
+        >>> get_protocol("ttur").at("logits").layer
+        'logits_unbiased'
+        """
+        return self if layer == "features" else replace(self, layer=_TAPS[self.extractor][layer])
 
     def with_weights(self, sha256: str, *, verified: bool) -> Protocol:
         return replace(self, weights=sha256, verified=verified)

@@ -219,6 +219,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     elapsed_seconds: float = 0.0
     samples: Mapping[str, str] | None = None
+    per_image: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> MetricResult:
         return self.results[name]

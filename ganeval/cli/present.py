@@ -64,7 +64,8 @@ def markdown(evaluation: Evaluation) -> str:
 
 def _write(evaluation: Evaluation, target: Path) -> Evaluation:
     """The JSON document, and beside it the per-image values by which later runs can be paired."""
-    arrays = {k: v for r in evaluation.results.values() for k, v in r.per_image.items() if len(v)}
+    sources = (evaluation.per_image, *(r.per_image for r in evaluation.results.values()))
+    arrays = {k: v for source in sources for k, v in source.items() if len(v)}
     with ExitStack() as stack:  # neither file takes its name before both are written
         if arrays:
             beside = target.with_name(target.name.removesuffix(".json") + ".samples.npz")

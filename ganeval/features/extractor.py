@@ -54,19 +54,23 @@ class FeatureExtractor:
         *,
         device: torch.device,
         weights: Path | None = None,
-        taps: tuple[str, ...] = (),
+        layers: tuple[str, ...] = ("features",),
     ) -> None:
         network = _NETWORKS[protocol.extractor](device, weights)
         self.protocol = protocol.with_weights(network.weights, verified=network.verified)
         self.warnings = network.warnings
         self.device = device
-        self.taps = taps or (protocol.layer,)
+        self.taps = tuple(self.tap(layer) for layer in layers)
         self.dimensions = network.dimensions
         self._network = network.module
         self.batch_size = {INCEPTION: 8, COMPACT: 64}[protocol.extractor] if device.type == "cpu" else 128
         self.prepare: Callable[..., Tensor] | None = None
         if protocol.resize in PIL_MODES:
             self.prepare = functools.partial(resize_pil, size=protocol.size, mode=protocol.resize)
+
+    def tap(self, layer: str) -> str:
+        """The network's own name of what a metric calls ``features``, ``logits`` or ``spatial``."""
+        return self.protocol.at(layer).layer
 
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
         autocast = torch.autocast("cuda" if self.device.type == "cuda" else "cpu", enabled=False)
@@ -85,14 +89,14 @@ class FeatureExtractor:
 
 
 def load_extractor(
-    protocol: Protocol, *, device: torch.device, weights: Path | None = None, taps: tuple[str, ...] = ()
+    protocol: Protocol, *, device: torch.device, weights: Path | None = None, layers: tuple[str, ...] = ("features",)
 ) -> FeatureExtractor:
     """Load the network of a protocol, from ``weights`` or from where its published weights are found or fetched.
 
     Raises:
         WeightsError: no weights, damaged ones, or ones of another network.
     """
-    return FeatureExtractor(protocol, device=device, weights=weights, taps=taps)
+    return FeatureExtractor(protocol, device=device, weights=weights, layers=layers)
 
 
 def published_weights(extractor: str) -> str:

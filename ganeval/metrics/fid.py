@@ -2,98 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from ganeval.errors import NotEnoughSamplesError
-from ganeval.metrics.frechet import MAX_SHARED_ROWS, FrechetValue, frechet_distance, frechet_inference
-from ganeval.metrics.registry import METRICS
-from ganeval.protocol import Protocol
+from ganeval.errors import ConfigError, NotEnoughSamplesError
+from ganeval.metrics.frechet import MAX_SHARED_ROWS, frechet_distance, frechet_inference
+from ganeval.metrics.inputs import NO_ROWS, MetricInputs
+from ganeval.metrics.intervals import ESTIMAND
 from ganeval.results import MetricResult
-from ganeval.statistics.moments import Gaussian, Moments
+from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows
 
-NO_ROWS = "the features of the {} images are not at hand (a statistics file without rows), only their moments"
 
-
-def fid(
-    real: Gaussian,
-    fake: Gaussian,
-    *,
-    protocol: Protocol,
-    n_real: int | None,
-    n_fake: int | None,
-    real_rows: FeatureRows | None = None,
-    fake_rows: FeatureRows | None = None,
-    reference: str = "sample",
-    trace: str = "auto",
-    level: float = 0.95,
-    reference_digest: str | None = None,
-    shared_images: int = 0,
-    warnings: tuple[str, ...] = (),
-    details: Mapping[str, object] | None = None,
-) -> MetricResult:
+def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     """D = |mu - nu|^2 + tr S + tr W - 2 tr (W^1/2 S W^1/2)^1/2 (Heusel et al. 2017, eq. 6), in features squared.
 
     The error bar is the influence-function one of ``ganeval.metrics.frechet``; it needs the rows of the fakes, and of
-    the reals too unless ``reference`` is ``population``. Equals pytorch-fid's, torch-fidelity's, clean-fid's and
+    the reals too unless the reference is the population. Equals pytorch-fid's, torch-fidelity's, clean-fid's and
     torchmetrics' value under the protocol of that name to 1e-5 relative.
-
-    Args:
-        shared_images: images that are in both sets, as their digests tell, even where the rows of the reals are gone.
     """
-    metric = METRICS["fid"]
-    value: FrechetValue = frechet_distance(real, fake, trace=trace)
+    assert inputs.real is not None
+    assert inputs.real.gaussian is not None
+    assert inputs.fake.gaussian is not None
+    real, fake = inputs.real.gaussian, inputs.fake.gaussian
+    real_rows, fake_rows = inputs.real.rows, inputs.fake.rows
+    value = frechet_distance(real, fake, trace=inputs.settings.trace)
+    details: dict[str, object] = {
+        "trace": value.method, "mean_term": value.mean_term, "trace_real": value.trace_real,
+        "trace_fake": value.trace_fake, "trace_sqrt": value.trace_sqrt, "reference": inputs.reference,
+    }  # fmt: skip
+    if inputs.settings.floor:
+        if real_rows is None:
+            raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
+        details["floor"] = floor(real_rows, trace=inputs.settings.trace)
     reason: str | None = None
+    fields: dict[str, float | None] = {}
+    per_image: dict[str, np.ndarray] = {}
     if fake_rows is None:
         reason = NO_ROWS.format("fake")
-    elif reference == "sample" and real_rows is None:
+    elif inputs.reference == "sample" and real_rows is None:
         reason = NO_ROWS.format("real") + "; --reference population takes the reference as the target itself"
-    fields: dict[str, object] = {}
-    per_image: dict[str, np.ndarray] = {}
-    if reason is None and fake_rows is not None:
-        inference = frechet_inference(real, fake, real_rows, fake_rows, reference=reference)
+    else:
+        inference = frechet_inference(real, fake, real_rows, fake_rows, reference=inputs.reference)
         reason = inference.reason
-        if reason is None and shared_images > MAX_SHARED_ROWS * min(n_real or len(fake_rows), len(fake_rows)):
-            reason = f"{shared_images} images are in both sets: they are not independent samples"
-        if inference.influence_fake is not None:
-            per_image["fid_influence_fake"] = inference.influence_fake
-        if inference.influence_real is not None:
-            per_image["fid_influence_real"] = inference.influence_real
-        if reason is None and inference.bias is not None:
-            fields = {
-                "standard_error": inference.standard_error,
-                "bias": inference.bias,
-                "corrected": value.value - inference.bias,
-                "interval": inference.interval(level),
-            }
-    return MetricResult(
-        name=metric.name,
-        label=protocol.label(metric.acronym),
-        value=value.value,
-        higher_is_better=metric.higher_is_better,
-        n_real=n_real,
-        n_fake=n_fake,
-        protocol=protocol,
-        reason=reason,
-        reference=reference_digest,
-        warnings=(*warnings, *value.warnings),
-        details={
-            "trace": value.method,
-            "mean_term": value.mean_term,
-            "trace_real": value.trace_real,
-            "trace_fake": value.trace_fake,
-            "trace_sqrt": value.trace_sqrt,
-            "reference": reference,
-            **(details or {}),
-        },
-        per_image=per_image,
-        **fields,  # type: ignore[arg-type]
-    )
+        smaller = min(inputs.real.n or len(fake_rows), len(fake_rows))
+        if reason is None and inputs.shared_images > MAX_SHARED_ROWS * smaller:
+            reason = f"{inputs.shared_images} images are in both sets: they are not independent samples"
+        fields = {"standard_error": inference.standard_error, "bias": inference.bias}
+        for side, influence in (("fake", inference.influence_fake), ("real", inference.influence_real)):
+            if influence is not None:
+                per_image[f"fid_influence_{side}"] = influence
+    result = inputs.result(
+        "fid", value.value, **fields, method="influence", estimand=ESTIMAND[inputs.reference], reason=reason,
+        details=details, per_image=per_image, warnings=value.warnings,
+    )  # fmt: skip
+    return {"fid": result}
 
 
-def floor(rows: FeatureRows, *, seed: int, trace: str = "auto") -> dict[str, object]:
+def floor(rows: FeatureRows, *, seed: int = 0, trace: str = "auto") -> dict[str, object]:
     """The distance between two random halves of the real images: what a perfect generator would score at n / 2.
 
     Raises:

@@ -25,12 +25,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import hypot, sqrt
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 
 from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
+from ganeval.metrics.intervals import ESTIMAND, quantile, symmetric_interval, variance_of_mean
 from ganeval.results import Interval
 from ganeval.statistics.linalg import Coupling, trace_sqrt
 from ganeval.statistics.moments import Gaussian
@@ -43,7 +43,6 @@ ROOT_ROUNDING = 1e-6  # the same for methods that take roots of computed eigenva
 _BLOCK = 1024
 
 Reference = Literal["sample", "population"]
-ESTIMAND = {"sample": "population", "population": "population-given-reference"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +150,7 @@ class FrechetInference:
         if self.corrected is None or self.standard_error is None:
             return None
         return symmetric_interval(
-            self.corrected, _normal(level) * self.standard_error, level, self.method, ESTIMAND[self.reference]
+            self.corrected, quantile(level) * self.standard_error, level, self.method, ESTIMAND[self.reference]
         )
 
 
@@ -196,13 +195,13 @@ def frechet_inference(
     traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
     value, notes = assembled(real, fake, float(plan.s.sum()), "svd")
     influence_fake, bias_fake = _one_side(fake, fake_rows, plan.to_real, plan.s, shift)
-    se_fake = sqrt(_variance_of_mean(influence_fake))
+    se_fake = sqrt(variance_of_mean(influence_fake))
     influence_real, bias_real, se_real = None, None, None
     if mode == "population":
         bias_real = se_real = 0.0
     elif real_rows is not None:
         influence_real, bias_real = _one_side(real, real_rows, plan.to_fake, plan.s, -shift)
-        se_real = sqrt(_variance_of_mean(influence_real))
+        se_real = sqrt(variance_of_mean(influence_real))
     distinct_real = None if real_rows is None else real_rows.distinct()
     distinct_fake = fake_rows.distinct()
     shared = 0 if real_rows is None else fake_rows.shared_with(real_rows)
@@ -234,7 +233,7 @@ class FrechetDifference:
 
     def interval(self, level: float = 0.95) -> Interval | None:
         """value -+ z SE; None if the error is exactly zero."""
-        half_width = _normal(level) * self.standard_error
+        half_width = quantile(level) * self.standard_error
         return symmetric_interval(self.value, half_width, level, "influence", ESTIMAND[self.reference])
 
 
@@ -264,11 +263,11 @@ def frechet_difference(a: FrechetInference, b: FrechetInference, *, paired: bool
             raise IncomparableError(
                 "the two were measured against other reference rows, or in another order: use one reference for both."
             )
-        variance = _variance_of_mean(b.influence_real - a.influence_real)
+        variance = variance_of_mean(b.influence_real - a.influence_real)
     if not paired:
-        variance += _variance_of_mean(a.influence_fake) + _variance_of_mean(b.influence_fake)
+        variance += variance_of_mean(a.influence_fake) + variance_of_mean(b.influence_fake)
     elif len(a.influence_fake) == len(b.influence_fake):
-        variance += _variance_of_mean(b.influence_fake - a.influence_fake)
+        variance += variance_of_mean(b.influence_fake - a.influence_fake)
     else:
         raise IncomparableError(
             f"pairs need as many fakes in one as in the other; there are {len(a.influence_fake)} and "
@@ -360,25 +359,6 @@ def checked_reference(reference: str) -> Reference:
     if reference not in modes:
         raise InputError(f"the reference is a sample or the population; got {reference!r}.")
     return modes[reference]
-
-
-def checked_level(level: float) -> float:
-    if not 0.0 < level < 1.0:
-        raise InputError(f"the level of an interval lies between 0 and 1, for instance 0.95; got {level}.")
-    return level
-
-
-def _normal(level: float) -> float:
-    return NormalDist().inv_cdf(0.5 + checked_level(level) / 2)
-
-
-def symmetric_interval(centre: float, half_width: float, level: float, method: str, estimand: str) -> Interval | None:
-    low, high = centre - half_width, centre + half_width
-    return Interval(low=low, high=high, level=level, method=method, estimand=estimand) if low < high else None
-
-
-def _variance_of_mean(values: np.ndarray) -> float:
-    return float(values.var(ddof=1) / len(values))
 
 
 def squared(array: np.ndarray) -> float:

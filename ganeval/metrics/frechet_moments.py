@@ -12,24 +12,21 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy.special import stdtrit
 
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.metrics.frechet import (
-    ESTIMAND,
     FrechetInference,
     Reference,
     assembled,
-    checked_level,
     checked_reference,
     ddof_bias,
     degenerate,
     frechet_distance,
     require_comparable,
     squared,
-    symmetric_interval,
     too_few,
 )
+from ganeval.metrics.intervals import ESTIMAND, quantile, symmetric_interval
 from ganeval.results import Interval
 from ganeval.statistics.linalg import Coupling
 from ganeval.statistics.moments import Gaussian, Moments
@@ -94,7 +91,7 @@ class FrechetJackknife:
 
     def interval(self, level: float = 0.95) -> Interval | None:
         """corrected -+ t SE; None if the error is exactly zero."""
-        half_width = float(stdtrit(self.degrees_of_freedom, 0.5 + checked_level(level) / 2)) * self.standard_error
+        half_width = quantile(level, self.degrees_of_freedom) * self.standard_error
         return symmetric_interval(self.corrected, half_width, level, "group-jackknife", ESTIMAND[self.reference])
 
 

@@ -19,6 +19,14 @@ class Metric:
         acronym: how the value is labelled under the network that the metric's paper used.
         higher_is_better: direction.
         minimum: fewest images of each side for which the value is defined.
+        measure: ``module:function`` that computes it from ``MetricInputs``; imported when it is needed. Metrics with
+            the same function come out of one call.
+        layer: of the network: ``features`` (the layer that the protocol names), ``logits`` or ``spatial``.
+        sides: ``both``, or ``fake`` for a metric of the fakes alone.
+        rows: whether it needs the features themselves, not only their moments.
+        test: whether it needs held-out real images besides (``--test``).
+        command: the command that computes it, where that is not its name.
+        in_eval: whether ``ganeval eval`` computes it unasked.
         citation: BibTeX.
     """
 
@@ -28,6 +36,13 @@ class Metric:
     higher_is_better: bool
     minimum: int
     citation: str
+    measure: str
+    layer: str = "features"
+    sides: str = "both"
+    rows: bool = True
+    test: bool = False
+    command: str | None = None
+    in_eval: bool = True
 
 
 METRICS: Mapping[str, Metric] = {
@@ -39,6 +54,8 @@ METRICS: Mapping[str, Metric] = {
             acronym="FID",
             higher_is_better=False,
             minimum=2,
+            measure="ganeval.metrics.fid:measure",
+            rows=False,
             citation="""\
 @inproceedings{heusel2017gans,
   title     = {{GANs} Trained by a Two Time-Scale Update Rule Converge to a Local {Nash} Equilibrium},

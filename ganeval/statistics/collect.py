@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
@@ -26,19 +26,25 @@ class Progress(Interface):
 ProgressFactory = Callable[[str, int | None], Progress]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of one tap of the network: its moments, its rows, or both."""
+
+    moments: Moments | None
+    rows: FeatureRows | None
+
+
 @dataclass(slots=True)
 class Collected:
     """What one set of images came to.
 
     Attributes:
-        moments: of the features.
-        rows: the features themselves, where a metric needs them.
+        n: images that went through the network.
         digest: of the images, where they could be read on the host.
         image_digests: one 64-bit digest an image, in order; empty where the images never left the accelerator.
     """
 
-    moments: Moments
-    rows: FeatureRows | None
+    n: int = 0
     digest: SetDigest = field(default_factory=SetDigest)
     image_digests: list[np.ndarray] = field(default_factory=list)
 
@@ -46,27 +52,30 @@ class Collected:
 def collect(
     source: ImageSource,
     extractor: FeatureExtractor,
+    taps: Mapping[str, Kept],
     *,
-    layer: str,
-    rows: FeatureRows | None,
     batch_size: int | None = None,
     workers: int = 0,
     on_error: str = "stop",
     progress: Progress | None = None,
 ) -> Collected:
-    """One pass: decode, resize, network; update the moments; keep the rows if there is somewhere to keep them.
+    """One pass: decode, resize, network; for every tap update the moments and append the rows.
 
     Memory does not grow with the number of images but for 8 bytes each.
     """
-    collected = Collected(Moments(extractor.dimensions[layer]), rows)
+    collected = Collected()
     batches = source.batches(
         batch_size or extractor.batch_size, workers=workers, prepare=extractor.prepare, on_error=on_error
     )
     for batch in batches:
-        features = extractor(batch)[layer].float().cpu().numpy()
-        collected.moments.update(features, names=batch.names)
-        if rows is not None:
-            rows.append(features)
+        features = extractor(batch)
+        for tap, kept in taps.items():
+            block = features[tap].float().cpu().numpy()
+            if kept.moments is not None:
+                kept.moments.update(block, names=batch.names)
+            if kept.rows is not None:
+                kept.rows.append(block)
+        collected.n += len(batch.names)
         if batch.digests is not None:
             collected.digest.update(batch.digests)
             collected.image_digests.append(batch.digests)

@@ -114,10 +114,14 @@ class Data:
 
 
 def fit(
-    model: CompactNet, data: Data, *, epochs: int, rate: float, batch_size: int, weight_decay: float, mix: bool,
+    model: CompactNet, data: Data, *, epochs: int, rate: float, batch_size: int, weight_decay: float, mixed: float,
     generator: torch.Generator, device: str, curve: list[dict[str, float]],
 ) -> dict[str, Tensor]:  # fmt: skip
-    """One cycle of stochastic gradient descent; returns the exponential average of the weights."""
+    """One cycle of stochastic gradient descent; returns the exponential average of the weights.
+
+    Args:
+        mixed: the share of the epochs, from the start, with CutMix.
+    """
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)  # type: ignore[no-untyped-call]
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
@@ -131,12 +135,13 @@ def fit(
     )
     steps = len(data.images) // batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rate, total_steps=epochs * steps, pct_start=0.2 if not mix else 0.1, div_factor=10,
+        optimiser, rate, total_steps=epochs * steps, pct_start=0.1 if mixed else 0.2, div_factor=10,
         final_div_factor=500, cycle_momentum=False,
     )  # fmt: skip
     started = time.time()
     for epoch in range(1, epochs + 1):
         model.train()
+        mix = epoch <= mixed * epochs
         order = torch.randperm(len(data.images), generator=generator)
         for step in tqdm(range(steps), desc=f"epoch {epoch}/{epochs}", disable=None):
             rows = order[step * batch_size : (step + 1) * batch_size]
@@ -161,6 +166,37 @@ def fit(
         curve.append({"epoch": len(curve) + 1, "test_accuracy": right, "seconds": round(time.time() - started, 1)})
         click.echo(f"epoch {epoch}: loss {mean.item():.3f}, test accuracy {right:.4f}", err=True)
     return {name: tensor.detach().clone() for name, tensor in average.module.state_dict().items()}
+
+
+def unfolded(path: Path, images: Tensor) -> dict[str, Tensor]:
+    """The weights that ``export`` wrote, as they were before folding, so that training can go on from them.
+
+    Each normalisation gets back the mean and deviation that its channels have on these images.
+    """
+    folded, model = CompactNet(), CompactNet(folded=False)
+    state = {name: tensor.float() for name, tensor in load_file(path).items()}
+    folded.load_state_dict(state)
+    model.load_state_dict({k: v for k, v in state.items() if "conv" not in k or "weight" in k}, strict=False)
+    seen: dict[str, Tensor] = {}
+    for name, conv in folded.named_modules():
+        if isinstance(conv, nn.Conv2d):
+            conv.register_forward_hook(lambda _module, _inputs, y, name=name: seen.__setitem__(name, y))
+    with torch.inference_mode():
+        folded.eval()(scaled(images))
+    for name, y in seen.items():
+        if name == "whiten":
+            continue
+        norm, bias = model.get_submodule(name.replace("conv", "norm")), state[f"{name}.bias"]
+        assert isinstance(norm, nn.BatchNorm2d)
+        y = nn.functional.max_pool2d(y, 2) if name.endswith("conv1") else y
+        mean, variance = y.mean(dim=(0, 2, 3)), y.var(dim=(0, 2, 3))
+        scale = torch.sqrt(variance + norm.eps) if norm.weight.requires_grad else torch.ones_like(mean)
+        with torch.no_grad():
+            norm.weight.copy_(scale)
+            norm.bias.copy_(mean)
+        norm.running_mean = mean - bias
+        norm.running_var = variance if norm.weight.requires_grad else torch.ones_like(mean) - norm.eps
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
 
 
 def deepened(state: dict[str, Tensor]) -> CompactNet:

@@ -91,14 +91,18 @@ def rows_of(array: np.ndarray) -> tuple[FeatureRows, Moments]:
 
 def result(real: np.ndarray, fake: np.ndarray) -> MetricResult:
     """As ``ganeval.fid`` gives it."""
-    from ganeval.metrics.fid import fid
+    from ganeval.metrics.fid import measure
+    from ganeval.metrics.inputs import FeatureSet, MetricInputs
     from ganeval.protocol import get_protocol
 
     (real_rows, real_moments), (fake_rows, fake_moments) = rows_of(real), rows_of(fake)
-    return fid(
-        real_moments.finish(), fake_moments.finish(), protocol=get_protocol("compact"), n_real=len(real),
-        n_fake=len(fake), real_rows=real_rows, fake_rows=fake_rows, reference_digest=real.tobytes().hex()[:16],
-    )  # fmt: skip
+    inputs = MetricInputs(
+        wanted=frozenset({"fid"}),
+        protocol=get_protocol("compact"),
+        real=FeatureSet(n=len(real), gaussian=real_moments.finish(), rows=real_rows, digest=real.tobytes().hex()[:16]),
+        fake=FeatureSet(n=len(fake), gaussian=fake_moments.finish(), rows=fake_rows),
+    )
+    return measure(inputs)["fid"]
 
 
 def test_paired_difference_against_frechet_difference() -> None:

@@ -1,0 +1,177 @@
+"""What a metric is given, and how it answers: the one contract between the engine and every metric.
+
+A metric's module has pure functions on arrays, and one ``measure(inputs) -> {name: MetricResult}`` that the registry
+names. The engine calls each distinct ``measure`` once, with the features of the layer that the metric asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+
+from ganeval.errors import InputError, NotEnoughSamplesError
+from ganeval.metrics.intervals import quantile, symmetric_interval
+from ganeval.metrics.registry import METRICS
+from ganeval.protocol import Protocol
+from ganeval.results import Interval, MetricResult
+from ganeval.statistics.moments import Gaussian
+from ganeval.statistics.rows import FeatureRows
+
+NO_ROWS = "the features of the {} images are not at hand (a statistics file without rows), only their moments"
+NO_REFERENCE = "none: of the fakes alone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Choices of single estimators; options of the commands and arguments of ``evaluate`` have the same names.
+
+    Attributes:
+        trace: how the trace of the matrix square root is computed: ``auto``, ``sqrtm``, ``svd`` or ``eigvals``.
+        floor: also the distance between two halves of REAL.
+        per_class: also the distance within each class, where both sides have class folders or labels.
+    """
+
+    trace: str = "auto"
+    floor: bool = False
+    per_class: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSet:
+    """One set of images, under one layer of one network.
+
+    Attributes:
+        gaussian: mean and covariance; None where the layer has none (logits).
+        rows: (n, d) float32 features; None where only moments are at hand.
+        digest: stands for the set of images, whatever their order; None where it is not known.
+        image_digests: (n,) uint64, one an image in order; empty where they are not known.
+        labels: (n,) class names, where the images are in class folders or a generator was given labels.
+    """
+
+    n: int | None
+    gaussian: Gaussian | None = None
+    rows: FeatureRows | None = None
+    digest: str | None = None
+    image_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInputs:
+    """Both sides under one layer, and what else a metric needs to answer.
+
+    Attributes:
+        wanted: names of the results that were asked for; a ``measure`` may give fewer, never others.
+        protocol: with the layer that these features are of.
+        real: None for metrics of the fakes alone.
+        test: held-out real images, for metrics of memorisation.
+        reference: ``sample``: both sides are samples; ``population``: REAL is the target itself.
+        level: of the intervals.
+        shared_images: images that are in both sets, as their digests tell.
+    """
+
+    wanted: frozenset[str]
+    protocol: Protocol
+    fake: FeatureSet
+    real: FeatureSet | None = None
+    test: FeatureSet | None = None
+    settings: Settings = field(default_factory=Settings)
+    reference: str = "sample"
+    level: float = 0.95
+    shared_images: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def fake_rows(self) -> FeatureRows:
+        """The fakes' features.
+
+        Raises:
+            InputError: only their moments are at hand.
+            NotEnoughSamplesError: there are fewer than the metric needs.
+        """
+        return self._rows("fake", self.fake)
+
+    def real_rows(self) -> FeatureRows:
+        """The reals' features; errors as ``fake_rows``."""
+        return self._rows("real", self.real)
+
+    def _rows(self, side: str, features: FeatureSet | None) -> FeatureRows:
+        names = ", ".join(sorted(self.wanted))
+        if features is None or features.rows is None:
+            raise InputError(
+                f"{names}: {NO_ROWS.format(side)}. Give the images, or build the file with "
+                "`ganeval stats build --rows`."
+            )
+        minimum = max(METRICS[name].minimum for name in self.wanted)
+        if len(features.rows) < minimum:
+            raise NotEnoughSamplesError(
+                f"{names} needs at least {minimum} {side} images; found {len(features.rows)}. Give more images."
+            )
+        return features.rows
+
+    def result(
+        self,
+        name: str,
+        value: float,
+        *,
+        standard_error: float | None = None,
+        bias: float | None = None,
+        method: str = "",
+        estimand: str = "population",
+        degrees_of_freedom: float | None = None,
+        reason: str | None = None,
+        settings: Mapping[str, object] | None = None,
+        details: Mapping[str, object] | None = None,
+        per_image: Mapping[str, np.ndarray] | None = None,
+        warnings: tuple[str, ...] = (),
+    ) -> MetricResult:
+        """The result of one metric: everything that the engine knows is filled in, the interval is made here.
+
+        Args:
+            standard_error: of ``value``; None, or one that is not positive, gives no interval.
+            bias: expected excess of ``value`` over the estimand; the interval is then around ``value - bias``.
+            method: how the standard error was made, for instance ``delta``.
+            estimand: ``population``, ``population-given-reference`` or ``protocol`` (see ``Interval``).
+            degrees_of_freedom: of the standard error, where it comes from few blocks; None: normal quantiles.
+            reason: why there is no interval; standard error and bias are then dropped.
+            settings: choices that change the value, for the comparison key.
+        """
+        metric = METRICS[name]
+        interval: Interval | None = None
+        corrected: float | None = None
+        if reason is None and standard_error is None:
+            reason = f"no standard error is known for {metric.acronym}"
+        if reason is None and not (math.isfinite(cast(float, standard_error)) and cast(float, standard_error) > 0):
+            reason = "the features do not vary: there is no spread from which an error could be told"
+        if reason is None:
+            corrected = None if bias is None else value - bias
+            half = quantile(self.level, degrees_of_freedom) * cast(float, standard_error)
+            centre = value if corrected is None else corrected
+            interval = symmetric_interval(centre, half, self.level, method, estimand)
+            if interval is None:
+                reason = "the standard error is lost in the rounding of the value"
+        if interval is None:
+            standard_error = bias = corrected = None
+        both = metric.sides == "both"
+        return MetricResult(
+            name=name,
+            label=self.protocol.label(metric.acronym),
+            value=float(value),
+            higher_is_better=metric.higher_is_better,
+            n_real=self.real.n if both and self.real is not None else None,
+            n_fake=self.fake.n,
+            protocol=self.protocol,
+            standard_error=None if standard_error is None else float(standard_error),
+            bias=None if bias is None else float(bias),
+            corrected=None if corrected is None else float(corrected),
+            interval=interval,
+            reason=reason,
+            warnings=(*self.warnings, *warnings),
+            reference=(self.real.digest if self.real is not None else None) if both else NO_REFERENCE,
+            settings=settings or {},
+            details=details or {},
+            per_image=per_image or {},
+        )

@@ -1,0 +1,42 @@
+"""The few lines of statistics that every interval is made of."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from ganeval.errors import InputError
+from ganeval.results import Interval
+
+ESTIMAND = {"sample": "population", "population": "population-given-reference"}
+
+
+def checked_level(level: float) -> float:
+    if not 0.0 < level < 1.0:
+        raise InputError(f"the level of an interval lies between 0 and 1, for instance 0.95; got {level}.")
+    return level
+
+
+def quantile(level: float, degrees_of_freedom: float | None = None) -> float:
+    """How many standard errors a two-sided interval of this level reaches to each side.
+
+    >>> round(quantile(0.95), 3)
+    1.96
+    """
+    p = 0.5 + checked_level(level) / 2
+    return float(ndtri(p) if degrees_of_freedom is None else stdtrit(degrees_of_freedom, p))
+
+
+def symmetric_interval(centre: float, half_width: float, level: float, method: str, estimand: str) -> Interval | None:
+    """``centre`` ± ``half_width``; None where rounding leaves no width."""
+    low, high = float(centre - half_width), float(centre + half_width)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        return None
+    return Interval(low=low, high=high, level=level, method=method, estimand=estimand)
+
+
+def variance_of_mean(values: np.ndarray) -> float:
+    """Var of the mean of independent values: their variance (ddof 1) over their number."""
+    return float(np.var(values, ddof=1) / len(values))

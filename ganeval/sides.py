@@ -1,0 +1,227 @@
+"""One side of an evaluation: opened and looked at, decoded once, through the network once, ready for every metric."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
+from ganeval.features.extractor import FeatureExtractor, published_weights
+from ganeval.generators.load import open_source
+from ganeval.images.source import ImageSource
+from ganeval.metrics.inputs import FeatureSet
+from ganeval.protocol import Protocol
+from ganeval.statistics.collect import Kept, ProgressFactory, collect
+from ganeval.statistics.moments import Moments
+from ganeval.statistics.reference import Statistics, is_statistics, load_reference
+from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How images are opened and read; the same for all sides. The fields are ``evaluate``'s arguments."""
+
+    device: torch.device
+    num_samples: int | None = None
+    latent_dim: int | None = None
+    num_classes: int | None = None
+    value_range: tuple[float, float] | None = None
+    seed: int = 0
+    data_root: str | Path | None = None
+    download: bool = False
+    on_error: str = "stop"
+    batch_size: int | None = None
+    workers: int | None = None
+    feature_memory: int = DEFAULT_MEMORY
+    progress: ProgressFactory | None = None
+
+    def __post_init__(self) -> None:
+        require_choice("on_error", self.on_error, ("stop", "skip"))
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"--workers is a number of processes, 0 or more; got {self.workers}.")
+
+    def processes(self) -> int:
+        """Unless told: none on the CPU, where the network is the slow part; else one a core but one, at most 8."""
+        if self.workers is not None:
+            return self.workers
+        # where processes are spawned, a script without a main guard would be run again in each: they must be asked for
+        if self.device.type == "cpu" or sys.platform != "linux":
+            return 0
+        return max(1, min(8, (os.cpu_count() or 2) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What the metrics need of one layer, on one side."""
+
+    moments: bool
+    rows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One side, ready for the metrics: its features by layer (``features``, ``logits``, ``spatial``)."""
+
+    layers: Mapping[str, FeatureSet]
+    n: int | None
+    digest: str | None
+    image_digests: np.ndarray
+    provenance: Mapping[str, object]
+    warnings: tuple[str, ...]
+
+
+def open_side(
+    side: str, spec: object, reading: Reading, *, num: int | None = None, minimum: int = 2
+) -> ImageSource | Statistics:
+    """Open, and look for everything that would end the run, before any network is loaded.
+
+    Args:
+        side: ``real``, ``fake``, ``test`` or ``images``, for messages.
+        num: a seeded subset of this size.
+        minimum: fewest images that anything can be computed from.
+    """
+    if is_statistics(spec):
+        if num is not None:
+            raise ConfigError(f"--num-{side} takes a subset of images; {spec} holds statistics.")
+        return load_reference(spec)
+    source = open_source(
+        spec, num=num, seed=reading.seed, value_range=reading.value_range,
+        num_samples=reading.num_samples, latent_dim=reading.latent_dim, num_classes=reading.num_classes,
+        data_root=reading.data_root, download=reading.download, device=reading.device,
+    )  # fmt: skip
+    if source.length is not None:
+        _require_enough(side, source.length, source.spec, minimum)
+    source.check(reading.on_error)
+    return source
+
+
+def measure_images(
+    side: str,
+    source: ImageSource,
+    extractor: FeatureExtractor,
+    needs: Mapping[str, Need],
+    reading: Reading,
+    stack: ExitStack,
+    *,
+    minimum: int = 2,
+) -> Measured:
+    """The one pass over a side's images.
+
+    Args:
+        needs: by layer; the extractor has a tap for each.
+        stack: closes the rows, and so removes their temporary files.
+    """
+    kept: dict[str, Kept] = {}
+    for layer, need in needs.items():
+        tap = extractor.tap(layer)
+        width, rows = extractor.dimensions[tap], None
+        if need.rows:
+            rows = FeatureRows(width, memory_limit=reading.feature_memory, expected=source.length)
+            stack.enter_context(rows)
+        kept[tap] = Kept(Moments(width) if need.moments else None, rows)
+    bar = reading.progress(f"{side}: {source.spec}", source.length) if reading.progress else None
+    try:
+        collected = collect(
+            source, extractor, kept, batch_size=reading.batch_size, workers=reading.processes(),
+            on_error=reading.on_error, progress=bar,
+        )  # fmt: skip
+    finally:
+        if bar is not None:
+            bar.close()
+    _require_enough(side, collected.n, source.spec, minimum)
+    digest = collected.digest.hexdigest() if collected.digest.count else None
+    digests = np.concatenate(collected.image_digests) if collected.image_digests else np.empty(0, np.uint64)
+    labels = source.labels()
+    layers = {}
+    for layer in needs:
+        one = kept[extractor.tap(layer)]
+        layers[layer] = FeatureSet(
+            n=collected.n,
+            gaussian=None if one.moments is None else one.moments.finish(ddof=extractor.protocol.ddof),
+            rows=one.rows,
+            digest=digest,
+            image_digests=digests,
+            labels=np.array(labels) if labels is not None and len(labels) == collected.n else None,
+        )
+    report = source.report
+    provenance = {
+        **source.describe(), "n": collected.n, "digest": digest, "skipped": [list(pair) for pair in report.skipped],
+        "notes": dict(report.notes), "ignored": dict(report.ignored),
+    }  # fmt: skip
+    return Measured(layers, collected.n, digest, digests, provenance, _warnings(side, source))
+
+
+def measure_statistics(stats: Statistics, reading: Reading, stack: ExitStack, *, rows: bool) -> Measured:
+    """A statistics file as a side: the layer ``features`` alone, with rows only if the file has them."""
+    kept = None
+    if rows and stats.rows is not None:
+        kept = stack.enter_context(
+            FeatureRows(stats.rows.shape[1], memory_limit=reading.feature_memory, expected=len(stats.rows))
+        )
+        kept.append(stats.rows)
+    digests = stats.digests if stats.digests is not None else np.empty(0, np.uint64)
+    features = FeatureSet(
+        n=stats.n, gaussian=stats.gaussian(), rows=kept, digest=stats.digest, image_digests=digests
+    )  # fmt: skip
+    provenance = {"spec": stats.spec, "kind": "statistics", "n": stats.n, "digest": stats.digest, "meta": stats.meta}
+    return Measured({"features": features}, stats.n, stats.digest, digests, provenance, stats.warnings)
+
+
+def require_protocol(side: str, stats: Statistics, protocol: Protocol, *, assume: bool) -> Protocol:
+    """The protocol of the run, once this statistics file has its say; an error where they cannot meet."""
+    if stats.protocol is None and stats.mean.size != int(protocol.layer):
+        raise IncomparableError(
+            f"{stats.spec} holds statistics of {stats.mean.size} features; the protocol {protocol.name} has "
+            f"{protocol.layer}. Name the protocol, or the layer (--protocol NAME:LAYER), that they were made with."
+        )
+    if stats.protocol is not None:
+        if protocol.weights is None and replace(stats.protocol, weights=None).key() == protocol.key():
+            weights = stats.protocol.weights or ""  # no network was loaded, the file says which it was
+            return protocol.with_weights(weights, verified=weights == published_weights(protocol.extractor))
+        protocol.require_same(stats.protocol, f"the {side} statistics in {stats.spec}")
+        return protocol
+    if not assume:
+        raise IncomparableError(
+            f"{stats.spec} does not say under which protocol its statistics were made, so nothing can be compared with "
+            f"them. If you know that it is {protocol.name}, add --assume-protocol; otherwise build statistics from the "
+            f"images: ganeval stats build IMAGES -o FILE.npz --protocol {protocol.name}"
+        )
+    if protocol.weights is None:
+        return protocol.with_weights(published_weights(protocol.extractor), verified=True)
+    return protocol
+
+
+def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    if value not in choices:
+        names = ", ".join(str(c) for c in choices if c is not None)
+        raise ConfigError(f"{name} is one of {names}; got {value!r}.")
+
+
+def _require_enough(side: str, n: int, spec: str, minimum: int) -> None:
+    if n < minimum:
+        kind = "" if side == "images" else f"{side} "
+        plural = "image" if n == 1 else "images"
+        raise NotEnoughSamplesError(
+            f"this needs at least {minimum} {kind}images; found {n} {plural} in {spec}. "
+            "Point at the folder that holds the images."
+        )
+
+
+def _warnings(side: str, source: ImageSource) -> tuple[str, ...]:
+    report = source.report
+    warnings = [f"{side}: {count} images: {what}" for what, count in sorted(report.notes.items())]
+    if report.skipped:
+        names = ", ".join(name for name, _ in report.skipped[:3])
+        more = ", ..." if len(report.skipped) > 3 else ""
+        warnings.append(f"{side}: {len(report.skipped)} unreadable files skipped ({names}{more})")
+    if report.ignored:
+        kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in sorted(report.ignored.items()))
+        warnings.append(f"{side}: files that are no images were left out: {kinds}")
+    return tuple(warnings)
