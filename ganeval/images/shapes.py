@@ -4,11 +4,10 @@ Image ``i`` depends on ``(seed, i)`` alone, and a scene looks the same at every 
 reaches from -1 to 1, and drawn from signed distances, whose last pixel is the antialiasing.
 
 ``plain`` and ``striped`` are two domains of the *same scenes*, so the true pair of a translation between them is
-known: pixels that no object touches are equal bit for bit. What the stripes are can be read off the plain image: they
-run along the axis of the object, which stands upright within 20 degrees (a disc or a ring exactly upright), four
-periods to its diameter, one band through its centre, of a tone that its colour decides. Objects take 50 to 85 % of the
-frame, on gradients and clouds. ``mixed`` has smaller objects (35 to 75 %), turned freely and filled in several ways,
-and also chequered and dotted grounds.
+known: pixels that no object touches are equal bit for bit. Every plain image has one striped one: the objects show
+through a fixed grating of upright bands, sixteen to the frame, each object's own colour darkened to a fifth. Objects
+stand upright within 20 degrees and take 50 to 85 % of the frame, on gradients and clouds. ``mixed`` has smaller objects
+(35 to 75 %), turned freely and filled in several ways, and also chequered and dotted grounds.
 
 Bits do not depend on the machine: the random numbers are raw 64-bit words of Philox, whose stream numpy guarantees,
 and pixels see only operations that IEEE 754 rounds exactly (no sine, no power, no matrix product, no sum).
@@ -36,6 +35,8 @@ MIN_SIZE, MAX_SIZE = 8, 4096
 _DRAWS = 128  # random numbers for an image; a scene takes 124
 _WORD = 2**64 - 1
 _UPRIGHT = math.radians(20)
+_GRATING = 0.125  # period of the stripes: 4 pixels of 64, 2 of 32, borders between two pixels of both
+_DARKENED = 0.2
 
 
 def render(index: int, *, seed: int = 0, size: int = 32, variant: str = "mixed") -> NDArray[np.uint8]:
@@ -171,7 +172,8 @@ def _object(
         tilt = 0.0  # nobody could see it
     if name in ("disc", "ring", "square"):
         stretch = 1.0
-    candidates = [draw.colour((0.25, 1.0), (0.3, 1.0)) for _ in range(4)]
+    brightness = (0.3, 1.0) if mixed else (0.5, 1.0)  # dark bands must show on every object
+    candidates = [draw.colour((0.25, 1.0), brightness) for _ in range(4)]
     contrast = draw.uniform(0.5, 1.2)
     colour = next((c for c in candidates if _contrast(c, ground) > contrast), None)
     colour = colour or max(candidates, key=lambda c: _contrast(c, ground))
@@ -249,9 +251,13 @@ def _paint(image: Field, item: _Object, variant: str, x: Field, y: Field, pixel:
         dark = edge(item.shape(*cast, item.detail), 0.35)
         image *= (1.0 - item.shadow * dark)[:, :, None]
     cover = _cover(item, u, v, pixel)
-    share = _second_tone(item, variant, u, v, pixel / item.radius)
+    if variant == "striped":
+        share: Field | None = bands(x + (1.0 - _GRATING / 4), _GRATING, 0.5, pixel)
+        tones: Colour = _mix(item.colour, (0.0, 0.0, 0.0), 1.0 - _DARKENED)
+    else:
+        share, tones = _second_tone(item, variant, u, v, pixel / item.radius), item.tone
     shade = 1.0 + (x - item.x) * (item.light[0] / item.radius) + (y - item.y) * (item.light[1] / item.radius)
-    for channel, (colour, tone) in enumerate(zip(item.colour, item.tone, strict=True)):
+    for channel, (colour, tone) in enumerate(zip(item.colour, tones, strict=True)):
         paint = shade * colour if share is None else shade * (colour + share * (tone - colour))
         plane = image[:, :, channel]
         plane += cover * (paint - plane)
@@ -260,7 +266,7 @@ def _paint(image: Field, item: _Object, variant: str, x: Field, y: Field, pixel:
 def _second_tone(item: _Object, variant: str, u: Field, v: Field, pixel: float) -> Field | None:
     """Where an object has its second tone, as a share of the pixel, or None for nowhere."""
     along = u * item.stretch  # in true lengths
-    fill = {"plain": 0, "striped": 3}.get(variant, item.fill)
+    fill = 0 if variant == "plain" else item.fill
     if fill == 3:
         # A small object has fewer and relatively wider bands: they must survive 32 pixels.
         return bands(along, max(0.5, 0.19 / item.radius), 0.5, pixel)

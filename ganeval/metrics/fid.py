@@ -35,7 +35,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
         details["floor"] = floor(real_rows, trace=inputs.settings.trace)
     reason: str | None = None
-    fields: dict[str, float | None] = {}
+    standard_error: float | None = None
+    bias: float | None = None
     per_image: dict[str, np.ndarray] = {}
     if fake_rows is None:
         reason = NO_ROWS.format("fake")
@@ -47,12 +48,12 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         smaller = min(inputs.real.n or len(fake_rows), len(fake_rows))
         if reason is None and inputs.shared_images > MAX_SHARED_ROWS * smaller:
             reason = f"{inputs.shared_images} images are in both sets: they are not independent samples"
-        fields = {"standard_error": inference.standard_error, "bias": inference.bias}
+        standard_error, bias = inference.standard_error, inference.bias
         for side, influence in (("fake", inference.influence_fake), ("real", inference.influence_real)):
             if influence is not None:
                 per_image[f"fid_influence_{side}"] = influence
     result = inputs.result(
-        "fid", value.value, **fields, method="influence", estimand=ESTIMAND[inputs.reference], reason=reason,
+        "fid", value.value, standard_error=standard_error, bias=bias, method="influence", estimand=ESTIMAND[inputs.reference], reason=reason,
         details=details, per_image=per_image, warnings=value.warnings,
     )  # fmt: skip
     return {"fid": result}

@@ -23,6 +23,7 @@ class Metric:
             the same function come out of one call.
         layer: of the network: ``features`` (the layer that the protocol names), ``logits`` or ``spatial``.
         sides: ``both``, or ``fake`` for a metric of the fakes alone.
+        beside: a metric of the fakes alone that also tells the reals' own value, where there are reals.
         rows: whether it needs the features themselves, not only their moments.
         test: whether it needs held-out real images besides (``--test``).
         command: the command that computes it, where that is not its name.
@@ -39,6 +40,7 @@ class Metric:
     measure: str
     layer: str = "features"
     sides: str = "both"
+    beside: bool = False
     rows: bool = True
     test: bool = False
     command: str | None = None

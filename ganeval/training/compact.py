@@ -13,7 +13,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import click
 import torch
@@ -103,6 +103,9 @@ def export(state: dict[str, Tensor], path: Path) -> CompactNet:
     network = CompactNet()
     network.load_state_dict({name: tensor.float() for name, tensor in folded.items()})
     return network.eval()
+
+
+MIXED = (0.0, 1.0, 0.8)  # the share of each stage's epochs that has CutMix, from its start
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +203,12 @@ def unfolded(path: Path, images: Tensor) -> dict[str, Tensor]:
 
 
 def deepened(state: dict[str, Tensor]) -> CompactNet:
-    """The network of the second stage: residual convolutions are added that change nothing yet (their scale is 0)."""
+    """The network of the later stages: residual convolutions that are new change nothing yet (their scale is 0)."""
     model = CompactNet(folded=False)
     model.load_state_dict(state, strict=False)
-    for block in model.blocks:
-        if isinstance(norm := getattr(block, "norm3", None), nn.BatchNorm2d):
-            nn.init.zeros_(norm.weight)
+    for name, module in model.named_modules():
+        if name.endswith("norm3") and f"{name}.weight" not in state:
+            nn.init.zeros_(cast(nn.BatchNorm2d, module).weight)
     return model
 
 
@@ -213,18 +216,18 @@ def deepened(state: dict[str, Tensor]) -> CompactNet:
 @click.option("--data", required=True, help="Training images, in ten class folders.")
 @click.option("--test", required=True, help="Test images, in ten class folders.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("compact-v1"))
-@click.option("--epochs", default=(36, 24), show_default=True, nargs=2, help="Of the two stages.")
-@click.option("--rate", default=(0.3, 0.2), show_default=True, nargs=2, help="Highest learning rates.")
+@click.option("--epochs", default=(36, 24, 24), show_default=True, nargs=3, help="Of the three stages.")
+@click.option("--rate", default=(0.3, 0.2, 0.2), show_default=True, nargs=3, help="Highest learning rates.")
 @click.option("--batch-size", default=256, show_default=True)
 @click.option("--weight-decay", default=5e-4, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
-    "--first-stage", type=click.Path(path_type=Path, exists=True), help="Go on from this file of the first stage."
+    "--continue-from", type=click.Path(path_type=Path, exists=True), help="Only the last stage, from this file."
 )
 def main(
-    data: str, test: str, output: Path, epochs: tuple[int, int], rate: tuple[float, float], batch_size: int,
-    weight_decay: float, seed: int, device: str, first_stage: Path | None,
+    data: str, test: str, output: Path, epochs: tuple[int, int, int], rate: tuple[float, float, float],
+    batch_size: int, weight_decay: float, seed: int, device: str, continue_from: Path | None,
 ) -> None:  # fmt: skip
     """Train the compact network and write its weights and its card."""
     started = time.time()
@@ -233,22 +236,27 @@ def main(
     sets = Data(*load_labelled(data), *load_labelled(test))
     curve: list[dict[str, float]] = []
     output.mkdir(parents=True, exist_ok=True)
-    common: dict[str, Any] = {
-        "batch_size": batch_size, "weight_decay": weight_decay, "generator": generator, "device": device,
-        "curve": curve,
-    }  # fmt: skip
-    if first_stage is None:
-        model = CompactNet(folded=False, deep=False).to(device).to(memory_format=torch.channels_last)
+    if continue_from is None:
+        model = CompactNet(folded=False, deep=False)
         model.whiten.weight.data.copy_(whitening(scaled(sets.images[:5000])))
-        model.whiten.weight.requires_grad_(False)
-        state = fit(model, sets, epochs=epochs[0], rate=rate[0], mix=False, **common)
-        save_file({k: v.cpu().contiguous() for k, v in state.items()}, output / "first-stage.safetensors")
+        state = model.state_dict()
     else:
-        state = load_file(first_stage)
-    model = deepened(state).to(device).to(memory_format=torch.channels_last)
-    model.whiten.weight.requires_grad_(False)
-    state = fit(model, sets, epochs=epochs[1], rate=rate[1], mix=True, **common)
-    save_file({k: v.cpu().contiguous() for k, v in state.items()}, output / "second-stage.safetensors")
+        state = unfolded(continue_from, sets.images[:2000])
+    for stage, mixed in enumerate(MIXED):
+        if continue_from is not None and stage < len(MIXED) - 1:
+            continue
+        if stage == 0:
+            model = CompactNet(folded=False, deep=False)
+            model.load_state_dict(state)
+        else:
+            model = deepened(state)
+        model = model.to(device).to(memory_format=torch.channels_last)
+        model.whiten.weight.requires_grad_(False)
+        state = fit(
+            model, sets, epochs=epochs[stage], rate=rate[stage], mixed=mixed, batch_size=batch_size,
+            weight_decay=weight_decay, generator=generator, device=device, curve=curve,
+        )  # fmt: skip
+        export({k: v.cpu() for k, v in state.items()}, output / f"stage-{stage + 1}.safetensors")
     path = output / "compact-v1.safetensors"
     network = export({k: v.cpu() for k, v in state.items()}, path)
     card = {
@@ -259,10 +267,11 @@ def main(
         "test_accuracy": accuracy(network, sets.test_images, sets.test_labels),
         "data": {"train": len(sets.labels), "test": len(sets.test_labels)},
         "recipe": {
-            "epochs": epochs, "rates": rate, "batch_size": batch_size, "weight_decay": weight_decay, "seed": seed,
+            "continued_from": str(continue_from) if continue_from else None, "epochs": epochs, "rates": rate,
+            "batch_size": batch_size, "weight_decay": weight_decay, "seed": seed,
             "optimiser": "SGD, Nesterov momentum 0.9, one cycle a stage", "label_smoothing": 0.1,
             "average": "exponential, 0.998", "precision": "bfloat16",
-            "augmentation": "mirror, shift by 3 pixels, one 8 x 8 hole; in the second stage also CutMix",
+            "augmentation": "mirror, shift by 3 pixels, one 8 x 8 hole; CutMix in the second stage and 0.8 of the third",
         },
         "hardware": f"{device}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "seconds": round(time.time() - started),

@@ -23,8 +23,8 @@ def digest(variant: str, size: int, seed: int) -> str:
     [
         ("mixed", 32, 0, "2996ec3a9599e681"),
         ("mixed", 61, 2**63, "e5c28ec4f5382225"),
-        ("plain", 64, 1, "4f8dfbe5986e87cb"),
-        ("striped", 64, 1, "cba74da12e26f894"),
+        ("plain", 64, 1, "a39ce9e1dba80c71"),
+        ("striped", 64, 1, "ba0cbd498ebcd86b"),
     ],
 )
 def test_bits_are_pinned(variant: str, size: int, seed: int, expected: str) -> None:
