@@ -87,7 +87,7 @@ class MetricResult:
         parts = [f"{self.label} {format_number(self.value, self.standard_error)}"]
         if self.interval is not None:
             digits = decimals(self.interval.high - self.interval.low)
-            middle = "" if self.corrected is None else f"bias-corrected {self.corrected:.{digits}f}, "
+            middle = f"bias-corrected {self.corrected:.{digits}f}, " if self.bias and self.corrected is not None else ""
             ends = f"{self.interval.low:.{digits}f} to {self.interval.high:.{digits}f}"
             parts.append(f"{middle}{100 * self.interval.level:g} % CI {ends}")
         elif self.reason:

@@ -241,12 +241,12 @@ def test_command_and_function_have_the_same_options() -> None:
     """They cannot drift: every option of the command is a parameter of ``evaluate``, with the same default."""
     import inspect
 
-    from ganeval.cli.fid import fid as command
+    from ganeval.cli.metric import eval_command
 
     parameters = dict(inspect.signature(evaluate).parameters) | dict(inspect.signature(Settings).parameters)
     shown = {"json", "fmt", "quiet", "verbose", "config", "output"}
-    defaults = command.make_context("fid", ["a", "b"]).params
-    for name in set(defaults) - shown - {"real", "fake"}:
+    defaults = eval_command().make_context("eval", ["a", "b"]).params
+    for name in set(defaults) - shown - {"real", "fake", "metrics"}:
         assert defaults[name] == parameters[name].default, name
 
 

@@ -17,7 +17,11 @@ from ganeval.cli import output
 from ganeval.errors import GanEvalError
 
 _COMMANDS = {
-    "fid": ("ganeval.cli.fid", "Frechet distance between two sets of images (FID), with its error bar."),
+    "eval": ("ganeval.cli.metric", "Every metric that applies, from one pass over two sets of images."),
+    "fid": ("ganeval.cli.metric", "Frechet distance between two sets of images (FID), with its error bar."),
+    "kid": ("ganeval.cli.metric", "Kernel distance between two sets of images (KID), with its error bar."),
+    "pr": ("ganeval.cli.metric", "Precision, recall, density and coverage, with error bars."),
+    "is": ("ganeval.cli.metric", "Inception Score of a set of images, with its error bar."),
     "stats": ("ganeval.cli.stats", "Build, show and merge reference statistics."),
     "check": ("ganeval.cli.check", "What is wrong with a set of images, before any compute is spent."),
     "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),

@@ -81,6 +81,21 @@ class Size(click.ParamType[Any]):
         return self.fail(f"{value!r} is not a size, for instance 256MB or 2GB", param, ctx)
 
 
+class Pair(click.ParamType[Any]):
+    """``NUMBERxSIZE``, two whole numbers from 1 on."""
+
+    name = "NUMBERxSIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        try:
+            number, size = (int(x) for x in (value.lower().split("x") if isinstance(value, str) else value))
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not NUMBERxSIZE, for instance 100x1000", param, ctx)
+        if number < 1 or size < 2:
+            self.fail(f"{value!r}: at least 1 subset, of at least 2 images", param, ctx)
+        return number, size
+
+
 def _stack(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
     return lambda f: functools.reduce(lambda g, decorate: decorate(g), reversed(decorators), f)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
-from ganeval.metrics.frechet import MAX_SHARED_ROWS, frechet_distance, frechet_inference
+from ganeval.metrics.frechet import frechet_distance, frechet_inference
 from ganeval.metrics.inputs import NO_ROWS, MetricInputs
 from ganeval.metrics.intervals import ESTIMAND
 from ganeval.results import MetricResult
@@ -45,16 +45,14 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     else:
         inference = frechet_inference(real, fake, real_rows, fake_rows, reference=inputs.reference)
         reason = inference.reason
-        smaller = min(inputs.real.n or len(fake_rows), len(fake_rows))
-        if reason is None and inputs.shared_images > MAX_SHARED_ROWS * smaller:
-            reason = f"{inputs.shared_images} images are in both sets: they are not independent samples"
+        reason = reason or inputs.overlap()
         standard_error, bias = inference.standard_error, inference.bias
         for side, influence in (("fake", inference.influence_fake), ("real", inference.influence_real)):
             if influence is not None:
                 per_image[f"fid_influence_{side}"] = influence
     result = inputs.result(
-        "fid", value.value, standard_error=standard_error, bias=bias, method="influence", estimand=ESTIMAND[inputs.reference], reason=reason,
-        details=details, per_image=per_image, warnings=value.warnings,
+        "fid", value.value, standard_error=standard_error, bias=bias, method="influence", reason=reason,
+        estimand=ESTIMAND[inputs.reference], details=details, per_image=per_image, warnings=value.warnings,
     )  # fmt: skip
     return {"fid": result}
 

@@ -22,6 +22,7 @@ from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
 
 NO_ROWS = "the features of the {} images are not at hand (a statistics file without rows), only their moments"
+MAX_SHARED = 0.01  # of the smaller set
 NO_REFERENCE = "none: of the fakes alone"
 
 
@@ -32,11 +33,23 @@ class Settings:
     Attributes:
         trace: how the trace of the matrix square root is computed: ``auto``, ``sqrtm``, ``svd`` or ``eigvals``.
         floor: also the distance between two halves of REAL.
+        splits: of the Inception Score, as papers take it.
+        kid_kernel: ``polynomial`` or ``rbf``.
+        kid_subsets: number and size of subsets, as papers take KID over them, for instance (100, 1000).
+        neighbours: k of the nearest-neighbour balls; None: 3 for precision and recall, 5 for density and coverage.
+        strict: leave out the border of balls (True) or not (False); None: each metric's own rule.
+        radius: fixed, of all balls, in place of the k-th neighbour.
         per_class: also the distance within each class, where both sides have class folders or labels.
     """
 
     trace: str = "auto"
     floor: bool = False
+    splits: int = 10
+    kid_kernel: str = "polynomial"
+    kid_subsets: tuple[int, int] | None = None
+    neighbours: int | None = None
+    strict: bool | None = None
+    radius: float | None = None
     per_class: bool = False
 
 
@@ -111,6 +124,15 @@ class MetricInputs:
                 f"{names} needs at least {minimum} {side} images; found {len(features.rows)}. Give more images."
             )
         return features.rows
+
+    def overlap(self) -> str | None:
+        """Why there is no interval, where more than one per cent of the smaller set is in both."""
+        if self.real is None:
+            return None
+        smaller = min(n for n in (self.real.n, self.fake.n) if n is not None)
+        if self.shared_images <= MAX_SHARED * smaller:
+            return None
+        return f"{self.shared_images} images are in both sets: they are not independent samples"
 
     def result(
         self,

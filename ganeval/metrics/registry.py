@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from ganeval.errors import ConfigError
+from ganeval.metrics.citations import BINKOWSKI_2018, HEUSEL_2017, KYNKAANNIEMI_2019, NAEEM_2020, SALIMANS_2016
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Metric:
         test: whether it needs held-out real images besides (``--test``).
         command: the command that computes it, where that is not its name.
         in_eval: whether ``ganeval eval`` computes it unasked.
+        settings: the fields of ``ganeval.metrics.inputs.Settings`` that it reads; options of its command.
         citation: BibTeX.
     """
 
@@ -45,6 +47,7 @@ class Metric:
     test: bool = False
     command: str | None = None
     in_eval: bool = True
+    settings: tuple[str, ...] = ()
 
 
 METRICS: Mapping[str, Metric] = {
@@ -58,14 +61,74 @@ METRICS: Mapping[str, Metric] = {
             minimum=2,
             measure="ganeval.metrics.fid:measure",
             rows=False,
-            citation="""\
-@inproceedings{heusel2017gans,
-  title     = {{GANs} Trained by a Two Time-Scale Update Rule Converge to a Local {Nash} Equilibrium},
-  author    = {Heusel, Martin and Ramsauer, Hubert and Unterthiner, Thomas and Nessler, Bernhard and Hochreiter, Sepp},
-  booktitle = {Advances in Neural Information Processing Systems},
-  volume    = {30},
-  year      = {2017}
-}""",
+            settings=("trace", "floor", "per_class"),
+            citation=HEUSEL_2017,
+        ),
+        Metric(
+            name="kid",
+            title="Kernel distance: squared maximum mean discrepancy over all pairs of features",
+            acronym="KID",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.kernel:measure",
+            settings=("kid_kernel", "kid_subsets"),
+            citation=BINKOWSKI_2018,
+        ),
+        Metric(
+            name="is",
+            title="Inception Score: certainty and variety of the classes that a classifier sees in the fakes",
+            acronym="IS",
+            higher_is_better=True,
+            minimum=2,
+            measure="ganeval.metrics.inception_score:measure",
+            layer="logits",
+            sides="fake",
+            settings=("splits",),
+            citation=SALIMANS_2016,
+        ),
+        Metric(
+            name="precision",
+            title="Share of fakes that lie in the k-th-neighbour balls of the reals",
+            acronym="precision",
+            higher_is_better=True,
+            minimum=4,
+            measure="ganeval.metrics.precision_recall:measure",
+            command="pr",
+            settings=("neighbours", "strict", "radius"),
+            citation=KYNKAANNIEMI_2019,
+        ),
+        Metric(
+            name="recall",
+            title="Share of reals that lie in the k-th-neighbour balls of the fakes",
+            acronym="recall",
+            higher_is_better=True,
+            minimum=4,
+            measure="ganeval.metrics.precision_recall:measure",
+            command="pr",
+            settings=("neighbours", "strict", "radius"),
+            citation=KYNKAANNIEMI_2019,
+        ),
+        Metric(
+            name="density",
+            title="How many balls of reals hold a fake, over k: 1 on average for equal laws",
+            acronym="density",
+            higher_is_better=True,
+            minimum=6,
+            measure="ganeval.metrics.precision_recall:measure",
+            command="pr",
+            settings=("neighbours", "strict", "radius"),
+            citation=NAEEM_2020,
+        ),
+        Metric(
+            name="coverage",
+            title="Share of reals whose k-th-neighbour ball holds a fake",
+            acronym="coverage",
+            higher_is_better=True,
+            minimum=6,
+            measure="ganeval.metrics.precision_recall:measure",
+            command="pr",
+            settings=("neighbours", "strict", "radius"),
+            citation=NAEEM_2020,
         ),
     )
 }

@@ -271,7 +271,7 @@ def main(
             "batch_size": batch_size, "weight_decay": weight_decay, "seed": seed,
             "optimiser": "SGD, Nesterov momentum 0.9, one cycle a stage", "label_smoothing": 0.1,
             "average": "exponential, 0.998", "precision": "bfloat16",
-            "augmentation": "mirror, shift by 3 pixels, one 8 x 8 hole; CutMix in the second stage and 0.8 of the third",
+            "augmentation": "mirror, shift by 3 pixels, an 8 x 8 hole; CutMix in stage two and 0.8 of stage three",
         },
         "hardware": f"{device}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "seconds": round(time.time() - started),

@@ -1,0 +1,177 @@
+"""``ganeval eval`` and one command a metric: all made from the registry, so that none can lag behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganeval.cli import output
+from ganeval.cli.options import (
+    Command,
+    Decorated,
+    Pair,
+    compute_options,
+    image_options,
+    option,
+    output_options,
+    output_path,
+    weights_path,
+)
+from ganeval.errors import ConfigError
+from ganeval.metrics.registry import METRICS, Metric, get_metric
+from ganeval.protocol import get_protocol
+
+# The options of single estimators, by the field of ``Settings`` that they fill.
+_SETTINGS: Mapping[str, Callable[[Decorated], Decorated]] = {
+    "trace": option(
+        "--trace",
+        type=click.Choice(["auto", "sqrtm", "svd", "eigvals"]),
+        default="auto",
+        help="How the matrix square root's trace is computed.",
+    ),
+    "floor": option(
+        "--floor", is_flag=True, help="Also the distance between two halves of REAL: what perfect looks like."
+    ),
+    "per_class": option("--per-class", is_flag=True, help="Also the distance within each class folder or label."),
+    "kid_kernel": option(
+        "--kid-kernel", type=click.Choice(["polynomial", "rbf"]), default="polynomial", help="Kernel of KID."
+    ),
+    "kid_subsets": option(
+        "--kid-subsets", type=Pair(), help="Also KID as papers take it, over so many subsets of that size: 100x1000."
+    ),
+    "neighbours": option(
+        "--neighbours", type=click.IntRange(min=1), help="k of the balls.  [default: 3 for P and R, 5 for D and C]"
+    ),
+    "strict": option(
+        "--strict/--no-strict", default=None, help="Leave out the border of balls.  [default: each metric's own rule]"
+    ),
+    "radius": option(
+        "--radius",
+        type=click.FloatRange(0, min_open=True),
+        help="Fixed, of all balls, in place of the k-th neighbour.",
+    ),
+    "splits": option(
+        "--splits", type=click.IntRange(min=1), default=10, help="Of the Inception Score as papers take it."
+    ),
+}
+
+_FAMILIES: Mapping[str, str] = {"pr": "Precision, recall, density and coverage of FAKE against REAL, with error bars."}
+
+_SPECS = """\
+Images are folders, zip or tar archives, npz or npy arrays, dataset:NAME or generators (gen:NAME, gen:FILE,
+gen:package.module:callable); REAL may also be statistics: an npz file or stats:NAME."""
+
+
+def metric_command(name: str) -> click.Command:
+    """The command of one metric, or of a family such as ``pr``."""
+    metrics = [m for m in METRICS.values() if name in (m.name, m.command)]
+    if not metrics:
+        get_metric(name)  # says what there is
+    summary = _FAMILIES.get(name) or f"{metrics[0].title}, with its error bar."
+    both = any(m.sides == "both" for m in metrics)
+    example = "dataset:shapes-plain dataset:shapes-striped" if both else "dataset:shapes"
+    examples = (
+        f"ganeval {name} {example} --num-samples 500 --protocol compact",
+        f"ganeval {name} {'real/ ' if both else ''}fake/ -o {name}.json",
+    )
+    text = _help(summary, examples)
+    names = tuple(m.name for m in metrics)
+    settings = tuple(dict.fromkeys(s for m in metrics for s in m.settings))
+    return _command(name, text, settings, both=both, test=any(m.test for m in metrics), metrics=names)
+
+
+def eval_command() -> click.Command:
+    examples = (
+        "ganeval eval dataset:shapes-plain dataset:shapes-striped --num-samples 500 --protocol compact",
+        "ganeval eval real/ fake/ --metrics fid,kid,is -o results.json",
+    )
+    text = _help("Every metric that applies to REAL and FAKE, from one decode and one forward pass.", examples)
+    return _command("eval", text, tuple(_SETTINGS), both=True, test=True, metrics=None)
+
+
+def _help(summary: str, examples: Sequence[str]) -> str:
+    return "\n\n".join((summary, _SPECS, "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)))
+
+
+def _command(
+    name: str, text: str, settings: Sequence[str], *, both: bool, test: bool, metrics: tuple[str, ...] | None
+) -> click.Command:
+    def run(*, fake: str, protocol: str, weights: str | None, fmt: str, **options: Any) -> None:
+        from ganeval.cli.present import present
+        from ganeval.evaluate import evaluate
+        from ganeval.files import require_writable
+
+        target: Path | None = options.pop("output")
+        if target is not None:
+            require_writable(target)
+        wanted = _chosen(options.pop("metrics")) if metrics is None else metrics
+        path = weights_path(weights, get_protocol(protocol).extractor)
+        real = options.pop("real", None)
+        evaluation = evaluate(
+            real, fake, metrics=wanted, protocol=protocol, weights=path, progress=output.progress, **options
+        )
+        present(evaluation, fmt=fmt, target=target)
+
+    decorators: list[Callable[[Decorated], Decorated]] = []
+    if both:
+        decorators.append(click.argument("real"))
+    decorators += [click.argument("fake"), compute_options, image_options]
+    if metrics is None:
+        decorators.append(
+            option("--metrics", metavar="NAME,NAME", help=f"Instead of all that apply: of {', '.join(METRICS)}.")
+        )
+    if both:
+        decorators += [
+            option("--num-real", type=click.IntRange(min=1), help="Use a seeded subset of REAL of this size."),
+            option(
+                "--reference",
+                type=click.Choice(["sample", "population"]),
+                help="Is REAL a sample, or the target?  [default: sample for images, population for statistics]",
+            ),
+            option(
+                "--assume-protocol", is_flag=True, help="Take statistics of unknown origin as made under this protocol."
+            ),
+        ]
+    if test:
+        decorators.append(option("--test", help="Held-out real images, for metrics of memorisation."))
+    decorators += [
+        option("--num-fake", type=click.IntRange(min=1), help="Use a seeded subset of FAKE of this size."),
+        option(
+            "--level",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            default=0.95,
+            help="Level of the intervals.",
+        ),
+        *(_SETTINGS[s] for s in settings),
+        output_path,
+        output_options,
+    ]
+    decorated: Decorated = run
+    for decorate in reversed(decorators):
+        decorated = decorate(decorated)
+    return click.command(name, cls=Command, help=text)(decorated)
+
+
+def _chosen(names: str | None) -> tuple[str, ...] | None:
+    """The metrics that were asked for; ``pr`` stands for its four; None for all that apply."""
+    if names is None:
+        return None
+    wanted: list[Metric] = []
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        family = [m for m in METRICS.values() if m.command == name]
+        wanted += family or [get_metric(name)]
+    if not wanted:
+        raise ConfigError(f"--metrics names no metric; there are {', '.join(METRICS)}.")
+    return tuple(dict.fromkeys(m.name for m in wanted))
+
+
+def __getattr__(name: str) -> click.Command:
+    """``ganeval.cli.metric.fid`` and so on, made when asked for."""
+    if name == "eval":
+        return eval_command()
+    if any(name in (m.name, m.command) for m in METRICS.values()):
+        return metric_command(name)
+    raise AttributeError(name)

@@ -1,0 +1,45 @@
+"""BibTeX of the papers that the metrics are from."""
+
+HEUSEL_2017 = """\
+@inproceedings{heusel2017gans,
+  title     = {{GANs} Trained by a Two Time-Scale Update Rule Converge to a Local {Nash} Equilibrium},
+  author    = {Heusel, Martin and Ramsauer, Hubert and Unterthiner, Thomas and Nessler, Bernhard and Hochreiter, Sepp},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {30},
+  year      = {2017}
+}"""
+
+SALIMANS_2016 = """\
+@inproceedings{salimans2016improved,
+  title     = {Improved Techniques for Training {GANs}},
+  author    = {Salimans, Tim and Goodfellow, Ian and Zaremba, Wojciech and Cheung, Vicki and Radford, Alec and
+               Chen, Xi},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {29},
+  year      = {2016}
+}"""
+
+BINKOWSKI_2018 = """\
+@inproceedings{binkowski2018demystifying,
+  title     = {Demystifying {MMD} {GANs}},
+  author    = {Bi{\\'n}kowski, Miko{\\l}aj and Sutherland, Danica J. and Arbel, Michael and Gretton, Arthur},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2018}
+}"""
+
+KYNKAANNIEMI_2019 = """\
+@inproceedings{kynkaanniemi2019improved,
+  title     = {Improved Precision and Recall Metric for Assessing Generative Models},
+  author    = {Kynk{\\"a}{\\"a}nniemi, Tuomas and Karras, Tero and Laine, Samuli and Lehtinen, Jaakko and Aila, Timo},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {32},
+  year      = {2019}
+}"""
+
+NAEEM_2020 = """\
+@inproceedings{naeem2020reliable,
+  title     = {Reliable Fidelity and Diversity Metrics for Generative Models},
+  author    = {Naeem, Muhammad Ferjad and Oh, Seong Joon and Uh, Youngjung and Choi, Yunjey and Yoo, Jaejun},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2020}
+}"""

@@ -1,0 +1,115 @@
+"""Precision, recall, density, coverage: against prdc, brute force and theory, and the two that could be swapped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ganeval.errors import NotEnoughSamplesError
+from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
+from ganeval.metrics.precision_recall import block_errors, measure, neighbourhoods, null_coverage
+from ganeval.protocol import get_protocol
+from ganeval.statistics.rows import FeatureRows
+
+FOUR = frozenset({"precision", "recall", "density", "coverage"})
+
+
+def drawn(n: int, d: int = 8, seed: int = 0, scale: float = 1.0) -> np.ndarray:
+    return (scale * np.random.default_rng(seed).standard_normal((n, d))).astype(np.float32)
+
+
+def inputs(real: np.ndarray, fake: np.ndarray, wanted: frozenset[str] = FOUR, **settings: object) -> MetricInputs:
+    sides = []
+    for array in (real, fake):
+        rows = FeatureRows(array.shape[1])
+        rows.append(array)
+        sides.append(FeatureSet(n=len(array), rows=rows, digest=f"{array.sum():.9f}"))
+    return MetricInputs(
+        wanted=wanted, protocol=get_protocol("compact"), real=sides[0], fake=sides[1],
+        settings=Settings(**settings),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def test_values_against_prdc() -> None:
+    from prdc import compute_prdc
+
+    real, fake = drawn(400, seed=1), drawn(300, seed=2, scale=0.8)
+    theirs = compute_prdc(real_features=real.astype(np.float64), fake_features=fake.astype(np.float64), nearest_k=5)
+    five = dict.fromkeys(FOUR, 5)
+    ours = neighbourhoods(real, fake, k=five, strict=True).values()
+    assert ours == pytest.approx(theirs, abs=1e-12)
+
+
+def test_collapse_costs_recall_and_not_precision() -> None:
+    """The two cannot be swapped: fakes in one corner of the reals are precise and recall nothing, and the reverse."""
+    real, corner = drawn(600, seed=1), drawn(600, seed=2, scale=0.2)
+    found = neighbourhoods(real, corner).values()
+    assert found["precision"] > 0.99
+    assert found["recall"] < 0.05
+    assert found["coverage"] < 0.6
+    turned = neighbourhoods(corner, real).values()
+    assert turned["precision"] < 0.05
+    assert turned["recall"] > 0.99
+
+
+def test_equal_laws_against_theory() -> None:
+    """Density 1 and coverage 1 - prod (m - i) / (n + m - i), whatever the law."""
+    for m, n in ((200, 200), (200, 500), (300, 100)):
+        values = [neighbourhoods(drawn(m, 3, 2 * i), drawn(n, 3, 2 * i + 1)).values() for i in range(150)]
+        for name, truth in (("density", 1.0), ("coverage", null_coverage(m, n, 5))):
+            got = np.array([v[name] for v in values])
+            assert abs(got.mean() - truth) < 3.5 * got.std(ddof=1) / np.sqrt(len(got)), name
+
+
+@pytest.mark.slow
+def test_block_errors_against_the_spread() -> None:
+    """Standard errors of all four within 20 % of the truth, over 120 draws of 800 + 800."""
+    values, errors = [], []
+    for i in range(120):
+        real, fake = drawn(800, 8, 2 * i), drawn(800, 8, 2 * i + 1, scale=0.85)
+        values.append(neighbourhoods(real, fake).values())
+        if i < 40:
+            errors.append(block_errors(real, fake))
+    for name in FOUR:
+        spread = np.std([v[name] for v in values], ddof=1)
+        assert np.sqrt(np.mean([e[name] ** 2 for e in errors])) == pytest.approx(spread, rel=0.20), name
+
+
+def test_fixed_radius_and_other_k() -> None:
+    real, fake = drawn(200, seed=1), drawn(180, seed=2)
+    huge = neighbourhoods(real, fake, radius=1e3).values()
+    assert (huge["precision"], huge["recall"], huge["coverage"]) == (1.0, 1.0, 1.0)
+    tiny = neighbourhoods(real, fake, radius=1e-3).values()
+    assert (tiny["precision"], tiny["recall"], tiny["coverage"]) == (0.0, 0.0, 0.0)
+    few, many = (measure(inputs(real, fake, neighbours=k))["recall"] for k in (1, 9))
+    assert few.value < many.value
+    assert few.comparison_key() != many.comparison_key()
+    with_border, without = (measure(inputs(real, real[:150], strict=s))["density"] for s in (False, True))
+    assert with_border.value > without.value  # copies lie on borders
+
+
+def test_results() -> None:
+    results = measure(inputs(drawn(400, seed=1), drawn(400, seed=2, scale=0.9)))
+    assert set(results) == FOUR
+    for result in results.values():
+        assert result.interval is not None
+        assert result.interval.estimand == "protocol"
+        assert result.interval.low < result.value < result.interval.high
+        assert result.higher_is_better
+    assert results["coverage"].details["null"] == pytest.approx(null_coverage(400, 400, 5))
+    one = measure(inputs(drawn(400, seed=1), drawn(400, seed=2, scale=0.9), frozenset({"recall"})))
+    assert set(one) == {"recall"}
+
+
+def test_measure_degenerate() -> None:
+    with pytest.raises(NotEnoughSamplesError, match="at least 6 real images; found 5"):
+        measure(inputs(drawn(5), drawn(50, seed=1)))
+    small = measure(inputs(drawn(30), drawn(30, seed=1)))["precision"]
+    assert small.interval is None
+    assert small.reason is not None
+    assert "too small for 5 neighbours" in small.reason
+    copies = np.repeat(drawn(40, seed=3), 10, axis=0)
+    found = measure(inputs(copies, drawn(400, seed=4)))["precision"]
+    assert any("400 real images have so many exact copies" in w for w in found.warnings)
+    unequal = measure(inputs(drawn(100), drawn(200, seed=1)))["recall"]
+    assert any("differ here" in w for w in unequal.warnings)
