@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "evaluate": "ganeval.evaluate",
     "fid": "ganeval.evaluate",
-    "open_images": "ganeval.images.source",
+    "open_images": "ganeval.generators.load:open_source",  # takes gen: too
     "build_statistics": "ganeval.evaluate",
     "load_statistics": "ganeval.statistics.reference",
     "Evaluation": "ganeval.results",
@@ -30,7 +30,8 @@ __all__ = ["__version__", *_NAMES]
 def __getattr__(name: str) -> object:
     if name not in _NAMES:
         raise AttributeError(f"module 'ganeval' has no attribute {name!r}")
-    return getattr(import_module(_NAMES[name]), name)
+    module, _, attribute = _NAMES[name].partition(":")
+    return getattr(import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from ganeval.evaluate import build_statistics as build_statistics
     from ganeval.evaluate import evaluate as evaluate
     from ganeval.evaluate import fid as fid
-    from ganeval.images.source import open_images as open_images
+    from ganeval.generators.load import open_source as open_images  # noqa: F401
     from ganeval.protocol import Protocol as Protocol
     from ganeval.protocol import get_protocol as get_protocol
     from ganeval.results import Evaluation as Evaluation

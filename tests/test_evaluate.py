@@ -286,27 +286,45 @@ def test_json_on_stdout_is_one_document(tmp_path: Path) -> None:
     assert "note:" in run.stderr
 
 
+LONG = ["--num-samples", "100000", "-v"]
+INTERRUPTED = {
+    "fid": ["fid", "dataset:shapes@1", "dataset:shapes@2", "--protocol", "compact", "--feature-memory", "1KB"],
+    "workers": ["fid", "dataset:shapes@1", "dataset:shapes@2", "--protocol", "compact", "--workers", "2"],
+    "statistics": ["stats", "build", "dataset:shapes@1", "--protocol", "compact", "--rows"],
+}
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    scratch, target = tmp_path / "scratch", tmp_path / "out.json"
+@pytest.mark.parametrize("which", INTERRUPTED)
+def test_ctrl_c_leaves_nothing(which: str, tmp_path: Path) -> None:
+    """As a terminal does it, to the program and its worker processes: no file, no process, no traceback, exit 130."""
+    scratch, results = tmp_path / "scratch", tmp_path / "results"
     scratch.mkdir()
-    command = program(
-        "fid", "dataset:shapes@1", "dataset:shapes@2", "--num-samples", "100000", "--protocol", "compact",
-        "--feature-memory", "1KB", "-o", str(target), "-v",
-    )  # fmt: skip
+    results.mkdir()
     process = subprocess.Popen(
-        command, env={**os.environ, "TMPDIR": str(scratch)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        program(*INTERRUPTED[which], *LONG, "-o", str(results / "out.npz")),
+        env={**os.environ, "TMPDIR": str(scratch)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
     assert process.stderr is not None
     assert "images" in process.stderr.readline()  # the pass over the first set has begun
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
+    time.sleep(2.0)
+    os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err
-    assert not list(scratch.iterdir())
-    assert not target.exists()
+    assert not list(results.iterdir())
+    assert not [p for p in scratch.rglob("*") if p.is_file()]
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)  # somebody of the group is still there
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("worker processes were left behind")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes close differently elsewhere")
@@ -346,7 +364,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures resident memory as Linux reports it")
 def test_memory_does_not_grow_with_the_number_of_images() -> None:
-    """22 000 images more: 68 MB of pixels, 22 MB of features; none may stay. The peak grew by 17 MB when measured."""
+    """22 000 images more: 68 MB of pixels, 22 MB of features; none may stay."""
     code = """
 import resource, sys
 import ganeval
@@ -359,4 +377,4 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         run = subprocess.run([sys.executable, "-c", code, str(n)], capture_output=True, text=True, check=True)
         return float(run.stdout) / 1024  # MiB
 
-    assert peak(12_000) < peak(1_000) + 30
+    assert peak(12_000) < peak(1_000) + 12

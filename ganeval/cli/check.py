@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganeval.cli import output
-from ganeval.cli.options import Command, option, output_options, source_options
+from ganeval.cli.options import Command, option, output_options, output_path, source_options
+from ganeval.cli.output import answer, note
 from ganeval.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @source_options
 @option("--decode/--no-decode", default=True, help="Decode every image: finds duplicates and damage further in.")
+@output_path
 @output_options
-def check(images: tuple[str, ...], *, fmt: str, decode: bool, **options: Any) -> None:
+def check(images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | None, **options: Any) -> None:
     """What is wrong with sets of images, before any compute is spent on them.
 
     Counts, sizes, formats, corrupt files by name, duplicates; of two sets, the first is taken as the real one, and what
@@ -28,8 +30,8 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, **options: Any) ->
 
     \b
     Examples:
-      ganeval check real/ fake/
-      ganeval check samples.zip --json
+      ganeval check dataset:shapes-plain dataset:shapes-striped --num-samples 100
+      ganeval check real/ fake/ -o audit.json
     """
     from ganeval.generators.load import open_source
     from ganeval.images.audit import audit, compare_audits
@@ -39,17 +41,15 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, **options: Any) ->
         if a.n == 0:
             raise InputError(f"{a.spec} has no image that can be read: {'; '.join(a.problems())}")
     sentences = compare_audits(audits[0], audits[1]) if len(audits) == 2 else []
-    if fmt == "json":
-        output.document({"check": [a.to_dict() for a in audits], "differences": sentences})
-        return
-    for a in audits:
-        click.echo(_table(_rows(a), fmt) + "\n")
-        for problem in a.problems():
-            output.note(f"{a.spec}: {problem}")
-    for sentence in sentences:
-        click.echo(f"- {sentence}" if fmt == "md" else sentence)
+    lines = [_table(_rows(a), fmt) + "\n" for a in audits]
+    lines += [f"- {sentence}" if fmt == "md" else sentence for sentence in sentences]
     if len(audits) == 2 and not sentences:
-        click.echo("No difference between the two sets that would bias a comparison.")
+        lines.append("No difference between the two sets that would bias a comparison.")
+    fields = {"check": [a.to_dict() for a in audits], "differences": sentences}
+    answer(fields, "\n".join(lines), fmt=fmt, target=output)
+    for a in audits:
+        for problem in a.problems():
+            note(f"{a.spec}: {problem}")
 
 
 def _rows(a: Audit) -> list[tuple[str, str]]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from ganeval.cli import output
-from ganeval.cli.options import Command, output_options
+from ganeval.cli.options import Command, output_options, output_path
+from ganeval.cli.output import answer
 from ganeval.metrics.registry import METRICS, get_metric
 
 
 @click.command(cls=Command)
 @click.argument("metric")
+@output_path
 @output_options
-def cite(metric: str, *, fmt: str) -> None:
+def cite(metric: str, *, fmt: str, output: Path | None) -> None:
     """BibTeX of METRIC.
 
     \b
@@ -20,10 +23,8 @@ def cite(metric: str, *, fmt: str) -> None:
       ganeval cite fid
     """
     entry = get_metric(metric)
-    if fmt == "json":
-        output.document({"citation": {"metric": entry.name, "title": entry.title, "bibtex": entry.citation}})
-    else:
-        click.echo(entry.citation)
+    fields = {"citation": {"metric": entry.name, "title": entry.title, "bibtex": entry.citation}}
+    answer(fields, entry.citation, fmt=fmt, target=output)
 
 
 cite.help = f"{cite.help}\n\nMetrics: {', '.join(METRICS)}."

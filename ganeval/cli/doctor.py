@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from ganeval.cli import output
-from ganeval.cli.options import Command, output_options
+from ganeval.cli.options import Command, output_options, output_path
+from ganeval.cli.output import answer, note
 
 
 @click.command(cls=Command)
+@output_path
 @output_options
-def doctor(*, fmt: str) -> None:
+def doctor(*, fmt: str, output: Path | None) -> None:
     """Check installation, devices, weights and numerics of this machine.
 
     Exits 0 when everything that the command line needs works, 2 when something does not.
@@ -23,17 +26,15 @@ def doctor(*, fmt: str) -> None:
 
     findings = diagnose()
     broken = [f for f in findings if f.state == "broken"]
-    if fmt == "json":
-        output.document({"doctor": [f.to_dict() for f in findings]})
-    elif fmt == "md":
+    if fmt == "md":
         rows = [f"| {f.what} | {f.state} | {f.found} |" for f in findings]
-        click.echo("\n".join(["| what | state | found |", "|---|---|---|", *rows]))
+        text = "\n".join(["| what | state | found |", "|---|---|---|", *rows])
     else:
         width = max(len(f.what) for f in findings)
-        for f in findings:
-            click.echo(f"{f.state:<8} {f.what:<{width}}  {f.found}")
+        text = "\n".join(f"{f.state:<8} {f.what:<{width}}  {f.found}" for f in findings)
+    answer({"doctor": [f.to_dict() for f in findings]}, text, fmt=fmt, target=output)
     for f in findings:
         if f.advice:
-            output.note(f"{f.what}: {f.advice}")
+            note(f"{f.what}: {f.advice}")
     if broken:
         click.get_current_context().exit(2)

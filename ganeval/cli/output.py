@@ -15,6 +15,8 @@ import click
 from ganeval.results import SCHEMA, to_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ganeval.statistics.collect import Progress
 
 
@@ -77,6 +79,23 @@ def detail(message: str) -> None:
     """Said only with ``--verbose``."""
     if _State.verbose:
         click.echo(message, err=True)
+
+
+def answer(fields: Mapping[str, Any], text: str, *, fmt: str, target: Path | None) -> None:
+    """What a command found: the document into the file, if one was named, and one of the two forms on stdout.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if target is not None:
+        from ganeval.files import require_writable, write_text
+
+        require_writable(target)
+        write_text(target, to_json({"schema": SCHEMA, **fields}) + "\n")
+    if fmt == "json":
+        document(fields)
+    elif text:
+        click.echo(text)
 
 
 def document(fields: Mapping[str, Any]) -> None:

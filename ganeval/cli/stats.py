@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganeval.cli import output
-from ganeval.cli.options import Command, compute_options, image_options, option, output_options, weights_path
+from ganeval.cli.options import (
+    Command,
+    compute_options,
+    image_options,
+    option,
+    output_options,
+    output_path,
+    weights_path,
+)
 from ganeval.protocol import get_protocol
 
 if TYPE_CHECKING:
@@ -68,8 +76,9 @@ def build(images: str, *, protocol: str, weights: str | None, fmt: str, **option
 
 @stats.command(cls=Command)
 @click.argument("file")
+@output_path
 @output_options
-def show(file: str, *, fmt: str) -> None:
+def show(file: str, *, fmt: str, **options: Any) -> None:
     """What FILE (an npz of any tool, or stats:NAME) holds and how it was made.
 
     \b
@@ -78,7 +87,7 @@ def show(file: str, *, fmt: str) -> None:
     """
     from ganeval.statistics.reference import load_reference
 
-    _show(load_reference(file), file, fmt)
+    _show(load_reference(file), file, fmt, options["output"])
 
 
 @stats.command(cls=Command)
@@ -103,7 +112,7 @@ def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
     _show(merged, str(target), fmt)
 
 
-def _show(statistics: Statistics, name: str, fmt: str) -> None:
+def _show(statistics: Statistics, name: str, fmt: str, target: Path | None = None) -> None:
     protocol = statistics.protocol
     source = (statistics.meta or {}).get("source", {})
     fields: dict[str, Any] = {
@@ -118,9 +127,6 @@ def _show(statistics: Statistics, name: str, fmt: str) -> None:
         "trace": float(statistics.covariance.trace()),
         "mean_norm": float((statistics.mean**2).sum() ** 0.5),
     }
-    if fmt == "json":
-        output.document({"statistics": fields})
-        return
     made = "unknown (the file does not say)" if protocol is None else f"{protocol.name}, key {protocol.key()}"
     rows = [
         ("file", name),
@@ -133,6 +139,7 @@ def _show(statistics: Statistics, name: str, fmt: str) -> None:
         ("rows kept", "no" if statistics.rows is None else len(statistics.rows)),
     ]
     if fmt == "md":
-        click.echo("\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)]))
+        text = "\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])
     else:
-        click.echo("\n".join(f"{k:<10} {v}" for k, v in rows if v))
+        text = "\n".join(f"{k:<10} {v}" for k, v in rows if v)
+    output.answer({"statistics": fields}, text, fmt=fmt, target=target)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ganeval.cli import output
-from ganeval.cli.options import Command, output_options
+from ganeval.cli.options import Command, output_options, output_path
+from ganeval.cli.output import answer, note
 from ganeval.features import weights as files
 
 
@@ -23,8 +23,9 @@ def weights() -> None:
 
 
 @weights.command("list", cls=Command)
+@output_path
 @output_options
-def list_command(*, fmt: str) -> None:
+def list_command(*, fmt: str, output: Path | None) -> None:
     """Every file of weights that ganeval knows, and whether it is on this machine.
 
     \b
@@ -32,19 +33,19 @@ def list_command(*, fmt: str) -> None:
       ganeval weights list
     """
     rows = files.list_weights()
-    if fmt == "json":
-        output.document({"weights": [_fields(row) for row in rows]})
-        return
+    lines = []
     for row in rows:
         state = "verified" if row.verified else "WRONG FILE" if row.present else "not fetched"
         size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else "size unknown"
-        click.echo(f"{row.name}  {state}  {row.path}  ({size}, {row.licence})")
+        lines.append(f"{row.name}  {state}  {row.path}  ({size}, {row.licence})")
+    answer({"weights": [_fields(row) for row in rows]}, "\n".join(lines), fmt=fmt, target=output)
 
 
 @weights.command(cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@output_path
 @output_options
-def fetch(names: tuple[str, ...], *, fmt: str) -> None:
+def fetch(names: tuple[str, ...], *, fmt: str, output: Path | None) -> None:
     """Fetch the weights NAME... into the torch hub folder, if they are not there already.
 
     \b
@@ -52,14 +53,15 @@ def fetch(names: tuple[str, ...], *, fmt: str) -> None:
       ganeval weights fetch inception
     """
     specs = [files.get_spec(name) for name in names]
-    found = {spec.name: files.locate(spec, notify=output.note) for spec in specs}
-    _report(found, fmt)
+    found = {spec.name: files.locate(spec, notify=note) for spec in specs}
+    _report(found, fmt, output)
 
 
 @weights.command(cls=Command)
 @click.argument("name", required=False)
+@output_path
 @output_options
-def verify(name: str | None, *, fmt: str) -> None:
+def verify(name: str | None, *, fmt: str, output: Path | None) -> None:
     """Check the hash of the weights NAME, or of all that are on this machine; fetches nothing.
 
     \b
@@ -69,15 +71,16 @@ def verify(name: str | None, *, fmt: str) -> None:
     """
     specs = [files.get_spec(name)] if name else [files.SPECS[row.name] for row in files.list_weights() if row.present]
     if not specs:
-        output.note("no weights were fetched yet: there is nothing to verify")
-    _report({spec.name: files.verify(spec) for spec in specs}, fmt)
+        note("no weights were fetched yet: there is nothing to verify")
+    _report({spec.name: files.verify(spec) for spec in specs}, fmt, output)
 
 
 @weights.command("import", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="What the file is; by default its hash says so.")
+@output_path
 @output_options
-def import_command(file: Path, *, name: str | None, fmt: str) -> None:
+def import_command(file: Path, *, name: str | None, fmt: str, output: Path | None) -> None:
     """Copy FILE, fetched on another machine, to where ganeval finds it, after checking its hash.
 
     \b
@@ -86,23 +89,18 @@ def import_command(file: Path, *, name: str | None, fmt: str) -> None:
     """
     located = files.import_file(file, files.get_spec(name) if name else None)
     named = name or next(spec.name for spec in files.SPECS.values() if spec.sha256 == located.sha256)
-    _report({files.get_spec(named).name: located}, fmt)
+    _report({files.get_spec(named).name: located}, fmt, output)
 
 
-def _report(found: dict[str, files.LocatedWeights], fmt: str) -> None:
-    if fmt == "json":
-        output.document(
-            {
-                "weights": [
-                    {"name": name, "path": str(w.path), "sha256": w.sha256, "verified": w.verified}
-                    for name, w in found.items()
-                ]
-            }
-        )
-        return
+def _report(found: dict[str, files.LocatedWeights], fmt: str, target: Path | None) -> None:
+    rows = [
+        {"name": name, "path": str(w.path), "sha256": w.sha256, "verified": w.verified} for name, w in found.items()
+    ]
+    lines = []
     for name, located in found.items():
         state = "verified" if located.verified else "unverified"
-        click.echo(f"{name}  {state}  {located.path}  (SHA-256 {located.sha256})")
+        lines.append(f"{name}  {state}  {located.path}  (SHA-256 {located.sha256})")
+    answer({"weights": rows}, "\n".join(lines), fmt=fmt, target=target)
 
 
 def _fields(row: files.WeightStatus) -> dict[str, object]:

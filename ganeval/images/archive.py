@@ -269,6 +269,7 @@ def _check_end(path: Path, end: int) -> None:
 
 def _unpack(path: Path) -> Path:
     """A gzip stream can only be read from its start; decompressed once, every image can be reached."""
+    _require_space(path)
     handle, name = tempfile.mkstemp(prefix="ganeval-", suffix=".tar")
     try:
         with os.fdopen(handle, "wb") as target, gzip.open(path, "rb") as source:
@@ -277,6 +278,23 @@ def _unpack(path: Path) -> Path:
         os.unlink(name)
         raise
     return Path(name)
+
+
+def _require_space(path: Path) -> None:
+    """Raise unless the temporary folder has room for the decompressed archive, as far as can be told beforehand.
+
+    A gzip file ends with its decompressed size modulo 2^32; images hardly compress, so it is not below the file's own.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - 4))
+        needed = max(size, int.from_bytes(file.read(4), "little"))
+    folder = tempfile.gettempdir()
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise InputError(
+            f"{path} is decompressed to a temporary file of at least {needed / 1e6:.1f} MB; {folder} has "
+            f"{free / 1e6:.1f} MB free. Free some, set TMPDIR to another folder, or decompress it yourself."
+        )
 
 
 def _remove(path: Path, owner: int) -> None:

@@ -52,11 +52,11 @@ class Images(ABC):
 
     def read(self, index: int) -> bytes:
         """Where ``encoded``: the file. Raises UnreadableImage where it cannot be read."""
-        raise NotImplementedError
+        raise UnreadableImage(f"{self.kind} images are no files")
 
     def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
         """Where ``on_accelerator``: these images as uint8 (N, 3, H, W), and notes."""
-        raise NotImplementedError
+        raise UnreadableImage(f"{self.kind} images are taken one by one")
 
     def labels(self) -> list[str] | None:
         return None

@@ -24,6 +24,7 @@ from ganeval.statistics.moments import as_rows
 
 DEFAULT_MEMORY = 256 * 2**20  # bytes
 _CHUNK_BYTES = 8 * 2**20
+_LEAST_CHUNK_BYTES = 2**18  # the chunk being filled is memory too, and counts against the limit
 
 
 class FeatureRows:
@@ -61,7 +62,7 @@ class FeatureRows:
         self.memory_limit = memory_limit
         self.directory = Path(tempfile.gettempdir() if directory is None else directory)
         self._row_bytes = 4 * d
-        self._chunk_rows = max(1, _CHUNK_BYTES // self._row_bytes)
+        self._chunk_rows = max(1, min(_CHUNK_BYTES, max(memory_limit, _LEAST_CHUNK_BYTES)) // self._row_bytes)
         self._chunks: list[np.ndarray] = []  # full chunks in memory
         self._last = np.empty((0, d), dtype=np.float32)  # the chunk being filled
         self._filled = 0

@@ -159,3 +159,26 @@ class TestConfiguration:
     def test_missing_file(self, capsys: Capture) -> None:
         assert main(["cite", "fid", "--config", "none.toml"]) == 2
         assert "no configuration file none.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["cite", "fid"], "citation"),
+        (["doctor"], "doctor"),
+        (["check", "dataset:shapes-plain:16", "dataset:shapes-striped:16", "--num-samples", "9"], "check"),
+        (["weights", "list"], "weights"),
+        (["weights", "verify"], "weights"),
+        (["stats", "show", "stats:cifar10-test"], "statistics"),
+    ],
+)
+def test_every_command_writes_its_document_to_a_file(
+    arguments: list[str], key: str, tmp_path: Path, capsys: Capture
+) -> None:
+    target = tmp_path / "out.json"
+    assert main([*arguments, "--json", "-o", str(target)]) == 0
+    assert key in (document := json.loads(target.read_text(encoding="utf-8")))
+    assert json.loads(capsys.readouterr().out) == document
+    assert main([*arguments, "-o", str(tmp_path / "no" / "out.json")]) == 2
+    assert "no" in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json"]
