@@ -17,6 +17,7 @@ from ganeval.cli import output
 from ganeval.errors import GanEvalError
 
 _COMMANDS = {
+    "demo": ("ganeval.cli.demo", "The whole pipeline on what ships with ganeval, without network."),
     "eval": ("ganeval.cli.metric", "Every metric that applies, from one pass over two sets of images."),
     "fid": ("ganeval.cli.metric", "Frechet distance between two sets of images (FID), with its error bar."),
     "kid": ("ganeval.cli.metric", "Kernel distance between two sets of images (KID), with its error bar."),
@@ -69,6 +70,7 @@ def ganeval_command() -> None:
 
     \b
     Try, without any download:
+      ganeval demo
       ganeval fid dataset:shapes-plain dataset:shapes-striped --num-samples 1000 --protocol compact
       ganeval fid stats:cifar10-test my-images/ --protocol compact
     With Inception weights:

@@ -1,0 +1,101 @@
+"""The whole pipeline on what ships with the package: a good generator, two broken ones, and what each metric says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganeval.errors import InputError
+from ganeval.evaluate import build_statistics, evaluate
+from ganeval.files import write_text
+from ganeval.generators.load import open_source
+from ganeval.results import SCHEMA, Evaluation, MetricResult
+from ganeval.statistics.collect import ProgressFactory
+from ganeval.training.pictures import save_grid
+
+GENERATOR = "gen:dcgan-cifar10"
+REFERENCE = "stats:cifar10-test"
+AGAINST_DATA = ("fid", "is")
+AGAINST_ITSELF = ("precision", "recall", "coverage")
+NOISE = 40.0  # standard deviation, in grey levels of 256
+DISTINCT = 20  # images that the collapsed generator knows
+FILES = {"demo.json", "dcgan.png", "collapsed.png", "noisy.png"}
+_SHOWN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One set of images and what was measured of it."""
+
+    name: str
+    what: str
+    images: Tensor
+    against_data: Evaluation
+    against_itself: Evaluation
+
+    def results(self) -> Mapping[str, MetricResult]:
+        return {**self.against_data.results, **self.against_itself.results}
+
+
+def run_demo(
+    output: Path, *, num_samples: int = 1000, seed: int = 0, device: str = "auto",
+    progress: ProgressFactory | None = None,
+) -> list[Row]:  # fmt: skip
+    """Sample, break, measure; write a grid of each set and ``demo.json``.
+
+    The distances are to CIFAR-10's test images. Precision, recall and coverage need the single reference images, which
+    do not ship; they are measured against another sample of the same generator, so that an unbroken one scores as high
+    as can be.
+
+    Raises:
+        InputError: ``output`` holds something else than an earlier demo.
+    """
+    if output.exists() and (not output.is_dir() or {p.name for p in output.iterdir()} - FILES):
+        raise InputError(f"{output} is there already and holds other things. Choose another folder with --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    images = _drawn(2 * num_samples, seed, device)
+    own, others = images[:num_samples], images[num_samples:]
+    settings: dict[str, Any] = {"protocol": "compact", "device": device, "progress": progress}
+    reference = build_statistics(others, rows=True, note=f"another sample of {GENERATOR}", **settings)
+    rows = []
+    for name, (what, shown) in broken(own, seed).items():
+        against_data = evaluate(REFERENCE, shown, metrics=AGAINST_DATA, **settings)
+        against_itself = evaluate(reference, shown, metrics=AGAINST_ITSELF, reference="sample", **settings)
+        rows.append(Row(name, what, shown, against_data, against_itself))
+        save_grid(output / f"{name}.png", shown[:_SHOWN], 8)
+    document = {"schema": SCHEMA, "demo": {row.name: as_fields(row) for row in rows}}
+    write_text(output / "demo.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
+    return rows
+
+
+def broken(images: Tensor, seed: int) -> dict[str, tuple[str, Tensor]]:
+    """The images as they are, as a collapsed generator would draw them, and as a noisy one would."""
+    noise = NOISE * torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+    noisy = (images.float() + noise).round().clamp(0, 255).to(torch.uint8)
+    repeated = images[torch.arange(len(images)) % DISTINCT]
+    return {
+        "dcgan": ("the DCGAN as it is", images),
+        "collapsed": (f"it knows {DISTINCT} images only", repeated),
+        "noisy": (f"noise of {NOISE:.0f} grey levels", noisy),
+    }
+
+
+def as_fields(row: Row) -> dict[str, object]:
+    return {
+        "what": row.what,
+        "results": {name: result.to_dict() for name, result in row.results().items()},
+        "picture": f"{row.name}.png",
+    }
+
+
+def _drawn(n: int, seed: int, device: str) -> Tensor:
+    from ganeval.features.extractor import choose_device
+
+    source = open_source(GENERATOR, num_samples=n, seed=seed, device=choose_device(device))
+    return torch.cat([torch.as_tensor(batch.images).cpu() for batch in source.batches(250)])

@@ -1,0 +1,48 @@
+"""``ganeval demo`` through the program, small: which metric reacts to which fault, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ganeval.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GANEVAL_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "-n", "150", "--device", "cpu", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    folder = tmp_path / "ganeval-demo"
+    assert json.loads((folder / "demo.json").read_text()) == document
+    sets = document["demo"]
+    assert list(sets) == ["dcgan", "collapsed", "noisy"]
+    value = {name: {k: r["value"] for k, r in entry["results"].items()} for name, entry in sets.items()}
+    assert value["collapsed"]["fid"] > 1.3 * value["dcgan"]["fid"]
+    assert value["noisy"]["fid"] > 2 * value["dcgan"]["fid"]
+    assert value["collapsed"]["recall"] < 0.2 < 0.5 < value["dcgan"]["recall"]
+    assert value["noisy"]["precision"] < 0.2 < 0.5 < value["dcgan"]["precision"]
+    assert sets["collapsed"]["results"]["fid"]["interval"] is None
+    for entry in sets.values():
+        with Image.open(folder / entry["picture"]) as picture:
+            assert picture.size == (8 * 32 + 7 * 2, 8 * 32 + 7 * 2)
+
+
+def test_demo_replaces_itself_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    assert main(["demo", "-o", "mine"]) == 2
+    assert "holds other things" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    for _ in range(2):
+        assert main(["demo", "-n", "100", "-o", "again", "-q"]) == 0
+    out = capsys.readouterr().out
+    assert "recall[compact-v1]" in out
+    assert "Try next:" in out
