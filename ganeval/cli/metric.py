@@ -53,6 +53,7 @@ _SETTINGS: Mapping[str, Callable[[Decorated], Decorated]] = {
         type=click.FloatRange(0, min_open=True),
         help="Fixed, of all balls, in place of the k-th neighbour.",
     ),
+    "directions": option("--directions", type=click.IntRange(min=1), default=1000, help="Random projections of MIND."),
     "splits": option(
         "--splits", type=click.IntRange(min=1), default=10, help="Of the Inception Score as papers take it."
     ),

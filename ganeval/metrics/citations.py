@@ -43,3 +43,28 @@ NAEEM_2020 = """\
   booktitle = {International Conference on Machine Learning},
   year      = {2020}
 }"""
+
+BERTHET_2026 = """\
+@misc{berthet2026mind,
+  author        = {Berthet and others},
+  note          = {{MIND}},
+  year          = {2026},
+  eprint        = {2605.06797},
+  archivePrefix = {arXiv}
+}"""
+
+FRIEDMAN_2023 = """\
+@article{friedman2023vendi,
+  title   = {The {Vendi} Score: A Diversity Evaluation Metric for Machine Learning},
+  author  = {Friedman, Dan and Dieng, Adji Bousso},
+  journal = {Transactions on Machine Learning Research},
+  year    = {2023}
+}"""
+
+JALALI_2023 = """\
+@inproceedings{jalali2023information,
+  title     = {An Information-Theoretic Evaluation of Generative Models in Learning Multi-modal Distributions},
+  author    = {Jalali, Mohammad and Li, Cheuk Ting and Farnia, Farzan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2023}
+}"""

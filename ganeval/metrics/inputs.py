@@ -39,6 +39,7 @@ class Settings:
         neighbours: k of the nearest-neighbour balls; None: 3 for precision and recall, 5 for density and coverage.
         strict: leave out the border of balls (True) or not (False); None: each metric's own rule.
         radius: fixed, of all balls, in place of the k-th neighbour.
+        directions: random projections of MIND.
         per_class: also the distance within each class, where both sides have class folders or labels.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     neighbours: int | None = None
     strict: bool | None = None
     radius: float | None = None
+    directions: int = 1000
     per_class: bool = False
 
 

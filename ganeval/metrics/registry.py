@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from ganeval.errors import ConfigError
-from ganeval.metrics.citations import BINKOWSKI_2018, HEUSEL_2017, KYNKAANNIEMI_2019, NAEEM_2020, SALIMANS_2016
+from ganeval.metrics.citations import (
+    BERTHET_2026,
+    BINKOWSKI_2018,
+    FRIEDMAN_2023,
+    HEUSEL_2017,
+    JALALI_2023,
+    KYNKAANNIEMI_2019,
+    NAEEM_2020,
+    SALIMANS_2016,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +138,38 @@ METRICS: Mapping[str, Metric] = {
             command="pr",
             settings=("neighbours", "strict", "radius"),
             citation=NAEEM_2020,
+        ),
+        Metric(
+            name="mind",
+            title="Sliced Wasserstein distance over random projections of the features",
+            acronym="MIND",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.sliced:measure",
+            settings=("directions",),
+            citation=BERTHET_2026,
+        ),
+        Metric(
+            name="vendi",
+            title="Vendi score: the effective number of different images among the fakes",
+            acronym="Vendi",
+            higher_is_better=True,
+            minimum=2,
+            measure="ganeval.metrics.diversity:measure",
+            sides="fake",
+            beside=True,
+            citation=FRIEDMAN_2023,
+        ),
+        Metric(
+            name="rke",
+            title="Renyi kernel entropy: the effective number of modes among the fakes",
+            acronym="RKE",
+            higher_is_better=True,
+            minimum=2,
+            measure="ganeval.metrics.diversity:measure",
+            sides="fake",
+            beside=True,
+            citation=JALALI_2023,
         ),
     )
 }

@@ -1,0 +1,126 @@
+"""How many different images are there: the Vendi score and the Renyi kernel entropy, of one set alone.
+
+With unit rows u_i = x_i / |x_i| and A = (1/n) sum_i u_i u_i^T, whose non-zero eigenvalues l are those of the matrix of
+all similarities over n
+
+    Vendi = exp(- sum l log l)                 (Friedman & Dieng 2023)
+    RKE   = 1 / sum l^2 = 1 / tr A^2           (Jalali, Li & Farnia 2023)
+
+Effective numbers between 1 and min(n, d). A needs d x d numbers and one pass; no n x n matrix is made. The delta method
+gives the errors:
+
+    IF of log Vendi at x: -u^T (log A) u - H,  H = - sum l log l;    SE(Vendi) = Vendi sd(IF) / sqrt(n)
+    SE(RKE) = 2 sd(u^T A u) / (sqrt(n) (tr A^2)^2);    (n tr A^2 - 1) / (n - 1) estimates tr A^2 without bias
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from ganeval.errors import InputError, NotEnoughSamplesError
+from ganeval.metrics.inputs import MetricInputs
+from ganeval.results import MetricResult
+from ganeval.statistics.rows import FeatureRows
+
+
+@dataclass(frozen=True, slots=True)
+class Diversity:
+    """An effective number of distinct rows.
+
+    Attributes:
+        bias: its expected excess; None where that is not known.
+        influence: (n,), mean 0, of each row on ``value``.
+    """
+
+    value: float
+    bias: float | None
+    influence: np.ndarray
+
+    @property
+    def standard_error(self) -> float:
+        return float(self.influence.std(ddof=1) / np.sqrt(len(self.influence)))
+
+
+def second_moment(rows: FeatureRows) -> np.ndarray:
+    """(d, d): the mean of u u^T over unit rows u.
+
+    Raises:
+        InputError: a row of zeros has no direction.
+        NotEnoughSamplesError: fewer than two rows.
+    """
+    if len(rows) < 2:
+        raise NotEnoughSamplesError(f"diversity needs at least 2 images; found {len(rows)}.")
+    total = np.zeros((rows.dimension, rows.dimension))
+    for block in _unit_blocks(rows):
+        total += block.T @ block
+    return total / len(rows)
+
+
+def vendi(rows: FeatureRows) -> Diversity:
+    """Vendi score of order 1 under cosine similarity; equals the entropy of the n x n matrix of similarities.
+
+    >>> rows = FeatureRows(4)
+    >>> rows.append(np.repeat(np.eye(4, dtype=np.float32), 5, axis=0))  # four groups that share nothing
+    >>> round(vendi(rows).value, 9)
+    4.0
+    """
+    values, vectors = eigh(second_moment(rows))
+    kept = values > rows.dimension * np.finfo(np.float64).eps * values[-1]
+    values, vectors = values[kept], vectors[:, kept]
+    logs = np.log(values)
+    entropy = -float(values @ logs)
+    value = float(np.exp(entropy))
+    terms = np.concatenate([-((block @ vectors) ** 2) @ logs for block in _unit_blocks(rows)])
+    return Diversity(value, None, value * (terms - terms.mean()))
+
+
+def renyi(rows: FeatureRows) -> Diversity:
+    """RKE, the Vendi score of order 2, with the bias of its plug-in form."""
+    moment, n = second_moment(rows), len(rows)
+    trace = float(np.einsum("ij,ij->", moment, moment))
+    unbiased = (n * trace - 1) / (n - 1)
+    terms = np.concatenate([np.einsum("ij,ij->i", block @ moment, block) for block in _unit_blocks(rows)])
+    bias = 1 / trace - 1 / unbiased if unbiased > 0 else None
+    return Diversity(1 / trace, bias, -2 * (terms - terms.mean()) / trace**2)
+
+
+def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
+    """Of the fakes, with the reals' own number beside it where their features are at hand."""
+    rows = inputs.fake_rows()
+    results = {}
+    for name, function in (("vendi", vendi), ("rke", renyi)):
+        if name not in inputs.wanted:
+            continue
+        found = function(rows)
+        details: dict[str, object] = {}
+        if inputs.real is not None and inputs.real.rows is not None:
+            beside = function(inputs.real.rows)
+            details["real"] = {
+                "value": beside.value,
+                "standard_error": beside.standard_error,
+                "n": len(inputs.real.rows),
+            }
+        results[name] = inputs.result(
+            name, found.value, standard_error=found.standard_error, bias=found.bias, method="delta",
+            estimand="population" if name == "rke" else "protocol", details=details,
+            per_image={f"{name}_influence_fake": found.influence},
+        )  # fmt: skip
+    return results
+
+
+def _unit_blocks(rows: FeatureRows) -> Iterator[np.ndarray]:
+    start = 0
+    for block in rows.blocks():
+        wide = block.astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        if not norms.all():
+            raise InputError(
+                f"the features of image {start + int(np.argmin(norms))} are all zero: they have no direction, "
+                "and Vendi and RKE compare directions."
+            )
+        yield wide / norms[:, None]
+        start += len(block)
