@@ -22,6 +22,7 @@ _COMMANDS = {
     "fid": ("ganeval.cli.metric", "Frechet distance between two sets of images (FID), with its error bar."),
     "kid": ("ganeval.cli.metric", "Kernel distance between two sets of images (KID), with its error bar."),
     "pr": ("ganeval.cli.metric", "Precision, recall, density and coverage, with error bars."),
+    "ind": ("ganeval.cli.metric", "Indistinguishability game: can an adversary tell fakes from reals?"),
     "mind": ("ganeval.cli.metric", "Sliced Wasserstein distance between two sets of images, with its error bar."),
     "vendi": ("ganeval.cli.metric", "Effective number of different images in a set, with its error bar."),
     "rke": ("ganeval.cli.metric", "Effective number of modes in a set of images, with its error bar."),

@@ -68,3 +68,11 @@ JALALI_2023 = """\
   booktitle = {Advances in Neural Information Processing Systems},
   year      = {2023}
 }"""
+
+LOPEZ_PAZ_2017 = """\
+@inproceedings{lopezpaz2017revisiting,
+  title     = {Revisiting Classifier Two-Sample Tests},
+  author    = {Lopez-Paz, David and Oquab, Maxime},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2017}
+}"""

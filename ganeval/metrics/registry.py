@@ -14,6 +14,7 @@ from ganeval.metrics.citations import (
     HEUSEL_2017,
     JALALI_2023,
     KYNKAANNIEMI_2019,
+    LOPEZ_PAZ_2017,
     NAEEM_2020,
     SALIMANS_2016,
 )
@@ -138,6 +139,15 @@ METRICS: Mapping[str, Metric] = {
             command="pr",
             settings=("neighbours", "strict", "radius"),
             citation=NAEEM_2020,
+        ),
+        Metric(
+            name="ind",
+            title="Indistinguishability game: the advantage of an adversary who tells fakes from reals",
+            acronym="IND",
+            higher_is_better=False,
+            minimum=8,
+            measure="ganeval.metrics.two_sample:measure",
+            citation=LOPEZ_PAZ_2017,
         ),
         Metric(
             name="mind",

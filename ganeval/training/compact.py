@@ -116,7 +116,7 @@ def export(state: dict[str, Tensor], path: Path) -> CompactNet:
     return network.eval()
 
 
-MIXED = (0.0, 1.0, 1.0)  # the share of each stage's epochs that has CutMix, from its start
+MIX = (False, True)  # whether a stage has CutMix
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +128,10 @@ class Data:
 
 
 def fit(
-    model: CompactNet, data: Data, *, epochs: int, rate: float, batch_size: int, weight_decay: float, mixed: float,
+    model: CompactNet, data: Data, *, epochs: int, rate: float, batch_size: int, weight_decay: float, mix: bool,
     generator: torch.Generator, device: str, curve: list[dict[str, float]],
 ) -> dict[str, Tensor]:  # fmt: skip
-    """One cycle of stochastic gradient descent; returns the exponential average of the weights.
-
-    Args:
-        mixed: the share of the epochs, from the start, with CutMix.
-    """
+    """One cycle of stochastic gradient descent; returns the exponential average of the weights."""
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)  # type: ignore[no-untyped-call]
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
@@ -149,13 +145,12 @@ def fit(
     )
     steps = len(data.images) // batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rate, total_steps=epochs * steps, pct_start=0.1 if mixed else 0.2, div_factor=10,
+        optimiser, rate, total_steps=epochs * steps, pct_start=0.1 if mix else 0.2, div_factor=10,
         final_div_factor=500, cycle_momentum=False,
     )  # fmt: skip
     started = time.time()
     for epoch in range(1, epochs + 1):
         model.train()
-        mix = epoch <= mixed * epochs
         order = torch.randperm(len(data.images), generator=generator)
         for step in tqdm(range(steps), desc=f"epoch {epoch}/{epochs}", disable=None):
             rows = order[step * batch_size : (step + 1) * batch_size]
@@ -212,7 +207,7 @@ def unfolded(path: Path, images: Tensor) -> dict[str, Tensor]:
 
 
 def deepened(state: dict[str, Tensor]) -> CompactNet:
-    """The network of the later stages: residual convolutions that are new change nothing yet (their scale is 0)."""
+    """The network of the second stage: residual convolutions that are new change nothing yet (their scale is 0)."""
     model = CompactNet(folded=False)
     model.load_state_dict(state, strict=False)
     for name, module in model.named_modules():
@@ -225,8 +220,8 @@ def deepened(state: dict[str, Tensor]) -> CompactNet:
 @click.option("--data", required=True, help="Training images, in ten class folders.")
 @click.option("--test", required=True, help="Test images, in ten class folders.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("compact-v1"))
-@click.option("--epochs", default=(36, 24, 9), show_default=True, nargs=3, help="Of the three stages.")
-@click.option("--rate", default=(0.3, 0.2, 0.1), show_default=True, nargs=3, help="Highest learning rates.")
+@click.option("--epochs", default=(36, 24), show_default=True, nargs=2, help="Of the two stages.")
+@click.option("--rate", default=(0.3, 0.2), show_default=True, nargs=2, help="Highest learning rates.")
 @click.option("--batch-size", default=256, show_default=True)
 @click.option("--weight-decay", default=5e-4, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -235,7 +230,7 @@ def deepened(state: dict[str, Tensor]) -> CompactNet:
     "--continue-from", type=click.Path(path_type=Path, exists=True), help="Only the last stage, from this file."
 )
 def main(
-    data: str, test: str, output: Path, epochs: tuple[int, int, int], rate: tuple[float, float, float],
+    data: str, test: str, output: Path, epochs: tuple[int, int], rate: tuple[float, float],
     batch_size: int, weight_decay: float, seed: int, device: str, continue_from: Path | None,
 ) -> None:  # fmt: skip
     """Train the compact network and write its weights and its card."""
@@ -252,8 +247,8 @@ def main(
         state = model.state_dict()
     else:
         state = unfolded(continue_from, some)
-    for stage, mixed in enumerate(MIXED):
-        if continue_from is not None and stage < len(MIXED) - 1:
+    for stage, mix in enumerate(MIX):
+        if continue_from is not None and stage < len(MIX) - 1:
             continue
         if stage == 0:
             model = CompactNet(folded=False, deep=False)
@@ -263,7 +258,7 @@ def main(
         model = model.to(device).to(memory_format=torch.channels_last)
         model.whiten.weight.requires_grad_(False)
         state = fit(
-            model, sets, epochs=epochs[stage], rate=rate[stage], mixed=mixed, batch_size=batch_size,
+            model, sets, epochs=epochs[stage], rate=rate[stage], mix=mix, batch_size=batch_size,
             weight_decay=weight_decay, generator=generator, device=device, curve=curve,
         )  # fmt: skip
         if stage > 0:  # the first stage's network is another one
@@ -283,7 +278,7 @@ def main(
             "batch_size": batch_size, "weight_decay": weight_decay, "seed": seed,
             "optimiser": "SGD, Nesterov momentum 0.9, one cycle a stage", "label_smoothing": 0.1,
             "average": "exponential, 0.998", "precision": "bfloat16",
-            "augmentation": "mirror, shift by 3 pixels, an 8 x 8 hole; CutMix from stage two on",
+            "augmentation": "mirror, shift by 3 pixels, an 8 x 8 hole; CutMix in the second stage",
         },
         "hardware": f"{device}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "seconds": round(time.time() - started),

@@ -1,0 +1,233 @@
+"""The indistinguishability game: can an adversary tell the fakes from the reals (Lopez-Paz & Oquab 2017)?
+
+A fair coin decides whether a real or a fake image is shown, and the adversary guesses. Its advantage
+
+    Adv = TPR + TNR - 1                        in [-1, 1] on held-out images, 0 for a blind guess
+
+is at most the total variation between the two laws. It is a logistic regression on frozen features, trained on one half
+and judged on the other, and the reverse; the advantage is the mean of both, signed, and its standard error the mean of
+both halves' errors, an upper bound whatever their correlation. Its held-out cross-entropy bounds the Jensen-Shannon
+divergence from below, as the discriminator's value does in the game of Goodfellow et al. 2014:
+
+    V(D, G) = E_real log D + E_fake log (1 - D) <= -log 4 + 2 JSD
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import rankdata
+
+from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.intervals import variance_of_mean
+from ganeval.results import MetricResult
+from ganeval.statistics.neighbours import nearest
+
+PENALTIES = (1.0, 1e-1, 1e-2, 1e-3)
+PERMUTATIONS = 999
+LEAST = 10  # held-out images of each kind in each half, for an interval
+CERTAIN = 1e-4  # probabilities are clipped to [1e-4, 1 - 1e-4]: still an adversary, with a bounded loss
+_SEED = 0  # of halves and permutations: part of the estimator
+_Z = 1.6448536269514722  # one-sided, 95 %
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """What the adversary reached.
+
+    Attributes:
+        advantage: held out and signed.
+        standard_error: of it; None with fewer than ``LEAST`` images of a kind in a half.
+        jsd: the lower estimate of the Jensen-Shannon divergence, in nats; below 0 there is no evidence.
+        gini: 2 AUC - 1, each half by itself.
+        p_value: of the advantage, by permuting the labels of one held-out half.
+        scores_real: (m,) held-out log-odds of being fake.
+        scores_fake: (n,).
+    """
+
+    advantage: float
+    standard_error: float | None
+    jsd: float
+    jsd_error: float
+    gini: float
+    gini_error: float
+    p_value: float
+    scores_real: np.ndarray
+    scores_fake: np.ndarray
+
+
+def play(real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None) -> Game:
+    """Two halves, each judged by the classifier of the other.
+
+    Args:
+        groups: (m + n,) images that must stay in one half, reals first; by default every image by itself.
+
+    Shape:
+        (m, d), (n, d).
+    """
+    x = np.concatenate([real, fake]).astype(np.float64)
+    labels = np.concatenate([np.zeros(len(real)), np.ones(len(fake))])
+    half = _halves(len(x) if groups is None else groups)
+    scores = np.empty(len(x))
+    for tested in (0, 1):
+        train = half != tested
+        scores[~train] = _held_out_scores(x[train], labels[train], x[~train])
+    advantages, errors, divergences, divergence_errors, ginis, gini_errors = [], [], [], [], [], []
+    smallest = len(x)
+    for tested in (0, 1):
+        on_real, on_fake = (scores[(half == tested) & (labels == kind)] for kind in (0, 1))
+        smallest = min(smallest, len(on_real), len(on_fake))
+        if min(len(on_real), len(on_fake)) < 2:
+            continue
+        right = (on_real < 0) + 0.5 * (on_real == 0), (on_fake > 0) + 0.5 * (on_fake == 0)
+        advantages.append(right[0].mean() + right[1].mean() - 1)
+        errors.append(np.sqrt(sum(variance_of_mean(r) for r in right)))
+        logs = [np.log(np.clip(expit(s), CERTAIN, 1 - CERTAIN)) for s in (-on_real, on_fake)]
+        divergences.append(np.log(2) + 0.5 * logs[0].mean() + 0.5 * logs[1].mean())
+        divergence_errors.append(0.5 * np.sqrt(sum(variance_of_mean(v) for v in logs)))
+        gini, error = _gini(on_real, on_fake)
+        ginis.append(gini)
+        gini_errors.append(error)
+    return Game(
+        float(np.mean(advantages)), float(np.mean(errors)) if smallest >= LEAST else None,
+        float(np.mean(divergences)), float(np.mean(divergence_errors)), float(np.mean(ginis)),
+        float(np.mean(gini_errors)), _permuted(scores[half == 0], labels[half == 0]),
+        scores[: len(real)], scores[len(real) :],
+    )  # fmt: skip
+
+
+def fit(x: np.ndarray, labels: np.ndarray, penalty: float, start: np.ndarray | None = None) -> np.ndarray:
+    """Logistic regression, (d + 1,) with the constant last: both kinds weigh one half, plus ``penalty`` / 2 |w|^2."""
+    signs = 2 * labels - 1
+    weights = np.where(labels == 1, 0.5 / labels.sum(), 0.5 / (len(labels) - labels.sum()))
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = signs * (x @ w[:-1] + w[-1])
+        pull = -weights * signs * expit(-margin)
+        value = float(weights @ np.logaddexp(0, -margin)) + 0.5 * penalty * float(w[:-1] @ w[:-1])
+        return value, np.append(x.T @ pull + penalty * w[:-1], pull.sum())
+
+    first = np.zeros(x.shape[1] + 1) if start is None else start
+    found: np.ndarray = minimize(objective, first, jac=True, method="L-BFGS-B", options={"maxiter": 60}).x
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class NearestNeighbours:
+    """Leave-one-out 1-NN: the share of images whose nearest other image is of the same kind.
+
+    Near 1 the sets are apart, near one half they mix, and near 0 every fake sits on its real: copies.
+    """
+
+    accuracy_real: float
+    accuracy_fake: float
+    accuracy: float
+    p_value: float
+
+
+def one_nearest_neighbour(real: np.ndarray, fake: np.ndarray) -> NearestNeighbours:
+    """Exact neighbours among both sets together; of equal distances the smaller index, reals first.
+
+    The graph of neighbours does not depend on the labels, so the permutation test is exact.
+    """
+    pooled = np.concatenate([real, fake])
+    labels = np.arange(len(pooled)) >= len(real)
+    neighbour = nearest(pooled, k=1).indices[:, 0]
+    same = labels == labels[neighbour]
+    random = np.random.default_rng(_SEED)
+    beaten = 0
+    for _ in range(PERMUTATIONS):
+        shuffled = random.permutation(labels)
+        beaten += int(np.count_nonzero(shuffled == shuffled[neighbour]) >= np.count_nonzero(same))
+    return NearestNeighbours(
+        float(same[: len(real)].mean()), float(same[len(real) :].mean()), float(same.mean()),
+        (1 + beaten) / (1 + PERMUTATIONS),
+    )  # fmt: skip
+
+
+def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
+    """IND: the advantage, with what follows from it about total variation and the Jensen-Shannon divergence."""
+    real_rows, fake_rows = inputs.real_rows(), inputs.fake_rows()
+    real, fake = real_rows.to_array(), fake_rows.to_array()
+    game = play(real, fake, groups=np.concatenate([real_rows.hashes, fake_rows.hashes]))
+    neighbours = one_nearest_neighbour(real, fake)
+    reason = None
+    if game.standard_error is None:
+        reason = f"fewer than {LEAST} images of a kind in a half"
+    gini_low = max(0.0, game.gini - _Z * game.gini_error)
+    details: dict[str, object] = {
+        "p_value": game.p_value,
+        "jsd": game.jsd, "jsd_lower_bound": game.jsd - _Z * game.jsd_error, "jsd_largest": float(np.log(2)),
+        "value_of_the_game": 2 * game.jsd - float(np.log(4)), "equilibrium": -float(np.log(4)),
+        "gini": game.gini, "total_variation_lower_bound": 1 - float(np.sqrt(1 - min(1.0, gini_low))),
+        "separable": game.advantage == 1.0,
+        "one_nearest_neighbour": {
+            "accuracy": neighbours.accuracy, "accuracy_real": neighbours.accuracy_real,
+            "accuracy_fake": neighbours.accuracy_fake, "p_value": neighbours.p_value,
+        },
+    }  # fmt: skip
+    result = inputs.result(
+        "ind", game.advantage, standard_error=game.standard_error, method="two-fold", estimand="protocol",
+        reason=reason or inputs.overlap(), details=details, settings={"adversary": "logistic", "folds": 2},
+        per_image={"ind_score_real": game.scores_real, "ind_score_fake": game.scores_fake},
+    )  # fmt: skip
+    return {"ind": result}
+
+
+def _halves(groups: int | np.ndarray) -> np.ndarray:
+    """0 or 1 for each image; a group is never cut."""
+    random = np.random.default_rng(_SEED)
+    if isinstance(groups, int):
+        return random.permutation(groups) % 2
+    _, index = np.unique(groups, return_inverse=True)
+    of_group: np.ndarray = random.permutation(int(index.max()) + 1) % 2
+    return of_group[index]
+
+
+def _held_out_scores(x: np.ndarray, labels: np.ndarray, tested: np.ndarray) -> np.ndarray:
+    """Standardise, choose the penalty on a quarter of the training half, fit on all of it."""
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    x, tested = (x - mean) / deviation, (tested - mean) / deviation
+    inner = np.random.default_rng(_SEED).permutation(len(x)) % 4 == 0
+    best, least, start = PENALTIES[0], np.inf, None
+    if min(labels[inner].sum(), (1 - labels[inner]).sum(), labels[~inner].sum(), (1 - labels[~inner]).sum()) >= 2:
+        for penalty in PENALTIES:
+            start = fit(x[~inner], labels[~inner], penalty, start)
+            margin = (2 * labels[inner] - 1) * (x[inner] @ start[:-1] + start[-1])
+            losses = np.logaddexp(0, -margin)
+            loss = losses[labels[inner] == 1].mean() + losses[labels[inner] == 0].mean()
+            if loss < least:
+                best, least = penalty, loss
+    w = fit(x, labels, best)
+    scores: np.ndarray = tested @ w[:-1] + w[-1]
+    return scores
+
+
+def _gini(on_real: np.ndarray, on_fake: np.ndarray) -> tuple[float, float]:
+    """2 AUC - 1 and its standard error, from the placement of each score among those of the other kind."""
+    m, n = len(on_real), len(on_fake)
+    ranks = rankdata(np.concatenate([on_real, on_fake]))
+    above_real = 1 - (ranks[:m] - rankdata(on_real)) / n  # share of fakes that score higher
+    below_fake = (ranks[m:] - rankdata(on_fake)) / m
+    error = 2 * np.sqrt(variance_of_mean(above_real) + variance_of_mean(below_fake))
+    return 2 * float(below_fake.mean()) - 1, float(error)
+
+
+def _permuted(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The share of permutations of these labels that do as well: the classifier has never seen them."""
+    guess = np.sign(scores)
+    m, n = float((labels == 0).sum()), float((labels == 1).sum())
+    if not m or not n:
+        return 1.0
+
+    def advantage(kinds: np.ndarray) -> float:
+        return float((guess * kinds).sum() / n - (guess * (1 - kinds)).sum() / m)
+
+    random = np.random.default_rng(_SEED)
+    observed = advantage(labels)
+    beaten = sum(advantage(random.permutation(labels)) >= observed - 1e-12 for _ in range(PERMUTATIONS))
+    return (1 + beaten) / (1 + PERMUTATIONS)

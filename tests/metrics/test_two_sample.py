@@ -1,0 +1,119 @@
+"""The indistinguishability game against known laws, against itself, and at its ends."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from scipy.stats import norm
+
+from ganeval.metrics.inputs import FeatureSet, MetricInputs
+from ganeval.metrics.two_sample import fit, measure, one_nearest_neighbour, play
+from ganeval.protocol import get_protocol
+from ganeval.statistics.rows import FeatureRows
+
+
+def drawn(n: int, shift: float = 0.0, seed: int = 0, d: int = 6) -> np.ndarray:
+    x = np.random.default_rng(seed).standard_normal((n, d))
+    x[:, 0] += shift
+    return x.astype(np.float32)
+
+
+def inputs(real: np.ndarray, fake: np.ndarray) -> MetricInputs:
+    sides = []
+    for array in (real, fake):
+        rows = FeatureRows(array.shape[1])
+        rows.append(array)
+        sides.append(FeatureSet(n=len(array), rows=rows, digest=f"{array.sum():.9f}"))
+    return MetricInputs(
+        wanted=frozenset({"ind"}), protocol=get_protocol("compact"), real=sides[0], fake=sides[1]
+    )  # fmt: skip
+
+
+def total_variation(shift: float) -> float:
+    """Between N(0, I) and N(shift e, I)."""
+    return float(2 * norm.cdf(shift / 2) - 1)
+
+
+def divergence(shift: float) -> float:
+    """Jensen-Shannon, in nats, by integration."""
+    t = np.linspace(-12, 12 + shift, 200_001)
+    p, q = norm.pdf(t), norm.pdf(t, shift)
+    middle = (p + q) / 2
+    terms = [np.where(f > 0, f * np.log(np.maximum(f, 1e-300) / np.maximum(middle, 1e-300)), 0) for f in (p, q)]
+    return float(np.trapezoid(sum(terms), t) / 2)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 1.5])
+def test_large_samples_reach_what_the_laws_allow(shift: float) -> None:
+    """Between these laws the best adversary is linear: the advantage nears the total variation, from below."""
+    game = play(drawn(6000, seed=1), drawn(5000, shift, seed=2))
+    assert game.standard_error is not None
+    assert game.advantage == pytest.approx(total_variation(shift), abs=4 * game.standard_error)
+    assert game.jsd == pytest.approx(divergence(shift), abs=4 * game.jsd_error + 0.003)
+    assert game.jsd - 1.645 * game.jsd_error <= divergence(shift)
+
+
+def test_fit_against_its_condition() -> None:
+    """At the minimum the gradient is 0; the constant is not penalised."""
+    x, labels = drawn(400, seed=3).astype(np.float64), (np.arange(400) % 3 == 0).astype(float)
+    x[labels == 1, 1] += 0.7
+    w = fit(x, labels, 0.1)
+    weights = np.where(labels == 1, 0.5 / labels.sum(), 0.5 / (1 - labels).sum())
+    pull = weights * (expit(x @ w[:-1] + w[-1]) - labels)
+    assert x.T @ pull + 0.1 * w[:-1] == pytest.approx(np.zeros(6), abs=1e-4)
+    assert pull.sum() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_intervals_and_bounds_against_themselves() -> None:
+    """150 + 150 images, 300 games: coverage of the adversary's own advantage, validity of the bounds and of p."""
+    for shift in (0.0, 0.5, 1.5):
+        covered, valid_tv, valid_jsd, p_values = [], [], [], []
+        for i in range(300):
+            real, fake = drawn(150, seed=3 * i), drawn(150, shift, seed=3 * i + 1)
+            result = measure(inputs(real, fake))["ind"]
+            assert result.interval is not None
+            covered.append(result.interval.low <= total_variation(shift))
+            valid_tv.append(result.details["total_variation_lower_bound"] <= total_variation(shift) + 1e-12)  # type: ignore[operator]
+            valid_jsd.append(result.details["jsd_lower_bound"] <= divergence(shift) + 1e-9)  # type: ignore[operator]
+            p_values.append(result.details["p_value"])
+        assert np.mean(covered) >= 0.95
+        assert np.mean(valid_tv) >= 0.93
+        assert np.mean(valid_jsd) >= 0.93
+        if shift == 0.0:
+            assert 0.02 <= np.mean(np.array(p_values) <= 0.05) <= 0.085  # 300 runs: one standard error is 1.3 %
+
+
+def test_copies_are_told_by_their_neighbours() -> None:
+    real = drawn(300, seed=5)
+    apart, mixed, copies = drawn(300, 9.0, seed=6), drawn(300, seed=7), real + np.float32(1e-3)
+    assert one_nearest_neighbour(real, apart).accuracy == 1.0
+    assert one_nearest_neighbour(real, apart).p_value == pytest.approx(1 / 1000)
+    assert 0.4 < one_nearest_neighbour(real, mixed).accuracy < 0.6
+    assert one_nearest_neighbour(real, copies).accuracy == 0.0
+
+
+def test_copies_stay_in_one_half() -> None:
+    """Fakes that repeat a few images would be recognised by memory, were they in both halves."""
+    few = drawn(3, seed=8)
+    repeated = np.repeat(few, 100, axis=0)
+    result = measure(inputs(drawn(300, seed=9), repeated))["ind"]
+    careless = play(drawn(300, seed=9), repeated)
+    assert careless.advantage > 0.5 > result.value
+
+
+def test_results_and_ends() -> None:
+    result = measure(inputs(drawn(200, seed=1), drawn(200, 8.0, seed=2)))["ind"]
+    assert result.value == 1.0
+    assert result.details["separable"] is True
+    assert result.interval is None
+    assert 0.65 < result.details["jsd"] < np.log(2)  # type: ignore[operator]
+    assert not result.higher_is_better
+    assert len(result.per_image["ind_score_fake"]) == 200
+    assert result.per_image["ind_score_fake"].mean() > result.per_image["ind_score_real"].mean()
+    few = measure(inputs(drawn(12, seed=1), drawn(12, seed=2)))["ind"]
+    assert few.interval is None
+    assert few.reason == "fewer than 10 images of a kind in a half"
+    same = measure(inputs(np.ones((40, 3), np.float32), np.ones((40, 3), np.float32)))["ind"]
+    assert abs(same.value) <= 1
