@@ -141,6 +141,9 @@ def evaluate(
         if spec is not None
     }
     mode = reference or ("population" if isinstance(sides.get("real"), Statistics) else "sample")
+    real_side = sides.get("real")
+    if choices.floor and isinstance(real_side, Statistics) and real_side.rows is None:
+        raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
     wanted, left_out = _applicable(chosen, sides, protocol, choices, mode)
     needs = {name: _needs(name, wanted, choices, mode) for name in sides}
     extractor: FeatureExtractor | None = None

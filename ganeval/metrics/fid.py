@@ -6,7 +6,7 @@ import numpy as np
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
 from ganeval.metrics.frechet import frechet_distance, frechet_inference
-from ganeval.metrics.inputs import NO_ROWS, MetricInputs
+from ganeval.metrics.inputs import NO_ROWS, FeatureSet, MetricInputs
 from ganeval.metrics.intervals import ESTIMAND
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Moments
@@ -34,6 +34,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         if real_rows is None:
             raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
         details["floor"] = floor(real_rows, trace=inputs.settings.trace)
+    if inputs.settings.per_class:
+        details["per_class"] = per_class(inputs.real, inputs.fake, inputs)
     reason: str | None = None
     standard_error: float | None = None
     bias: float | None = None
@@ -74,3 +76,55 @@ def floor(rows: FeatureRows, *, seed: int = 0, trace: str = "auto") -> dict[str,
         start += len(block)
     one, other = (half.finish() for half in halves)
     return {"value": frechet_distance(one, other, trace=trace).value, "n": [one.n, other.n]}
+
+
+def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[str, dict[str, object]]:
+    """The distance within each class that both sides have, with its bias-corrected interval or the reason for none.
+
+    Raises:
+        ConfigError: a side has no classes, or there is none that both have.
+    """
+    sides = {"REAL": real, "FAKE": fake}
+    for name, side in sides.items():
+        if side.labels is None or side.rows is None:
+            raise ConfigError(
+                f"--per-class needs class folders, or a generator with labels, on both sides; {name} has none."
+            )
+    reals, fakes = (_by_class(side) for side in sides.values())
+    common = sorted(set(reals) & set(fakes))
+    if not common:
+        raise ConfigError(
+            f"--per-class found no class on both sides: {', '.join(sorted(reals))} against {', '.join(sorted(fakes))}."
+        )
+    found: dict[str, dict[str, object]] = {}
+    for name in common:
+        (one, real_rows), (other, fake_rows) = reals[name], fakes[name]
+        entry: dict[str, object] = {"n_real": one.n, "n_fake": other.n, "value": None, "interval": None}
+        if min(one.n, other.n) < 2:
+            found[name] = {**entry, "reason": "fewer than 2 images on a side"}
+            continue
+        ddof = inputs.protocol.ddof
+        y, x = one.finish(ddof=ddof), other.finish(ddof=ddof)
+        value = frechet_distance(y, x, trace=inputs.settings.trace)
+        inference = frechet_inference(y, x, real_rows, fake_rows, reference=inputs.reference)
+        interval = inference.interval(inputs.level)
+        found[name] = {
+            **entry, "value": value.value, "corrected": None if interval is None else inference.corrected,
+            "interval": None if interval is None else [interval.low, interval.high], "reason": inference.reason,
+        }  # fmt: skip
+    return found
+
+
+def _by_class(side: FeatureSet) -> dict[str, tuple[Moments, FeatureRows]]:
+    assert side.rows is not None
+    assert side.labels is not None
+    classes: dict[str, tuple[Moments, FeatureRows]] = {}
+    start = 0
+    for block in side.rows.blocks():
+        names = side.labels[start : start + len(block)]
+        for name in np.unique(names).tolist():
+            moments, rows = classes.setdefault(name, (Moments(side.rows.dimension), FeatureRows(side.rows.dimension)))
+            moments.update(block[names == name])
+            rows.append(block[names == name])
+        start += len(block)
+    return classes

@@ -1,0 +1,61 @@
+"""The Frechet distance within classes: against runs of each class alone, and what it needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganeval.cli.main import main
+from ganeval.evaluate import evaluate
+from ganeval.images.shapes import render
+
+FAST = ["--protocol", "compact", "--device", "cpu", "-q"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("classes")
+    for side, seed in (("real", 1), ("fake", 2)):
+        for label, variant, n in (("plain", "plain", 40), ("striped", "striped", 30), (f"only-{side}", "mixed", 5)):
+            (root / side / label).mkdir(parents=True)
+            for i in range(n):
+                Image.fromarray(render(i, seed=seed, variant=variant)).save(root / side / label / f"{i}.png")
+    (root / "real" / "one").mkdir()
+    (root / "fake" / "one").mkdir()
+    for side in ("real", "fake"):
+        Image.fromarray(render(99)).save(root / side / "one" / "0.png")
+    return root / "real", root / "fake"
+
+
+def test_each_class_against_a_run_of_its_own(folders: tuple[Path, Path]) -> None:
+    real, fake = folders
+    whole = evaluate(real, fake, protocol="compact", device="cpu", per_class=True)["fid"]
+    found = whole.details["per_class"]
+    assert list(found) == ["one", "plain", "striped"]  # type: ignore[call-overload]
+    for name in ("plain", "striped"):
+        alone = evaluate(real / name, fake / name, protocol="compact", device="cpu")["fid"]
+        assert found[name]["value"] == pytest.approx(alone.value, rel=1e-5)  # type: ignore[index]
+        assert found[name]["reason"] == alone.reason  # type: ignore[index]
+    assert found["one"]["value"] is None  # type: ignore[index]
+    assert found["one"]["reason"] == "fewer than 2 images on a side"  # type: ignore[index]
+    without = evaluate(real, fake, protocol="compact", device="cpu")["fid"]
+    assert "per_class" not in without.details
+    assert without.value == whole.value
+
+
+def test_through_the_program(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fid", *map(str, folders), "--per-class", *FAST, "--json"]) == 0
+    entry = json.loads(capsys.readouterr().out)["results"]["fid"]
+    assert entry["details"]["per_class"]["plain"]["n_real"] == 40
+
+
+def test_classes_iv(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "fake.npy", np.stack([render(i) for i in range(20)]))
+    assert main(["fid", str(folders[0]), str(tmp_path / "fake.npy"), "--per-class", *FAST]) == 2
+    assert "on both sides; FAKE has none" in capsys.readouterr().err
+    assert main(["fid", "stats:cifar10-test", str(folders[1]), "--floor", *FAST]) == 2
+    assert "--floor needs real images" in capsys.readouterr().err
