@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from difflib import get_close_matches
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -297,9 +298,10 @@ def _settings(given: Mapping[str, Any]) -> Settings:
     names = [f.name for f in fields(Settings)]
     for name in given:
         if name not in names:
-            close = get_close_matches(name, names, n=1)
+            arguments = [p.name for p in signature(evaluate).parameters.values() if p.kind is p.KEYWORD_ONLY]
+            close = get_close_matches(name, [*names, *arguments], n=1)
             hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(names)}."
-            raise ConfigError(f"there is no setting {name!r}.{hint}")
+            raise ConfigError(f"there is no argument or setting {name!r}.{hint}")
     return Settings(**given)
 
 

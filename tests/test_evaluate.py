@@ -231,7 +231,7 @@ def test_fid_iv() -> None:
         fid("stats:cifar10-test", OTHERS, floor=True, **COMPACT)
     with pytest.raises(ConfigError, match="Did you mean fid"):
         evaluate(FEW, OTHERS, metrics=("fidd",), **COMPACT)
-    with pytest.raises(TypeError, match="bathc_size"):
+    with pytest.raises(ConfigError, match="bathc_size.*Did you mean batch_size"):
         fid(FEW, OTHERS, bathc_size=3, **COMPACT)
     with pytest.raises(ConfigError, match="no device 'tpu'"):
         fid(FEW, OTHERS, protocol="compact", device="tpu")

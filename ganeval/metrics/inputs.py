@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from ganeval.errors import InputError, NotEnoughSamplesError
+from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import Protocol
@@ -53,6 +53,19 @@ class Settings:
     radius: float | None = None
     directions: int = 1000
     per_class: bool = False
+
+    def __post_init__(self) -> None:
+        choices = {"trace": ("auto", "sqrtm", "svd", "eigvals"), "kid_kernel": ("polynomial", "rbf")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
+        for name, least in (("splits", 1), ("neighbours", 1), ("directions", 1)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ConfigError(f"{name} is a number from {least} on; got {value}.")
+        if self.radius is not None and not self.radius > 0:
+            raise ConfigError(f"radius is a distance above 0; got {self.radius}.")
+        if self.kid_subsets is not None and (self.kid_subsets[0] < 1 or self.kid_subsets[1] < 2):
+            raise ConfigError(f"kid_subsets is a number from 1 on and a size from 2 on; got {self.kid_subsets}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

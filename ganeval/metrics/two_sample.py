@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import rankdata
 
+from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.intervals import variance_of_mean
 from ganeval.results import MetricResult
@@ -65,23 +66,28 @@ def play(real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None
     Args:
         groups: (m + n,) images that must stay in one half, reals first; by default every image by itself.
 
+    Raises:
+        NotEnoughSamplesError: fewer than two images of a kind in a half.
+
     Shape:
         (m, d), (n, d).
     """
     x = np.concatenate([real, fake]).astype(np.float64)
     labels = np.concatenate([np.zeros(len(real)), np.ones(len(fake))])
     half = _halves(len(x) if groups is None else groups)
+    sizes = [int(np.sum((half == h) & (labels == kind))) for h in (0, 1) for kind in (0, 1)]
+    if min(sizes) < 2:
+        raise NotEnoughSamplesError(
+            "the game needs at least 2 different images of each kind in each half; "
+            f"found {min(sizes)}: too few images, or too many copies of one."
+        )
     scores = np.empty(len(x))
     for tested in (0, 1):
         train = half != tested
         scores[~train] = _held_out_scores(x[train], labels[train], x[~train])
     advantages, errors, divergences, divergence_errors, ginis, gini_errors = [], [], [], [], [], []
-    smallest = len(x)
     for tested in (0, 1):
         on_real, on_fake = (scores[(half == tested) & (labels == kind)] for kind in (0, 1))
-        smallest = min(smallest, len(on_real), len(on_fake))
-        if min(len(on_real), len(on_fake)) < 2:
-            continue
         right = (on_real < 0) + 0.5 * (on_real == 0), (on_fake > 0) + 0.5 * (on_fake == 0)
         advantages.append(right[0].mean() + right[1].mean() - 1)
         errors.append(np.sqrt(sum(variance_of_mean(r) for r in right)))
@@ -92,7 +98,7 @@ def play(real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None
         ginis.append(gini)
         gini_errors.append(error)
     return Game(
-        float(np.mean(advantages)), float(np.mean(errors)) if smallest >= LEAST else None,
+        float(np.mean(advantages)), float(np.mean(errors)) if min(sizes) >= LEAST else None,
         float(np.mean(divergences)), float(np.mean(divergence_errors)), float(np.mean(ginis)),
         float(np.mean(gini_errors)), _permuted(scores[half == 0], labels[half == 0]),
         scores[: len(real)], scores[len(real) :],

@@ -8,6 +8,7 @@ from scipy.integrate import trapezoid
 from scipy.special import expit
 from scipy.stats import norm
 
+from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.inputs import FeatureSet, MetricInputs
 from ganeval.metrics.two_sample import fit, measure, one_nearest_neighbour, play
 from ganeval.protocol import get_protocol
@@ -116,5 +117,5 @@ def test_results_and_ends() -> None:
     few = measure(inputs(drawn(12, seed=1), drawn(12, seed=2)))["ind"]
     assert few.interval is None
     assert few.reason == "fewer than 10 images of a kind in a half"
-    same = measure(inputs(np.ones((40, 3), np.float32), np.ones((40, 3), np.float32)))["ind"]
-    assert abs(same.value) <= 1
+    with pytest.raises(NotEnoughSamplesError, match="at least 2 different images of each kind in each half; found 0"):
+        measure(inputs(np.ones((40, 3), np.float32), np.ones((40, 3), np.float32)))
