@@ -7,12 +7,11 @@ from math import comb
 import numpy as np
 import pytest
 import torch
+from support.sides import metric_inputs
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
-from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
+from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.kernel import kernel_distance, kernel_of, measure, polynomial, rbf, subset_distances
-from ganeval.protocol import get_protocol
-from ganeval.statistics.rows import FeatureRows
 
 
 def drawn(n: int, d: int = 24, seed: int = 0, shift: float = 0.0) -> np.ndarray:
@@ -78,15 +77,7 @@ def test_no_bias_at_equality() -> None:
 
 
 def inputs(real: np.ndarray, fake: np.ndarray, **settings: object) -> MetricInputs:
-    sides = []
-    for array in (real, fake):
-        rows = FeatureRows(array.shape[1])
-        rows.append(array)
-        sides.append(FeatureSet(n=len(array), rows=rows, digest=f"{array.sum():.9f}"))
-    return MetricInputs(
-        wanted=frozenset({"kid"}), protocol=get_protocol("compact"), real=sides[0], fake=sides[1],
-        settings=Settings(**settings),  # type: ignore[arg-type]
-    )  # fmt: skip
+    return metric_inputs(real, fake, "kid", **settings)
 
 
 def test_result_holds_both_forms() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.sides import metric_inputs
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
+from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.precision_recall import block_errors, measure, neighbourhoods, null_coverage
-from ganeval.protocol import get_protocol
-from ganeval.statistics.rows import FeatureRows
 
 FOUR = frozenset({"precision", "recall", "density", "coverage"})
 
@@ -18,16 +17,8 @@ def drawn(n: int, d: int = 8, seed: int = 0, scale: float = 1.0) -> np.ndarray:
     return (scale * np.random.default_rng(seed).standard_normal((n, d))).astype(np.float32)
 
 
-def inputs(real: np.ndarray, fake: np.ndarray, wanted: frozenset[str] = FOUR, **settings: object) -> MetricInputs:
-    sides = []
-    for array in (real, fake):
-        rows = FeatureRows(array.shape[1])
-        rows.append(array)
-        sides.append(FeatureSet(n=len(array), rows=rows, digest=f"{array.sum():.9f}"))
-    return MetricInputs(
-        wanted=wanted, protocol=get_protocol("compact"), real=sides[0], fake=sides[1],
-        settings=Settings(**settings),  # type: ignore[arg-type]
-    )  # fmt: skip
+def inputs(real: np.ndarray, fake: np.ndarray, *wanted: str, **settings: object) -> MetricInputs:
+    return metric_inputs(real, fake, *(wanted or FOUR), **settings)
 
 
 def test_values_against_prdc() -> None:
@@ -97,7 +88,7 @@ def test_results() -> None:
         assert result.interval.low < result.value < result.interval.high
         assert result.higher_is_better
     assert results["coverage"].details["null"] == pytest.approx(null_coverage(400, 400, 5))
-    one = measure(inputs(drawn(400, seed=1), drawn(400, seed=2, scale=0.9), frozenset({"recall"})))
+    one = measure(inputs(drawn(400, seed=1), drawn(400, seed=2, scale=0.9), "recall"))
     assert set(one) == {"recall"}
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.sides import metric_inputs
 
 from ganeval.errors import InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
+from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.sliced import directions, measure, sliced_distance
-from ganeval.protocol import get_protocol
-from ganeval.statistics.rows import FeatureRows
 
 D = 6
 
@@ -54,15 +53,7 @@ def test_influence_against_a_small_change() -> None:
 
 
 def inputs(real: np.ndarray, fake: np.ndarray, **settings: object) -> MetricInputs:
-    sides = []
-    for array in (real, fake):
-        rows = FeatureRows(array.shape[1])
-        rows.append(array)
-        sides.append(FeatureSet(n=len(array), rows=rows, digest=f"{array.sum():.9f}"))
-    return MetricInputs(
-        wanted=frozenset({"mind"}), protocol=get_protocol("compact"), real=sides[0], fake=sides[1],
-        settings=Settings(**settings),  # type: ignore[arg-type]
-    )  # fmt: skip
+    return metric_inputs(real, fake, "mind", **settings)
 
 
 def test_coverage_against_itself() -> None:

@@ -7,12 +7,11 @@ import pytest
 from scipy.integrate import trapezoid
 from scipy.special import expit
 from scipy.stats import norm
+from support.sides import metric_inputs
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.metrics.inputs import FeatureSet, MetricInputs
+from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.two_sample import fit, measure, one_nearest_neighbour, play
-from ganeval.protocol import get_protocol
-from ganeval.statistics.rows import FeatureRows
 
 
 def drawn(n: int, shift: float = 0.0, seed: int = 0, d: int = 6) -> np.ndarray:
@@ -21,15 +20,8 @@ def drawn(n: int, shift: float = 0.0, seed: int = 0, d: int = 6) -> np.ndarray:
     return x.astype(np.float32)
 
 
-def inputs(real: np.ndarray, fake: np.ndarray) -> MetricInputs:
-    sides = []
-    for array in (real, fake):
-        rows = FeatureRows(array.shape[1])
-        rows.append(array)
-        sides.append(FeatureSet(n=len(array), rows=rows, digest=f"{array.sum():.9f}"))
-    return MetricInputs(
-        wanted=frozenset({"ind"}), protocol=get_protocol("compact"), real=sides[0], fake=sides[1]
-    )  # fmt: skip
+def inputs(real: np.ndarray, fake: np.ndarray, **settings: object) -> MetricInputs:
+    return metric_inputs(real, fake, "ind", **settings)
 
 
 def total_variation(shift: float) -> float:
