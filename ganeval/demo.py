@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,22 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.evaluate import build_statistics, evaluate
+from ganeval.features.extractor import choose_device
 from ganeval.files import write_text
 from ganeval.generators.load import open_source
-from ganeval.results import SCHEMA, Evaluation, MetricResult
+from ganeval.results import SCHEMA, Evaluation, MetricResult, to_json
 from ganeval.statistics.collect import ProgressFactory
 from ganeval.training.pictures import save_grid
+from ganeval.training.translation import l1
 
 GENERATOR = "gen:dcgan-cifar10"
 REFERENCE = "stats:cifar10-test"
+PLAIN, STRIPED = "dataset:shapes-plain:64", "dataset:shapes-striped:64"
 AGAINST_DATA = ("fid", "is")
 AGAINST_ITSELF = ("precision", "recall", "coverage")
 NOISE = 40.0  # standard deviation, in grey levels of 256
 DISTINCT = 20  # images that the collapsed generator knows
-FILES = {"demo.json", "dcgan.png", "collapsed.png", "noisy.png"}
+FILES = {"demo.json", "dcgan.png", "collapsed.png", "noisy.png", "translation.png"}
 _SHOWN = 64
 
 
@@ -43,11 +45,34 @@ class Row:
         return {**self.against_data.results, **self.against_itself.results}
 
 
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What the CycleGAN made of rendered scenes, whose true counterparts are known; L1 on the scale from -1 to 1."""
+
+    pair: float
+    untranslated: float
+    cycle: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    rows: tuple[Row, ...]
+    translation: Translation
+
+    def to_dict(self) -> dict[str, object]:
+        """The document: ``demo`` by set, and ``translation``."""
+        return {
+            "demo": {row.name: as_fields(row) for row in self.rows},
+            "translation": {**asdict(self.translation), "picture": "translation.png"},
+        }
+
+
 def run_demo(
     output: Path, *, num_samples: int = 1000, seed: int = 0, device: str = "auto",
     progress: ProgressFactory | None = None,
-) -> list[Row]:  # fmt: skip
-    """Sample, break, measure; write a grid of each set and ``demo.json``.
+) -> Demo:  # fmt: skip
+    """Sample, break, measure, translate; write a grid of each set and ``demo.json``.
 
     The distances are to CIFAR-10's test images. Precision, recall and coverage need the single reference images, which
     do not ship; they are measured against another sample of the same generator, so that an unbroken one scores as high
@@ -59,7 +84,7 @@ def run_demo(
     if output.exists() and (not output.is_dir() or {p.name for p in output.iterdir()} - FILES):
         raise InputError(f"{output} is there already and holds other things. Choose another folder with --output.")
     output.mkdir(parents=True, exist_ok=True)
-    images = _drawn(2 * num_samples, seed, device)
+    images = _drawn(GENERATOR, 2 * num_samples, seed, device)
     own, others = images[:num_samples], images[num_samples:]
     settings: dict[str, Any] = {"protocol": "compact", "device": device, "progress": progress}
     reference = build_statistics(others, rows=True, note=f"another sample of {GENERATOR}", **settings)
@@ -69,9 +94,18 @@ def run_demo(
         against_itself = evaluate(reference, shown, metrics=AGAINST_ITSELF, reference="sample", **settings)
         rows.append(Row(name, what, shown, against_data, against_itself))
         save_grid(output / f"{name}.png", shown[:_SHOWN], 8)
-    document = {"schema": SCHEMA, "demo": {row.name: as_fields(row) for row in rows}}
-    write_text(output / "demo.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
-    return rows
+    demo = Demo(tuple(rows), translated(output / "translation.png", seed=seed, device=device))
+    write_text(output / "demo.json", to_json({"schema": SCHEMA, **demo.to_dict()}) + "\n")
+    return demo
+
+
+def translated(picture: Path, *, seed: int, device: str, n: int = 64) -> Translation:
+    """Plain scenes to striped ones and back; the picture shows scene, translation, true counterpart and way back."""
+    there = f"gen:cyclegan-plain2striped({PLAIN})"
+    specs = (PLAIN, there, STRIPED, f"gen:cyclegan-striped2plain({there})")
+    scenes, made, pairs, back = (_drawn(spec, n, seed, device) for spec in specs)
+    save_grid(picture, torch.stack([scenes, made, pairs, back], dim=1)[:8].flatten(0, 1), 8)
+    return Translation(l1(made, pairs), l1(scenes, pairs), l1(back, scenes), n)
 
 
 def broken(images: Tensor, seed: int) -> dict[str, tuple[str, Tensor]]:
@@ -94,8 +128,6 @@ def as_fields(row: Row) -> dict[str, object]:
     }
 
 
-def _drawn(n: int, seed: int, device: str) -> Tensor:
-    from ganeval.features.extractor import choose_device
-
-    source = open_source(GENERATOR, num_samples=n, seed=seed, device=choose_device(device))
+def _drawn(spec: str, n: int, seed: int, device: str) -> Tensor:
+    source = open_source(spec, num_samples=n, seed=seed, device=choose_device(device))
     return torch.cat([torch.as_tensor(batch.images).cpu() for batch in source.batches(250)])

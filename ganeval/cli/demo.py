@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,17 +36,21 @@ _NEXT = (
 def demo(*, output: Path, num_samples: int, seed: int, device: str, fmt: str) -> None:
     """The whole pipeline on what ships with ganeval, without network: which metric reacts to which fault?
 
-    Samples the shipped DCGAN, breaks it in two ways, and measures all three sets.
+    Samples the shipped DCGAN, breaks it in two ways, measures all three sets, and translates scenes with the CycleGAN.
 
     \b
     Example:
       ganeval demo
     """
-    from ganeval.demo import as_fields, run_demo
+    from ganeval.demo import run_demo
 
-    rows = run_demo(output, num_samples=num_samples, seed=seed, device=device, progress=out.progress)
-    fields = {"demo": {row.name: as_fields(row) for row in rows}}
-    out.answer(fields, _table(rows, fmt), fmt=fmt, target=None)
+    found = run_demo(output, num_samples=num_samples, seed=seed, device=device, progress=out.progress)
+    rows, one = found.rows, found.translation
+    translation = (
+        f"CycleGAN, plain to striped scenes: L1 to the true pair {one.pair:.3f} (untranslated {one.untranslated:.3f}), "
+        f"to the scene and back {one.cycle:.3f}"
+    )
+    out.answer(found.to_dict(), f"{_table(rows, fmt)}\n\n{translation}", fmt=fmt, target=None)
     out.note("FD and IS are against CIFAR-10's test images; P, R and coverage against another sample of the DCGAN")
     for row in rows:
         if (reason := row.results()["fid"].reason) is not None:
@@ -55,7 +60,7 @@ def demo(*, output: Path, num_samples: int, seed: int, device: str, fmt: str) ->
         click.echo("\nTry next:\n" + "\n".join(f"  {line}" for line in _NEXT))
 
 
-def _table(rows: list[Row], fmt: str) -> str:
+def _table(rows: Sequence[Row], fmt: str) -> str:
     from ganeval.results import format_number
 
     names = list(rows[0].results())

@@ -30,6 +30,9 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert value["collapsed"]["recall"] < 0.2 < 0.5 < value["dcgan"]["recall"]
     assert value["noisy"]["precision"] < 0.2 < 0.5 < value["dcgan"]["precision"]
     assert sets["collapsed"]["results"]["fid"]["interval"] is None
+    translation = document["translation"]
+    assert translation["pair"] <= 0.5 * translation["untranslated"]
+    assert translation["cycle"] <= 0.10
     for entry in sets.values():
         with Image.open(folder / entry["picture"]) as picture:
             assert picture.size == (8 * 32 + 7 * 2, 8 * 32 + 7 * 2)
