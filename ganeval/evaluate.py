@@ -34,6 +34,7 @@ from ganeval.sides import (
     open_side,
     require_choice,
     require_protocol,
+    shard_of,
 )
 from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.reference import Statistics
@@ -248,6 +249,7 @@ def build_statistics(
     device: str = "auto",
     weights: str | Path | None = None,
     num: int | None = None,
+    shard: tuple[int, int] | None = None,
     rows: bool = False,
     note: str | None = None,
     **reading: Any,
@@ -256,6 +258,8 @@ def build_statistics(
 
     Args:
         num: a seeded subset of this size.
+        shard: (I, N): only the I-th, from 1, of N shares of the images, for N machines; ``merge_statistics`` makes
+            the whole of them.
         rows: keep the features too, so that the file can stand as a sample (``--reference sample``).
         note: something to remember about these images; shown wherever the statistics are used.
         reading: how images are opened and read, as in ``evaluate``: ``num_samples``, ``latent_dim``, ``num_classes``,
@@ -268,6 +272,8 @@ def build_statistics(
     source = open_side("images", images, how, num=num)
     if isinstance(source, Statistics):
         raise InputError(f"{source.spec} is a statistics file already; give images.")
+    if shard is not None:
+        source = shard_of(source, *shard)
     extractor = load_extractor(protocol, device=torch_device, weights=Path(weights) if weights is not None else None)
     with ExitStack() as stack:
         measured = measure_images("images", source, extractor, {"features": Need(True, rows)}, how, stack)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
+from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import open_source
-from ganeval.images.source import ImageSource
+from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
 from ganeval.statistics.collect import Kept, ProgressFactory, collect
@@ -100,6 +100,20 @@ def open_side(
         _require_enough(side, source.length, source.spec, minimum)
     source.check(reading.on_error)
     return source
+
+
+def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
+    """One of ``of`` shares of a source's images, see ``NumberedSource.shard``.
+
+    Raises:
+        InputError: there is no such share, or the images have no numbers.
+        NotEnoughSamplesError: it holds fewer than two.
+    """
+    if not isinstance(source, NumberedSource):
+        raise InputError(f"{source.spec} cannot be cut into shards: its images come as they come. Give a data set.")
+    share = source.shard(number, of)
+    _require_enough("images", share.length, f"shard {number}/{of} of {source.spec}", 2)
+    return share
 
 
 def measure_images(

@@ -20,7 +20,8 @@ from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
 from ganeval.evaluate import build_statistics, evaluate, fid
 from ganeval.metrics.inputs import Settings
 from ganeval.results import Evaluation, to_json
-from ganeval.statistics.reference import merge_statistics, save_statistics
+from ganeval.statistics.merging import merge_statistics
+from ganeval.statistics.reference import save_statistics
 
 COMPACT = {"protocol": "compact", "device": "cpu"}
 

@@ -96,6 +96,21 @@ class Pair(click.ParamType[Any]):
         return number, size
 
 
+class Shard(click.ParamType[Any]):
+    """``I/N``, whole numbers with 1 <= I <= N."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        try:
+            number, of = (int(x) for x in (value.split("/") if isinstance(value, str) else value))
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not I/N, for instance 1/4", param, ctx)
+        if not 1 <= number <= of:
+            self.fail(f"{value!r}: the shards of N are 1/N to N/N", param, ctx)
+        return number, of
+
+
 def _stack(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
     return lambda f: functools.reduce(lambda g, decorate: decorate(g), reversed(decorators), f)
 

@@ -10,6 +10,7 @@ import click
 from ganeval.cli import output
 from ganeval.cli.options import (
     Command,
+    Shard,
     compute_options,
     image_options,
     option,
@@ -49,6 +50,7 @@ _target = option(
 @compute_options
 @image_options
 @option("--num", type=click.IntRange(min=1), help="Use a seeded subset of this size.")
+@option("--shard", type=Shard(), help="Only share I of N, for N machines; `stats merge` makes one of all N.")
 @option("--rows", is_flag=True, help="Keep the features too, so that the file can stand as a sample.")
 @option("--note", help="Something to remember about these images; shown wherever the file is used.")
 @output_options
@@ -56,8 +58,9 @@ def build(images: str, *, protocol: str, weights: str | None, fmt: str, **option
     """Statistics of IMAGES, under one protocol, with their provenance.
 
     \b
-    Example:
+    Examples:
       ganeval stats build dataset:shapes --num-samples 500 --protocol compact -o shapes.npz
+      ganeval stats build dataset:shapes --num-samples 500 --protocol compact --shard 1/2 -o one-of-two.npz
     """
     from ganeval.evaluate import build_statistics
     from ganeval.files import require_writable
@@ -101,11 +104,12 @@ def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
     Example:
       ganeval stats merge one.npz two.npz -o both.npz
     """
+    from ganeval.statistics.merging import merge_statistics
     from ganeval.statistics.npz import with_suffix_npz
-    from ganeval.statistics.reference import load_reference, merge_statistics, save_statistics
+    from ganeval.statistics.reference import load_reference, save_statistics
 
     target = with_suffix_npz(options["output"])
-    merged = merge_statistics([load_reference(file) for file in files])
+    merged = merge_statistics(load_reference(file) for file in files)
     for message in merged.warnings:
         output.warning(message)
     save_statistics(target, merged)

@@ -65,13 +65,13 @@ class TranslatedSource(NumberedSource):
         self._range, self._batch, self._seed, self._check_size = value_range, batch, seed, check_size
         self._facts = dict(facts or {})
         self._draws_noise = False  # until it is seen to
-        self._chosen: dict[str, int] | None = None
+        self._chosen: dict[str, object] | None = None
 
     @property
     def length(self) -> int:
         return len(self._rows)
 
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, int] | None = None) -> TranslatedSource:
+    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> TranslatedSource:
         some = copy.copy(self)
         some._chosen = chosen
         some._rows = self._rows[np.asarray(rows, dtype=np.intp)]

@@ -125,13 +125,13 @@ class GeneratedSource(NumberedSource):
         self._facts = dict(facts or {})
         self._draws_noise = False  # until it is seen to
         self._indices = np.arange(n)
-        self._chosen: dict[str, int] | None = None
+        self._chosen: dict[str, object] | None = None
 
     @property
     def length(self) -> int:
         return len(self._indices)
 
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, int] | None = None) -> GeneratedSource:
+    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> GeneratedSource:
         source = copy.copy(self)
         source.report, source._chosen = SourceReport(), chosen
         source._indices = self._indices[np.asarray(rows, dtype=np.intp)]

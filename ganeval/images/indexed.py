@@ -86,7 +86,7 @@ class IndexedSource(NumberedSource):
     """Some of the images of an ``Images``, in order."""
 
     def __init__(
-        self, spec: str, images: Images, indices: np.ndarray | None = None, chosen: dict[str, int] | None = None
+        self, spec: str, images: Images, indices: np.ndarray | None = None, chosen: dict[str, object] | None = None
     ) -> None:
         self.spec = spec
         self.images = images
@@ -121,7 +121,7 @@ class IndexedSource(NumberedSource):
             return [(self.images.name(first), str(error))]
         return []
 
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, int] | None = None) -> IndexedSource:
+    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> IndexedSource:
         return IndexedSource(self.spec, self.images, self.indices[np.asarray(rows, dtype=np.intp)], chosen)
 
     def labels(self) -> list[str] | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Prepare = Callable[[np.ndarray], "Tensor"]
+_SHARD_UNIT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class NumberedSource(ImageSource):
     def length(self) -> int: ...
 
     @abstractmethod
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, int] | None = None) -> NumberedSource:
+    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> NumberedSource:
         """The images in these places, in increasing order; each is the same as in the whole.
 
         Args:
@@ -146,6 +147,25 @@ class NumberedSource(ImageSource):
             raise InputError(f"{self.spec}: {n} images were asked for; there are {self.length}.")
         rows = np.sort(np.random.default_rng(seed).choice(self.length, n, replace=False, shuffle=False))
         return self.part(rows, {"n": n, "of": self.length, "seed": seed})
+
+    def shard(self, number: int, of: int) -> NumberedSource:
+        """The ``number``-th, from 1, of ``of`` runs of neighbouring images: together they are all, none of them twice.
+
+        The borders lie between the batches that one process would draw (at multiples of 128, the largest batch size
+        that is chosen unasked), so that every image has the same features as in the whole; a set of fewer than 128
+        images a shard is cut evenly.
+
+        Raises:
+            InputError: there is no such shard.
+        """
+        if not 1 <= number <= of:
+            raise InputError(f"a shard is I/N with I from 1 to N, for instance 1/4; got {number}/{of}.")
+        unit = _SHARD_UNIT if self.length >= _SHARD_UNIT * of else 1
+        units = -(-self.length // unit)
+        first, stop = (min(units * k // of * unit, self.length) for k in (number - 1, number))
+        whole = {k: v for k, v in self.describe().items() if k in ("spec", "kind", "n", "seed", "subset")}
+        chosen = {"shard": number, "of": of, "first": first, "n": stop - first, "whole": whole}
+        return self.part(range(first, stop), chosen)
 
 
 def open_images(

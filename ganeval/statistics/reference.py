@@ -10,15 +10,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganeval.errors import GanEvalError, IncomparableError, InputError
-from ganeval.images.digest import SetDigest
+from ganeval.errors import GanEvalError, InputError
 from ganeval.protocol import Protocol
 from ganeval.statistics.manifest import find_statistics, public_meta
 from ganeval.statistics.moments import Gaussian, Moments
@@ -44,6 +42,8 @@ class Statistics:
             None for files that do not say how they were made.
         rows: (n, d) features, where they were kept.
         digests: (n,) uint64, one an image, where they were kept.
+        digest_sample: of more than ``MAX_DIGESTS`` images the smallest digests in their place, sorted: an even draw,
+            whatever the order and the shards, by which a share that counts twice still shows.
         source_path: the file.
         name: the NAME of ``stats:NAME``.
     """
@@ -55,6 +55,7 @@ class Statistics:
     meta: Mapping[str, Any] | None = None
     rows: np.ndarray | None = None
     digests: np.ndarray | None = None
+    digest_sample: np.ndarray | None = None
     source_path: Path | None = None
     name: str | None = None
 
@@ -195,66 +196,16 @@ def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
         arrays["features"] = np.asarray(stats.rows, dtype=np.float32)
     if stats.digests is not None and len(stats.digests) <= MAX_DIGESTS:
         arrays["digests"] = np.asarray(stats.digests, dtype=np.uint64)
+    elif (sample := sampled_digests(stats)) is not None:
+        arrays["digest_sample"] = sample
     write_npz(target, arrays)
     return target
 
 
-def merge_statistics(parts: Sequence[Statistics], *, assume_protocol: bool = False) -> Statistics:
-    """The statistics of all the parts' images together, exactly: M = M_1 + M_2 + d d^T n_1 n_2 / n (Chan et al. 1983).
-
-    An image that is in two parts would count twice. Where the parts keep their images' digests, that is an error; where
-    one does not, a warning in the result's provenance says that it could not be checked.
-
-    Args:
-        parts: two or more.
-        assume_protocol: take parts that do not say how they were made as made alike.
-
-    Raises:
-        IncomparableError: other protocols or ddof (the differing fields are named), or protocols that are not known.
-        InputError: no parts, a part whose n is not known, images that are in two parts.
-    """
-    if not parts:
-        raise InputError("there is nothing to merge; give the files of two or more statistics.")
-    first = parts[0]
-    for part in parts:
-        if part.n is None:
-            raise InputError(
-                f"{part.spec} does not say of how many images it is, so it cannot be merged. Build it again."
-            )
-        if part.gaussian().ddof != first.gaussian().ddof or part.mean.shape != first.mean.shape:
-            raise IncomparableError(
-                f"{first.spec} ({first.mean.size} features, ddof {first.gaussian().ddof}) and {part.spec} "
-                f"({part.mean.size} features, ddof {part.gaussian().ddof}) do not merge: build both under one protocol."
-            )
-        if first.protocol is not None and part.protocol is not None:
-            first.protocol.require_same(part.protocol, f"the statistics in {first.spec} and {part.spec}")
-        elif not assume_protocol:
-            unknown = first if first.protocol is None else part
-            raise IncomparableError(
-                f"{unknown.spec} does not say under which protocol it was made, so it cannot be merged."
-            )
-    unchecked = _require_no_overlap(parts)
-    mean, scatter, n = np.zeros_like(first.mean), np.zeros_like(first.covariance), 0
-    for part in parts:
-        gaussian = part.gaussian()
-        assert part.n is not None
-        delta = gaussian.mean - mean
-        total = n + part.n
-        scatter += gaussian.covariance * (part.n - gaussian.ddof) + np.outer(delta, delta) * (n * part.n / total)
-        mean = mean + delta * (part.n / total)
-        n = total
-    ddof = first.gaussian().ddof
-    kept = [p.digests for p in parts if p.digests is not None]
-    rows = [p.rows for p in parts if p.rows is not None]
-    return Statistics(
-        mean=mean,
-        covariance=scatter / (n - ddof),
-        n=n,
-        ddof=ddof,
-        meta=_merged_meta(parts, n, unchecked, kept),
-        rows=np.concatenate(rows) if len(rows) == len(parts) else None,
-        digests=np.concatenate(kept) if len(kept) == len(parts) and n <= MAX_DIGESTS else None,
-    )
+def sampled_digests(stats: Statistics) -> np.ndarray | None:
+    """The at most ``MAX_DIGESTS`` smallest digests of the images, sorted; None where none are known."""
+    known = stats.digests if stats.digests is not None else stats.digest_sample
+    return None if known is None else np.sort(np.asarray(known, dtype=np.uint64))[:MAX_DIGESTS]
 
 
 def _moments_from(archive: NpzReader, path: Path, names: Sequence[str]) -> Statistics:
@@ -276,6 +227,9 @@ def _moments_from(archive: NpzReader, path: Path, names: Sequence[str]) -> Stati
         meta=meta,
         rows=_kept(archive, path, "features", "f", 2) if "features" in names and meta is not None else None,
         digests=_kept(archive, path, "digests", "u", 1) if "digests" in names and meta is not None else None,
+        digest_sample=_kept(archive, path, "digest_sample", "u", 1)
+        if "digest_sample" in names and meta is not None
+        else None,
         source_path=path,
     )
     if stats.rows is not None and stats.rows.shape != (stats.n, d):
@@ -352,34 +306,3 @@ def _meta(archive: NpzReader, path: Path) -> Mapping[str, Any] | None:
     except ValueError as error:
         raise InputError(f"{path}: its provenance cannot be read ({error}). Build the file again.") from error
     return meta if isinstance(meta, dict) else None
-
-
-def _require_no_overlap(parts: Sequence[Statistics]) -> list[str]:
-    """The specs of the parts that could not be checked."""
-    for a, b in combinations(parts, 2):
-        if a.digests is not None and b.digests is not None:
-            both = np.intersect1d(a.digests, b.digests).size
-            if both:
-                raise InputError(
-                    f"{both} images are in both {a.spec} and {b.spec}, and would count twice. Merge statistics of sets "
-                    "that have no image in common."
-                )
-    return [part.spec for part in parts if part.digests is None]
-
-
-def _merged_meta(
-    parts: Sequence[Statistics], n: int, unchecked: Sequence[str], digests: Sequence[np.ndarray]
-) -> dict[str, Any]:
-    warnings = dict.fromkeys(w for part in parts for w in part.warnings)
-    if unchecked:
-        names = ", ".join(unchecked)
-        warnings[f"merged without a check for images that count twice: no image digests in {names}"] = None
-    meta: dict[str, Any] = dict(parts[0].meta or {})
-    meta["source"] = {"kind": "merged", "n": n, "parts": [dict((p.meta or {}).get("source") or {}) for p in parts]}
-    if len(digests) == len(parts):  # then it is the digest of the whole set, however it was cut
-        whole = SetDigest()
-        for share in digests:
-            whole.update(share)
-        meta["source"]["digest"] = whole.hexdigest()
-    meta["warnings"] = list(warnings)
-    return meta

@@ -182,3 +182,19 @@ def test_every_command_writes_its_document_to_a_file(
     assert main([*arguments, "-o", str(tmp_path / "no" / "out.json")]) == 2
     assert "no" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json"]
+
+
+def test_shards_of_statistics_merge(tmp_path: Path, capsys: Capture) -> None:
+    build = ["stats", "build", "dataset:shapes:16", "--num-samples", "6", "--protocol", "compact", "--device", "cpu"]
+    for i in (1, 2):
+        assert main([*build, "--shard", f"{i}/2", "-o", str(tmp_path / f"{i}.npz")]) == 0
+    parts = [str(tmp_path / f"{i}.npz") for i in (1, 2)]
+    capsys.readouterr()
+    assert main(["stats", "merge", *parts, "-o", str(tmp_path / "all.npz"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["statistics"]["n"] == 6
+    assert main(["stats", "merge", parts[0], *parts, "-o", str(tmp_path / "twice.npz")]) == 2
+    assert "3 images are in both" in capsys.readouterr().err
+    assert not (tmp_path / "twice.npz").exists()
+    for text, message in (("3/2", "shards of N are 1/N to N/N"), ("0/2", "1/N"), ("half", "not I/N")):
+        assert main([*build, "--shard", text, "-o", str(tmp_path / "no.npz")]) == 2
+        assert message in capsys.readouterr().err

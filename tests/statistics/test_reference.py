@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ganeval.errors import IncomparableError, InputError
+from ganeval.errors import InputError
 from ganeval.protocol import PROTOCOLS, get_protocol
 from ganeval.resources import reference_stats_dir
 from ganeval.statistics import manifest as manifest_module
@@ -25,7 +25,6 @@ from ganeval.statistics.reference import (
     is_statistics,
     load_reference,
     load_statistics,
-    merge_statistics,
     save_statistics,
 )
 
@@ -301,69 +300,6 @@ def test_is_statistics(tmp_path: Path, stats: Statistics) -> None:
         assert not is_statistics(no), no
     assert load_reference(stats) is stats
     assert load_reference(save_statistics(tmp_path / "ref", stats)).n == 60
-
-
-# --- merging -----------------------------------------------------------------------------------------------------
-
-
-def shards(*sizes: int) -> list[Statistics]:
-    x = features(sum(sizes))
-    ids = np.random.default_rng(1).integers(0, 2**64, len(x), dtype=np.uint64)
-    cuts = np.cumsum(sizes)[:-1]
-    return [built(a, digests=i, rows=True) for a, i in zip(np.split(x, cuts), np.split(ids, cuts), strict=True)]
-
-
-def test_merge_is_exact_in_any_order(tmp_path: Path) -> None:
-    parts = [load_statistics(save_statistics(tmp_path / str(i), s)) for i, s in enumerate(shards(30, 2, 50, 18))]
-    whole = built(features(100))
-    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
-        merged = merge_statistics([parts[i] for i in order])
-        np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-13)
-        np.testing.assert_allclose(merged.covariance, whole.covariance, atol=1e-13)
-        assert (merged.n, merged.ddof, merged.warnings) == (100, 1, ())
-        assert merged.rows is not None
-        assert merged.rows.shape == (100, D)
-        assert merged.digests is not None
-        assert len(merged.digests) == 100
-        assert merged.protocol == get_protocol("compact")
-    pairwise = merge_statistics([merge_statistics(parts[:2]), merge_statistics(parts[2:])])
-    np.testing.assert_allclose(pairwise.covariance, whole.covariance, atol=1e-13)
-    assert load_statistics(save_statistics(tmp_path / "all", pairwise)).n == 100
-
-
-def test_images_that_count_twice_are_found_iv() -> None:
-    a, b = shards(30, 20)
-    overlapping = Statistics(
-        b.mean, b.covariance, b.n, b.ddof, meta=b.meta, source_path=Path("b.npz"),
-        digests=np.concatenate([a.digests[:7], b.digests[7:]]),  # type: ignore[index]
-    )  # fmt: skip
-    with pytest.raises(InputError, match=r"7 images are in both statistics and b\.npz, and would count twice"):
-        merge_statistics([a, overlapping])
-    with pytest.raises(InputError, match="30 images are in both"):
-        merge_statistics([a, a])
-    blind = Statistics(b.mean, b.covariance, b.n, b.ddof, meta=b.meta, source_path=Path("b.npz"))
-    merged = merge_statistics([a, blind])
-    assert merged.warnings == ("merged without a check for images that count twice: no image digests in b.npz",)
-    assert merged.digests is None
-
-
-def test_merge_iv(tmp_path: Path) -> None:
-    a, b = shards(30, 20)
-    other = Statistics(
-        b.mean, b.covariance, b.n, 1, meta={"protocol": {**get_protocol("compact").to_dict(), "resize": "tf1-bilinear"}}
-    )
-    with pytest.raises(IncomparableError, match="resize: torch-bilinear-antialias against tf1-bilinear"):
-        merge_statistics([a, other])
-    unknown = Statistics(b.mean, b.covariance, b.n, 1, source_path=Path("b.npz"))
-    with pytest.raises(IncomparableError, match=r"b\.npz does not say under which protocol"):
-        merge_statistics([a, unknown])
-    assert merge_statistics([a, unknown], assume_protocol=True).n == 50
-    with pytest.raises(InputError, match=r"b\.npz does not say of how many images"):
-        merge_statistics([a, Statistics(b.mean, b.covariance, source_path=Path("b.npz"), meta=a.meta)])
-    with pytest.raises(IncomparableError, match="5 features, ddof 1.*5 features, ddof 0"):
-        merge_statistics([a, Statistics(b.mean, b.covariance, 20, 0, meta=a.meta)])
-    with pytest.raises(InputError, match="nothing to merge"):
-        merge_statistics([])
 
 
 # --- stats:NAME --------------------------------------------------------------------------------------------------

@@ -1,0 +1,188 @@
+"""Statistics of disjoint shares of images become the statistics of all of them; shares that count twice are found.
+
+Parts are taken one after another, so that a thousand of them need no more memory than one, but for 8 bytes an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ganeval.errors import IncomparableError, InputError
+from ganeval.images.digest import SetDigest
+from ganeval.statistics import reference
+from ganeval.statistics.reference import Statistics, sampled_digests
+
+_MISSING = "images are in none of these shards:"
+MAX_COMPARED = 64 * 10**6  # digests that are compared at once, 512 MB; of more the smallest
+
+
+def merge_statistics(parts: Iterable[Statistics], *, assume_protocol: bool = False) -> Statistics:
+    """The statistics of all the parts' images together, exactly: M = M_1 + M_2 + d d^T n_1 n_2 / n (Chan et al. 1983).
+
+    An image that is in two parts would count twice. Where the parts keep their images' digests, that is an error; of
+    more than ``MAX_DIGESTS`` images a part keeps the smallest digests, in which m images that are in both of two parts
+    of n leave a trace with probability 1 - exp(-m MAX_DIGESTS / n). Where digests are not known (images that never left
+    an accelerator), shards of one set must not overlap by their numbers, and a warning in the result's provenance says
+    what could not be checked.
+
+    Args:
+        parts: two or more; read one after another.
+        assume_protocol: take parts that do not say how they were made as made alike.
+
+    Raises:
+        IncomparableError: other protocols or ddof (the differing fields are named), or protocols that are not known.
+        InputError: no parts, a part whose n is not known, images that are in two parts.
+    """
+    seen: list[_Part] = []
+    first: Statistics | None = None
+    mean, scatter, n, ddof = np.zeros(0), np.zeros((0, 0)), 0, 1
+    rows: list[np.ndarray] = []
+    for part in parts:
+        gaussian = part.gaussian()
+        if first is None:
+            first, ddof = part, gaussian.ddof
+            mean, scatter = np.zeros_like(gaussian.mean), np.zeros_like(gaussian.covariance)
+        count = _require_alike(first, part, assume_protocol)
+        delta = gaussian.mean - mean
+        total = n + count
+        scatter += gaussian.covariance * (count - ddof) + np.outer(delta, delta) * (n * count / total)
+        mean = mean + delta * (count / total)
+        n = total
+        if part.rows is not None:
+            rows.append(part.rows)
+        seen.append(_Part(part.spec, part.meta or {}, part.warnings, part.digests, sampled_digests(part)))
+    if first is None:
+        raise InputError("there is nothing to merge; give the files of two or more statistics.")
+    unchecked = _require_no_overlap(seen)
+    digests = [p.digests for p in seen if p.digests is not None]
+    complete = len(digests) == len(seen)
+    samples = [p.sample for p in seen if p.sample is not None]
+    return Statistics(
+        mean=mean,
+        covariance=scatter / (n - ddof),
+        n=n,
+        ddof=ddof,
+        meta=_merged_meta(seen, n, unchecked, digests if complete else []),
+        rows=np.concatenate(rows) if len(rows) == len(seen) else None,
+        digests=np.concatenate(digests) if complete and n <= reference.MAX_DIGESTS else None,
+        digest_sample=np.sort(np.concatenate(samples))[: reference.MAX_DIGESTS]
+        if len(samples) == len(seen) and not (complete and n <= reference.MAX_DIGESTS)
+        else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is remembered of a part once its moments have been added."""
+
+    spec: str
+    meta: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    digests: np.ndarray | None
+    sample: np.ndarray | None
+    shards: list[Mapping[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shards", list(_shards(self.meta.get("source") or {})))
+
+
+def _require_alike(first: Statistics, part: Statistics, assume_protocol: bool) -> int:
+    """The number of images of a part that can be added to the first."""
+    if part.n is None:
+        raise InputError(f"{part.spec} does not say of how many images it is, so it cannot be merged. Build it again.")
+    if part.gaussian().ddof != first.gaussian().ddof or part.mean.shape != first.mean.shape:
+        raise IncomparableError(
+            f"{first.spec} ({first.mean.size} features, ddof {first.gaussian().ddof}) and {part.spec} "
+            f"({part.mean.size} features, ddof {part.gaussian().ddof}) do not merge: build both under one protocol."
+        )
+    if first.protocol is not None and part.protocol is not None:
+        first.protocol.require_same(part.protocol, f"the statistics in {first.spec} and {part.spec}")
+    elif not assume_protocol:
+        unknown = first if first.protocol is None else part
+        raise IncomparableError(
+            f"{unknown.spec} does not say under which protocol it was made, so it cannot be merged."
+        )
+    return part.n
+
+
+def _require_no_overlap(parts: list[_Part]) -> list[str]:
+    """The specs of the parts that could not be checked."""
+    known = [(part.spec, part.sample) for part in parts if part.sample is not None]
+    whole = all(part.digests is not None for part in parts)
+    if sum(len(sample) for _, sample in known) > MAX_COMPARED:
+        known = [(spec, sample[: MAX_COMPARED // len(known)]) for spec, sample in known]
+        whole = False
+    if len(known) > 1:
+        everything = np.sort(np.concatenate([np.unique(sample) for _, sample in known]))
+        twice = np.unique(everything[1:][everything[1:] == everything[:-1]])
+        if len(twice):
+            (a, _), (b, _) = [(spec, sample) for spec, sample in known if np.isin(twice[0], sample)][:2]
+            both = [np.isin(twice, sample) for spec, sample in known if np.isin(twice[0], sample)][:2]
+            count = int((both[0] & both[1]).sum())
+            least = "" if whole else "at least "
+            raise InputError(
+                f"{least}{count} images are in both {a} and {b}, and would count twice. Merge statistics of sets "
+                "that have no image in common."
+            )
+    for one, other in combinations([part for part in parts if part.shards], 2):
+        for x in one.shards:
+            for y in other.shards:
+                _require_apart(one.spec, x, other.spec, y)
+    return [part.spec for part in parts if part.sample is None]
+
+
+def _require_apart(one: str, x: Mapping[str, Any], other: str, y: Mapping[str, Any]) -> None:
+    """Shards of one set by their numbers: what also holds where images have no digests."""
+    if x["whole"] == y["whole"] and x["first"] < y["first"] + y["n"] and y["first"] < x["first"] + x["n"]:
+        raise InputError(
+            f"{one} and {other} hold shards {x['shard']}/{x['of']} and {y['shard']}/{y['of']} of the same "
+            f"{x['whole'].get('spec')}, which overlap: images would count twice. Merge every shard once."
+        )
+
+
+def _shards(source: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The shards that a part is made of, however often it was merged."""
+    subset = source.get("subset")
+    if isinstance(subset, Mapping) and {"shard", "of", "first", "n", "whole"} <= set(subset):
+        yield subset
+    for part in source.get("parts") or ():
+        yield from _shards(part)
+
+
+def _missing(parts: list[_Part]) -> list[str]:
+    """Where parts are shards of one set, which of its images are in none of them."""
+    shards = [shard for part in parts for shard in part.shards]
+    notes = []
+    for whole in {str(shard["whole"]): shard["whole"] for shard in shards}.values():
+        mine = sorted((s["first"], s["n"]) for s in shards if s["whole"] == whole)
+        have = sum(n for _, n in mine)
+        if have < whole["n"]:
+            gap = 0
+            for first, count in mine:
+                gap = first + count if first == gap else gap
+            notes.append(
+                f"{whole['n'] - have} {_MISSING} {whole['spec']} has {whole['n']}, the first missing is number {gap}"
+            )
+    return notes
+
+
+def _merged_meta(parts: list[_Part], n: int, unchecked: list[str], digests: list[np.ndarray]) -> dict[str, Any]:
+    warnings = dict.fromkeys(w for part in parts for w in part.warnings if _MISSING not in w)
+    if unchecked:
+        names = ", ".join(unchecked)
+        warnings[f"merged without a check for images that count twice: no image digests in {names}"] = None
+    warnings |= dict.fromkeys(_missing(parts))
+    meta: dict[str, Any] = dict(parts[0].meta)
+    meta["source"] = {"kind": "merged", "n": n, "parts": [dict(p.meta.get("source") or {}) for p in parts]}
+    if digests:  # then it is the digest of the whole set, however it was cut
+        whole = SetDigest()
+        for share in digests:
+            whole.update(share)
+        meta["source"]["digest"] = whole.hexdigest()
+    meta["warnings"] = list(warnings)
+    return meta
