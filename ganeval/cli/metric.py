@@ -108,7 +108,7 @@ def _command(
         target: Path | None = options.pop("output")
         if target is not None:
             require_writable(target)
-        wanted = _chosen(options.pop("metrics")) if metrics is None else metrics
+        wanted = chosen_metrics(options.pop("metrics")) if metrics is None else metrics
         path = weights_path(weights, get_protocol(protocol).extractor)
         real = options.pop("real", None)
         evaluation = evaluate(
@@ -156,7 +156,7 @@ def _command(
     return click.command(name, cls=Command, help=text)(decorated)
 
 
-def _chosen(names: str | None) -> tuple[str, ...] | None:
+def chosen_metrics(names: str | None) -> tuple[str, ...] | None:
     """The metrics that were asked for; ``pr`` stands for its four; None for all that apply."""
     if names is None:
         return None

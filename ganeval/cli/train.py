@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ganeval.cli import output as out
+from ganeval.cli.metric import chosen_metrics
 from ganeval.cli.options import Command, Range, option, output_options
 from ganeval.protocol import PROTOCOLS
 
@@ -55,6 +56,10 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
                     help="Decay of the exponential average of the generator.",
                 ),
                 option("--protocol", default="compact", help=f"Of the evaluations: {', '.join(PROTOCOLS)}."),
+                option(
+                    "--metrics", metavar="NAME,NAME",
+                    help="Of the evaluations.  [default: fid, and precision, recall, ind where they can be measured]",
+                ),
                 option("--log-every", type=from_one, default=20, help="Steps between lines of the log."),
                 option("--sample-every", type=count, default=defaults["sample_every"], help="Steps between grids."),
                 option(
@@ -89,7 +94,7 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
 @option("--final-samples", type=click.IntRange(min=2), default=10_000, help="The same in the last one.")
 @option("--eval-reference", metavar="SPEC", help="Statistics or images to compare with.  [default: the data]")
 @output_options
-def dcgan(data: str, *, output: Path, fmt: str, **options: Any) -> None:
+def dcgan(data: str, *, output: Path, metrics: str | None, fmt: str, **options: Any) -> None:
     """Train a DCGAN on the images of SPEC.
 
     Images are cropped to a square and resized to --size: 32, 64 or 128.
@@ -102,7 +107,7 @@ def dcgan(data: str, *, output: Path, fmt: str, **options: Any) -> None:
     """
     from ganeval.training.dcgan import train_dcgan
 
-    path = train_dcgan(data, output, progress=out.progress, **options)
+    path = train_dcgan(data, output, metrics=chosen_metrics(metrics), progress=out.progress, **options)
     _present([path], fmt)
 
 
@@ -131,7 +136,9 @@ def dcgan(data: str, *, output: Path, fmt: str, **options: Any) -> None:
 @option("--paired-test", is_flag=True, help="Image i of both tests are true counterparts.")
 @option("--num-test", type=click.IntRange(min=2), default=1000, help="Images of each domain in an evaluation.")
 @output_options
-def cyclegan(domain_a: str, domain_b: str, *, output: Path, fmt: str, **options: Any) -> None:
+def cyclegan(
+    domain_a: str, domain_b: str, *, output: Path, metrics: str | None, fmt: str, **options: Any
+) -> None:  # fmt: skip
     """Train translators between two domains of images, both ways.
 
     \b
@@ -141,7 +148,9 @@ def cyclegan(domain_a: str, domain_b: str, *, output: Path, fmt: str, **options:
     """
     from ganeval.training.cyclegan import train_cyclegan
 
-    folder = train_cyclegan(domain_a, domain_b, output, progress=out.progress, **options)
+    folder = train_cyclegan(
+        domain_a, domain_b, output, metrics=chosen_metrics(metrics), progress=out.progress, **options
+    )  # fmt: skip
     _present([folder / "a2b.safetensors", folder / "b2a.safetensors"], fmt)
 
 

@@ -23,7 +23,7 @@ from ganeval.generators.cyclegan import ImagePool, PatchDiscriminator, Translati
 from ganeval.training.checkpoints import restore_optimiser
 from ganeval.training.loop import Average, Batches, Game, autocast, gradient_norm, random_for
 from ganeval.training.losses import EQUILIBRIUM, discriminator_loss, generator_loss, log_odds, minimax_value
-from ganeval.training.pictures import Panel
+from ganeval.training.pictures import Panel, judgement
 from ganeval.training.translation import Yardstick, translator
 
 LEAST_SQUARES = "least-squares"
@@ -102,7 +102,9 @@ class CycleGame(Game):
         Panel("V(D, G)", {"value_a": "domain a", "value_b": "domain b"}, (EQUILIBRIUM, "-log 4")),
         Panel("L1 errors", {"cycle": "cycle", "identity": "identity", "change": "translation - original"}),
         Panel("outputs of D", {"d_real": "on images", "d_fake": "on translations"}, (0.5, "cannot tell")),
-        Panel("distance to the target domain", {"a2b_fd": "a to b", "b2a_fd": "b to a"}, None, "eval"),
+        Panel("Frechet distance to the target domain", {"a2b_fd": "a to b", "b2a_fd": "b to a"}, None, "eval"),
+        judgement("precision, recall, adversary: a to b", "a2b_"),
+        judgement("precision, recall, adversary: b to a", "b2a_"),
         Panel("L1 to the true pair", {"a2b_pair_l1": "a to b", "b2a_pair_l1": "b to a"}, None, "eval"),
         Panel("gradient norms", {"gradient_generators": "generators", "gradient_discriminators": "discriminators"}),
     )
@@ -115,6 +117,8 @@ class CycleGame(Game):
         self.batches, self.recipe, self.steps, self.yardsticks = batches, recipe, steps, yardsticks
         self.seed, self.device, self.precision = seed, device, precision
         self.domains, self.card = domains, dict(card)
+        kinds = ["translation", *(["true pair"] if yardsticks[0].pairs is not None else []), "and back"]
+        self.caption = f"at the end: {', '.join([domains[0], *kinds])}; {', '.join([domains[1], *kinds])}"
         self.images_per_step = 2 * batches[0].batch_size
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ganeval.protocol import get_protocol
 from ganeval.statistics.collect import ProgressFactory
 from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, Recipe
 from ganeval.training.judge import public_name
-from ganeval.training.loop import Batches, Schedule, autocast, load_images, play
+from ganeval.training.loop import Batches, Schedule, autocast, digest_of, load_images, play
 from ganeval.training.runs import open_run
 from ganeval.training.translation import Yardstick
 
@@ -53,6 +53,7 @@ def train_cyclegan(
     num_samples: int | None = None,
     num_test: int = 1000,
     protocol: str = "compact",
+    metrics: Sequence[str] | None = None,
     log_every: int = 20,
     sample_every: int = 500,
     eval_every: int = 1000,
@@ -94,6 +95,7 @@ def train_cyclegan(
         num_test: images of each domain in an evaluation. Of pairs, twice as many are read: half of them stand for the
             target, since counterparts are no independent samples.
         protocol: of the distances.
+        metrics: measured beside FD; by default ``ganeval.training.judge.METRICS``, if ``num_test`` allows them.
         log_every, sample_every, eval_every, checkpoint_every: in steps.
         max_minutes: stop then; the run can be resumed.
         resume: go on with the run in the folder.
@@ -152,6 +154,7 @@ def train_cyclegan(
         "recipe": {**asdict(recipe), "loss": LEAST_SQUARES, "optimiser": "Adam, beta1 0.5, linear decay"},
         "discriminator": discriminator,
     }  # fmt: skip
+    yardsticks = tuple(_yardsticks(*tests, paired=paired_test, protocol=protocol, metrics=metrics, device=device))
     run = open_run(
         output, {"model": "cyclegan", "architecture": generator, **settings, **data}, resume=resume, overwrite=overwrite
     )
@@ -161,7 +164,7 @@ def train_cyclegan(
         discriminator=discriminator,
         recipe=recipe,
         steps=steps,
-        yardsticks=tuple(_yardsticks(*tests, paired=paired_test, protocol=protocol, device=device)),  # type: ignore[arg-type]
+        yardsticks=yardsticks,  # type: ignore[arg-type]
         seed=seed,
         device=torch_device,
         precision=precision,
@@ -184,4 +187,5 @@ def _yardsticks(a: Tensor, b: Tensor, *, paired: bool, **settings: Any) -> Itera
 
 
 def _describe(spec: Any, images: Tensor) -> dict[str, object]:
-    return {"spec": "the first of the training images" if spec is None else public_name(spec), "n": len(images)}
+    named = "the first of the training images" if spec is None else public_name(spec)
+    return {"spec": named, "n": len(images), "digest": digest_of(images)}

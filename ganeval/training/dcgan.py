@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ganeval.training.loop import (
     Game,
     Schedule,
     autocast,
+    digest_of,
     gradient_norm,
     load_images,
     play,
@@ -47,7 +48,7 @@ from ganeval.training.losses import (
     minimax_value,
     require_loss,
 )
-from ganeval.training.pictures import Panel
+from ganeval.training.pictures import Panel, judgement
 from ganeval.training.runs import open_run
 
 _PANELS = (
@@ -56,6 +57,7 @@ _PANELS = (
     Panel("verdicts of the discriminator", {"d_real": "D(x)", "d_fake": "D(G(z))"}, (0.5, "1/2, the equilibrium")),
     Panel("gradient norms", {"d_gradient": "discriminator", "g_gradient": "generator"}, logarithmic=True),
     Panel("Frechet distance of the averaged generator", {"fd": "FD"}, kind="eval", logarithmic=True),
+    judgement("precision, recall, adversary"),
 )
 _GRID = 64
 _CALIBRATION = (10, 100)  # batches and images in each
@@ -264,6 +266,7 @@ def train_dcgan(
     final_samples: int = 10_000,
     eval_reference: Any = None,
     protocol: str = "compact",
+    metrics: Sequence[str] | None = None,
     checkpoint_every: int = 500,
     max_minutes: float | None = None,
     resume: bool = False,
@@ -298,6 +301,8 @@ def train_dcgan(
         final_samples: generated images in the evaluation at the end.
         eval_reference: statistics or images to compare with; by default the training images.
         protocol: of the evaluations.
+        metrics: of the evaluations, by name; by default ``ganeval.training.judge.METRICS``, as far as the reference and
+            the number of images serve them.
         max_minutes: end this long after the first step, with everything that belongs to an end; can be resumed.
         resume: go on with the run in ``output``; may be asked for more steps than before.
         overwrite: replace the run in ``output``.
@@ -326,8 +331,8 @@ def train_dcgan(
         data, size=size, channels=channels, least=batch_size, num=num_samples, seed=seed, value_range=value_range,
         data_root=data_root, download=download,
     )  # fmt: skip
-    about = {"name": public_name(data), "n": len(images), "digest": _digest(images)}
-    judge = Judge(eval_reference, images, protocol=protocol, device=device, seed=seed)
+    about = {"name": public_name(data), "n": len(images), "digest": digest_of(images)}
+    judge = Judge(eval_reference, images, protocol=protocol, metrics=metrics, device=device, seed=seed)
     if eval_every:
         judge.reference()  # what is wrong with it is said now
     config = {
@@ -340,7 +345,3 @@ def train_dcgan(
     )  # fmt: skip
     play(game, run, schedule, device=torch_device, precision=precision, progress=progress)
     return run.folder / "generator.safetensors"
-
-
-def _digest(images: Tensor) -> str:
-    return hashlib.blake2b(images.numpy().tobytes(), digest_size=16).hexdigest()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganeval.errors import IncomparableError
+from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
 from ganeval.evaluate import build_statistics, evaluate
+from ganeval.metrics.registry import get_metric
 from ganeval.protocol import get_protocol
+from ganeval.results import MetricResult
 from ganeval.statistics.reference import Statistics, is_statistics, load_reference
 from ganeval.training.loop import random_for
 
+logger = logging.getLogger("ganeval")
+METRICS = ("fid", "precision", "recall", "ind")  # measured unasked, where reference and numbers of images allow it
 _MOST = 10_000  # images of the training data that stand for all of them
 
 
@@ -27,21 +32,27 @@ class Judge:
             10 000 are taken, drawn by the seed.
         images: the training images, uint8 (N, C, H, W).
         protocol: of all metrics.
-        metrics: their names.
+        metrics: their names; None for ``METRICS``, of which those are left out, with a note, that the reference or
+            the number of images does not serve.
         device: where the protocol's network runs.
         seed: of latents and of the subset.
 
     Attributes:
         protocol_key: what the numbers may be compared with, once there are any.
+
+    Raises:
+        ConfigError: no such metric.
     """
 
     def __init__(
-        self, reference: Any, images: Tensor, *, protocol: str = "compact", metrics: Sequence[str] = ("fid",),
+        self, reference: Any, images: Tensor, *, protocol: str = "compact", metrics: Sequence[str] | None = None,
         device: str = "auto", seed: int = 0,
     ) -> None:  # fmt: skip
-        self.protocol, self.metrics, self.device, self.seed = get_protocol(protocol), tuple(metrics), device, seed
+        self.protocol, self.device, self.seed = get_protocol(protocol), device, seed
+        self._unasked = metrics is None
+        self.metrics = require_metrics(METRICS if metrics is None else metrics)
         self._reference, self._images = reference, images
-        self._measured: object | None = None
+        self._measured: Statistics | None = None
         self.protocol_key: str | None = None
 
     def __call__(self, fake: object, **options: Any) -> dict[str, object]:
@@ -51,19 +62,13 @@ class Judge:
             fake: whatever ``evaluate`` takes: a generator, images, a spec.
             options: of ``evaluate``: ``num_samples``, ``value_range``, ...
         """
-        evaluation = evaluate(
-            self.reference(), fake, metrics=self.metrics, protocol=self.protocol, device=self.device, seed=self.seed,
-            **options,
-        )  # fmt: skip
+        settings = {"protocol": self.protocol, "device": self.device, "seed": self.seed, **options}
+        results = measured(self.reference(), fake, self.metrics, unasked=self._unasked, **settings)
+        self.metrics = tuple(results)
+        self.protocol_key = next(iter(results.values())).protocol.key()
         out: dict[str, object] = {}
-        for name, result in evaluation.results.items():
-            self.protocol_key = result.protocol.key()
-            key = "fd" if name == "fid" else name
-            out[key], out[f"{key}_n"] = result.value, result.n_fake
-            if result.corrected is not None:
-                out[f"{key}_corrected"] = result.corrected
-            if result.interval is not None:
-                out[f"{key}_low"], out[f"{key}_high"] = result.interval.low, result.interval.high
+        for name, result in results.items():
+            out |= flat("fd" if name == "fid" else name, result)
         return out
 
     def describe(self) -> dict[str, object]:
@@ -71,7 +76,7 @@ class Judge:
         named = "training images" if self._reference is None else public_name(self._reference)
         return {"protocol": self.protocol.name, "metrics": list(self.metrics), "reference": named}
 
-    def reference(self) -> object:
+    def reference(self) -> Statistics:
         """The reference, images as statistics; measured when it is first needed."""
         if self._measured is None:
             given = self._reference
@@ -79,8 +84,27 @@ class Judge:
                 self._measured = self._load(given)
             else:
                 images = self._sample() if given is None else given
-                self._measured = build_statistics(images, protocol=self.protocol, device=self.device, seed=self.seed)
+                self._measured = build_statistics(
+                    images, protocol=self.protocol, device=self.device, seed=self.seed, rows=True
+                )
+            self.metrics = self._served(self._measured)
         return self._measured
+
+    def _served(self, reference: Statistics) -> tuple[str, ...]:
+        """The metrics for which the reference holds what they need."""
+        wanted = [get_metric(name) for name in self.metrics]
+        lacking = [
+            m.name for m in wanted
+            if m.sides == "both" and (m.layer != "features" or (m.rows and reference.rows is None))
+        ]  # fmt: skip
+        if not lacking:
+            return self.metrics
+        why = f"{', '.join(lacking)} cannot be measured against {reference.spec or 'statistics'}, which hold"
+        why += " no features of single images"
+        if not self._unasked:
+            raise ConfigError(f"{why}. Build it with `ganeval stats build --rows`, or leave them out of --metrics.")
+        logger.info("evaluations: %s", why)
+        return tuple(name for name in self.metrics if name not in lacking)
 
     def _load(self, spec: object) -> Statistics:
         statistics = load_reference(spec)
@@ -98,6 +122,39 @@ class Judge:
             chosen = torch.randperm(len(images), generator=random_for(self.seed, 0, "reference"))[:_MOST]
             images = images[chosen.sort().values]
         return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def measured(
+    real: object, fake: object, names: tuple[str, ...], *, unasked: bool, **settings: Any
+) -> Mapping[str, MetricResult]:  # fmt: skip
+    """``evaluate``; where there are too few images for metrics that nobody asked for, FD alone, with a note."""
+    try:
+        return evaluate(real, fake, metrics=names, **settings).results
+    except NotEnoughSamplesError as error:
+        if not unasked or names == METRICS[:1]:
+            raise
+        logger.info("evaluations are of FD alone: %s", error)
+        return evaluate(real, fake, metrics=METRICS[:1], **settings).results
+
+
+def require_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, if they are of metrics that need no held-out images; else ConfigError."""
+    for name in names:
+        if get_metric(name).test:
+            raise ConfigError(f"{name} needs held-out real images, which a training run has not; leave it out.")
+    if not names:
+        raise ConfigError("name at least one metric, or switch evaluations off by --eval-every 0.")
+    return tuple(names)
+
+
+def flat(key: str, result: MetricResult) -> dict[str, object]:
+    """A result in values that a line of a log can hold: ``key``, ``key_n``, ``key_corrected``, ``key_low``, ..."""
+    out: dict[str, object] = {key: result.value, f"{key}_n": result.n_fake}
+    if result.corrected is not None:
+        out[f"{key}_corrected"] = result.corrected
+    if result.interval is not None:
+        out |= {f"{key}_low": result.interval.low, f"{key}_high": result.interval.high}
+    return out
 
 
 def public_name(spec: object) -> str:

@@ -39,10 +39,12 @@ class Game(ABC):
     Attributes:
         images_per_step: real images that a step consumes, for the rate in the progress bar.
         panels: what the figure of the game shows.
+        caption: what its images are.
     """
 
     images_per_step: int
     panels: tuple[Panel, ...]
+    caption: str = "samples at the end"
 
     @abstractmethod
     def step(self, step: int, *, measure: bool) -> dict[str, float]:
@@ -179,7 +181,7 @@ def _finish(game: Game, run: Run, step: int, seconds: float, where: str, *, eval
     curve = [{k: v for k, v in line.items() if k != "kind"} for line in run.log if line["kind"] == "eval"]
     history = {"steps": step, "seconds": round(seconds, 1), "hardware": where, "curve": curve, "metrics": metrics}
     game.export(run.folder, history)
-    draw_game(run.folder / FIGURE, run.log, game.panels, images, columns)
+    draw_game(run.folder / FIGURE, run.log, game.panels, images, columns, game.caption)
 
 
 def _require_finite(values: Mapping[str, float], step: int) -> None:
@@ -309,6 +311,10 @@ def _square(images: Tensor, size: int) -> Tensor:
 def _grey(images: Tensor) -> Tensor:
     luma = torch.tensor([0.299, 0.587, 0.114])
     return (images.float() * luma[:, None, None]).sum(1, keepdim=True).round_().to(torch.uint8)
+
+
+def digest_of(images: Tensor) -> str:
+    return hashlib.blake2b(images.numpy().tobytes(), digest_size=16).hexdigest()
 
 
 # --- arithmetic ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from ganeval.files import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,8 @@ class Panel:
         lines: key in the log, and what the legend calls it.
         level: a value to compare with, drawn as a dashed line, and its name.
         kind: which lines of the log, ``train`` or ``eval``.
-        logarithmic: the vertical axis.
+        logarithmic: the vertical axis, where the values are positive and differ enough.
+        limits: of the vertical axis.
     """
 
     title: str
@@ -33,6 +37,13 @@ class Panel:
     level: tuple[float, str] | None = None
     kind: str = "train"
     logarithmic: bool = False
+    limits: tuple[float, float] | None = None
+
+
+def judgement(title: str, prefix: str = "") -> Panel:
+    """The shares among the metrics that a run is judged by."""
+    names = {"precision": "precision", "recall": "recall", "ind": "advantage of the adversary"}
+    return Panel(title, {f"{prefix}{k}": name for k, name in names.items()}, kind="eval", limits=(-0.05, 1.05))
 
 
 def tile(images: Tensor, columns: int, *, gap: int = 2) -> NDArray[np.uint8]:
@@ -60,41 +71,60 @@ def save_grid(path: Path, images: Tensor, columns: int) -> None:
 
 
 def draw_game(
-    path: Path, log: Sequence[Mapping[str, Any]], panels: Sequence[Panel], images: Tensor, columns: int
-) -> None:
-    """The whole game in one figure: the panels, each over the steps, and the last samples.
+    path: Path, log: Sequence[Mapping[str, Any]], panels: Sequence[Panel], images: Tensor, columns: int,
+    caption: str = "samples at the end",
+) -> None:  # fmt: skip
+    """The whole game in one figure: the panels, each over the steps, and beside them the last samples.
 
-    A line that was never logged is left out, and so is a panel without lines.
+    A line that was never logged is left out, and so is a panel without lines. A measured line has its interval.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = [(panel, found) for panel in panels if (found := _series(log, panel))]
-    n = len(shown) + 1
-    wide = min(3, n)
-    tall = math.ceil(n / wide)
-    figure = Figure(figsize=(5.2 * wide, 3.6 * tall), layout="constrained")
+    wide = min(3, len(shown))
+    tall = max(1, math.ceil(len(shown) / 3))
+    pixels = tile(images, columns)
+    height = 3.4 * tall
+    beside = min(max(4.0, height * pixels.shape[1] / pixels.shape[0]), 2 * height)  # samples as high as all panels
+    figure = Figure(figsize=(4.8 * wide + beside, height), layout="constrained")
     FigureCanvasAgg(figure)
-    for i, (panel, found) in enumerate(shown, start=1):
-        axes = figure.add_subplot(tall, wide, i)
-        for name, (steps, values) in found.items():
-            smooth = _smooth(values)
-            (line,) = axes.plot(steps, smooth, label=panel.lines[name], marker="o" if len(steps) < 30 else None, ms=3)
-            if len(values) >= 60:
-                axes.plot(steps, values, color=line.get_color(), alpha=0.2, lw=0.6)
-        if panel.level is not None:
-            axes.axhline(panel.level[0], color="0.4", ls="--", lw=1, label=panel.level[1])
-        if panel.logarithmic and all((values > 0).all() for _, values in found.values()):
-            axes.set_yscale("log")
-        axes.set_title(panel.title)
-        axes.set_xlabel("step")
-        axes.legend(fontsize="small")
-    axes = figure.add_subplot(tall, wide, n)
-    axes.imshow(tile(images, columns))
+    grid = figure.add_gridspec(tall, wide + 1, width_ratios=[4.8] * wide + [beside])
+    for i, (panel, found) in enumerate(shown):
+        _draw_panel(figure.add_subplot(grid[i // 3, i % 3]), panel, found, log)
+    axes = figure.add_subplot(grid[:, wide])
+    axes.imshow(pixels, interpolation="none")
     axes.set_axis_off()
-    axes.set_title("samples at the end")
+    axes.set_title(caption)
     with written_whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
+
+
+def _draw_panel(axes: Axes, panel: Panel, found: Series, log: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+
+    for name, (steps, values) in found.items():
+        marker = "o" if len(steps) < 30 else None
+        (line,) = axes.plot(steps, _smooth(values), label=panel.lines[name], marker=marker, ms=3)
+        colour = line.get_color()
+        if len(values) >= 60:
+            axes.plot(steps, values, color=colour, alpha=0.2, lw=0.6)
+        if band := _band(log, panel, name):
+            axes.fill_between(band[0], band[1], band[2], color=colour, alpha=0.2, lw=0)
+    if panel.level is not None:
+        axes.axhline(panel.level[0], color="0.4", ls="--", lw=1, label=panel.level[1])
+    least, most = (f([f(values) for _, values in found.values()]) for f in (min, max))
+    if panel.logarithmic and 0 < 3 * least < most:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+    if panel.limits is not None:
+        axes.set_ylim(*panel.limits)
+    axes.set_title(panel.title)
+    axes.set_xlabel("step")
+    axes.grid(alpha=0.3, lw=0.5)
+    axes.legend(fontsize="small", framealpha=0.6)
 
 
 Series = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -109,6 +139,13 @@ def _series(log: Sequence[Mapping[str, Any]], panel: Panel) -> Series:
             steps, values = np.asarray(pairs, np.float64).T
             out[name] = steps, values
     return out
+
+
+def _band(log: Sequence[Mapping[str, Any]], panel: Panel, name: str) -> tuple[NDArray[np.float64], ...]:
+    """Steps and ends of the intervals of a measured line, where there are any."""
+    low, high = (f"{name}_{end}" for end in ("low", "high"))
+    both = _series(log, Panel(panel.title, {low: "", high: ""}, kind=panel.kind))
+    return (both[low][0], both[low][1], both[high][1]) if len(both) == 2 else ()
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ counterpart of an image is known, the translation should be near it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from ganeval.errors import InputError
-from ganeval.evaluate import build_statistics, fid
+from ganeval.evaluate import build_statistics
 from ganeval.results import Interval, MetricResult
 from ganeval.statistics.reference import Statistics
+from ganeval.training.judge import METRICS, flat, measured, require_metrics
 from ganeval.training.loop import to_float, to_uint8
 
 Translate = Callable[[Tensor], Tensor]
@@ -40,6 +41,7 @@ class Direction:
         identity: L1 between target images and what the translator, which should leave them alone, makes of them.
         pair: L1 between translations and true counterparts, where those are known.
         pair_untranslated: L1 between source images and true counterparts.
+        others: other metrics, by name: of the untranslated images, and of the translations.
     """
 
     untranslated: MetricResult
@@ -50,6 +52,7 @@ class Direction:
     identity: float
     pair: float | None = None
     pair_untranslated: float | None = None
+    others: Mapping[str, tuple[MetricResult, MetricResult]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Flat, for a log or a model card."""
@@ -63,6 +66,8 @@ class Direction:
         out |= {"cycle_l1": self.cycle, "identity_l1": self.identity, "n": self.translated.n_fake}
         if self.pair is not None:
             out |= {"pair_l1": self.pair, "pair_l1_untranslated": self.pair_untranslated}
+        for name, (before, after) in self.others.items():
+            out |= {f"{name}_untranslated": before.value, **flat(name, after)}
         return out
 
 
@@ -74,46 +79,56 @@ class Yardstick:
         target: uint8 (M, 3, H, W) of the target domain, likewise; not the counterparts of ``source``.
         pairs: uint8 (N, 3, H, W), the true counterparts of ``source``, where they are known.
         protocol: of the distances.
+        metrics: measured beside the Frechet distance; None for those of ``judge.METRICS`` that so many images allow.
         device: of the protocol's network.
         level: of the intervals.
 
     Raises:
         InputError: pairs that do not match.
+        ConfigError: no such metric.
     """
 
     def __init__(
         self, source: Tensor, target: Tensor, *, pairs: Tensor | None = None, protocol: str = "compact",
-        device: str = "auto", level: float = 0.95,
+        metrics: Sequence[str] | None = (), device: str = "auto", level: float = 0.95,
     ) -> None:  # fmt: skip
         if pairs is not None and pairs.shape != source.shape:
             raise InputError(f"pairs of shape {tuple(pairs.shape)} do not match images of shape {tuple(source.shape)}.")
         self.source, self.target, self.pairs, self.level = source, target, pairs, level
         self._settings: dict[str, Any] = {"protocol": protocol, "device": device}
+        self._unasked = metrics is None
+        self._metrics = require_metrics(tuple(dict.fromkeys(("fid", *(METRICS if metrics is None else metrics)))))
         self._reference: Statistics | None = None
-        self._before: MetricResult | None = None
+        self._before: Mapping[str, MetricResult] | None = None
 
     def __call__(self, there: Translate, back: Translate) -> Direction:
         """Measure the translator ``there``, whose way back is ``back``, both as ``translator`` makes them."""
         made = there(self.source)
         if self._before is None:
-            self._before = self._distance(self.source)
-        after = self._distance(made)
-        difference, interval = paired_difference(self._before, after, self.level)
+            self._before = self._measure(self.source)
+        before, after = self._before, self._measure(made)
+        difference, interval = paired_difference(before["fid"], after["fid"], self.level)
         return Direction(
-            untranslated=self._before,
-            translated=after,
+            untranslated=before["fid"],
+            translated=after["fid"],
             difference=difference,
             interval=interval,
             cycle=l1(back(made), self.source),
             identity=l1(there(self.target), self.target),
             pair=None if self.pairs is None else l1(made, self.pairs),
             pair_untranslated=None if self.pairs is None else l1(self.source, self.pairs),
+            others={name: (before[name], after[name]) for name in after if name != "fid"},
         )
 
-    def _distance(self, images: Tensor) -> MetricResult:
+    def _measure(self, images: Tensor) -> Mapping[str, MetricResult]:
         if self._reference is None:
             self._reference = build_statistics(self.target, rows=True, **self._settings)
-        return fid(self._reference, images, reference="sample", level=self.level, **self._settings)
+        results = measured(
+            self._reference, images, self._metrics, unasked=self._unasked, reference="sample", level=self.level,
+            **self._settings,
+        )  # fmt: skip
+        self._metrics = tuple(results)
+        return results
 
 
 def paired_difference(

@@ -85,6 +85,17 @@ def test_bad_input_iv(
     assert not (tmp_path / "run").exists()
 
 
+def test_metrics_are_those_of_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judged = ["--eval-every", "1", "--eval-samples", "40", "--final-samples", "40", "--metrics", "fid,pr"]
+    arguments = ["train", "dcgan", "--data", "dataset:shapes", "--num-samples", "40", "-o", str(tmp_path / "run")]
+    assert main([*arguments, *TINY, *judged, "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)["train"]["generators"]["generator.safetensors"]
+    assert {"fd", "precision", "recall", "density", "coverage"} <= set(card["metrics"])
+    assert "ind" not in card["metrics"]
+    assert main([*arguments, *TINY, "--metrics", "fids", "--overwrite"]) == 2
+    assert "no metric 'fids'" in capsys.readouterr().err
+
+
 def test_help_imports_nothing_heavy() -> None:
     check = "import sys; heavy = {'torch', 'scipy', 'numpy', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
     code = (

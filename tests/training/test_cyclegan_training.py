@@ -159,7 +159,8 @@ def test_precision_reaches_the_networks(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_panels_show_what_is_measured() -> None:
     play = game(keep_weight=1.0)
-    measured = set(play.step(0, measure=True)) | {"a2b_fd", "b2a_fd", "a2b_pair_l1", "b2a_pair_l1"}
+    judged = ("fd", "pair_l1", "precision", "recall", "ind")
+    measured = set(play.step(0, measure=True)) | {f"{way}_{key}" for way in ("a2b", "b2a") for key in judged}
     assert {name for panel in play.panels for name in panel.lines} == measured
 
 
@@ -261,7 +262,8 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
         assert (card["value_range"], card["domains"], card["direction"]) == ([-1, 1], domains, name)
         assert (card["steps"], card["seed"], card["recipe"]["cycle_weight"]) == (6, 4, 10.0)
         assert [point["step"] for point in card["curve"]] == [0, 3]
-        assert card["data"][0] == {"spec": A, "n": 9}
+        assert {k: card["data"][0][k] for k in ("spec", "n")} == {"spec": A, "n": 9}
+        assert len({d["digest"] for d in card["data"]}) == 2
         metrics = card["metrics"]
         assert metrics["a2b_n"] == metrics["b2a_n"] == 4
         assert metrics["a2b_pair_l1_untranslated"] == metrics["b2a_pair_l1_untranslated"] * 1.0
@@ -269,6 +271,20 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
         assert made.shape == (1, 3, 16, 16)
     with Image.open(folder / "samples" / "00000005.png") as grid:  # a, a2b, pair, back; b, b2a, pair, back
         assert grid.size == (8 * 18 - 2, 4 * 18 - 2)
+
+
+def test_metrics_of_the_evaluations(tmp_path: Path) -> None:
+    """FD, and whatever is named beside it, both ways, before and after."""
+    settings = {**TINY, "num_samples": 30, "num_test": 30, "eval_every": 3, "metrics": ("recall", "kid")}
+    folder = train_cyclegan(A, B, tmp_path / "run", **settings)
+    end = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    for key in ("fd", "fd_untranslated", "recall", "recall_untranslated", "kid", "kid_untranslated"):
+        assert isinstance(end[f"a2b_{key}"], float)
+        assert isinstance(end[f"b2a_{key}"], float)
+    assert "a2b_precision" not in end
+    with pytest.raises(ConfigError, match="no metric 'fidd'"):
+        train_cyclegan(A, B, tmp_path / "other", **{**settings, "metrics": ("fidd",)})
+    assert not (tmp_path / "other").exists()
 
 
 def test_evaluation_changes_nothing_in_the_game(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_measures_against_theory(loss: str) -> None:
 
 def test_the_panels_show_what_is_measured() -> None:
     play = game()
-    measured = set(play.step(0, measure=True)) | {"fd"}
+    measured = set(play.step(0, measure=True)) | {"fd", "precision", "recall", "ind"}
     assert {name for panel in play.panels for name in panel.lines} == measured
 
 
@@ -257,6 +257,30 @@ def test_what_a_run_leaves(tmp_path: Path, data: Path) -> None:
     with torch.no_grad():
         made = network.eval()(torch.randn(2, 5))
     assert made.shape == (2, 3, 32, 32)
+
+
+def test_metrics_of_the_evaluations(tmp_path: Path, data: Path) -> None:
+    """In every evaluation, at the end and in the card; too few images for what nobody asked for leave FD."""
+    settings = {**TINY, "eval_every": 3, "eval_samples": 40, "final_samples": 40, "batch_size": 2}
+    folder = train_dcgan(data, tmp_path / "run", **settings, eval_reference=images(40)).parent
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    judged = [line for line in lines if line["kind"] in ("eval", "end")]
+    assert [line["step"] for line in judged] == [0, 3, 6]
+    for line in judged:
+        assert line["precision"] >= 0
+        assert line["recall"] >= 0
+        assert line["ind"] > 0.9  # noise images and a network of two steps
+        assert line["ind_n"] == 40
+    card = json.loads((folder / "generator.json").read_text())
+    assert card["metrics"].items() <= judged[-1].items()
+    assert card["evaluation"]["metrics"] == ["fid", "precision", "recall", "ind"]
+    chosen = train_dcgan(data, tmp_path / "kid", **settings, eval_reference=images(40), metrics=("kid",))
+    assert set(json.loads(chosen.with_suffix(".json").read_text())["metrics"]) == {
+        "kid", "kid_n", "kid_corrected", "kid_low", "kid_high",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="no metric 'fidd'"):
+        train_dcgan(data, tmp_path / "other", **settings, metrics=("fidd",))
+    assert not (tmp_path / "other").exists()
 
 
 def test_evaluation_changes_nothing_in_the_game(tmp_path: Path, data: Path, whole: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganeval.errors import IncomparableError, InputError
+from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.evaluate import build_statistics, evaluate
 from ganeval.protocol import get_protocol
 from ganeval.statistics.reference import save_statistics
@@ -37,6 +37,43 @@ def test_interval_is_told() -> None:
     assert values["fd_low"] < values["fd_corrected"] < values["fd_high"]  # type: ignore[operator]
 
 
+def test_every_metric_against_evaluate() -> None:
+    real, fake = images(60, 0), images(50, 1)
+    values = Judge(None, real, device="cpu")(fake)
+    names = ("precision", "recall", "ind")
+    expected = evaluate(real, fake, metrics=names, protocol="compact", device="cpu").results
+    for name in names:
+        assert values[name] == pytest.approx(expected[name].value, rel=1e-9)
+    assert (values["ind_low"], values["ind_high"]) == pytest.approx(
+        (expected["ind"].interval.low, expected["ind"].interval.high)  # type: ignore[union-attr]
+    )
+
+
+def test_metrics_that_cannot_be_measured(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Unasked, they are left out with a note; asked for, it is an error."""
+    caplog.set_level("INFO", logger="ganeval")
+    few = Judge(None, images(40, 0), device="cpu")
+    assert set(few(images(4, 1))) == {"fd", "fd_n"}
+    assert "evaluations are of FD alone" in caplog.text
+    with pytest.raises(NotEnoughSamplesError):
+        Judge(None, images(40, 0), metrics=("ind",), device="cpu")(images(4, 1))
+    caplog.clear()
+    path = tmp_path / "moments.npz"
+    save_statistics(path, build_statistics(images(40, 3), protocol="compact", device="cpu"))
+    assert set(Judge(path, images(40, 0), device="cpu")(images(30, 1))) == {"fd", "fd_n"}
+    assert "precision, recall, ind cannot be measured against" in caplog.text
+    with pytest.raises(ConfigError, match=r"ind cannot be measured against .*stats build --rows"):
+        Judge(path, images(40, 0), metrics=("fid", "ind"), device="cpu").reference()
+    save_statistics(path, build_statistics(images(40, 3), protocol="compact", device="cpu", rows=True))
+    assert "ind" in Judge(path, images(40, 0), device="cpu")(images(30, 1))
+
+
+@pytest.mark.parametrize(("metrics", "message"), [(("fidd",), "no metric 'fidd'"), ((), "at least one metric")])
+def test_metrics_iv(metrics: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Judge(None, images(40, 0), metrics=metrics, device="cpu")
+
+
 def test_large_and_grey_training_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST", 20)
     sample = Judge(None, images(50, 0, 1), device="cpu")._sample()
@@ -51,7 +88,8 @@ def test_reference_of_images_and_of_a_file(tmp_path: Path) -> None:
     from_file = Judge(tmp_path / "reference.npz", images(10, 0), device="cpu")
     fake = images(30, 1)
     assert from_file(fake)["fd"] == pytest.approx(given(fake)["fd"], rel=1e-9)
-    assert from_file.describe() == {"protocol": "compact", "metrics": ["fid"], "reference": "reference.npz"}
+    described = {"protocol": "compact", "metrics": ["fid"], "reference": "reference.npz"}
+    assert from_file.describe() == described  # the file holds no features of single images
 
 
 def test_reference_iv(tmp_path: Path) -> None:

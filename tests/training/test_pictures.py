@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 
-from ganeval.training.pictures import Panel, _series, _smooth, draw_game, save_grid, tile
+from ganeval.training import pictures
+from ganeval.training.pictures import Panel, _band, _series, _smooth, draw_game, judgement, save_grid, tile
 
 IMAGES = torch.arange(3 * 3 * 2 * 2, dtype=torch.uint8).reshape(3, 3, 2, 2)
 
@@ -45,6 +47,16 @@ def test_series() -> None:
     assert [x.tolist() for x in _series(log, Panel("", {"d": "D"}))["d"]] == [[1, 2], [1, 2]]
 
 
+def test_band() -> None:
+    log = [
+        {"kind": "eval", "step": 0, "ind": 0.5},  # of an evaluation without an interval
+        {"kind": "eval", "step": 3, "ind": 0.4, "ind_low": 0.3, "ind_high": 0.6},
+        {"kind": "end", "step": 9, "ind": 0.2, "ind_low": 0.1, "ind_high": 0.3},
+    ]
+    assert [x.tolist() for x in _band(log, judgement(""), "ind")] == [[3, 9], [0.3, 0.1], [0.6, 0.3]]
+    assert _band(log, judgement(""), "recall") == ()
+
+
 def test_smoothing_against_theory() -> None:
     values = np.linspace(-3, 5, 300)
     assert _smooth(values)[20:-20] == pytest.approx(values[20:-20], abs=0.05)
@@ -53,14 +65,24 @@ def test_smoothing_against_theory() -> None:
     assert _smooth(values[:20]) is not None
 
 
-def test_figure(tmp_path: Path) -> None:
+def test_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = [{"kind": "train", "step": s, "d": np.sin(s), "g": 2.0} for s in range(1, 100)]
+    log += [{"kind": "eval", "step": s, "recall": 0.4, "recall_low": 0.3, "recall_high": 0.5} for s in (1, 99)]
     panels = (
         Panel("a", {"d": "D", "g": "G"}, (0.5, "half")),
         Panel("not logged", {"z": "z"}),
         Panel("b", {"d": "negative, too"}, logarithmic=True),
+        judgement("c"),
     )
-    draw_game(tmp_path / "game.png", log, panels, IMAGES, 2)
+    drawn: list[Axes] = []
+    draw = pictures._draw_panel
+    monkeypatch.setattr(pictures, "_draw_panel", lambda axes, *rest: (drawn.append(axes), draw(axes, *rest)))
+    draw_game(tmp_path / "game.png", log, panels, IMAGES, 2, "images")
+    assert [axes.get_title() for axes in drawn] == ["a", "b", "c"]
+    assert [len(axes.collections) for axes in drawn] == [0, 0, 1]  # the interval of what was measured
+    assert drawn[2].get_ylim() == (-0.05, 1.05)
+    assert drawn[1].get_yscale() == "linear"
+    assert [axes.get_title() for axes in drawn[0].figure.axes][-1] == "images"
     with Image.open(tmp_path / "game.png") as picture:
         assert picture.width > 1000
     draw_game(tmp_path / "empty.png", [], panels, IMAGES[:, :1], 3)

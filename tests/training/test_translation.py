@@ -74,6 +74,18 @@ def test_yardstick_without_pairs_measures_the_baseline_once() -> None:
     assert yardstick(lambda x: 255 - x, lambda x: x).untranslated is first.untranslated
 
 
+def test_yardstick_measures_other_metrics_before_and_after() -> None:
+    a, b = pictures(40, 1, top=120), 255 - pictures(40, 2, top=120)
+    found = Yardstick(a, b, metrics=None, device="cpu")(lambda x: 255 - x, lambda x: 255 - x)
+    assert list(found.others) == ["precision", "recall", "ind"]
+    before, after = found.others["ind"]
+    assert before.value > 0.9  # dark against bright
+    assert after.value < 0.5
+    assert found.to_dict()["ind"] == after.value
+    assert found.to_dict()["ind_untranslated"] == before.value
+    assert found.others["precision"][0].value < found.others["precision"][1].value
+
+
 def test_pairs_iv() -> None:
     with pytest.raises(InputError, match=r"pairs of shape \(4, 3, 32, 32\) do not match images of shape \(5, 3,"):
         Yardstick(pictures(5, 0), pictures(5, 1), pairs=pictures(4, 2))
