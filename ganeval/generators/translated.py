@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.images.borrowed import Borrowed
-from ganeval.images.generated import NOISE, finished, seed_of
+from ganeval.images.generated import NOISE, finished
 from ganeval.images.indexed import check_batches
+from ganeval.images.latents import seed_of
 from ganeval.images.loading import Regrouper
 from ganeval.images.pixels import ValueRange
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport

@@ -94,18 +94,36 @@ class Borrowed:
         Raises:
             InputError: it raises, or does not return N images in the declared range.
         """
+        made, drawn = self.run(*inputs, seed=seed, what=what)
+        self.check_shape(made, len(inputs[0]), what)
+        if keep is not None:
+            made = made[keep.to(made.device) if isinstance(made, Tensor) else keep.numpy()]
+        try:
+            return *to_uint8(made, value_range=self.value_range, prefer="NCHW", what=self.spec), drawn
+        except UnreadableImage as error:
+            raise InputError(f"{self.spec} makes an image that cannot be used: {error}.") from error
+
+    def run(
+        self, *inputs: Tensor, seed: int, what: str, call: Callable[..., Any] | None = None, exact: bool = False
+    ) -> tuple[Any, bool]:
+        """As a call, but what it makes is returned as it is, whatever it is.
+
+        Args:
+            call: does it in place of the model, of whose parts it is made.
+            exact: this time too, see the class.
+        """
         device, dtype = self.place()
         ready = tuple(x.to(device, dtype if x.is_floating_point() else None) for x in inputs)
-        with _as_found(self._modules, device, seed, exact=self._exact) as drew, torch.no_grad():
+        with _as_found(self._modules, device, seed, exact=self._exact or exact) as drew, torch.no_grad():
             try:
-                made = self.model(*ready)
+                made = (call or self.model)(*ready)
             except Exception as error:  # somebody's code, which may raise anything
                 shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"
                 raise InputError(f"{self.spec} fails on {shapes}: {told(error)}. {_ADVICE[what]}") from error
-            drawn = drew()
-        return *self._checked(made, len(ready[0]), what, keep), drawn
+            return made, drew()
 
-    def _checked(self, made: Any, n: int, what: str, keep: Tensor | None) -> tuple[Tensor, Counter[str]]:
+    def check_shape(self, made: Any, n: int, what: str) -> None:
+        """Raise InputError unless these are n images, NCHW."""
         if not isinstance(made, (Tensor, np.ndarray)):
             raise InputError(
                 f"{self.spec} returns a {type(made).__name__}; needed is a tensor (N, 3, H, W). "
@@ -120,12 +138,6 @@ class Borrowed:
             raise InputError(
                 f"{self.spec} makes an array of shape {shape} of {n} {what}; needed is ({n}, 3, H, W), or 1 channel."
             )
-        if keep is not None:
-            made = made[keep.to(made.device) if isinstance(made, Tensor) else keep.numpy()]
-        try:
-            return to_uint8(made, value_range=self.value_range, prefer="NCHW", what=self.spec)
-        except UnreadableImage as error:
-            raise InputError(f"{self.spec} makes an image that cannot be used: {error}.") from error
 
 
 _ADVICE = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import InputError
-from ganeval.images.borrowed import Borrowed, told
+from ganeval.images.borrowed import Borrowed
 from ganeval.images.decode import Pixels, digest
 from ganeval.images.indexed import Images, check_batches, check_on_error
+from ganeval.images.latents import Latents
 from ganeval.images.loading import Regrouper
 from ganeval.images.pixels import ValueRange, check_range
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
@@ -76,10 +76,8 @@ def open_shapes(spec: str, num_samples: int | None, seed: int) -> ShapesImages:
 class GeneratedSource(NumberedSource):
     """What a callable makes of latents; latent, label and noise of image i depend on ``(seed, i)`` alone.
 
-    Latents are standard normal, from a Philox stream whose key is (seed, i), so no two images share one, and batch
-    size, subsets and the global random state change nothing; or they come from the generator's own
-    ``sample_latents(n, generator)``. Labels are uniform over the classes, from another part of the same stream. A
-    generator that is seen to draw random numbers by itself makes its images one by one, each with all random states
+    Batch size, subsets and the global random state change nothing, see ``ganeval.images.latents``. A generator that
+    is seen to draw random numbers by itself makes its images one by one, each with all random states
     seeded by (seed, i). It runs in evaluation mode, without gradients; its mode, its device and all random states are
     afterwards as they were.
 
@@ -118,10 +116,9 @@ class GeneratedSource(NumberedSource):
         self.spec = spec
         self.report = SourceReport()
         value_range = value_range or check_range(getattr(generator, "value_range", None))
-        self._model = Borrowed(spec, generator, value_range, device, exact=fixed_batch is not None)
-        self._seed, self._classes, self._fixed = seed, num_classes, fixed_batch
-        self._sampler = getattr(generator, "sample_latents", None) if latent_dim is None else None
-        self._shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
+        self.model = Borrowed(spec, generator, value_range, device, exact=fixed_batch is not None)
+        self.latents = Latents(spec, generator, seed, latent_dim, num_classes)
+        self._fixed = fixed_batch
         self._facts = dict(facts or {})
         self._draws_noise = False  # until it is seen to
         self._indices = np.arange(n)
@@ -138,26 +135,26 @@ class GeneratedSource(NumberedSource):
         return source
 
     def labels(self) -> list[str] | None:
-        return None if self._classes is None else [str(self._label(index)) for index in self._indices.tolist()]
+        if self.latents.num_classes is None:
+            return None
+        return [str(self.latents.label(index)) for index in self._indices.tolist()]
 
     def describe(self) -> dict[str, object]:
-        value_range = self._model.value_range
+        value_range = self.model.value_range
         return {
             "spec": self.spec,
             "kind": "generator",
             "n": self.length,
             "subset": self._chosen,
-            "seed": self._seed,
-            "latents": list(self._shape) if self._sampler is None else "sample_latents",
+            **self.latents.describe(),
             "value_range": None if value_range is None else list(value_range),
-            **({} if self._classes is None else {"num_classes": self._classes}),
             **self._facts,
         }
 
     def check(self, on_error: str = "stop") -> None:
         """Make two images, so that a generator that does not fit is found before the long part."""
         check_on_error(on_error)
-        with self._model.on_device():
+        with self.model.on_device():
             self._make(self._indices[:2].tolist())
 
     def batches(
@@ -169,7 +166,7 @@ class GeneratedSource(NumberedSource):
     def _batches(self, batch_size: int, prepare: Prepare | None) -> Iterator[ImageBatch]:
         self.report.restart()
         regrouper = Regrouper(batch_size, self.report)
-        with self._model.on_device():
+        with self.model.on_device():
             for indices in self._parts(batch_size):
                 images, notes = self._make(indices)
                 self.report.notes.update(notes)
@@ -196,38 +193,15 @@ class GeneratedSource(NumberedSource):
         return torch.cat([images for images, _, _ in made]), notes
 
     def _run(self, indices: list[int]) -> tuple[Tensor, Counter[str], bool]:
-        inputs = [torch.cat([self._latent(index) for index in indices])]
-        if self._classes is not None:
-            inputs.append(torch.tensor([self._label(index) for index in indices]))
-        seed = seed_of(self._seed, indices[0])
+        inputs = [torch.cat([self.latents.latent(index) for index in indices])]
+        if self.latents.num_classes is not None:
+            inputs.append(torch.tensor([self.latents.label(index) for index in indices]))
+        seed = self.latents.seed(indices[0])
         if self._fixed is None:
-            return self._model(*inputs, seed=seed, what="latents")
+            return self.model(*inputs, seed=seed, what="latents")
         places = torch.tensor(indices) % self._fixed
         filled = [x.new_zeros(self._fixed, *x.shape[1:]).index_copy(0, places, x) for x in inputs]
-        return self._model(*filled, seed=seed, what="latents", keep=places)
-
-    def _stream(self, index: int, part: int) -> np.random.Generator:
-        """Random numbers of one image; the parts of its stream never meet."""
-        key, counter = np.array([self._seed, index], dtype=np.uint64), np.array([0, 0, 0, part], dtype=np.uint64)
-        return np.random.Generator(np.random.Philox(key=key, counter=counter))
-
-    def _label(self, index: int) -> int:
-        assert self._classes is not None
-        return int(self._stream(index, 1).integers(self._classes))
-
-    def _latent(self, index: int) -> Tensor:
-        if self._sampler is None:
-            return torch.from_numpy(self._stream(index, 0).standard_normal((1, *self._shape), dtype=np.float32))
-        try:
-            latent = self._sampler(1, torch.Generator().manual_seed(seed_of(self._seed, index)))
-        except Exception as error:  # somebody's code, which may raise anything
-            raise InputError(f"{self.spec}: sample_latents(1, generator) fails: {told(error)}.") from error
-        if not isinstance(latent, Tensor) or latent.ndim < 2 or len(latent) != 1:
-            raise InputError(
-                f"{self.spec}: sample_latents(1, generator) must return a tensor (1, ...); got "
-                f"{tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__}."
-            )
-        return latent
+        return self.model(*filled, seed=seed, what="latents", keep=places)
 
 
 def finished(images: Tensor, prepare: Prepare | None) -> tuple[Tensor, np.ndarray | None]:
@@ -239,23 +213,3 @@ def finished(images: Tensor, prepare: Prepare | None) -> tuple[Tensor, np.ndarra
     if prepare is not None:
         images = torch.stack([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in images])
     return images, digests
-
-
-def seed_of(seed: int, index: int) -> int:
-    """A seed of 32 bits, all that torch's CPU generator keeps; different for all images of one run."""
-    start = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest(), "little")
-    return (start + index) % 2**32
-
-
-def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    for size in (latent_dim, getattr(generator, "latent_dim", None), getattr(generator, "z_dim", None)):
-        if isinstance(size, int) and size > 0:
-            return (size,)
-        if isinstance(size, (tuple, list)) and size and all(isinstance(n, int) and n > 0 for n in size):
-            return tuple(size)
-        if size is not None:
-            raise InputError(f"{spec}: a latent has a positive size, or several; got {size!r} (--latent-dim).")
-    raise InputError(
-        f"{spec} does not tell the size of its latents: pass --latent-dim (latent_dim=...), or give it an attribute "
-        "latent_dim or z_dim, or a method sample_latents(n, generator)."
-    )

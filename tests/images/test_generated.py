@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ganeval.errors import InputError
 from ganeval.images import shapes
-from ganeval.images.generated import NOISE, GeneratedSource, seed_of
+from ganeval.images.generated import NOISE, GeneratedSource
+from ganeval.images.latents import seed_of
 from ganeval.images.source import ImageSource, open_images
 
 RANGE = (-1.0, 1.0)

@@ -1,0 +1,118 @@
+"""What a generator starts from: latents, labels and places on a path, each of the seed and of its number alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganeval.errors import InputError
+from ganeval.images.borrowed import told
+
+_LATENT, _LABEL, _PAIR, _PLACE = range(4)  # parts of the stream of one number, which never meet
+
+
+class Latents:
+    """Inputs of one generator.
+
+    Latents are standard normal, from a Philox stream whose key is (seed, number), so no two numbers share one; or
+    they come from the generator's own ``sample_latents(n, generator)``. Labels are uniform over the classes.
+
+    Args:
+        spec: the generator, as the user knows it.
+        generator: may have ``sample_latents``, ``latent_dim`` or ``z_dim``.
+        seed: of everything that is drawn here.
+        latent_dim: shape of one latent; else the generator's own.
+        num_classes: of labels; None for a generator that takes none.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        generator: Any,
+        seed: int,
+        latent_dim: int | tuple[int, ...] | None,
+        num_classes: int | None,
+    ) -> None:
+        self._spec, self._seed, self.num_classes = spec, seed, num_classes
+        self._sampler = getattr(generator, "sample_latents", None) if latent_dim is None else None
+        self._shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
+
+    def latent(self, number: int) -> Tensor:
+        """(1, ...), of the image of this number."""
+        if self._sampler is None:
+            return self._normal(self._stream(number, _LATENT), 1)
+        return self._sampled(1, torch.Generator().manual_seed(seed_of(self._seed, number)))
+
+    def pairs(self, number: int) -> Iterator[Tensor]:
+        """(2, ...), the ends of the path of this number; then others, for whoever cannot use the first."""
+        if self._sampler is None:
+            stream = self._stream(number, _PAIR)
+            while True:
+                yield self._normal(stream, 2)
+        generator = torch.Generator().manual_seed(seed_of(self._seed, number))
+        while True:
+            yield self._sampled(2, generator)
+
+    def place(self, number: int) -> float:
+        """Uniform on [0, 1), of the path of this number."""
+        return float(self._stream(number, _PLACE).random())
+
+    def label(self, number: int) -> int:
+        assert self.num_classes is not None
+        return int(self._stream(number, _LABEL).integers(self.num_classes))
+
+    def seed(self, number: int) -> int:
+        """Of the random numbers that a generator draws by itself."""
+        return seed_of(self._seed, number)
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "seed": self._seed,
+            "latents": list(self._shape) if self._sampler is None else "sample_latents",
+            **({} if self.num_classes is None else {"num_classes": self.num_classes}),
+        }
+
+    def _stream(self, number: int, part: int) -> np.random.Generator:
+        key, counter = np.array([self._seed, number], dtype=np.uint64), np.array([0, 0, 0, part], dtype=np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+    def _normal(self, stream: np.random.Generator, n: int) -> Tensor:
+        return torch.from_numpy(stream.standard_normal((n, *self._shape), dtype=np.float32))
+
+    def _sampled(self, n: int, generator: torch.Generator) -> Tensor:
+        assert self._sampler is not None
+        try:
+            latent = self._sampler(n, generator)
+        except Exception as error:  # somebody's code, which may raise anything
+            raise InputError(f"{self._spec}: sample_latents({n}, generator) fails: {told(error)}.") from error
+        if not isinstance(latent, Tensor) or latent.ndim < 2 or len(latent) != n:
+            raise InputError(
+                f"{self._spec}: sample_latents({n}, generator) must return a tensor ({n}, ...); got "
+                f"{tuple(latent.shape) if isinstance(latent, Tensor) else type(latent).__name__}."
+            )
+        return latent
+
+
+def seed_of(seed: int, index: int) -> int:
+    """A seed of 32 bits, all that torch's CPU generator keeps; different for all images of one run."""
+    start = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=4).digest(), "little")
+    return (start + index) % 2**32
+
+
+def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    for size in (latent_dim, getattr(generator, "latent_dim", None), getattr(generator, "z_dim", None)):
+        if isinstance(size, int) and size > 0:
+            return (size,)
+        if isinstance(size, (tuple, list)) and size and all(isinstance(n, int) and n > 0 for n in size):
+            return tuple(size)
+        if size is not None:
+            raise InputError(f"{spec}: a latent has a positive size, or several; got {size!r} (--latent-dim).")
+    raise InputError(
+        f"{spec} does not tell the size of its latents: pass --latent-dim (latent_dim=...), or give it an attribute "
+        "latent_dim or z_dim, or a method sample_latents(n, generator)."
+    )
