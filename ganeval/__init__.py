@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "evaluate": "ganeval.evaluate",
     "fid": "ganeval.evaluate",
+    "path_length": "ganeval.walk",
     "open_images": "ganeval.generators.load:open_source",  # takes gen: too
     "build_statistics": "ganeval.evaluate",
     "load_statistics": "ganeval.statistics.reference",
@@ -50,3 +51,4 @@ if TYPE_CHECKING:
     from ganeval.results import Interval as Interval
     from ganeval.results import MetricResult as MetricResult
     from ganeval.statistics.reference import load_statistics as load_statistics
+    from ganeval.walk import path_length as path_length

@@ -20,8 +20,11 @@ import numpy as np
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.features.extractor import FeatureExtractor, choose_device, load_extractor
+from ganeval.features.perceptual import PerceptualDistance, load_distance
+from ganeval.images.generated import GeneratedSource
 from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import MetricInputs, Settings
+from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import METRICS, Metric, get_metric
 from ganeval.protocol import COMPACT, Protocol, get_protocol
 from ganeval.results import Evaluation, MetricResult
@@ -39,6 +42,7 @@ from ganeval.sides import (
 from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.reference import Statistics
 from ganeval.statistics.rows import DEFAULT_MEMORY
+from ganeval.walk import measure_generator
 
 NOT_FID = "FD[compact-v1] is not comparable with published FID: a small network, texture and coarse shape only"
 POPULATION = "the reference is taken as the target itself: the interval covers only the sampling of the fakes"
@@ -147,6 +151,9 @@ def evaluate(
     if choices.floor and isinstance(real_side, Statistics) and real_side.rows is None:
         raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
     wanted, left_out = _applicable(chosen, sides, protocol, choices, mode)
+    distance: PerceptualDistance | None = None
+    if any(metric.generator for metric in wanted):
+        distance = load_distance("compact" if protocol.extractor == COMPACT else "lpips-vgg", device=torch_device)
     needs = {name: _needs(name, wanted, choices, mode) for name in sides}
     extractor: FeatureExtractor | None = None
     if any(isinstance(side, ImageSource) for side in sides.values()):
@@ -176,9 +183,14 @@ def evaluate(
         for one in measured.values():
             warnings.extend(one.warnings)
         results, too_few = compute(
-            wanted, measured, protocol=protocol, settings=choices, reference=mode, level=level,
-            warnings=tuple(warnings), skip_too_few=chosen is None,
+            [m for m in wanted if not m.generator], measured, protocol=protocol, settings=choices, reference=mode,
+            level=level, warnings=tuple(warnings), skip_too_few=chosen is None,
         )  # fmt: skip
+        if distance is not None:
+            results["ppl"] = measure_generator(
+                sides["fake"], LatentPath(), distance, batch_size=batch_size, level=level, progress=progress
+            )
+            results = {m.name: results[m.name] for m in wanted if m.name in results}
     notes = [*left_out, *too_few]
     if protocol.extractor == COMPACT:
         notes.append(NOT_FID)
@@ -333,6 +345,8 @@ def _applicable(
             raise ConfigError(f"{metric.name} cannot be computed here: {obstacle}.")
         else:
             notes.append(f"{metric.name} is left out: {obstacle}")
+    if wanted and all(metric.generator for metric in wanted):
+        raise ConfigError("ppl alone has a command and a function of its own: ganeval ppl GENERATOR, path_length(g).")
     if not wanted:
         raise ConfigError("there is no metric to compute. " + " ".join(f"{note}." for note in notes))
     return wanted, notes
@@ -347,6 +361,8 @@ def _obstacle(
 ) -> str | None:
     if "fake" not in sides:
         return "there are no generated images"
+    if metric.generator and not isinstance(sides["fake"], GeneratedSource):
+        return "it walks between the latents of a generator, and FAKE is none"
     if metric.sides == "both" and "real" not in sides:
         return "it compares with real images; give REAL"
     if metric.test and "test" not in sides:
@@ -371,7 +387,7 @@ def _needs(side: str, wanted: Sequence[Metric], settings: Settings, mode: str) -
     """By layer, what has to be kept of this side."""
     needs: dict[str, Need] = {}
     for metric in wanted:
-        if side != "fake" and metric.sides == "fake" and not metric.beside:
+        if metric.generator or (side != "fake" and metric.sides == "fake" and not metric.beside):
             continue
         if side == "test" and not (metric.test or metric.beside):
             continue

@@ -92,7 +92,8 @@ class MetricResult:
             parts.append(f"{middle}{100 * self.interval.level:g} % CI {ends}")
         elif self.reason:
             parts.append(f"no interval: {self.reason}")
-        counts = [f"{n} {side}" for n, side in ((self.n_real, "real"), (self.n_fake, "fake")) if n is not None]
+        unit = self.details.get("unit", "fake")  # what one of the fakes is, where it is no image
+        counts = [f"{n} {side}" for n, side in ((self.n_real, "real"), (self.n_fake, unit)) if n is not None]
         parts.append(f"({', '.join([self.protocol.name, *counts])})")
         return "   ".join(parts)
 

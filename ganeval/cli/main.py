@@ -27,6 +27,7 @@ _COMMANDS = {
     "vendi": ("ganeval.cli.metric", "Effective number of different images in a set, with its error bar."),
     "rke": ("ganeval.cli.metric", "Effective number of modes in a set of images, with its error bar."),
     "is": ("ganeval.cli.metric", "Inception Score of a set of images, with its error bar."),
+    "ppl": ("ganeval.cli.path_length", "Perceptual path length of a generator, with its error bar."),
     "stats": ("ganeval.cli.stats", "Build, show and merge reference statistics."),
     "check": ("ganeval.cli.check", "What is wrong with a set of images, before any compute is spent."),
     "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),

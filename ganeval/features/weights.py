@@ -87,7 +87,37 @@ INCEPTION = WeightSpec(
     aliases=("weights-inception-2015-12-05-6726825d.pth",),
 )
 
-SPECS: Mapping[str, WeightSpec] = {spec.name: spec for spec in (INCEPTION,)}
+VGG16 = WeightSpec(
+    name="vgg16",
+    filename="vgg16-397923af.pth",
+    url="https://download.pytorch.org/models/vgg16-397923af.pth",
+    sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    bytes=553_433_881,
+    licence="BSD-3-Clause",
+    what="the VGG16 weights of torchvision",
+)
+
+ALEXNET = WeightSpec(
+    name="alexnet",
+    filename="alexnet-owt-7be5be79.pth",
+    url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    bytes=244_408_911,
+    licence="BSD-3-Clause",
+    what="the AlexNet weights of torchvision",
+)
+
+SQUEEZENET = WeightSpec(
+    name="squeezenet1_1",
+    filename="squeezenet1_1-b8a52dc0.pth",
+    url="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+    sha256="b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+    bytes=4_958_839,
+    licence="BSD-3-Clause",
+    what="the SqueezeNet weights of torchvision",
+)
+
+SPECS: Mapping[str, WeightSpec] = {spec.name: spec for spec in (INCEPTION, VGG16, ALEXNET, SQUEEZENET)}
 
 
 def get_spec(name: str) -> WeightSpec:
@@ -297,5 +327,6 @@ def _missing(spec: WeightSpec, target: Path, why: str) -> str:
     return (
         f"{spec.what[:1].upper()}{spec.what[1:]} are not on this machine{elsewhere}: {why}. "
         f"Fetch {spec.url} on another machine and put it at {target} (SHA-256 {spec.sha256 or 'not published'}), "
-        f"or name the file with --weights. Without any weights, --protocol compact works right now."
+        f"or name the file with --weights. Without any weights, --protocol compact works right now "
+        "(for ppl, --distance compact)."
     )

@@ -76,3 +76,11 @@ LOPEZ_PAZ_2017 = """\
   booktitle = {International Conference on Learning Representations},
   year      = {2017}
 }"""
+
+KARRAS_2019 = """\
+@inproceedings{karras2019style,
+  title     = {A Style-Based Generator Architecture for Generative Adversarial Networks},
+  author    = {Karras, Tero and Laine, Samuli and Aila, Timo},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2019}
+}"""

@@ -13,6 +13,7 @@ from ganeval.metrics.citations import (
     FRIEDMAN_2023,
     HEUSEL_2017,
     JALALI_2023,
+    KARRAS_2019,
     KYNKAANNIEMI_2019,
     LOPEZ_PAZ_2017,
     NAEEM_2020,
@@ -36,6 +37,8 @@ class Metric:
         sides: ``both``, or ``fake`` for a metric of the fakes alone.
         beside: a metric of the fakes alone that also tells the reals' own value, where there are reals.
         rows: whether it needs the features themselves, not only their moments.
+        generator: whether it is of the generator of the fakes itself, and not of features; the engine of
+            ``ganeval.walk`` then computes it, and ``measure`` turns what that finds into a result.
         test: whether it needs held-out real images besides (``--test``).
         command: the command that computes it, where that is not its name.
         in_eval: whether ``ganeval eval`` computes it unasked.
@@ -54,6 +57,7 @@ class Metric:
     sides: str = "both"
     beside: bool = False
     rows: bool = True
+    generator: bool = False
     test: bool = False
     command: str | None = None
     in_eval: bool = True
@@ -180,6 +184,19 @@ METRICS: Mapping[str, Metric] = {
             sides="fake",
             beside=True,
             citation=JALALI_2023,
+        ),
+        Metric(
+            name="ppl",
+            title="Perceptual path length: how far the image moves on a small step between two latents",
+            acronym="PPL",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.path_length:measure",
+            sides="fake",
+            rows=False,
+            generator=True,
+            in_eval=False,
+            citation=KARRAS_2019,
         ),
     )
 }

@@ -1,0 +1,61 @@
+"""``ganeval ppl GENERATOR``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganeval.cli import output as out
+from ganeval.cli.options import Command, Range, option, output_options, output_path
+
+
+@click.command(cls=Command)
+@click.argument("generator")
+@option("--pairs", type=click.IntRange(min=2), default=10_000, help="Pairs of latents; papers take 50000 or 100000.")
+@option("--space", type=click.Choice(["z", "w"]), default="z", help="Great circles in z, or lines in w.")
+@option("--sampling", type=click.Choice(["full", "end"]), default="full", help="Anywhere on the path, or at its start.")
+@option("--epsilon", type=click.FloatRange(0, min_open=True), default=1e-4, help="The step.")
+@option("--crop", is_flag=True, help="Only where StyleGAN's faces are: rows 3/8 to 7/8, columns 2/8 to 6/8.")
+@option("--resize", type=click.IntRange(min=1), help="Pixels before the distance.  [default: down to 256 if larger]")
+@option("--trim/--no-trim", default=True, help="Drop the outer percentiles, as StyleGAN's scripts.")
+@option("--unit", is_flag=True, help="Circles of radius 1 in z, not through where the latents are.")
+@option(
+    "--distance",
+    type=click.Choice(["lpips-vgg", "lpips-alex", "lpips-squeeze", "compact"]),
+    default="lpips-vgg",
+    help="Perceptual distance; compact needs no download.",
+)
+@option("--weights", metavar="PATH", help="Load this file instead of the distance's published weights.")
+@option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where generator and distance run.")
+@option("--batch-size", type=click.IntRange(min=1), help="Pairs that go through together.  [default: suits the device]")
+@option("--seed", type=click.IntRange(min=0), default=0, help="Pair i depends on the seed and on i alone.")
+@option("--latent-dim", type=click.IntRange(min=1), help="Latent size of a generator that does not tell it.")
+@option("--num-classes", type=click.IntRange(min=1), help="Classes of a generator that takes a label too.")
+@option("--value-range", type=Range(), help="Black and white of a generator's floats, for instance -1,1.")
+@option(
+    "--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, help="Level of the interval."
+)
+@output_path
+@output_options
+def ppl(generator: str, *, output: Path | None, fmt: str, **options: Any) -> None:
+    """Perceptual path length of GENERATOR: how far its image moves on a small step between two latents.
+
+    GENERATOR is gen:NAME, gen:FILE (a checkpoint of `ganeval train` or TorchScript) or gen:package.module:callable, and
+    must not round what it makes: floats, neither clamped nor of half precision. For --space w it needs two callables
+    besides, mapping(z) and synthesis(w).
+
+    \b
+    Examples:
+      ganeval ppl gen:dcgan-cifar10 --distance compact --pairs 500
+      ganeval ppl gen:mymodule:generator --space w --sampling end --pairs 50000 -o ppl.json
+    """
+    from ganeval.cli.present import present
+    from ganeval.files import require_writable
+    from ganeval.walk import evaluate_path_length
+
+    if output is not None:
+        require_writable(output)
+    evaluation = evaluate_path_length(generator, progress=out.progress, **options)
+    present(evaluation, fmt=fmt, target=output)

@@ -1,0 +1,255 @@
+"""Perceptual distances: how different two images look to a network, as a squared distance between its maps.
+
+With f_l(x) the maps of layer l, scaled to length 1 over the channels at every place p (h x w of them), and w_l >= 0
+
+    d(a, b) = sum_l 1/(h w) sum_p sum_c w_lc (f_l(a)_pc - f_l(b)_pc)^2
+
+``lpips-vgg``, ``lpips-alex`` and ``lpips-squeeze`` are LPIPS v0.1 (Zhang et al. 2018) of the ``lpips`` package: its
+module, its linear heads w (which it brings along), and torchvision's ImageNet weights for the trunk, which are found,
+fetched and verified as all weights are. ``compact`` is our own and needs no download: the three blocks of compact-v1,
+w = 1. It agrees with no published number, and sees 32 x 32 pixels.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganeval.download import sha256_of
+from ganeval.errors import ConfigError, InputError, WeightsError
+from ganeval.features.precision import strict_float32
+from ganeval.features.weights import ALEXNET, SQUEEZENET, VGG16, WeightSpec, load_state_dict, locate
+from ganeval.images.resize import resize
+from ganeval.protocol import COMPACT, Protocol
+
+BOX = 256  # images are averaged down to so many pixels, as in StyleGAN's scripts
+
+# by LPIPS's own name of the network: the trunk's weights, and the hash of the heads in lpips 0.1.4
+LPIPS: Mapping[str, tuple[WeightSpec, str]] = {
+    "vgg": (VGG16, "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
+    "alex": (ALEXNET, "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+    "squeeze": (SQUEEZENET, "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
+}
+DISTANCES = ("lpips-vgg", "lpips-alex", "lpips-squeeze", "compact")
+
+
+@dataclass(frozen=True, slots=True)
+class PerceptualDistance:
+    """A distance between images, on one device.
+
+    Call it with two batches of floats (N, 3, H, W) in [-1, 1], not clamped; it returns (N,), not below 0, 0 for equal
+    images. Both go through the network as one batch. Float32 (or whatever ``dtype`` it was loaded with) throughout:
+    TF32 and autocast are off while it runs, and restored afterwards.
+
+    Attributes:
+        name: as results call it.
+        network: (N, 3, H, W) to maps (N, C, h, w), not scaled; any callable.
+        heads: (C,) weights of each map; None for 1.
+        size: images are resized to so many pixels first (antialiased); None: they enter as they are.
+        weights: SHA-256 of the trunk's weights.
+        verified: they are the published ones.
+    """
+
+    name: str
+    network: Callable[[Tensor], Any]
+    heads: tuple[Tensor, ...] | None
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    size: int | None = None
+    weights: str | None = None
+    verified: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        maps = self.maps(torch.cat([a, b]))
+        return self.between(*([m[part] for m in maps] for part in (slice(len(a)), slice(len(a), None))))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """What the network sees in each image, scaled to length 1 at every place."""
+        images = images.to(self.device, self.dtype)
+        if self.size is not None and images.shape[2:] != (self.size, self.size):
+            images = _antialiased(images, self.size)
+        with self._exactly():
+            try:
+                return [_unit(m) for m in self.network(images)]
+            except RuntimeError as error:
+                if "too small" in str(error) or "size" in str(error):
+                    height, width = images.shape[2:]
+                    raise InputError(
+                        f"images of {width} x {height} pixels are too small for {self.name}. "
+                        "Enlarge them (--resize 64), or take --distance compact."
+                    ) from error
+                raise
+
+    def between(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """(N,) distances, from the ``maps`` of two batches, or of one image and a batch."""
+        weights = self.heads or (None,) * len(a)
+        layers = zip(a, b, weights, strict=True)
+        with self._exactly():
+            return torch.stack([_layer((one - other).square_(), w) for one, other, w in layers]).sum(0)
+
+    @contextmanager
+    def _exactly(self) -> Iterator[None]:
+        autocast = torch.autocast("cuda" if self.device.type == "cuda" else "cpu", enabled=False)
+        with strict_float32(), torch.inference_mode(), autocast:
+            yield
+
+    def protocol(self, name: str) -> Protocol:
+        """What the comparison key says of this distance."""
+        return Protocol(
+            name=name, extractor=self.name, layer="maps", decode="none: floats", scale="-1..1",
+            resize="none" if self.size is None else "torch-bilinear-antialias", size=self.size or 0,
+            precision=str(self.dtype).removeprefix("torch."), weights=self.weights, verified=self.verified,
+        )  # fmt: skip
+
+
+def load_distance(
+    name: str, *, device: torch.device, weights: Path | None = None, dtype: torch.dtype = torch.float32
+) -> PerceptualDistance:
+    """One of ``DISTANCES``.
+
+    Args:
+        weights: of the trunk, a torchvision file; None: the published ones.
+        dtype: of the arithmetic.
+
+    Raises:
+        ConfigError: no such distance.
+        WeightsError: no weights, damaged ones, or ones of another network.
+    """
+    if name not in DISTANCES:
+        raise ConfigError(f"There is no perceptual distance {name!r}; there are {', '.join(DISTANCES)}.")
+    if name == "compact":
+        return _load_compact(device, weights, dtype)
+    net = name.removeprefix("lpips-")
+    spec, _ = LPIPS[net]
+    located = locate(spec, weights)
+    module = load_lpips(net, load_state_dict(located.path), str(located.path)).to(device, dtype)
+    heads = tuple(lin.model[-1].weight.flatten() for lin in module.lins)
+    told: tuple[str, ...] = ()
+    if not located.verified:
+        told = (
+            f"the weights in {located.path} are not the published ones (SHA-256 {located.sha256[:8]}...): "
+            "values are labelled with that hash",
+        )
+    return PerceptualDistance(
+        name, nn.Sequential(module.scaling_layer, module.net), heads, device, dtype,
+        weights=located.sha256, verified=located.verified, warnings=told,
+    )  # fmt: skip
+
+
+def load_lpips(net: str, trunk: Mapping[str, Tensor], source: str) -> Any:
+    """The module of the ``lpips`` package, made without a download and without a word on stdout.
+
+    Args:
+        net: ``vgg``, ``alex`` or ``squeeze``.
+        trunk: torchvision's state dictionary of that network.
+        source: where that is from, for messages.
+
+    Raises:
+        WeightsError: weights of another network, or another version of the package's heads.
+    """
+    import lpips
+
+    heads = _heads(net)
+    with torch.device("meta"), warnings.catch_warnings():  # neither memory nor random numbers for what is replaced
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # torchvision's, of the argument by which lpips asks for no weights
+        module = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
+    module.scaling_layer = lpips.lpips.ScalingLayer()  # constants
+    state = dict(module.scaling_layer.state_dict(prefix="scaling_layer."))
+    for name in module.state_dict():
+        if name.startswith("net.slice"):  # net.slice2.5.weight is torchvision's features.5.weight
+            inner = f"features.{name.split('.', 2)[2]}"
+            if inner not in trunk:
+                raise WeightsError(f"{source} holds no weights of the network of LPIPS {net}: {inner} is missing.")
+            state[name] = trunk[inner].float()
+    state |= {name: value for key, value in heads.items() for name in (key, f"lins.{key[3]}{key[4:]}")}
+    try:
+        module.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(f"{source} does not fit LPIPS {net}: {' '.join(str(error).split())[:160]}...") from error
+    return module.eval().requires_grad_(False)
+
+
+def prepare(images: Tensor, value_range: tuple[float, float], *, crop: bool, size: int | None) -> Tensor:
+    """From what a generator makes to what a distance takes.
+
+    The range to -1..1 without clamping, one channel to three, the part with the face (rows 3/8 to 7/8, columns 2/8 to
+    6/8) if so wanted; then to ``size`` pixels (TensorFlow's bilinear, as torch-fidelity), or else, where the shorter
+    side of *what is left* is above 256, the mean over boxes down to 256. StyleGAN's PyTorch scripts divide a crop by
+    the size before it: 1024 pixels end at 128 there, and at 256 here and in its TensorFlow scripts.
+
+    Shape:
+        float (N, 1 or 3, H, W) -> (N, 3, h, w).
+    """
+    low, high = value_range
+    x = images * (2 / (high - low)) - (high + low) / (high - low)
+    x = x.expand(-1, 3, -1, -1)
+    if crop:
+        height, width = x.shape[2:]
+        x = x[:, :, 3 * height // 8 : 7 * height // 8, 2 * width // 8 : 6 * width // 8]
+    if size is not None:
+        return resize(x.float().contiguous(), size, "tf1-bilinear")
+    height, width = x.shape[2:]
+    if (shorter := min(height, width)) > BOX:
+        # equal boxes where 256 divides the size, as it does for all powers of two; else boxes that share their borders
+        smaller = round(height * BOX / shorter), round(width * BOX / shorter)
+        x = nn.functional.adaptive_avg_pool2d(x, smaller)
+    return x
+
+
+def _heads(net: str) -> dict[str, Tensor]:
+    found = importlib.util.find_spec("lpips")
+    assert found is not None
+    assert found.origin is not None
+    path = Path(found.origin).parent / "weights" / "v0.1" / f"{net}.pth"
+    if not path.is_file() or sha256_of(path) != LPIPS[net][1]:
+        raise WeightsError(
+            f"{path} is not the file of lpips 0.1.4. Install that version again: pip install lpips==0.1.4."
+        )
+    return load_state_dict(path)
+
+
+def _load_compact(device: torch.device, weights: Path | None, dtype: torch.dtype) -> PerceptualDistance:
+    from ganeval.features.compact import COMPACT_SIZE, load_compact
+    from ganeval.features.extractor import COMPACT_SHA256, COMPACT_WEIGHTS
+
+    path = weights or COMPACT_WEIGHTS
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}. Leave it out to use the weights that ship with ganeval.")
+    digest = sha256_of(path)
+    verified = digest == COMPACT_SHA256
+    told = () if verified else (f"the weights in {path} are not those of {COMPACT} that ship with ganeval",)
+    network = load_compact(path, device).network.to(dtype)
+
+    def blocks(images: Tensor) -> list[Tensor]:
+        out = network(images.contiguous(memory_format=torch.channels_last))
+        return [out[f"block{i}"] for i in (1, 2, 3)]
+
+    return PerceptualDistance(
+        COMPACT, blocks, None, device, dtype, size=COMPACT_SIZE, weights=digest, verified=verified, warnings=told
+    )
+
+
+def _antialiased(images: Tensor, size: int) -> Tensor:
+    return nn.functional.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Length 1 over the channels; 0 stays 0. The small number is that of LPIPS."""
+    return maps / (maps.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+def _layer(squares: Tensor, weights: Tensor | None) -> Tensor:
+    """(N, C, h, w) squared differences to (N,)."""
+    over_places = squares.mean(dim=(2, 3))
+    return over_places.sum(1) if weights is None else over_places @ weights
