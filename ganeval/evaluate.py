@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
@@ -184,7 +185,7 @@ def evaluate(
             warnings.extend(one.warnings)
         results, too_few = compute(
             [m for m in wanted if not m.generator], measured, protocol=protocol, settings=choices, reference=mode,
-            level=level, warnings=tuple(warnings), skip_too_few=chosen is None,
+            level=level, warnings=tuple(warnings), skip_too_few=chosen is None, device=torch_device,
         )  # fmt: skip
         if distance is not None:
             results["ppl"] = measure_generator(
@@ -219,6 +220,7 @@ def compute(
     level: float,
     warnings: tuple[str, ...] = (),
     skip_too_few: bool = False,
+    device: torch.device | None = None,
 ) -> tuple[dict[str, MetricResult], list[str]]:
     """Every metric from what the passes left; each ``measure`` of the registry is called once.
 
@@ -242,6 +244,7 @@ def compute(
             fake=fake.layers[layer],
             test=test.layers.get(layer) if test is not None else None,
             settings=settings, reference=reference, level=level, shared_images=shared, warnings=warnings,
+            device=device,
         )  # fmt: skip
         module, _, function = target.partition(":")
         measure = cast(Callable[[MetricInputs], dict[str, MetricResult]], getattr(import_module(module), function))

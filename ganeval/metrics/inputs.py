@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
+import torch
 
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.intervals import quantile, symmetric_interval
@@ -100,6 +101,7 @@ class MetricInputs:
         reference: ``sample``: both sides are samples; ``population``: REAL is the target itself.
         level: of the intervals.
         shared_images: images that are in both sets, as their digests tell.
+        device: where large products are computed.
     """
 
     wanted: frozenset[str]
@@ -111,6 +113,7 @@ class MetricInputs:
     reference: str = "sample"
     level: float = 0.95
     shared_images: int = 0
+    device: torch.device | None = None
     warnings: tuple[str, ...] = ()
 
     def fake_rows(self) -> FeatureRows:

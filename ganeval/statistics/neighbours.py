@@ -2,21 +2,28 @@
 
 Distances are found in float32 and trusted only where float64 would say the same: whatever lies within the rounding
 band of a decision is recomputed from the features in float64. The answers equal a float64 brute force, ties included,
-and no n x n matrix is ever made. faiss searches for neighbours; membership in balls, each with a radius of its own,
-is a comparison of tiles of squared distances, which a search for the k nearest cannot answer.
+and no n x n matrix is ever made. Between two sets faiss searches; inside one set tiles do, each of which serves twice
+(``tiles``); membership in balls, each with a radius of its own, is a comparison of tiles. On an accelerator all three
+are tiled products there.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ganeval.errors import NotEnoughSamplesError
+from ganeval.statistics.tiles import Pairs, close_pairs, lifted, turned, within
+from ganeval.statistics.tiles_torch import close_pairs_torch, nearest_torch
 
-_TILE = 1024
 _SPARE = 8  # neighbours searched beyond the k-th, among which float64 decides
+_CHUNK = 2**17  # numbers that are recomputed at a time: they stay in the cache
+_AT_ONCE = 2**21  # pairs that are decided at a time
+_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,13 @@ class Neighbours:
     indices: np.ndarray
 
 
-def nearest(points: np.ndarray, queries: np.ndarray | None = None, *, k: int = 1) -> Neighbours:
+def nearest(
+    points: np.ndarray, queries: np.ndarray | None = None, *, k: int = 1, device: torch.device | None = None
+) -> Neighbours:
     """The ``k`` nearest rows of ``points`` to every query; without queries, to every point among the *other* points.
+
+    Args:
+        device: an accelerator that does the products; None or a CPU: here.
 
     Shape:
         points (m, d), queries (n, d), float32 -> (n, k).
@@ -43,38 +55,160 @@ def nearest(points: np.ndarray, queries: np.ndarray | None = None, *, k: int = 1
     """
     own = queries is None
     asked = points if queries is None else queries
-    available = len(points) - int(own)
-    if available < k:
-        raise NotEnoughSamplesError(
-            f"{k} nearest neighbours need at least {k + int(own)} images in the set; found {len(points)}. "
-            "Give more images, or ask for fewer neighbours."
-        )
+    _require(len(points), k, own)
     centre = points.mean(axis=0, dtype=np.float64)
-    centred, centred_queries = _centred(points, centre), _centred(asked, centre)
-    band = _band(centred, centred_queries)
+    z = lifted(points, centre)
+    z_asked = z if queries is None else lifted(queries, centre)
+    band = _band(z, z_asked)
     distances, indices = np.empty((len(asked), k)), np.empty((len(asked), k), np.int64)
-    pending, width = np.arange(len(asked)), k + int(own) + _SPARE
+    pending, width = np.arange(len(asked)), k + _SPARE
     while len(pending):
-        width = min(width, len(points))
-        found, ids = _search(centred, centred_queries[pending], width)
-        for start in range(0, len(pending), _TILE):
-            part = slice(start, start + _TILE)
-            rows = pending[part]
-            exact = _exact(asked[rows], points, ids[part])
-            if own:
-                exact[ids[part] == rows[:, None]] = np.inf
-            order = np.lexsort((ids[part], exact), axis=1)[:, :k]
-            distances[rows] = np.take_along_axis(exact, order, axis=1)
-            indices[rows] = np.take_along_axis(ids[part], order, axis=1)
+        width = min(width, len(points) - int(own))
+        if len(pending) == len(asked):
+            found, ids = _search(z, None if own else z_asked, width, device)
+        else:
+            found, ids = _search_some(z, z_asked, pending, width, own, device)
+        # a candidate that is farther than the k-th by more than both may be wrong is none of the k nearest
+        near = found <= found[:, k - 1 : k].astype(np.float64) + 2 * band
+        exact = np.full(found.shape, np.inf)
+        exact[near] = _squared(asked, points, np.repeat(pending, near.sum(axis=1)), ids[near])
+        order = np.lexsort((ids, exact), axis=1)[:, :k]
+        distances[pending] = np.take_along_axis(exact, order, axis=1)
+        indices[pending] = np.take_along_axis(ids, order, axis=1)
         # certain where even the farthest candidate, rounding allowed for, lies beyond the k-th
-        certain = (found[:, -1] - band > distances[pending, -1]) | (width == len(points))
+        certain = (found[:, -1] - band > distances[pending, -1]) | (width == len(points) - int(own))
         pending, width = pending[~certain], 4 * width
+        copied = distances[pending, -1] == 0  # nothing is nearer; which of the copies have the smallest indices?
+        if copied.any():
+            rows, pending = pending[copied], pending[~copied]
+            distances[rows], indices[rows] = 0.0, _copies(points, asked, rows, k, own)
     return Neighbours(distances, indices)
 
 
 def radii(points: np.ndarray, k: int) -> np.ndarray:
     """(n,) float64: the squared distance of every row from its ``k``-th nearest other row."""
     return nearest(points, k=k).distances[:, -1]
+
+
+class Reach:
+    """The near neighbours of every row of a set: found once in float32, then asked for any k-th.
+
+    Args:
+        most: the largest k that will be asked for.
+        blocks: how many blocks of equal size k-th neighbours will be asked for in (see ``kth``); 1: the whole set only.
+        device: an accelerator that does the products.
+
+    Raises:
+        NotEnoughSamplesError: not more than ``most`` points.
+    """
+
+    def __init__(self, points: np.ndarray, most: int, *, blocks: int = 1, device: torch.device | None = None) -> None:
+        _require(len(points), most, True)
+        self.points = points
+        self._z = lifted(points, points.mean(axis=0, dtype=np.float64))
+        self.band = _band(self._z, self._z)
+        # the k-th of a block is the B k-th of all on average; beyond 5 deviations it is searched for by itself
+        mean, spread = most * blocks, np.sqrt(most * blocks * (blocks - 1))
+        width = min(int(mean + 5 * spread) + _SPARE, len(points) - 1)
+        self._found, self._ids = _search(self._z, None, width, device)
+
+    def kth(self, k: int, blocks: np.ndarray | None = None) -> Radii:
+        """Squared distances of all rows from their ``k``-th nearest other row, or that within their own block.
+
+        Args:
+            blocks: (n,) the block of each row.
+        """
+        if blocks is None:
+            return Radii(self, k, None, self._found[:, k - 1].astype(np.float64))
+        rank = np.cumsum(self._same(blocks, np.arange(len(self.points))), axis=1)
+        place = (rank < k).sum(axis=1)
+        missing = np.flatnonzero(place == rank.shape[1])
+        squared = self._found[np.arange(len(place)), np.minimum(place, rank.shape[1] - 1)].astype(np.float64)
+        squared[missing] = self._from_all(missing, k, blocks)
+        return Radii(self, k, blocks, squared)
+
+    def exact(self, rows: np.ndarray, k: int, blocks: np.ndarray | None, squared: np.ndarray) -> np.ndarray:
+        """The float64 truth of ``kth`` for some rows, whose float32 answers are ``squared``."""
+        found, ids = self._found[rows], self._ids[rows]
+        low, high = (squared + sign * 2 * self.band for sign in (-1, 1))
+        candidate = self._same(blocks, rows) & (found <= high[:, None])
+        below = candidate & (found < low[:, None])  # certainly nearer than the k-th
+        window = candidate & ~below
+        values = np.full(found.shape, np.inf)
+        values[window] = _squared(self.points, self.points, np.repeat(rows, window.sum(axis=1)), ids[window])
+        values.sort(axis=1)
+        place = k - 1 - below.sum(axis=1)
+        result: np.ndarray = values[np.arange(len(rows)), np.minimum(place, values.shape[1] - 1)]
+        whole = found.shape[1] == len(self.points) - 1
+        certain = whole | (result <= found[:, -1] - self.band) | (result == 0)
+        again = np.flatnonzero(~certain)
+        result[again] = self._from_all(rows[again], k, blocks)
+        return result
+
+    def _same(self, blocks: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+        """(rows, width): which near neighbours are in the row's own block."""
+        if blocks is None:
+            return np.ones((len(rows), self._ids.shape[1]), bool)
+        same: np.ndarray = np.equal(blocks[self._ids[rows]], blocks[rows, None])
+        return same
+
+    def _from_all(self, rows: np.ndarray, k: int, blocks: np.ndarray | None) -> np.ndarray:
+        """The truth for rows whose near neighbours do not hold it, from their distances to all."""
+        out = np.empty(len(rows))
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            squared = turned(self._z[part]) @ self._z.T
+            squared[np.arange(len(part)), part] = np.inf
+            if blocks is not None:
+                squared[blocks[part, None] != blocks[None, :]] = np.inf
+            bound = np.partition(squared, k - 1, axis=1)[:, k - 1] + np.float32(2 * self.band)
+            row, column = np.nonzero(squared <= bound[:, None])
+            exact = _squared(self.points, self.points, part[row], column)
+            order = np.lexsort((exact, row))
+            first = np.searchsorted(row, np.arange(len(part)))
+            out[start : start + len(part)] = exact[order][first + k - 1]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Radii:
+    """Squared radii around the rows of a set, known within ``slack``, and exactly where that is asked for."""
+
+    reach: Reach
+    k: int
+    blocks: np.ndarray | None
+    squared: np.ndarray
+
+    @property
+    def slack(self) -> float:
+        return self.reach.band
+
+    def exact(self, rows: np.ndarray) -> np.ndarray:
+        return self.reach.exact(rows, self.k, self.blocks, self.squared[rows])
+
+    def empty(self) -> int:
+        """How many are exactly 0."""
+        return int((self.exact(np.flatnonzero(self.squared <= self.slack)) == 0).sum())
+
+
+Bounds = np.ndarray | Radii
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Balls around the points of one of two sets, and which pairs of the two are asked about.
+
+    Attributes:
+        mine: squared radii of the first set's points; None: the balls are around the other's.
+        theirs: squared radii of the second set's.
+        strict: leave out the border: distance < radius, not <=.
+        blocks: (m,) and (n,): only pairs within a block count; None: all do.
+    """
+
+    mine: Bounds | None
+    theirs: Bounds | None
+    strict: bool = False
+    blocks: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,102 +235,160 @@ def count_in_balls(
     Shape:
         centres (m, d), squared radii (m,) float64, queries (n, d).
     """
-    (one,) = count_pairs(centres, queries, ((squared_radii, None),), strict=strict)
+    (one,) = count_pairs(centres, queries, (Family(squared_radii, None, strict),))
     return one
 
 
 def count_pairs(
-    points: np.ndarray,
-    others: np.ndarray,
-    balls: tuple[tuple[np.ndarray | None, np.ndarray | None], ...],
-    *,
-    strict: bool | tuple[bool, ...] = False,
+    points: np.ndarray, others: np.ndarray, families: tuple[Family, ...], *, device: torch.device | None = None
 ) -> tuple[Balls, ...]:
     """All pairs of two sets in one pass of products, against several families of balls.
-
-    Args:
-        balls: each either (squared radii of ``points``, None), or (None, squared radii of ``others``).
-        strict: of each family: distance < radius, not <=.
 
     Returns:
         For each family ``around`` by centre and ``within`` by the points of the other set.
     """
-    rules = strict if isinstance(strict, tuple) else (strict,) * len(balls)
     centre = points.mean(axis=0, dtype=np.float64)
-    a, b = _centred(points, centre), _centred(others, centre)
-    band = np.float32(_band(a, b))
-    found = [(np.zeros(len(points), np.int64), np.zeros(len(others), np.int64)) for _ in balls]
-    for rows, columns, squared in _tiles(a, b):
-        for (mine, theirs), (by_row, by_column), rule in zip(balls, found, rules, strict=True):
-            bound = mine[rows][:, None] if mine is not None else theirs[columns][None, :]  # type: ignore[index]
-            bound32 = bound.astype(np.float32)
-            inside = squared < bound32 - band
-            unsure = squared <= bound32 + band
-            unsure ^= inside
-            if unsure.any():
-                i, j = np.nonzero(unsure)
-                exact = _pairs(points[rows][i], others[columns][j])
-                limit = np.broadcast_to(bound, unsure.shape)[i, j]
-                inside[i, j] = exact < limit if rule else exact <= limit
-            by_row[rows] += np.count_nonzero(inside, axis=1)
-            by_column[columns] += np.count_nonzero(inside, axis=0)
+    a, b = lifted(points, centre), lifted(others, centre)
+    band = _band(a, b)
+    ranges = [_range(family, band) for family in families]
+    of_rows = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is not None])
+    of_columns = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is None])
+    pairs = (
+        close_pairs_torch(a, b, of_rows, of_columns, device)
+        if device is not None and _accelerates(device)
+        else close_pairs(a, b, of_rows, of_columns)
+    )
+    counts = [(np.zeros(len(points), np.int64), np.zeros(len(others), np.int64)) for _ in families]
+    for i, j, squared in _gathered(pairs):
+        for family, (low, high), (by_row, by_column) in zip(families, ranges, counts, strict=True):
+            rows, columns = _inside(points, others, family, low, high, i, j, squared)
+            by_row += np.bincount(rows, minlength=len(by_row))
+            by_column += np.bincount(columns, minlength=len(by_column))
     return tuple(
-        Balls(by_row, by_column) if mine is not None else Balls(by_column, by_row)
-        for (mine, _), (by_row, by_column) in zip(balls, found, strict=True)
+        Balls(by_row, by_column) if family.mine is not None else Balls(by_column, by_row)
+        for family, (by_row, by_column) in zip(families, counts, strict=True)
     )
 
 
-def _tiles(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Squared distances, float32, a tile at a time; the tile is reused."""
-    norms_a = np.einsum("ij,ij->i", a, a, dtype=np.float64).astype(np.float32)
-    norms_b = np.einsum("ij,ij->i", b, b, dtype=np.float64).astype(np.float32)
-    buffer = np.empty((min(_TILE, len(a)), min(_TILE, len(b))), np.float32)
-    for i in range(0, len(a), _TILE):
-        rows = slice(i, min(i + _TILE, len(a)))
-        for j in range(0, len(b), _TILE):
-            columns = slice(j, min(j + _TILE, len(b)))
-            tile = buffer[: rows.stop - i, : columns.stop - j]
-            tile = np.matmul(a[rows], b[columns].T, out=tile if tile.flags.c_contiguous else None)
-            tile *= np.float32(-2)
-            tile += norms_a[rows][:, None]
-            tile += norms_b[columns][None, :]
-            yield rows, columns, tile
+def _inside(
+    points: np.ndarray, others: np.ndarray, family: Family, low: np.ndarray, high: np.ndarray,
+    i: np.ndarray, j: np.ndarray, squared: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Those of the pairs (i, j) of which one lies in the other's ball."""
+    if family.blocks is not None:
+        same = np.flatnonzero(family.blocks[0][i] == family.blocks[1][j])
+        i, j, squared = i[same], j[same], squared[same]
+    ball = i if family.mine is not None else j
+    inside = squared < low[ball]
+    unsure = np.flatnonzero(~inside & (squared <= high[ball]))
+    if len(unsure):
+        bounds = family.mine if family.mine is not None else family.theirs
+        assert bounds is not None
+        of, place = np.unique(ball[unsure], return_inverse=True)
+        bound = (bounds.exact(of) if isinstance(bounds, Radii) else bounds[of])[place]
+        exact = _squared(points, others, i[unsure], j[unsure])
+        inside[unsure] = exact < bound if family.strict else exact <= bound
+    return i[inside], j[inside]
 
 
-def _search(points: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _range(family: Family, band: float) -> tuple[np.ndarray, np.ndarray]:
+    """Float32 distances below the first are certainly inside, above the second certainly outside."""
+    bounds = family.mine if family.mine is not None else family.theirs
+    assert bounds is not None
+    squared, slack = (bounds.squared, bounds.slack) if isinstance(bounds, Radii) else (bounds, 0.0)
+    low, high = ((squared + sign * (slack + band)).astype(np.float32) for sign in (-1, 1))
+    return np.nextafter(low, np.float32(-np.inf)), np.nextafter(high, np.float32(np.inf))
+
+
+def _largest(bounds: list[np.ndarray]) -> np.ndarray | None:
+    return np.maximum.reduce(bounds) if bounds else None
+
+
+def _gathered(pairs: Iterator[Pairs]) -> Iterator[Pairs]:
+    """The same pairs in larger portions."""
+    held: list[Pairs] = []
+    for pair in pairs:
+        held.append(pair)
+        if sum(len(i) for i, _, _ in held) >= _AT_ONCE:
+            yield _joined(held)
+            held = []
+    if held:
+        yield _joined(held)
+
+
+def _joined(pairs: list[Pairs]) -> Pairs:
+    i, j, squared = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    return i, j, squared
+
+
+def _accelerates(device: torch.device) -> bool:
+    return device.type != "cpu"
+
+
+def _search(
+    z: np.ndarray, queries: np.ndarray | None, width: int, device: torch.device | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``width`` nearest lifted rows, in float32, of every query, or of every row among the others."""
+    if device is not None and _accelerates(device):
+        return nearest_torch(z, queries, width, device)
+    if queries is None:
+        return within(z, width)
     import faiss  # slow to import
 
-    index = faiss.IndexFlatL2(points.shape[1])
-    index.add(points)
-    distances, ids = index.search(np.ascontiguousarray(queries), k)
+    d = z.shape[1] - 2
+    index = faiss.IndexFlatL2(d)
+    index.add(np.ascontiguousarray(z[:, :d]))
+    distances, ids = index.search(np.ascontiguousarray(queries[:, :d]), width)
     return distances, ids
 
 
-def _exact(queries: np.ndarray, points: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Squared distances in float64, (n, k), of each query from its candidates."""
-    out = np.empty(ids.shape)
-    wide = queries.astype(np.float64)
-    for column in range(ids.shape[1]):
-        difference = wide - points[ids[:, column]]
-        out[:, column] = np.einsum("ij,ij->i", difference, difference)
-    return out
+def _search_some(
+    z: np.ndarray, queries: np.ndarray, rows: np.ndarray, width: int, own: bool, device: torch.device | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for some queries; ``own``: each is the row of that number, and not its own neighbour."""
+    found, ids = _search(z, queries[rows], width + int(own), device)
+    if not own:
+        return found, ids
+    mine = ids == rows[:, None]
+    mine[~mine.any(axis=1), -1] = True  # among more copies than were found: any other is as good
+    keep = ~mine
+    return found[keep].reshape(len(rows), width), ids[keep].reshape(len(rows), width)
 
 
-def _pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    out = np.empty(len(a))
-    for start in range(0, len(a), _TILE):
-        part = slice(start, start + _TILE)
-        difference = a[part].astype(np.float64) - b[part]
+def _copies(points: np.ndarray, asked: np.ndarray, rows: np.ndarray, k: int, own: bool) -> np.ndarray:
+    """(rows, k): the first points that equal each asked row, which has at least ``k`` such."""
+
+    def key(row: np.ndarray) -> bytes:
+        return hashlib.blake2b((row + 0.0).tobytes(), digest_size=16).digest()  # -0 is 0
+
+    places: dict[bytes, list[int]] = {}
+    for place, point in enumerate(points):
+        places.setdefault(key(point), []).append(place)
+    first = ([p for p in places[key(asked[row])][: k + 1] if not own or p != row][:k] for row in rows)
+    return np.array(list(first), np.int64)
+
+
+def _squared(a: np.ndarray, b: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Squared distances in float64 of the pairs a[i], b[j]."""
+    out = np.empty(len(i))
+    step = max(1, _CHUNK // a.shape[1])
+    for start in range(0, len(i), step):
+        part = slice(start, start + step)
+        difference = a[i[part]].astype(np.float64)
+        difference -= b[j[part]]
         out[part] = np.einsum("ij,ij->i", difference, difference)
     return out
 
 
-def _centred(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Distances do not change, rounding shrinks: |x|^2 + |y|^2 - 2 x.y cancels less."""
-    return np.ascontiguousarray(points - centre.astype(np.float32), dtype=np.float32)
-
-
 def _band(a: np.ndarray, b: np.ndarray) -> float:
     """How far a float32 squared distance may be from the truth: 8 sqrt(d) 2^-24 of the largest squared norm."""
-    largest = max(float(np.einsum("ij,ij->i", x, x, dtype=np.float64).max()) for x in (a, b))
-    return 8 * float(np.sqrt(a.shape[1])) * 2.0**-24 * largest
+    largest = max(float(z[:, -1].max()) for z in (a, b))
+    return 8 * float(np.sqrt(a.shape[1] - 2)) * 2.0**-24 * largest
+
+
+def _require(available: int, k: int, own: bool) -> None:
+    if available - int(own) < k:
+        raise NotEnoughSamplesError(
+            f"{k} nearest neighbours need at least {k + int(own)} images in the set; found {available}. "
+            "Give more images, or ask for fewer neighbours."
+        )

@@ -8,7 +8,14 @@ from support.sides import metric_inputs
 
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.inputs import MetricInputs
-from ganeval.metrics.precision_recall import block_errors, measure, neighbourhoods, null_coverage
+from ganeval.metrics.precision_recall import (
+    BLOCKS,
+    PARTITIONS,
+    measure,
+    neighbourhoods,
+    null_coverage,
+    with_errors,
+)
 
 FOUR = frozenset({"precision", "recall", "density", "coverage"})
 
@@ -60,10 +67,35 @@ def test_block_errors_against_the_spread() -> None:
         real, fake = drawn(800, 8, 2 * i), drawn(800, 8, 2 * i + 1, scale=0.85)
         values.append(neighbourhoods(real, fake).values())
         if i < 40:
-            errors.append(block_errors(real, fake))
+            errors.append(with_errors(real, fake)[1])
     for name in FOUR:
         spread = np.std([v[name] for v in values], ddof=1)
         assert np.sqrt(np.mean([e[name] ** 2 for e in errors])) == pytest.approx(spread, rel=0.20), name
+
+
+@pytest.mark.parametrize("kind", ["continuous", "copies", "collapsed", "apart", "radius"])
+def test_errors_against_blocks_that_are_searched_one_by_one(kind: str) -> None:
+    """From the products of the whole sets, bit for bit what each block by itself gives: ties and rare cases too."""
+    real, fake = drawn(330, 4, seed=1), drawn(290, 4, seed=2, scale=0.8)
+    if kind == "copies":
+        real[100:200], fake[:120] = real[:100], real[150:270]
+    if kind == "collapsed":
+        fake = np.tile(fake[:5], (58, 1))
+    if kind == "apart":
+        fake = fake + 50
+    radius = 1.5 if kind == "radius" else None
+    for strict in (None, True, False):
+        whole, errors = with_errors(real, fake, strict=strict, radius=radius)
+        assert whole.values() == neighbourhoods(real, fake, strict=strict, radius=radius).values()
+        random, variances = np.random.default_rng(0), []
+        for _ in range(PARTITIONS):
+            orders = [np.array_split(random.permutation(len(points)), BLOCKS) for points in (real, fake)]
+            found = [
+                neighbourhoods(real[i], fake[j], strict=strict, radius=radius) for i, j in zip(*orders, strict=True)
+            ]
+            variances.append({name: np.var([f.values()[name] for f in found], ddof=1) / BLOCKS for name in FOUR})
+        for name in FOUR:
+            assert errors[name] == pytest.approx(np.sqrt(np.mean([v[name] for v in variances])), rel=1e-12), name
 
 
 def test_fixed_radius_and_other_k() -> None:

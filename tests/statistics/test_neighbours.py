@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.statistics.neighbours import count_in_balls, count_pairs, nearest, radii
+from ganeval.statistics import neighbours, tiles_torch
+from ganeval.statistics.neighbours import Family, Reach, count_in_balls, count_pairs, nearest, radii
+from ganeval.statistics.tiles import lifted, within
+from ganeval.statistics.tiles_torch import nearest_torch
 
 
 def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -70,10 +74,99 @@ def test_balls_against_brute_force(strict: bool, offset: float) -> None:
 
 def test_families_of_balls_share_a_pass() -> None:
     a, b = with_copies(200, 6, 6), with_copies(150, 6, 7)
-    one, other = count_pairs(a, b, ((radii(a, 2), None), (None, radii(b, 4))), strict=(True, False))
+    families = (Family(radii(a, 2), None, strict=True), Family(None, radii(b, 4)))
+    one, other = count_pairs(a, b, families)
     assert np.array_equal(one.around, count_in_balls(a, radii(a, 2), b, strict=True).around)
     assert np.array_equal(other.around, count_in_balls(b, radii(b, 4), a).around)
     assert np.array_equal(other.within, count_in_balls(b, radii(b, 4), a).within)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_collapsed_sets_are_no_longer_search(own: bool) -> None:
+    """Thousands of copies of few images: all are candidates, the first of them are the answer."""
+    few = with_copies(30, 4, 3)[:3]
+    points = np.tile(few, (700, 1))
+    points[5] *= np.float32(-0.0) if own else np.float32(1)  # a row of -0 is one of 0
+    points[9] = 0.0 if own else points[9]
+    queries = None if own else points[:40]
+    distances = squared(points if own else points[:40], points)
+    if own:
+        np.fill_diagonal(distances, np.inf)
+    order = np.argsort(distances, axis=1, kind="stable")[:, :4]
+    found = nearest(points, queries, k=4)
+    assert np.array_equal(found.distances, np.take_along_axis(distances, order, axis=1))
+    assert np.array_equal(found.indices, order)
+
+
+@pytest.mark.parametrize("width", [1, 13, 80])
+@pytest.mark.parametrize(("n", "d"), [(90, 3), (1024, 8), (2100, 40)])
+def test_tiles_against_faiss(n: int, d: int, width: int) -> None:
+    import faiss
+
+    points = np.random.default_rng(n).standard_normal((n, d)).astype(np.float32)
+    points = points[np.argsort(points[:, 0])]  # near rows are in the same tile
+    index = faiss.IndexFlatL2(d)
+    index.add(points)
+    distances, ids = index.search(points, width + 1)
+    z = lifted(points, points.mean(axis=0))
+    for found, numbers in (within(z, width), nearest_torch(z, None, width, torch.device("cpu"))):
+        assert found == pytest.approx(distances[:, 1:], abs=2e-5 * float((points**2).sum(axis=1).max()))
+        assert np.mean(numbers == ids[:, 1:]) > 0.999  # but for ties within rounding
+
+
+def on(device: str, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A device that counts as an accelerator, in small tiles, so that there are several."""
+    monkeypatch.setattr(tiles_torch, "_ROWS", 128)
+    monkeypatch.setattr(tiles_torch, "_COLUMNS", 200)
+    monkeypatch.setattr(neighbours, "_accelerates", lambda device: True)
+    return torch.device(device)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_accelerator_against_the_cpu(device: str, offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    points, others = with_copies(700, 24, 4, offset), with_copies(450, 24, 5, offset)
+    others[:90] = points[:90]
+    bounds = Reach(points, 4).kth(4), Reach(others, 2).kth(2)
+    families = (Family(bounds[0], None, strict=True), Family(None, bounds[1]))
+    here = nearest(points, k=3), nearest(points, others, k=3), *count_pairs(points, others, families)
+    there_device = on(device, monkeypatch)
+    calls = []
+    for name in ("nearest_torch", "close_pairs_torch"):
+        real = getattr(neighbours, name)
+        monkeypatch.setattr(neighbours, name, lambda *a, real=real, name=name: calls.append(name) or real(*a))
+    bounds = Reach(points, 4, device=there_device).kth(4), Reach(others, 2, device=there_device).kth(2)
+    families = (Family(bounds[0], None, strict=True), Family(None, bounds[1]))
+    there = (
+        nearest(points, k=3, device=there_device),
+        nearest(points, others, k=3, device=there_device),
+        *count_pairs(points, others, families, device=there_device),
+    )
+    assert set(calls) == {"nearest_torch", "close_pairs_torch"}
+    for one, other in zip(here, there, strict=True):
+        for field in one.__slots__:
+            assert np.array_equal(getattr(one, field), getattr(other, field)), field
+
+
+@pytest.mark.parametrize("kind", ["continuous", "copies", "near copies"])
+def test_any_kth_neighbour_against_brute_force(kind: str) -> None:
+    """In the whole set and in blocks: what is not among the near neighbours that are kept is searched again."""
+    points = with_copies(600, 5, 11) if kind == "copies" else np.random.default_rng(1).random((600, 5), np.float32)
+    if kind == "near copies":
+        points[:300] = points[0] + 1e-4 * points[:300]  # nearer together than float32 tells apart
+    distances = squared(points, points)
+    np.fill_diagonal(distances, np.inf)
+    rows = np.arange(600)
+    halves = (rows % 7 == 0).astype(np.int8)  # unequal: the k-th of the small block is often not among the kept
+    reach = Reach(points, 5, blocks=2)
+    for k in (1, 3, 5):
+        assert np.array_equal(reach.kth(k).exact(rows), np.sort(distances, axis=1)[:, k - 1])
+        inside = np.where(halves[:, None] == halves[None, :], distances, np.inf)
+        found = reach.kth(k, halves)
+        assert np.array_equal(found.exact(rows), np.sort(inside, axis=1)[:, k - 1])
+        assert np.abs(found.squared - found.exact(rows)).max() <= found.slack
 
 
 def test_too_few_iv() -> None:
