@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -22,22 +23,25 @@ from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.features.extractor import FeatureExtractor, choose_device, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
-from ganeval.images.generated import GeneratedSource
+from ganeval.features.weights import by_network
 from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import Path as LatentPath
-from ganeval.metrics.registry import METRICS, Metric, get_metric
+from ganeval.metrics.registry import Metric, get_metric
+from ganeval.plan import Task, applicable, needs_of, networks_of, tasks_of
 from ganeval.protocol import COMPACT, Protocol, get_protocol
 from ganeval.results import Evaluation, MetricResult
 from ganeval.sides import (
     Measured,
     Need,
+    Place,
     Reading,
     measure_images,
     measure_statistics,
     open_side,
     require_choice,
     require_protocol,
+    serves,
     shard_of,
 )
 from ganeval.statistics.collect import ProgressFactory
@@ -66,7 +70,7 @@ def evaluate(
     test: object = None,
     protocol: str | Protocol = "ttur",
     device: str = "auto",
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, str | Path] | None = None,
     reference: str | None = None,
     level: float = 0.95,
     num_real: int | None = None,
@@ -88,6 +92,10 @@ def evaluate(
 ) -> Evaluation:
     """Measure how far the fakes are from the reals: one pass over each set, whatever the number of metrics.
 
+    Every image is decoded once and goes once through each network. Which networks those are, the protocol says, and a
+    metric may have one of its own; asked for by name, it has its weights fetched, otherwise it takes part where they
+    are at hand.
+
     Args:
         real: the reference: anything that ``open_source`` takes, a statistics file, ``stats:NAME``, or a Statistics;
             None if all metrics are of the fakes alone.
@@ -96,7 +104,7 @@ def evaluate(
         test: held-out real images, for the metrics of memorisation.
         protocol: a name such as ``ttur``, ``clean``, ``compact`` or ``pytorch-fid:768``, or a Protocol.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        weights: a file to load instead of the protocol's published weights.
+        weights: a file to load instead of the published weights of the run's network, or files by network.
         reference: ``sample``: both sides are samples (default where REAL is images). ``population``: REAL is the
             target itself and has no sampling error (default where REAL is a statistics file).
         level: of the confidence intervals.
@@ -151,23 +159,31 @@ def evaluate(
     real_side = sides.get("real")
     if choices.floor and isinstance(real_side, Statistics) and real_side.rows is None:
         raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
-    wanted, left_out = _applicable(chosen, sides, protocol, choices, mode)
+    tasks = tasks_of(chosen, protocol)
+    paths = by_network(weights, networks_of(tasks, protocol))
+    wanted, left_out = applicable(tasks, sides, protocol, asked=chosen is not None, given=paths)
+    on_features = [task for task in wanted if not task.metric.generator]
     distance: PerceptualDistance | None = None
-    if any(metric.generator for metric in wanted):
+    if len(on_features) < len(wanted):
         distance = load_distance("compact" if protocol.extractor == COMPACT else "lpips-vgg", device=torch_device)
-    needs = {name: _needs(name, wanted, choices, mode) for name in sides}
-    extractor: FeatureExtractor | None = None
+    needs = {name: needs_of(name, on_features, choices, mode) for name in sides}
+    # the protocols of the run, as they were asked for, and what becomes of them once their weights are known
+    bound = {task.protocol: task.protocol for task in on_features}
+    extractors: dict[Protocol, FeatureExtractor] = {}
     if any(isinstance(side, ImageSource) for side in sides.values()):
-        path = Path(weights) if weights is not None else None
-        layers = tuple(dict.fromkeys(layer for need in needs.values() for layer in need))
-        extractor = load_extractor(protocol, device=torch_device, weights=path, layers=layers)
-        protocol = extractor.protocol
-    warnings = list(extractor.warnings) if extractor else []
+        for asked in bound:
+            layers = tuple(dict.fromkeys(layer for need in needs.values() for p, layer in need if p == asked))
+            path = paths.get(asked.extractor)
+            extractors[asked] = load_extractor(asked, device=torch_device, weights=path, layers=layers)
+            bound[asked] = extractors[asked].protocol
+    warnings: list[str] = []
     for name, side in sides.items():
         if isinstance(side, Statistics):
             if side.note:
                 warnings.append(f"{side.spec}: {side.note}")
-            protocol = require_protocol(name, side, protocol, assume=assume_protocol)
+            for asked in bound:
+                if serves(side, asked, protocol):
+                    bound[asked] = require_protocol(name, side, bound[asked], assume=assume_protocol)
             if side.protocol is None:
                 warnings.append(f"{side.spec} does not say how it was made; taken as {protocol.name}, as you said")
     with ExitStack() as stack:
@@ -175,25 +191,25 @@ def evaluate(
         for name, side in sides.items():
             if isinstance(side, Statistics):
                 rows = any(need.rows for need in needs[name].values())
-                measured[name] = measure_statistics(side, reading, stack, rows=rows)
+                served = [asked for asked in bound if serves(side, asked, protocol)]
+                measured[name] = measure_statistics(side, served, reading, stack, rows=rows)
             else:
-                assert extractor is not None
-                measured[name] = measure_images(
-                    name, side, extractor, needs[name], reading, stack, minimum=minimum
-                )  # fmt: skip
+                measured[name] = measure_images(name, side, extractors, needs[name], reading, stack, minimum=minimum)
         for one in measured.values():
             warnings.extend(one.warnings)
         results, too_few = compute(
-            [m for m in wanted if not m.generator], measured, protocol=protocol, settings=choices, reference=mode,
-            level=level, warnings=tuple(warnings), skip_too_few=chosen is None, device=torch_device,
+            on_features, measured, bound=bound, settings=choices, reference=mode, level=level,
+            warnings=tuple(warnings), remarks={asked: one.warnings for asked, one in extractors.items()},
+            skip_too_few=chosen is None, device=torch_device,
         )  # fmt: skip
         if distance is not None:
             results["ppl"] = measure_generator(
                 sides["fake"], LatentPath(), distance, batch_size=batch_size, level=level, progress=progress
             )
-            results = {m.name: results[m.name] for m in wanted if m.name in results}
+            names = [task.metric.name for task in wanted]
+            results = {name: results[name] for name in names if name in results}
     notes = [*left_out, *too_few]
-    if protocol.extractor == COMPACT:
+    if any(task.protocol.extractor == COMPACT for task in wanted):
         notes.append(NOT_FID)
     if mode == "population" and "real" in sides:
         notes.append(POPULATION)
@@ -211,18 +227,23 @@ def evaluate(
 
 
 def compute(
-    wanted: Sequence[Metric],
+    wanted: Sequence[Task],
     measured: Mapping[str, Measured],
     *,
-    protocol: Protocol,
+    bound: Mapping[Protocol, Protocol],
     settings: Settings,
     reference: str,
     level: float,
     warnings: tuple[str, ...] = (),
+    remarks: Mapping[Protocol, tuple[str, ...]] = MappingProxyType({}),
     skip_too_few: bool = False,
     device: torch.device | None = None,
 ) -> tuple[dict[str, MetricResult], list[str]]:
-    """Every metric from what the passes left; each ``measure`` of the registry is called once.
+    """Every metric from what the passes left; each ``measure`` of the registry is called once a network.
+
+    Args:
+        bound: the protocols of the tasks, with the weights that were used.
+        remarks: warnings of one network, by protocol.
 
     Returns:
         The results in the order of ``wanted``, and notes on metrics that were skipped for want of images.
@@ -230,21 +251,21 @@ def compute(
     real, fake, test = (measured.get(name) for name in ("real", "fake", "test"))
     assert fake is not None
     shared = int(np.intersect1d(real.image_digests, fake.image_digests).size) if real is not None else 0
-    groups: dict[str, list[Metric]] = {}
-    for metric in wanted:
-        groups.setdefault(metric.measure, []).append(metric)
+    groups: dict[tuple[str, Place], list[Metric]] = {}
+    for task in wanted:
+        groups.setdefault((task.metric.measure, task.place), []).append(task.metric)
     found: dict[str, MetricResult] = {}
     notes: list[str] = []
-    for target, group in groups.items():
-        layer = group[0].layer
+    for (target, place), group in groups.items():
+        asked, layer = place
         inputs = MetricInputs(
             wanted=frozenset(m.name for m in group),
-            protocol=protocol.at(layer),
-            real=real.layers.get(layer) if real is not None else None,
-            fake=fake.layers[layer],
-            test=test.layers.get(layer) if test is not None else None,
-            settings=settings, reference=reference, level=level, shared_images=shared, warnings=warnings,
-            device=device,
+            protocol=bound[asked].at(layer),
+            real=real.layers.get(place) if real is not None else None,
+            fake=fake.layers[place],
+            test=test.layers.get(place) if test is not None else None,
+            settings=settings, reference=reference, level=level, shared_images=shared,
+            warnings=(*remarks.get(asked, ()), *warnings), device=device,
         )  # fmt: skip
         module, _, function = target.partition(":")
         measure = cast(Callable[[MetricInputs], dict[str, MetricResult]], getattr(import_module(module), function))
@@ -254,7 +275,7 @@ def compute(
             if not skip_too_few:
                 raise
             notes.append(f"left out: {error}")
-    return {m.name: found[m.name] for m in wanted if m.name in found}, notes
+    return {task.metric.name: found[task.metric.name] for task in wanted if task.metric.name in found}, notes
 
 
 def build_statistics(
@@ -262,7 +283,7 @@ def build_statistics(
     *,
     protocol: str | Protocol = "ttur",
     device: str = "auto",
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, str | Path] | None = None,
     num: int | None = None,
     shard: tuple[int, int] | None = None,
     rows: bool = False,
@@ -289,10 +310,12 @@ def build_statistics(
         raise InputError(f"{source.spec} is a statistics file already; give images.")
     if shard is not None:
         source = shard_of(source, *shard)
-    extractor = load_extractor(protocol, device=torch_device, weights=Path(weights) if weights is not None else None)
+    path = by_network(weights, [protocol.extractor]).get(protocol.extractor)
+    extractor = load_extractor(protocol, device=torch_device, weights=path)
+    place = protocol, "features"
     with ExitStack() as stack:
-        measured = measure_images("images", source, extractor, {"features": Need(True, rows)}, how, stack)
-        features = measured.layers["features"]
+        measured = measure_images("images", source, {protocol: extractor}, {place: Need(True, rows)}, how, stack)
+        features = measured.layers[place]
         assert features.gaussian is not None
         meta = {
             "protocol": extractor.protocol.to_dict(),
@@ -312,9 +335,6 @@ def build_statistics(
         )
 
 
-# --- what is computed, and what that needs ------------------------------------------------------------------------
-
-
 def _settings(given: Mapping[str, Any]) -> Settings:
     names = [f.name for f in fields(Settings)]
     for name in given:
@@ -324,78 +344,3 @@ def _settings(given: Mapping[str, Any]) -> Settings:
             hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(names)}."
             raise ConfigError(f"there is no argument or setting {name!r}.{hint}")
     return Settings(**given)
-
-
-def _applicable(
-    chosen: Sequence[Metric] | None,
-    sides: Mapping[str, ImageSource | Statistics],
-    protocol: Protocol,
-    settings: Settings,
-    mode: str,
-) -> tuple[list[Metric], list[str]]:
-    """The metrics that these sides and this network serve, and a note on each that was not asked for by name.
-
-    Raises:
-        ConfigError: one that was asked for by name cannot be computed.
-    """
-    wanted, notes = [], []
-    for metric in chosen if chosen is not None else METRICS.values():
-        if chosen is None and not metric.in_eval:
-            continue
-        if (obstacle := _obstacle(metric, sides, protocol, settings, mode)) is None:
-            wanted.append(metric)
-        elif chosen is not None:
-            raise ConfigError(f"{metric.name} cannot be computed here: {obstacle}.")
-        else:
-            notes.append(f"{metric.name} is left out: {obstacle}")
-    if wanted and all(metric.generator for metric in wanted):
-        raise ConfigError("ppl alone has a command and a function of its own: ganeval ppl GENERATOR, path_length(g).")
-    if not wanted:
-        raise ConfigError("there is no metric to compute. " + " ".join(f"{note}." for note in notes))
-    return wanted, notes
-
-
-def _obstacle(
-    metric: Metric,
-    sides: Mapping[str, ImageSource | Statistics],
-    protocol: Protocol,
-    settings: Settings,
-    mode: str,
-) -> str | None:
-    if "fake" not in sides:
-        return "there are no generated images"
-    if metric.generator and not isinstance(sides["fake"], GeneratedSource):
-        return "it walks between the latents of a generator, and FAKE is none"
-    if metric.sides == "both" and "real" not in sides:
-        return "it compares with real images; give REAL"
-    if metric.test and "test" not in sides:
-        return "it needs held-out real images; give --test"
-    if not protocol.has(metric.layer):
-        return f"the network {protocol.extractor} has no layer for it ({metric.layer})"
-    for name in ("real", "fake") if metric.sides == "both" else ("fake",):
-        side = sides[name]
-        if not isinstance(side, Statistics):
-            continue
-        if metric.layer != "features":
-            return f"{side.spec} holds statistics of features, not {metric.layer}; give images"
-        if metric.rows and side.rows is None:
-            return (
-                f"{side.spec} holds no features of single images; give images, or build the file with "
-                "`ganeval stats build --rows`"
-            )
-    return None
-
-
-def _needs(side: str, wanted: Sequence[Metric], settings: Settings, mode: str) -> dict[str, Need]:
-    """By layer, what has to be kept of this side."""
-    needs: dict[str, Need] = {}
-    for metric in wanted:
-        if metric.generator or (side != "fake" and metric.sides == "fake" and not metric.beside):
-            continue
-        if side == "test" and not (metric.test or metric.beside):
-            continue
-        # the error bars of metrics that are made of moments need rows too, where the side is a sample
-        rows = metric.rows or side == "fake" or mode == "sample" or settings.floor or settings.per_class
-        before = needs.get(metric.layer, Need(False, False))
-        needs[metric.layer] = Need(before.moments or not metric.rows, before.rows or rows)
-    return needs

@@ -147,6 +147,20 @@ STANDS_FOR: Mapping[str, str] = {
 }
 
 
+# what a protocol takes from another network than its own: by metric, the protocol of its features
+ROUTES: Mapping[str, Mapping[str, str]] = {}
+
+
+def routed(protocol: Protocol, metric: str, own: str | None = None) -> Protocol:
+    """The protocol of a metric's features in a run under ``protocol``.
+
+    Args:
+        own: the protocol that is part of the metric's definition, if there is one.
+    """
+    name = own or ROUTES.get(protocol.name.partition(":")[0], {}).get(metric)
+    return protocol if name is None else PROTOCOLS[name]
+
+
 def get_protocol(name: str) -> Protocol:
     """``NAME`` or ``NAME:LAYER``, for instance ``ttur`` or ``pytorch-fid:768``.
 

@@ -57,9 +57,14 @@ class Reading:
         return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
+# where features come from: the protocol as it was asked for (its weights are not known yet) and what the metrics call
+# the layer of its network: ``features``, ``logits``, ``spatial``
+Place = tuple[Protocol, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What the metrics need of one layer, on one side."""
+    """What the metrics need of one place, on one side."""
 
     moments: bool
     rows: bool
@@ -67,9 +72,9 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One side, ready for the metrics: its features by layer (``features``, ``logits``, ``spatial``)."""
+    """One side, ready for the metrics: its features by network and layer."""
 
-    layers: Mapping[str, FeatureSet]
+    layers: Mapping[Place, FeatureSet]
     n: int | None
     digest: str | None
     image_digests: np.ndarray
@@ -119,8 +124,8 @@ def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
 def measure_images(
     side: str,
     source: ImageSource,
-    extractor: FeatureExtractor,
-    needs: Mapping[str, Need],
+    extractors: Mapping[Protocol, FeatureExtractor],
+    needs: Mapping[Place, Need],
     reading: Reading,
     stack: ExitStack,
     *,
@@ -129,22 +134,26 @@ def measure_images(
     """The one pass over a side's images.
 
     Args:
-        needs: by layer; the extractor has a tap for each.
+        extractors: by protocol; those that ``needs`` does not name do not run.
+        needs: by network and layer; the extractor has a tap for each.
         stack: closes the rows, and so removes their temporary files.
     """
-    kept: dict[str, Kept] = {}
-    for layer, need in needs.items():
+    kept: dict[Place, Kept] = {}
+    taps: dict[Protocol, dict[str, Kept]] = {}
+    for (protocol, layer), need in needs.items():
+        extractor = extractors[protocol]
         tap = extractor.tap(layer)
         width, rows = extractor.dimensions[tap], None
         if need.rows:
             rows = FeatureRows(width, memory_limit=reading.feature_memory, expected=source.length)
             stack.enter_context(rows)
-        kept[tap] = Kept(Moments(width) if need.moments else None, rows)
+        kept[protocol, layer] = Kept(Moments(width) if need.moments else None, rows)
+        taps.setdefault(protocol, {})[tap] = kept[protocol, layer]
     bar = reading.progress(f"{side}: {source.spec}", source.length) if reading.progress else None
     try:
         collected = collect(
-            source, extractor, kept, batch_size=reading.batch_size, workers=reading.processes(),
-            on_error=reading.on_error, progress=bar,
+            source, [(extractors[protocol], wanted) for protocol, wanted in taps.items()],
+            batch_size=reading.batch_size, workers=reading.processes(), on_error=reading.on_error, progress=bar,
         )  # fmt: skip
     finally:
         if bar is not None:
@@ -153,17 +162,17 @@ def measure_images(
     digest = collected.digest.hexdigest() if collected.digest.count else None
     digests = np.concatenate(collected.image_digests) if collected.image_digests else np.empty(0, np.uint64)
     labels = source.labels()
-    layers = {}
-    for layer in needs:
-        one = kept[extractor.tap(layer)]
-        layers[layer] = FeatureSet(
+    layers = {
+        place: FeatureSet(
             n=collected.n,
-            gaussian=None if one.moments is None else one.moments.finish(ddof=extractor.protocol.ddof),
+            gaussian=None if one.moments is None else one.moments.finish(ddof=place[0].ddof),
             rows=one.rows,
             digest=digest,
             image_digests=digests,
             labels=np.array(labels) if labels is not None and len(labels) == collected.n else None,
         )
+        for place, one in kept.items()
+    }
     report = source.report
     provenance = {
         **source.describe(), "n": collected.n, "digest": digest, "skipped": [list(pair) for pair in report.skipped],
@@ -172,8 +181,14 @@ def measure_images(
     return Measured(layers, collected.n, digest, digests, provenance, _warnings(side, source))
 
 
-def measure_statistics(stats: Statistics, reading: Reading, stack: ExitStack, *, rows: bool) -> Measured:
-    """A statistics file as a side: the layer ``features`` alone, with rows only if the file has them."""
+def measure_statistics(
+    stats: Statistics, protocols: Sequence[Protocol], reading: Reading, stack: ExitStack, *, rows: bool
+) -> Measured:
+    """A statistics file as a side: the layer ``features`` alone, with rows only if the file has them.
+
+    Args:
+        protocols: those under which the file stands for features; see ``serves``.
+    """
     kept = None
     if rows and stats.rows is not None:
         kept = stack.enter_context(
@@ -185,7 +200,15 @@ def measure_statistics(stats: Statistics, reading: Reading, stack: ExitStack, *,
         n=stats.n, gaussian=stats.gaussian(), rows=kept, digest=stats.digest, image_digests=digests
     )  # fmt: skip
     provenance = {"spec": stats.spec, "kind": "statistics", "n": stats.n, "digest": stats.digest, "meta": stats.meta}
-    return Measured({"features": features}, stats.n, stats.digest, digests, provenance, stats.warnings)
+    layers = {(protocol, "features"): features for protocol in protocols}
+    return Measured(layers, stats.n, stats.digest, digests, provenance, stats.warnings)
+
+
+def serves(stats: Statistics, protocol: Protocol, main: Protocol) -> bool:
+    """Whether a statistics file stands for features under ``protocol``: the run's own, unless the file says another."""
+    if protocol == main or stats.protocol is None:
+        return protocol == main
+    return replace(stats.protocol, weights=None).key() == replace(protocol, weights=None).key()
 
 
 def require_protocol(side: str, stats: Statistics, protocol: Protocol, *, assume: bool) -> Protocol:

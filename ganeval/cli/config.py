@@ -68,7 +68,9 @@ def defaults_for(
             _require_known(value, _options(commands[key]), f"{path}, table [{key}]")  # type: ignore[arg-type]
     mine = _options(command)
     merged = {**table, **table.get(name.split()[0], {})}
-    return {mine[key]: value for key, value in merged.items() if key in mine}
+    several = {p.name for p in command.params if isinstance(p, click.Option) and p.multiple}
+    values = {mine[key]: value for key, value in merged.items() if key in mine}
+    return {name: [v] if name in several and not isinstance(v, list) else v for name, v in values.items()}
 
 
 def _options(command: click.Command) -> dict[str, str]:

@@ -18,11 +18,9 @@ from ganeval.cli.options import (
     option,
     output_options,
     output_path,
-    weights_path,
 )
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, Metric, get_metric
-from ganeval.protocol import get_protocol
 
 # The options of single estimators, by the field of ``Settings`` that they fill.
 _SETTINGS: Mapping[str, Callable[[Decorated], Decorated]] = {
@@ -100,7 +98,7 @@ def _help(summary: str, examples: Sequence[str]) -> str:
 def _command(
     name: str, text: str, settings: Sequence[str], *, both: bool, test: bool, metrics: tuple[str, ...] | None
 ) -> click.Command:
-    def run(*, fake: str, protocol: str, weights: str | None, fmt: str, **options: Any) -> None:
+    def run(*, fake: str, fmt: str, **options: Any) -> None:
         from ganeval.cli.present import present
         from ganeval.evaluate import evaluate
         from ganeval.files import require_writable
@@ -109,11 +107,8 @@ def _command(
         if target is not None:
             require_writable(target)
         wanted = chosen_metrics(options.pop("metrics")) if metrics is None else metrics
-        path = weights_path(weights, get_protocol(protocol).extractor)
         real = options.pop("real", None)
-        evaluation = evaluate(
-            real, fake, metrics=wanted, protocol=protocol, weights=path, progress=output.progress, **options
-        )
+        evaluation = evaluate(real, fake, metrics=wanted, progress=output.progress, **options)
         present(evaluation, fmt=fmt, target=target)
 
     decorators: list[Callable[[Decorated], Decorated]] = []

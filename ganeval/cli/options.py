@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import click
 
 from ganeval.cli import output
 from ganeval.cli.config import defaults_for, find_config
+from ganeval.errors import ConfigError
 from ganeval.protocol import PROTOCOLS
 
 Decorated = Callable[..., Any]
@@ -111,6 +113,28 @@ class Shard(click.ParamType[Any]):
         return number, of
 
 
+class WeightsFile(click.ParamType[Any]):
+    """``[NETWORK=]PATH``: the name of a network, empty where there is none, and the file."""
+
+    name = "[NETWORK=]PATH"
+    envvar_list_splitter = os.pathsep
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        network, equals, path = value.partition("=")
+        return ("", Path(value)) if not equals or Path(value).exists() else (network, Path(path))
+
+
+def _one_each(
+    ctx: click.Context, param: click.Parameter, value: tuple[tuple[str, Path], ...]
+) -> dict[str, Path] | None:
+    files = dict(value)
+    if len(files) < len(value):
+        raise ConfigError("--weights names two files for one network. Say which is for which: --weights NETWORK=PATH.")
+    return files or None
+
+
 def _stack(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
     return lambda f: functools.reduce(lambda g, decorate: decorate(g), reversed(decorators), f)
 
@@ -169,7 +193,13 @@ def compute_options(f: Decorated) -> Decorated:
     """Protocol, network and device."""
     return _stack(
         option("--protocol", default="ttur", metavar="NAME[:LAYER]", help=f"One of {', '.join(PROTOCOLS)}."),
-        option("--weights", metavar="[NETWORK=]PATH", help="Load this file instead of the published weights."),
+        option(
+            "--weights",
+            type=WeightsFile(),
+            multiple=True,
+            callback=_one_each,
+            help="Load this file instead of the published weights; repeat it for several networks.",
+        ),
         option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where networks and generators run."),
         option(
             "--batch-size", type=click.IntRange(min=1), help="Images in one forward pass.  [default: suits the device]"
@@ -186,26 +216,6 @@ def compute_options(f: Decorated) -> Decorated:
             help="Features kept in memory; the rest goes to a temporary file.",
         ),
     )(f)
-
-
-def weights_path(value: str | None, extractor: str) -> Path | None:
-    """The path in ``[NETWORK=]PATH``, where NETWORK, if given, is the network of this run.
-
-    Raises:
-        ConfigError: it names another network, or the file does not exist.
-    """
-    from ganeval.errors import ConfigError, WeightsError
-
-    if value is None:
-        return None
-    network, equals, path = value.partition("=")
-    if not equals or Path(value).exists():
-        path = value
-    elif network not in (extractor, extractor.split("-")[0]):
-        raise ConfigError(f"--weights {value}: this protocol's network is {extractor}, not {network!r}.")
-    if not Path(path).is_file():
-        raise WeightsError(f"there is no weights file {path}. Give the path of a file that exists.")
-    return Path(path)
 
 
 def output_path(f: Decorated) -> Decorated:

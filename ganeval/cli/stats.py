@@ -16,9 +16,7 @@ from ganeval.cli.options import (
     option,
     output_options,
     output_path,
-    weights_path,
 )
-from ganeval.protocol import get_protocol
 
 if TYPE_CHECKING:
     from ganeval.statistics.reference import Statistics
@@ -54,7 +52,7 @@ _target = option(
 @option("--rows", is_flag=True, help="Keep the features too, so that the file can stand as a sample.")
 @option("--note", help="Something to remember about these images; shown wherever the file is used.")
 @output_options
-def build(images: str, *, protocol: str, weights: str | None, fmt: str, **options: Any) -> None:
+def build(images: str, *, fmt: str, **options: Any) -> None:
     """Statistics of IMAGES, under one protocol, with their provenance.
 
     \b
@@ -69,8 +67,7 @@ def build(images: str, *, protocol: str, weights: str | None, fmt: str, **option
 
     target = with_suffix_npz(options.pop("output"))
     require_writable(target)
-    path = weights_path(weights, get_protocol(protocol).extractor)
-    statistics = build_statistics(images, protocol=protocol, weights=path, progress=output.progress, **options)
+    statistics = build_statistics(images, progress=output.progress, **options)
     for message in (statistics.meta or {}).get("warnings", ()):
         output.warning(message)
     save_statistics(target, statistics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +38,13 @@ class LoadedNetwork:
 class FeatureExtractor:
     """Resize, scale and network of one protocol.
 
-    Call it with an ``ImageBatch`` of N images of any sizes; it returns ``{tap: float32 (N, d)}`` on its device.
+    Call it with an ``ImageBatch`` of N images of any sizes, or of float32 images that ``prepare`` has resized; it
+    returns ``{tap: float32 (N, d)}`` on its device.
     Float32 throughout: TF32 and autocast are off while it runs, and restored afterwards.
 
     Attributes:
         protocol: the protocol, with the hash of the weights that were loaded.
-        prepare: what decode workers must do to each image (Pillow's resize modes), or None.
+        prepare: what decode workers had better do to each image (Pillow's resize modes), or None.
         dimensions: width of every tap.
         batch_size: a good batch size on this device.
     """
@@ -80,12 +81,13 @@ class FeatureExtractor:
     def _resized(self, images: Tensor | list[Tensor]) -> Tensor:
         if isinstance(images, list):  # mixed sizes: each image by itself
             return torch.cat([self._resized(image[None]) for image in images])
-        if self.prepare:
+        if images.is_floating_point():  # the decode workers did it
             return images.to(self.device, non_blocking=True)
-        if self.device.type == "mps":  # lacks some resize kernels
-            return resize(images.cpu().float(), self.protocol.size, self.protocol.resize).to(self.device)
-        images = images.to(self.device, non_blocking=True).float()
-        return resize(images, self.protocol.size, self.protocol.resize)
+        if self.prepare or self.device.type == "mps":  # Pillow has no accelerator, and Apple's lacks some kernels
+            images = images.cpu()
+        else:
+            images = images.to(self.device, non_blocking=True)
+        return resize(images.float(), self.protocol.size, self.protocol.resize).to(self.device)
 
 
 def load_extractor(
@@ -107,6 +109,19 @@ def published_weights(extractor: str) -> str:
     if sha256 is None:
         raise WeightsError(f"no hash of the published weights of {extractor} is known. Use images, not statistics.")
     return sha256
+
+
+def not_at_hand(extractor: str, given: Collection[str] = ()) -> str | None:
+    """Why a network cannot be loaded without fetching anything; None if it can.
+
+    Args:
+        given: the networks for which a file of weights was named.
+    """
+    from ganeval.features.weights import SPECS, status
+
+    if extractor in given or extractor == COMPACT or status(SPECS[extractor]).present:
+        return None
+    return f"the weights of {extractor} are not on this machine (ganeval weights fetch {extractor})"
 
 
 def choose_device(name: str) -> torch.device:

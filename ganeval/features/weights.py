@@ -12,7 +12,7 @@ import pickle
 import shutil
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -128,6 +128,30 @@ def get_spec(name: str) -> WeightSpec:
     close = get_close_matches(name, SPECS, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise WeightsError(f"There are no weights named {name!r}; there are {', '.join(SPECS)}.{hint}")
+
+
+def by_network(given: str | Path | Mapping[str, str | Path] | None, networks: Sequence[str]) -> dict[str, Path]:
+    """Files of weights that a user named, by network.
+
+    Args:
+        given: one path, or paths by network; of a name that goes on behind a dash the first part is enough
+            (``inception``). Under an empty name, as alone, stands that of the first network.
+        networks: those of the run.
+
+    Raises:
+        WeightsError: a network that the run does not have, two files for one, or a file that does not exist.
+    """
+    found: dict[str, Path] = {}
+    for name, path in ({"": given} if isinstance(given, str | Path) else given or {}).items():
+        network = next((n for n in networks if name in ("", n, n.split("-")[0])), None)
+        if network is None:
+            raise WeightsError(f"weights of {name}: the networks of this run are {', '.join(networks)}, not {name!r}.")
+        if network in found:
+            raise WeightsError(f"two files of weights are named for {network}: {found[network]} and {path}. Name one.")
+        if not Path(path).is_file():
+            raise WeightsError(f"there is no weights file {path}. Give the path of a file that exists.")
+        found[network] = Path(path)
+    return found
 
 
 def hub_folder() -> Path:

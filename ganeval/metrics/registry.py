@@ -43,6 +43,7 @@ class Metric:
         command: the command that computes it, where that is not its name.
         in_eval: whether ``ganeval eval`` computes it unasked.
         settings: the fields of ``ganeval.metrics.inputs.Settings`` that it reads; options of its command.
+        protocol: the protocol that is part of the metric's definition; None: the run's.
         citation: BibTeX.
     """
 
@@ -62,6 +63,7 @@ class Metric:
     command: str | None = None
     in_eval: bool = True
     settings: tuple[str, ...] = ()
+    protocol: str | None = None
 
 
 METRICS: Mapping[str, Metric] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
@@ -51,30 +51,37 @@ class Collected:
 
 def collect(
     source: ImageSource,
-    extractor: FeatureExtractor,
-    taps: Mapping[str, Kept],
+    networks: Sequence[tuple[FeatureExtractor, Mapping[str, Kept]]],
     *,
     batch_size: int | None = None,
     workers: int = 0,
     on_error: str = "stop",
     progress: Progress | None = None,
 ) -> Collected:
-    """One pass: decode, resize, network; for every tap update the moments and append the rows.
+    """One pass: every image is decoded once and goes once through each network; update the moments, append the rows.
 
-    Memory does not grow with the number of images but for 8 bytes each.
+    Memory does not grow with the number of images but for 8 bytes each. Where all networks want the same resize of
+    Pillow's, it is done where images are decoded; where they want different ones, each batch is resized for each.
+
+    Args:
+        networks: each with what is kept of its taps; without any, images are only decoded and counted.
     """
     collected = Collected()
+    extractors = [extractor for extractor, _ in networks]
+    one_resize = len({(e.protocol.resize, e.protocol.size) for e in extractors}) == 1
     batches = source.batches(
-        batch_size or extractor.batch_size, workers=workers, prepare=extractor.prepare, on_error=on_error
-    )
+        batch_size or min((e.batch_size for e in extractors), default=64), workers=workers,
+        prepare=extractors[0].prepare if one_resize else None, on_error=on_error,
+    )  # fmt: skip
     for batch in batches:
-        features = extractor(batch)
-        for tap, kept in taps.items():
-            block = features[tap].float().cpu().numpy()
-            if kept.moments is not None:
-                kept.moments.update(block, names=batch.names)
-            if kept.rows is not None:
-                kept.rows.append(block)
+        for extractor, taps in networks:
+            features = extractor(batch)
+            for tap, kept in taps.items():
+                block = features[tap].float().cpu().numpy()
+                if kept.moments is not None:
+                    kept.moments.update(block, names=batch.names)
+                if kept.rows is not None:
+                    kept.rows.append(block)
         collected.n += len(batch.names)
         if batch.digests is not None:
             collected.digest.update(batch.digests)
