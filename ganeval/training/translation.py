@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ganeval.errors import InputError
 from ganeval.evaluate import build_statistics
+from ganeval.metrics.translation import absolute_error
 from ganeval.results import Interval, MetricResult
 from ganeval.statistics.reference import Statistics
 from ganeval.training.judge import METRICS, flat, measured, require_metrics
@@ -155,7 +156,7 @@ def paired_difference(
 
 def l1(images: Tensor, others: Tensor) -> float:
     """Mean absolute difference of 8-bit images, as a number on the scale from -1 to 1."""
-    return float((images.int() - others.int()).abs().double().mean()) / 127.5
+    return 2 * float(absolute_error(images, others).mean())
 
 
 def translator(generator: nn.Module, *, batch_size: int = 32) -> Translate:
@@ -164,19 +165,26 @@ def translator(generator: nn.Module, *, batch_size: int = 32) -> Translate:
     Shape:
         uint8 (N, 3, H, W) -> the same, on the CPU.
     """
+    floats = float_translator(generator)
 
     def translate(images: Tensor) -> Tensor:
-        first = next(generator.parameters())
-        training = generator.training
+        return torch.cat([to_uint8(floats(to_float(part))).cpu() for part in torch.split(images, batch_size)])
+
+    return translate
+
+
+def float_translator(generator: nn.Module) -> Translate:
+    """The same for floats in [-1, 1], not rounded and as one batch; what it returns is where the generator is."""
+
+    def translate(images: Tensor) -> Tensor:
+        first, training = next(generator.parameters()), generator.training
         generator.eval()
-        parts = []
         try:
             with torch.inference_mode():
-                for part in torch.split(images, batch_size):
-                    entering = to_float(part).contiguous(memory_format=torch.channels_last)
-                    parts.append(to_uint8(generator(entering.to(first.device, first.dtype))).cpu())
+                entering = images.contiguous(memory_format=torch.channels_last).to(first.device, first.dtype)
+                made: Tensor = generator(entering)
+                return made
         finally:
             generator.train(training)
-        return torch.cat(parts)
 
     return translate

@@ -34,12 +34,16 @@ def test_train_and_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     found = load("cyclegan_evaluation").main(arguments)
     out = capsys.readouterr().out
     assert set(found) == {"a to b", "b to a"}
-    for direction in found.values():
+    for direction, errors in found.values():
         assert direction.interval is not None
         assert direction.pair_untranslated > 0
-    for words in ("untranslated", "difference", "cycle L1", "identity L1", "L1 to pair"):
+        assert errors.identity.value == pytest.approx(direction.identity / 2, abs=0.5 / 255)  # that one is of 8 bits
+        assert errors.cycle.clusters == 700
+    for words in ("untranslated", "difference", "cycle L1", "by 8 bits", "by noise", "identity L1", "L1 to pair"):
         assert out.count(words) >= 2
-    assert json.loads(written.read_text())["b to a"]["n"] == 700
+    numbers = json.loads(written.read_text())["b to a"]
+    assert numbers["n"] == 700
+    assert numbers["errors"]["cycle_noisy"]["standard_error"] > 0
 
 
 def test_own_domains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +55,7 @@ def test_own_domains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     folders = [str(tmp_path / "a"), str(tmp_path / "b")]
     load("train_cyclegan").main(["--domains", *folders, "--output", str(tmp_path / "run"), *SIZE])
     found = load("cyclegan_evaluation").main(["--run", str(tmp_path / "run"), "--domains", *folders, "--size", "16"])
-    assert found["a to b"].pair is None
+    assert found["a to b"][0].pair is None
     assert "a to b" in capsys.readouterr().out
 
 
