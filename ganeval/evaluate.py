@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ganeval.cautions import cautions
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.features.extractor import FeatureExtractor, choose_device, load_extractor
@@ -197,6 +198,7 @@ def evaluate(
                 measured[name] = measure_images(name, side, extractors, needs[name], reading, stack, minimum=minimum)
         for one in measured.values():
             warnings.extend(one.warnings)
+        warnings.extend(cautions(measured))
         results, too_few = compute(
             on_features, measured, bound=bound, settings=choices, reference=mode, level=level,
             warnings=tuple(warnings), remarks={asked: one.warnings for asked, one in extractors.items()},
@@ -218,6 +220,7 @@ def evaluate(
         results=results,
         real=measured["real"].provenance if "real" in measured else nothing,
         fake=measured["fake"].provenance,
+        test=measured["test"].provenance if "test" in measured else None,
         environment=environment(torch_device, protocol.precision),
         warnings=tuple(dict.fromkeys([*warnings, *(w for r in results.values() for w in r.warnings)])),
         notes=tuple(notes),

@@ -57,6 +57,8 @@ def applicable(
     """
     wanted, notes = [], []
     for task in tasks:
+        if task.metric.test and not asked and "test" not in sides:
+            continue
         obstacle = _obstacle(task, sides, protocol)
         if obstacle is None and not asked and task.protocol != protocol:
             obstacle = not_at_hand(task.protocol.extractor, given)
@@ -66,6 +68,10 @@ def applicable(
             raise ConfigError(f"{task.metric.name} cannot be computed here: {obstacle}.")
         else:
             notes.append(f"{task.metric.name} is left out: {obstacle}")
+    if wanted and "test" in sides and not any(task.metric.test for task in wanted):
+        raise ConfigError(
+            "none of these metrics takes held-out real images: leave --test out, or ask for authpct or ct."
+        )
     if wanted and all(task.metric.generator for task in wanted):
         raise ConfigError("ppl alone has a command and a function of its own: ganeval ppl GENERATOR, path_length(g).")
     if not wanted:
@@ -81,13 +87,13 @@ def _obstacle(task: Task, sides: Sides, protocol: Protocol) -> str | None:
         return "it walks between the latents of a generator, and FAKE is none"
     if metric.sides == "both" and "real" not in sides:
         return "it compares with real images; give REAL"
-    if metric.test and "test" not in sides:
+    if metric.test == "needed" and "test" not in sides:
         return "it needs held-out real images; give --test"
     if not task.protocol.has(metric.layer):
         return f"the network {task.protocol.extractor} has no layer for it ({metric.layer})"
-    for name in ("real", "fake") if metric.sides == "both" else ("fake",):
-        side = sides[name]
-        if not isinstance(side, Statistics):
+    taken = {"real": metric.sides == "both", "fake": True, "test": metric.test is not None}
+    for name, side in sides.items():
+        if not taken[name] or not isinstance(side, Statistics):
             continue
         if metric.layer != "features":
             return f"{side.spec} holds statistics of features, not {metric.layer}; give images"
@@ -108,7 +114,7 @@ def needs_of(side: str, tasks: Sequence[Task], settings: Settings, mode: str) ->
         metric = task.metric
         if side != "fake" and metric.sides == "fake" and not metric.beside:
             continue
-        if side == "test" and not (metric.test or metric.beside):
+        if side == "test" and not metric.test:
             continue
         # the error bars of metrics that are made of moments need rows too, where the side is a sample
         rows = metric.rows or side == "fake" or mode == "sample" or settings.floor or settings.per_class

@@ -216,6 +216,7 @@ class Evaluation:
     real: Mapping[str, object]
     fake: Mapping[str, object]
     environment: Mapping[str, object]
+    test: Mapping[str, object] | None = None  # the held-out reals, where a metric takes some
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     elapsed_seconds: float = 0.0
@@ -232,6 +233,7 @@ class Evaluation:
             "results": {name: r.to_dict() for name, r in self.results.items()},
             "real": dict(self.real),
             "fake": dict(self.fake),
+            **({} if self.test is None else {"test": dict(self.test)}),
             "protocols": list(protocols.values()),
             "samples": None if self.samples is None else dict(self.samples),
             "environment": dict(self.environment),
@@ -254,6 +256,7 @@ class Evaluation:
         return cls(
             results={k: MetricResult.from_dict(k, v) for k, v in document["results"].items()},
             real=document["real"], fake=document["fake"], environment=document["environment"],
+            test=document.get("test"),
             warnings=tuple(document["warnings"]), notes=tuple(document.get("notes", ())),
             elapsed_seconds=document["elapsed_seconds"], samples=document["samples"],
         )  # fmt: skip

@@ -176,7 +176,7 @@ def measure_images(
     report = source.report
     provenance = {
         **source.describe(), "n": collected.n, "digest": digest, "skipped": [list(pair) for pair in report.skipped],
-        "notes": dict(report.notes), "ignored": dict(report.ignored),
+        "notes": dict(report.notes), "formats": dict(report.formats), "ignored": dict(report.ignored),
     }  # fmt: skip
     return Measured(layers, collected.n, digest, digests, provenance, _warnings(side, source))
 

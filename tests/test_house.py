@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ganeval"
 FLOORS = {
     "errors": 0, "protocol": 0, "results": 0, "files": 0, "resources": 0, "download": 0,
     "images": 1, "features": 2, "statistics": 3, "metrics": 4, "generators": 4, "environment": 4, "sides": 5,
-    "walk": 5, "plan": 5, "evaluate": 5, "diagnosis": 6, "demo": 6, "training": 6, "cli": 7, "__main__": 8,
+    "cautions": 5, "walk": 5, "plan": 5, "evaluate": 5, "diagnosis": 6, "demo": 6, "training": 6, "cli": 7,
+    "__main__": 8,
 }  # fmt: skip
 
 

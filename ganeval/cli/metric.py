@@ -21,6 +21,7 @@ from ganeval.cli.options import (
 )
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, Metric, get_metric
+from ganeval.protocol import PROTOCOLS
 
 # The options of single estimators, by the field of ``Settings`` that they fill.
 _SETTINGS: Mapping[str, Callable[[Decorated], Decorated]] = {
@@ -71,15 +72,18 @@ def metric_command(name: str) -> click.Command:
         get_metric(name)  # says what there is
     summary = _FAMILIES.get(name) or f"{metrics[0].title}, with its error bar."
     both = any(m.sides == "both" for m in metrics)
+    test = any(m.test for m in metrics)
     example = "dataset:shapes-plain dataset:shapes-striped" if both else "dataset:shapes"
+    real, held_out = ("train/ ", ("--test test/ ", "--test dataset:shapes-plain@1 ")) if test else ("real/ ", ("", ""))
+    protocol = "compact" if all(PROTOCOLS["compact"].has(m.layer) for m in metrics) else "ttur"
     examples = (
-        f"ganeval {name} {example} --num-samples 500 --protocol compact",
-        f"ganeval {name} {'real/ ' if both else ''}fake/ -o {name}.json",
+        f"ganeval {name} {example} {held_out[1]}--num-samples 500 --protocol {protocol}",
+        f"ganeval {name} {real if both else ''}fake/ {held_out[0]}-o {name}.json",
     )
     text = _help(summary, examples)
     names = tuple(m.name for m in metrics)
     settings = tuple(dict.fromkeys(s for m in metrics for s in m.settings))
-    return _command(name, text, settings, both=both, test=any(m.test for m in metrics), metrics=names)
+    return _command(name, text, settings, both=both, test=test, metrics=names)
 
 
 def eval_command() -> click.Command:
@@ -113,7 +117,7 @@ def _command(
 
     decorators: list[Callable[[Decorated], Decorated]] = []
     if both:
-        decorators.append(click.argument("real"))
+        decorators.append(click.argument("real", metavar="TRAIN" if test and metrics else "REAL"))
     decorators += [click.argument("fake"), compute_options, image_options]
     if metrics is None:
         decorators.append(

@@ -80,10 +80,11 @@ class UnreadableImage(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """One image, uint8 (H, W, 3), and what had to be done to get it."""
+    """One image, uint8 (H, W, 3), what had to be done to get it, and the format of its file, where it was one."""
 
     array: np.ndarray
     notes: tuple[str, ...] = ()
+    format: str | None = None
 
 
 def decode(data: bytes) -> Pixels:
@@ -99,7 +100,7 @@ def decode(data: bytes) -> Pixels:
     except Exception as error:  # on damaged files, Pillow's plugins let through whatever went wrong
         raise UnreadableImage(f"a truncated or damaged {image.format} file ({_reason(error)})") from error
     pixels = from_pil(image)
-    return Pixels(pixels.array, (*before, *pixels.notes))
+    return Pixels(pixels.array, (*before, *pixels.notes), image.format)
 
 
 def from_pil(image: Image.Image) -> Pixels:

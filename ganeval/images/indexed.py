@@ -154,6 +154,7 @@ class IndexedSource(NumberedSource):
                     raise unusable(self.spec, bad[:1], self.length)
                 self.report.skipped.extend(bad)
                 self.report.notes.update(chunk.notes)
+                self.report.formats.update(chunk.formats)
                 names = [self.images.name(index) for index in chunk.indices]
                 yield from regrouper.add(chunk.images(), names, chunk.digests)
             yield from regrouper.rest()

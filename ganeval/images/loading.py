@@ -9,7 +9,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Chunk:
         digests: uint64 (N,); None for images on an accelerator.
         bad: (index, reason) of those that could not.
         notes: see ``SourceReport``.
+        formats: likewise.
     """
 
     indices: list[int]
@@ -46,6 +47,7 @@ class Chunk:
     digests: np.ndarray | None
     bad: list[tuple[int, str]]
     notes: Counter[str]
+    formats: Counter[str] = field(default_factory=Counter)
 
     def images(self) -> Tensor | list[Tensor]:
         if self.shapes is None:
@@ -58,7 +60,7 @@ def load_chunk(
     images: Images, indices: Sequence[int], stop: threading.Event | None = None, *, prepare: Prepare | None
 ) -> Chunk:
     """Decode some images; what is wrong with one of them is in the chunk, not raised."""
-    good, digests, bad, notes = [], [], [], Counter[str]()
+    good, digests, bad, notes, formats = [], [], [], Counter[str](), Counter[str]()
     decoded: list[Tensor] = []
     for index in indices:
         if stop is not None and stop.is_set():
@@ -71,8 +73,10 @@ def load_chunk(
         good.append(index)
         digests.append(digest(pixels.array))
         notes.update(pixels.notes)
+        if pixels.format is not None:
+            formats[pixels.format] += 1
         decoded.append(_prepared(pixels.array, prepare))
-    return Chunk(good, *_packed(decoded), np.array(digests, dtype=np.uint64), bad, notes)
+    return Chunk(good, *_packed(decoded), np.array(digests, dtype=np.uint64), bad, notes, formats)
 
 
 def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | None) -> Chunk:

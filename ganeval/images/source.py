@@ -47,17 +47,20 @@ class SourceReport:
         skipped: (name, reason) of those left out, with ``on_error="skip"``.
         ignored: files that are no images, by suffix.
         notes: what was done to images that are not plain 8-bit RGB, and to how many.
+        formats: of encoded images, and how many.
     """
 
     used: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
 
     def restart(self) -> None:
         self.used = 0
         self.skipped.clear()
         self.notes.clear()
+        self.formats.clear()
 
 
 class ImageSource(ABC):

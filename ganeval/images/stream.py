@@ -87,6 +87,7 @@ class StreamSource(ImageSource):
                 raise unusable(self.spec, bad[:1], self.length)
             self.report.skipped.extend(bad)
             self.report.notes.update(chunk.notes)
+            self.report.formats.update(chunk.formats)
             yield from regrouper.add(chunk.images(), [f"#{met + row}" for row in chunk.indices], chunk.digests)
             met += len(rows)
             if met == self._limit:

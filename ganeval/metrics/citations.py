@@ -84,3 +84,54 @@ KARRAS_2019 = """\
   booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
   year      = {2019}
 }"""
+
+NASH_2021 = """\
+@inproceedings{nash2021generating,
+  title     = {Generating Images with Sparse Representations},
+  author    = {Nash, Charlie and Menick, Jacob and Dieleman, Sander and Battaglia, Peter},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2021}
+}"""
+
+CHONG_2020 = """\
+@inproceedings{chong2020effectively,
+  title     = {Effectively Unbiased {FID} and {Inception} Score and Where to Find Them},
+  author    = {Chong, Min Jin and Forsyth, David},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2020}
+}"""
+
+KHAYATKHOEI_2023 = """\
+@inproceedings{khayatkhoei2023emergent,
+  title     = {Emergent Asymmetry of Precision and Recall for Measuring Fidelity and Diversity of Generative Models in
+               High Dimensions},
+  author    = {Khayatkhoei, Mahyar and AbdAlmageed, Wael},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2023}
+}"""
+
+SALVY_2025 = """\
+@misc{salvy2025enhanced,
+  title         = {Enhanced Generative Model Evaluation with Clipped Density and Coverage},
+  author        = {Salvy, Nicolas and Talbot, Hugues and Thirion, Bertrand},
+  year          = {2025},
+  eprint        = {2507.01761},
+  archivePrefix = {arXiv}
+}"""
+
+ALAA_2022 = """\
+@inproceedings{alaa2022faithful,
+  title     = {How Faithful is your Synthetic Data? {Sample}-level Metrics for Evaluating and Auditing Generative
+               Models},
+  author    = {Alaa, Ahmed and van Breugel, Boris and Saveliev, Evgeny S. and van der Schaar, Mihaela},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2022}
+}"""
+
+MEEHAN_2020 = """\
+@inproceedings{meehan2020nonparametric,
+  title     = {A Non-Parametric Test to Detect Data-Copying in Generative Models},
+  author    = {Meehan, Casey and Chaudhuri, Kamalika and Dasgupta, Sanjoy},
+  booktitle = {International Conference on Artificial Intelligence and Statistics},
+  year      = {2020}
+}"""

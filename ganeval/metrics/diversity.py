@@ -97,6 +97,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             continue
         found = function(rows)
         details: dict[str, object] = {}
+        warnings: tuple[str, ...] = ()
         if inputs.real is not None and inputs.real.rows is not None:
             beside = function(inputs.real.rows)
             details["real"] = {
@@ -104,10 +105,15 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
                 "standard_error": beside.standard_error,
                 "n": len(inputs.real.rows),
             }
+            if name == "vendi" and len(inputs.real.rows) != len(rows):
+                warnings = (
+                    f"the Vendi score grows with the number of images: that of {len(rows)} fakes and the one beside "
+                    f"it of {len(inputs.real.rows)} reals are not comparable (--num-real, --num-fake)",
+                )
         results[name] = inputs.result(
             name, found.value, standard_error=found.standard_error, bias=found.bias, method="delta",
             estimand="population" if name == "rke" else "protocol", details=details,
-            per_image={f"{name}_influence_fake": found.influence},
+            per_image={f"{name}_influence_fake": found.influence}, warnings=warnings,
         )  # fmt: skip
     return results
 

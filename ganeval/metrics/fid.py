@@ -8,8 +8,9 @@ from ganeval.errors import ConfigError, NotEnoughSamplesError
 from ganeval.metrics.frechet import frechet_distance, frechet_inference
 from ganeval.metrics.inputs import NO_ROWS, FeatureSet, MetricInputs
 from ganeval.metrics.intervals import ESTIMAND
+from ganeval.protocol import Protocol
 from ganeval.results import MetricResult
-from ganeval.statistics.moments import Moments
+from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 
 
@@ -20,6 +21,20 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     the reals too unless the reference is the population. Equals pytorch-fid's, torch-fidelity's, clean-fid's and
     torchmetrics' value under the protocol of that name to 1e-5 relative.
     """
+    return {"fid": _distance("fid", inputs)}
+
+
+def measure_spatial(inputs: MetricInputs) -> dict[str, MetricResult]:
+    """sFID: the same distance on a layer that keeps places (Nash et al. 2021): layout moves it, which pooling hides.
+
+    Of Inception this is ``mixed_6/conv``: the first 7 channels of Mixed_6d's 1 x 1 branch after ReLU, 17 x 17,
+    flattened in the order height, width, channel to d = 2023, as the ADM evaluator has it. Another definition is in
+    use under the same name (7 channels of Mixed_6e, dgm-eval's ``sinception``); the two are not comparable.
+    """
+    return {"sfid": _distance("sfid", inputs)}
+
+
+def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     assert inputs.real is not None
     assert inputs.real.gaussian is not None
     assert inputs.fake.gaussian is not None
@@ -30,6 +45,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         "trace": value.method, "mean_term": value.mean_term, "trace_real": value.trace_real,
         "trace_fake": value.trace_fake, "trace_sqrt": value.trace_sqrt, "reference": inputs.reference,
     }  # fmt: skip
+    if name == "sfid":
+        details["tap"] = _tap(inputs.protocol)
     if inputs.settings.floor:
         if real_rows is None:
             raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
@@ -51,12 +68,28 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         standard_error, bias = inference.standard_error, inference.bias
         for side, influence in (("fake", inference.influence_fake), ("real", inference.influence_real)):
             if influence is not None:
-                per_image[f"fid_influence_{side}"] = influence
-    result = inputs.result(
-        "fid", value.value, standard_error=standard_error, bias=bias, method="influence", reason=reason,
-        estimand=ESTIMAND[inputs.reference], details=details, per_image=per_image, warnings=value.warnings,
+                per_image[f"{name}_influence_{side}"] = influence
+    warnings = (*value.warnings, *_for_features(real, fake))
+    return inputs.result(
+        name, value.value, standard_error=standard_error, bias=bias, method="influence", reason=reason,
+        estimand=ESTIMAND[inputs.reference], details=details, per_image=per_image, warnings=warnings,
     )  # fmt: skip
-    return {"fid": result}
+
+
+def _tap(protocol: Protocol) -> str:
+    """What the layer is, in the words of the graph that papers use."""
+    return {"sfid": "mixed_6/conv[:7], height-width-channel"}.get(protocol.layer, protocol.layer)
+
+
+def _for_features(real: Gaussian, fake: Gaussian) -> tuple[str, ...]:
+    """A covariance of as many features as images has directions that no image told anything about."""
+    few = [f"{g.n} {side} images" for side, g in (("real", real), ("fake", fake)) if (g.n or np.inf) <= g.dimension]
+    if not few:
+        return ()
+    return (
+        f"{' and '.join(few)} for {fake.dimension} features: the value is mostly the excess of a small sample. Take "
+        "more images, or a network or metric for few (--protocol compact, kid)",
+    )
 
 
 def floor(rows: FeatureRows, *, seed: int = 0, trace: str = "auto") -> dict[str, object]:

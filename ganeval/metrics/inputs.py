@@ -129,6 +129,10 @@ class MetricInputs:
         """The reals' features; errors as ``fake_rows``."""
         return self._rows("real", self.real)
 
+    def test_rows(self) -> FeatureRows | None:
+        """The held-out reals' features; None where there are no held-out reals."""
+        return None if self.test is None else self._rows("test", self.test)
+
     def _rows(self, side: str, features: FeatureSet | None) -> FeatureRows:
         names = ", ".join(sorted(self.wanted))
         if features is None or features.rows is None:
@@ -151,6 +155,15 @@ class MetricInputs:
         if self.shared_images <= MAX_SHARED * smaller:
             return None
         return f"{self.shared_images} images are in both sets: they are not independent samples"
+
+    def test_overlap(self) -> str | None:
+        """Why nothing follows from the held-out reals, where more than one per cent of them are in REAL."""
+        if self.real is None or self.test is None:
+            return None
+        shared = int(np.intersect1d(self.real.image_digests, self.test.image_digests).size)
+        if shared <= MAX_SHARED * len(self.test.image_digests):
+            return None
+        return f"{shared} of the held-out images are in REAL too: they were not held out"
 
     def result(
         self,

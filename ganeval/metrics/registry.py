@@ -8,16 +8,22 @@ from difflib import get_close_matches
 
 from ganeval.errors import ConfigError
 from ganeval.metrics.citations import (
+    ALAA_2022,
     BERTHET_2026,
     BINKOWSKI_2018,
+    CHONG_2020,
     FRIEDMAN_2023,
     HEUSEL_2017,
     JALALI_2023,
     KARRAS_2019,
+    KHAYATKHOEI_2023,
     KYNKAANNIEMI_2019,
     LOPEZ_PAZ_2017,
+    MEEHAN_2020,
     NAEEM_2020,
+    NASH_2021,
     SALIMANS_2016,
+    SALVY_2025,
 )
 
 
@@ -39,7 +45,8 @@ class Metric:
         rows: whether it needs the features themselves, not only their moments.
         generator: whether it is of the generator of the fakes itself, and not of features; the engine of
             ``ganeval.walk`` then computes it, and ``measure`` turns what that finds into a result.
-        test: whether it needs held-out real images besides (``--test``).
+        test: ``needed`` or ``beside``, where it takes held-out real images (``--test``); REAL is then the training set,
+            and ``ganeval eval`` computes it only where there are some.
         command: the command that computes it, where that is not its name.
         in_eval: whether ``ganeval eval`` computes it unasked.
         settings: the fields of ``ganeval.metrics.inputs.Settings`` that it reads; options of its command.
@@ -59,7 +66,7 @@ class Metric:
     beside: bool = False
     rows: bool = True
     generator: bool = False
-    test: bool = False
+    test: str | None = None
     command: str | None = None
     in_eval: bool = True
     settings: tuple[str, ...] = ()
@@ -79,6 +86,30 @@ METRICS: Mapping[str, Metric] = {
             rows=False,
             settings=("trace", "floor", "per_class"),
             citation=HEUSEL_2017,
+        ),
+        Metric(
+            name="sfid",
+            title="Frechet distance on features that keep their place in the image (7 channels of 17 x 17)",
+            acronym="sFID",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.fid:measure_spatial",
+            layer="spatial",
+            rows=False,
+            settings=("trace",),
+            citation=NASH_2021,
+        ),
+        Metric(
+            name="fid-inf",
+            title="Frechet distance extrapolated to infinitely many fakes, by a line in one over their number",
+            acronym="FID-inf",
+            higher_is_better=False,
+            minimum=30,
+            measure="ganeval.metrics.fid_infinity:measure",
+            rows=False,
+            in_eval=False,
+            settings=("trace",),
+            citation=CHONG_2020,
         ),
         Metric(
             name="kid",
@@ -111,7 +142,7 @@ METRICS: Mapping[str, Metric] = {
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
             settings=("neighbours", "strict", "radius"),
-            citation=KYNKAANNIEMI_2019,
+            citation=f"{KYNKAANNIEMI_2019}\n\n{KHAYATKHOEI_2023}",
         ),
         Metric(
             name="recall",
@@ -122,7 +153,7 @@ METRICS: Mapping[str, Metric] = {
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
             settings=("neighbours", "strict", "radius"),
-            citation=KYNKAANNIEMI_2019,
+            citation=f"{KYNKAANNIEMI_2019}\n\n{KHAYATKHOEI_2023}",
         ),
         Metric(
             name="density",
@@ -133,7 +164,7 @@ METRICS: Mapping[str, Metric] = {
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
             settings=("neighbours", "strict", "radius"),
-            citation=NAEEM_2020,
+            citation=f"{NAEEM_2020}\n\n{SALVY_2025}",
         ),
         Metric(
             name="coverage",
@@ -144,7 +175,7 @@ METRICS: Mapping[str, Metric] = {
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
             settings=("neighbours", "strict", "radius"),
-            citation=NAEEM_2020,
+            citation=f"{NAEEM_2020}\n\n{SALVY_2025}",
         ),
         Metric(
             name="ind",
@@ -199,6 +230,26 @@ METRICS: Mapping[str, Metric] = {
             generator=True,
             in_eval=False,
             citation=KARRAS_2019,
+        ),
+        Metric(
+            name="authpct",
+            title="Percentage of fakes that are farther from their nearest training image than its own neighbour is",
+            acronym="AuthPct",
+            higher_is_better=True,
+            minimum=2,
+            measure="ganeval.metrics.memorisation:measure_authenticity",
+            test="beside",
+            citation=ALAA_2022,
+        ),
+        Metric(
+            name="ct",
+            title="C_T: whether fakes lie nearer to the training set than held-out images do (below 0: copying)",
+            acronym="C_T",
+            higher_is_better=True,
+            minimum=21,
+            measure="ganeval.metrics.memorisation:measure_copying",
+            test="needed",
+            citation=MEEHAN_2020,
         ),
     )
 }

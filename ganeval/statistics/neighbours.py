@@ -59,7 +59,7 @@ def nearest(
     centre = points.mean(axis=0, dtype=np.float64)
     z = lifted(points, centre)
     z_asked = z if queries is None else lifted(queries, centre)
-    band = _band(z, z_asked)
+    band = rounding_band(z, z_asked)
     distances, indices = np.empty((len(asked), k)), np.empty((len(asked), k), np.int64)
     pending, width = np.arange(len(asked)), k + _SPARE
     while len(pending):
@@ -71,7 +71,7 @@ def nearest(
         # a candidate that is farther than the k-th by more than both may be wrong is none of the k nearest
         near = found <= found[:, k - 1 : k].astype(np.float64) + 2 * band
         exact = np.full(found.shape, np.inf)
-        exact[near] = _squared(asked, points, np.repeat(pending, near.sum(axis=1)), ids[near])
+        exact[near] = squared_pairs(asked, points, np.repeat(pending, near.sum(axis=1)), ids[near])
         order = np.lexsort((ids, exact), axis=1)[:, :k]
         distances[pending] = np.take_along_axis(exact, order, axis=1)
         indices[pending] = np.take_along_axis(ids, order, axis=1)
@@ -106,7 +106,7 @@ class Reach:
         _require(len(points), most, True)
         self.points = points
         self._z = lifted(points, points.mean(axis=0, dtype=np.float64))
-        self.band = _band(self._z, self._z)
+        self.band = rounding_band(self._z, self._z)
         # the k-th of a block is the B k-th of all on average; beyond 5 deviations it is searched for by itself
         mean, spread = most * blocks, np.sqrt(most * blocks * (blocks - 1))
         width = min(int(mean + 5 * spread) + _SPARE, len(points) - 1)
@@ -135,7 +135,7 @@ class Reach:
         below = candidate & (found < low[:, None])  # certainly nearer than the k-th
         window = candidate & ~below
         values = np.full(found.shape, np.inf)
-        values[window] = _squared(self.points, self.points, np.repeat(rows, window.sum(axis=1)), ids[window])
+        values[window] = squared_pairs(self.points, self.points, np.repeat(rows, window.sum(axis=1)), ids[window])
         values.sort(axis=1)
         place = k - 1 - below.sum(axis=1)
         result: np.ndarray = values[np.arange(len(rows)), np.minimum(place, values.shape[1] - 1)]
@@ -144,6 +144,10 @@ class Reach:
         again = np.flatnonzero(~certain)
         result[again] = self._from_all(rows[again], k, blocks)
         return result
+
+    def near(self, blocks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n, width) each, nearest first: float32 distances, indices, and which are in the row's own block."""
+        return self._found, self._ids, self._same(blocks, np.arange(len(self.points)))
 
     def _same(self, blocks: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
         """(rows, width): which near neighbours are in the row's own block."""
@@ -163,7 +167,7 @@ class Reach:
                 squared[blocks[part, None] != blocks[None, :]] = np.inf
             bound = np.partition(squared, k - 1, axis=1)[:, k - 1] + np.float32(2 * self.band)
             row, column = np.nonzero(squared <= bound[:, None])
-            exact = _squared(self.points, self.points, part[row], column)
+            exact = squared_pairs(self.points, self.points, part[row], column)
             order = np.lexsort((exact, row))
             first = np.searchsorted(row, np.arange(len(part)))
             out[start : start + len(part)] = exact[order][first + k - 1]
@@ -249,7 +253,7 @@ def count_pairs(
     """
     centre = points.mean(axis=0, dtype=np.float64)
     a, b = lifted(points, centre), lifted(others, centre)
-    band = _band(a, b)
+    band = rounding_band(a, b)
     ranges = [_range(family, band) for family in families]
     of_rows = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is not None])
     of_columns = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is None])
@@ -286,7 +290,7 @@ def _inside(
         assert bounds is not None
         of, place = np.unique(ball[unsure], return_inverse=True)
         bound = (bounds.exact(of) if isinstance(bounds, Radii) else bounds[of])[place]
-        exact = _squared(points, others, i[unsure], j[unsure])
+        exact = squared_pairs(points, others, i[unsure], j[unsure])
         inside[unsure] = exact < bound if family.strict else exact <= bound
     return i[inside], j[inside]
 
@@ -368,7 +372,7 @@ def _copies(points: np.ndarray, asked: np.ndarray, rows: np.ndarray, k: int, own
     return np.array(list(first), np.int64)
 
 
-def _squared(a: np.ndarray, b: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+def squared_pairs(a: np.ndarray, b: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """Squared distances in float64 of the pairs a[i], b[j]."""
     out = np.empty(len(i))
     step = max(1, _CHUNK // a.shape[1])
@@ -380,7 +384,7 @@ def _squared(a: np.ndarray, b: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.n
     return out
 
 
-def _band(a: np.ndarray, b: np.ndarray) -> float:
+def rounding_band(a: np.ndarray, b: np.ndarray) -> float:
     """How far a float32 squared distance may be from the truth: 8 sqrt(d) 2^-24 of the largest squared norm."""
     largest = max(float(z[:, -1].max()) for z in (a, b))
     return 8 * float(np.sqrt(a.shape[1] - 2)) * 2.0**-24 * largest

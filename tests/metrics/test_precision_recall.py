@@ -93,8 +93,10 @@ def test_errors_against_blocks_that_are_searched_one_by_one(kind: str) -> None:
             found = [
                 neighbourhoods(real[i], fake[j], strict=strict, radius=radius) for i, j in zip(*orders, strict=True)
             ]
-            variances.append({name: np.var([f.values()[name] for f in found], ddof=1) / BLOCKS for name in FOUR})
-        for name in FOUR:
+            values = [f.values() | f.others() for f in found]
+            variances.append({name: np.var([v[name] for v in values], ddof=1) / BLOCKS for name in values[0]})
+        assert set(errors) == set(variances[0])
+        for name in errors:
             assert errors[name] == pytest.approx(np.sqrt(np.mean([v[name] for v in variances])), rel=1e-12), name
 
 

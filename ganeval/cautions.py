@@ -1,0 +1,63 @@
+"""What is wrong between the sides of an evaluation: things that move a metric without the generator being to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ganeval.sides import Measured
+
+LOSSY = ("JPEG", "MPO", "WEBP")
+MIXED = 0.01  # difference of the shares of lossy files from which on it is said
+
+
+def cautions(sides: Mapping[str, Measured]) -> list[str]:
+    """A sentence for each: images in both sets, copies within the fakes, compression of one side alone.
+
+    Args:
+        sides: ``real``, ``fake``, ``test``, of those that there are.
+    """
+    said = []
+    for one, other, meaning in (
+        ("real", "fake", "the generator copies, or the sets are mixed up"),
+        ("real", "test", "they were not held out"),
+        ("test", "fake", "the sets are mixed up"),
+    ):
+        if one in sides and other in sides:
+            shared = np.intersect1d(sides[one].image_digests, sides[other].image_digests).size
+            if shared:
+                said.append(f"{shared} images are in both {one} and {other}, pixel by pixel: {meaning}")
+    if "fake" in sides:
+        digests = sides["fake"].image_digests
+        if repeated := len(digests) - np.unique(digests).size:
+            said.append(f"{repeated} of {len(digests)} fake images are exact copies of another one")
+    said.extend(_compression(sides))
+    return said
+
+
+def _compression(sides: Mapping[str, Measured]) -> list[str]:
+    formats = {name: found for name, side in sides.items() if (found := formats_of(side.provenance))}
+    lossy = {name: sum(found.get(f, 0) for f in LOSSY) / sum(found.values()) for name, found in formats.items()}
+    said = []
+    for name in ("fake", "test"):
+        if "real" in lossy and name in lossy and abs(lossy["real"] - lossy[name]) > MIXED:
+            listed = (f"{side} {_counts(formats[side])}" for side in ("real", name))
+            said.append(
+                f"file formats differ: {', '.join(listed)}. Traces of lossy compression alone move a distance: save "
+                "both sets losslessly, or both the same way"
+            )
+    return said
+
+
+def formats_of(provenance: Mapping[str, Any]) -> dict[str, int]:
+    """Encoded images by format; of a statistics file, those that it was made of. Empty where none is known."""
+    meta = provenance.get("meta") or {}
+    found = provenance.get("formats") or (meta.get("source") or {}).get("formats") or {}
+    return {str(name): int(count) for name, count in found.items()}
+
+
+def _counts(formats: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} {name}" for name, count in sorted(formats.items(), key=lambda pair: -pair[1]))

@@ -1,0 +1,69 @@
+"""How deep points lie among others: balls of their own set that hold them, the largest ratio of radius to distance.
+
+As in ``neighbours``, float32 decides only where float64 would say the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ganeval.statistics.neighbours import Family, Reach, count_pairs, rounding_band, squared_pairs
+from ganeval.statistics.tiles import TILE, lifted, turned
+
+
+def held_by_others(reach: Reach, squared: np.ndarray, blocks: np.ndarray | None = None) -> np.ndarray:
+    """(n,): how many balls around other rows (of the same block) hold each row, the border included.
+
+    Args:
+        squared: (n,) float64 squared radii, exact. Those up to the k-th neighbour cost no search.
+    """
+    found, ids, same = reach.near(blocks)
+    low = np.nextafter((squared - reach.band).astype(np.float32), np.float32(-np.inf))[:, None]
+    high = np.nextafter((squared + reach.band).astype(np.float32), np.float32(np.inf))[:, None]
+    inside = same & (found < low)
+    row, place = np.nonzero(same & ~inside & (found <= high))
+    inside[row, place] = squared_pairs(reach.points, reach.points, row, ids[row, place]) <= squared[row]
+    # balls that may hold more than the neighbours that are known
+    short = (found[:, -1:] <= high).ravel() & (found.shape[1] < len(squared) - 1)
+    inside[short] = False
+    counts: np.ndarray = np.bincount(ids[inside], minlength=len(squared))
+    if short.any():
+        both = None if blocks is None else (blocks[short], blocks)
+        balls = (Family(squared[short], None, blocks=both),)
+        counts += count_pairs(reach.points[short], reach.points, balls)[0].within
+        counts[short] -= 1  # each lies in its own
+    return counts
+
+
+def largest_ratio(
+    centres: np.ndarray, squared_radii: np.ndarray, queries: np.ndarray, *, epsilon: float = 0.0
+) -> np.ndarray:
+    """(n,) float64: for each query the largest r_i^2 / (|x - y_i|^2 + epsilon) over the centres.
+
+    Infinity where a query equals a centre (and ``epsilon`` is 0), whatever its radius: it could not be nearer.
+
+    Shape:
+        centres (m, d), squared radii (m,) float64, queries (n, d).
+    """
+    centre = centres.mean(axis=0, dtype=np.float64)
+    a, b = lifted(queries, centre), lifted(centres, centre)
+    band = rounding_band(a, b)
+    least, best = np.zeros(len(queries), np.float32), np.zeros(len(queries))
+    numerators = squared_radii.astype(np.float32)
+    for start in range(0, len(a), TILE):
+        left, rows = turned(a[start : start + TILE]), slice(start, start + TILE)
+        for first in range(0, len(b), TILE):
+            columns = slice(first, first + TILE)
+            squared = left @ b[columns].T
+            squared += np.float32(band + epsilon + np.finfo(np.float32).tiny)  # now at least the truth, and above 0
+            ratios = numerators[columns] / squared  # at most the truth
+            np.maximum(least[rows], ratios.max(axis=1), out=least[rows])
+            # beyond a hundred bands the truth is less than 2.1 % higher
+            hopeful = ratios >= least[rows][:, None] / np.float32(1.021)
+            hopeful |= squared <= np.float32(101 * band + epsilon)
+            i, j = np.nonzero(hopeful)
+            exact = squared_pairs(queries[rows], centres[columns], i, j) + epsilon
+            truth = np.full(len(exact), np.inf)
+            np.divide(squared_radii[columns][j], exact, out=truth, where=exact > 0)
+            np.maximum.at(best, start + i, truth)
+    return best

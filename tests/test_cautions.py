@@ -1,0 +1,76 @@
+"""What moves a metric without the generator being to blame is said, and nothing is said of clean input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganeval.cli.main import main
+from ganeval.evaluate import build_statistics, evaluate
+from ganeval.images.shapes import render
+from ganeval.results import Evaluation
+from ganeval.statistics.reference import save_statistics
+
+Capture = pytest.CaptureFixture[str]
+REAL, FAKE = (np.stack([render(i, seed=s) for i in range(24)]) for s in (1, 2))
+
+
+def saved(folder: Path, images: np.ndarray, suffix: str) -> Path:
+    folder.mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:03}.{suffix}")
+    return folder
+
+
+def run(real: object, fake: object, *metrics: str) -> Evaluation:
+    return evaluate(real, fake, metrics=metrics or ("kid",), protocol="compact", device="cpu")
+
+
+def test_nothing_is_said_of_clean_input(tmp_path: Path) -> None:
+    one, other = saved(tmp_path / "one", REAL, "png"), saved(tmp_path / "other", FAKE, "png")
+    assert run(one, other).warnings == ()
+    assert run(REAL, FAKE, "kid", "precision", "coverage", "is", "rke").warnings == ()
+
+
+@pytest.mark.parametrize("suffixes", [("jpg", "png"), ("png", "jpg"), ("bmp", "webp")])
+def test_compression_on_one_side_alone(suffixes: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
+    sides = [saved(tmp_path / f"{i}", x, s) for i, (x, s) in enumerate(zip((REAL, FAKE), suffixes, strict=True))]
+    assert main(["kid", *map(str, sides), "--protocol", "compact", "--device", "cpu", "--json"]) == 0
+    out, err = capsys.readouterr()
+    names = {"jpg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP"}
+    assert f"file formats differ: real 24 {names[suffixes[0]]}, fake 24 {names[suffixes[1]]}" in " ".join(err.split())
+    document = json.loads(out)
+    assert document["real"]["formats"] == {names[suffixes[0]]: 24}
+    assert any("file formats differ" in w for w in document["results"]["kid"]["warnings"])
+
+
+def test_formats_are_counted_by_workers_and_kept_in_statistics(tmp_path: Path) -> None:
+    real, fake = saved(tmp_path / "real", REAL, "jpg"), saved(tmp_path / "fake", FAKE, "png")
+    target = save_statistics(
+        tmp_path / "real.npz", build_statistics(real, protocol="compact", device="cpu", workers=1, rows=True)
+    )
+    assert any("real 24 JPEG, fake 24 PNG" in w for w in run(target, fake).warnings)
+    assert run(real, FAKE).warnings == ()  # nobody knows what an array was before
+
+
+def test_images_in_both_sets_and_copies_among_the_fakes() -> None:
+    shared = FAKE.copy()
+    shared[:3] = REAL[:3]
+    assert any("3 images are in both real and fake, pixel by pixel" in w for w in run(REAL, shared).warnings)
+    repeated = FAKE.copy()
+    repeated[5:10] = FAKE[4]
+    found = run(REAL, repeated, "fid").warnings
+    assert any("5 of 24 fake images are exact copies of another one" in w for w in found)
+    assert any("24 real images and 24 fake images for 256 features" in w for w in found)
+
+
+def test_unequal_numbers_where_they_matter() -> None:
+    found = run(REAL, FAKE[:20], "kid", "recall", "vendi", "rke")
+    assert any("depend on the numbers of images" in w for w in found["recall"].warnings)
+    assert any("Vendi score grows" in w for w in found["vendi"].warnings)
+    assert not found["kid"].warnings
+    assert not found["rke"].warnings
