@@ -30,6 +30,7 @@ from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.intervals import quantile
 from ganeval.results import MetricResult
+from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
 
 CELLS = 3
@@ -37,6 +38,7 @@ LEAST_FAKES = 20  # in a cell: tau = 20 / n of the paper's code
 PROJECTED = 64  # principal components, where there are more features
 _SEED = 0  # of the partition: part of the estimator
 _RESTARTS = 10
+_BLOCK = 1024
 
 
 def authenticity(train: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -273,11 +275,20 @@ def _projected(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     """On the training set's first principal components; as they are where there are few features."""
     if train.shape[1] <= PROJECTED:
         return [train, *others]
-    mean = train.mean(axis=0, dtype=np.float64)
-    wide = train - mean
     d = train.shape[1]
-    _, vectors = eigh(wide.T @ wide, subset_by_index=[d - PROJECTED, d - 1])
-    return [np.ascontiguousarray((x - mean) @ vectors, dtype=np.float32) for x in (train, *others)]
+    moments = Moments(d)
+    for start in range(0, len(train), _BLOCK):
+        moments.update(train[start : start + _BLOCK])
+    gaussian = moments.finish()
+    _, vectors = eigh(gaussian.covariance, subset_by_index=[d - PROJECTED, d - 1])
+    shift = gaussian.mean @ vectors
+    projected = []
+    for x in (train, *others):
+        out = np.empty((len(x), PROJECTED), np.float32)
+        for start in range(0, len(x), _BLOCK):
+            out[start : start + _BLOCK] = x[start : start + _BLOCK] @ vectors - shift
+        projected.append(out)
+    return projected
 
 
 def _partition(train: np.ndarray, cells: int) -> np.ndarray:

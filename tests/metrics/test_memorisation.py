@@ -134,6 +134,21 @@ def test_copying_by_hand() -> None:
     assert found.effect == pytest.approx(u / (40 * 60), rel=1e-12)
 
 
+def test_wide_features_go_through_principal_components() -> None:
+    """64 of them, of the training set: distances as a decomposition of the whole matrix gives them."""
+    mixing = np.random.default_rng(0).standard_normal((90, 90)).astype(np.float32)
+    train, fake, test = (5 + drawn(n, 90, s) @ mixing for n, s in ((1500, 1), (200, 2), (150, 3)))
+    found = copying(train, fake, test)
+    centred = train - train.mean(axis=0, dtype=np.float64)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:64].T
+    near = [
+        np.linalg.norm((x[:, None] - train[None]).astype(np.float64) @ axes, axis=2).min(axis=1)
+        for x in (fake[:9], test[:9])
+    ]
+    assert found.margin_fake[:9] == pytest.approx(near[0], rel=1e-5)
+    assert found.margin_test[:9] == pytest.approx(near[1], rel=1e-5)
+
+
 def test_result_of_ct() -> None:
     train, test = drawn(400, seed=1), drawn(300, seed=3)
     result = ct(train, drawn(300, seed=2), test)
