@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
 from itertools import pairwise
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.evaluate import evaluate
 from ganeval.features.perceptual import PerceptualDistance
 from ganeval.generators.load import open_source
+from ganeval.images.latents import seed_of
 from ganeval.metrics.path_length import Path, slerp
 from ganeval.results import MetricResult
 from ganeval.walk import NOISE, Walk, evaluate_path_length
@@ -169,6 +172,79 @@ def test_formula_written_out() -> None:
             a, b = (generator.double()(x) for x in ends)
         distances.append(float((a - b).square().sum()) / 1e-8)
     np.testing.assert_allclose(found.per_image["ppl_distance"], distances, rtol=5e-3)
+
+
+@pytest.mark.parametrize("epsilon", [1e-2, 1e-4])
+def test_ppl_against_lpips(tmp_path: FilePath, epsilon: float) -> None:
+    """The formula written out with the package's own module, under the same random trunk: images of 64 pixels."""
+    import lpips
+    from torchvision.models import alexnet
+
+    class Large(Tanh):
+        def forward(self, z: Tensor) -> Tensor:
+            return nn.functional.interpolate(super().forward(z), (64, 64), mode="bicubic").clone()
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        trunk = {k: v * 2 for k, v in alexnet(weights=None).state_dict().items() if k.startswith("features")}
+    torch.save(trunk, tmp_path / "alex.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision's, of the arguments that lpips uses
+        theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    names = [name for name in theirs.state_dict() if name.startswith("net.")]
+    theirs.load_state_dict({name: trunk[f"features.{name.split('.', 2)[2]}"] for name in names}, strict=False)
+    generator, n = Large(), 120
+    options: dict[str, Any] = {"epsilon": epsilon, "distance": "lpips-alex", "weights": tmp_path / "alex.pth"}
+    found = ppl(generator, pairs=n, trim=True, **options)
+    assert found.label.startswith("PPL[lpips-alex-")
+    walk = Walk(open_source(generator, num_samples=n), Path(epsilon=epsilon))  # type: ignore[arg-type]
+    with torch.no_grad():
+        one, other = walk.images(range(n), (0.0, epsilon))
+        d = theirs.double()(one.double(), other.double()).flatten().numpy() / epsilon**2
+    low, high = np.percentile(d, 1, method="lower"), np.percentile(d, 99, method="higher")
+    assert found.value == pytest.approx(d[(d >= low) & (d <= high)].mean(), rel=1e-4 if epsilon == 1e-2 else 1e-3)
+
+
+def test_ppl_against_torch_fidelity() -> None:
+    """Its latents, its generator wrapper and its reduction, with one distance: lines in z are w under no mapping."""
+    from torch_fidelity.generative_model_modulewrapper import GenerativeModelModuleWrapper
+    from torch_fidelity.metric_ppl import KEY_METRIC_PPL_MEAN, KEY_METRIC_PPL_RAW, calculate_ppl
+    from torch_fidelity.registry import register_sample_similarity
+    from torch_fidelity.sample_similarity_base import SampleSimilarityBase
+
+    class Squares(SampleSimilarityBase):
+        def __init__(self, name: str, **_: object) -> None:
+            super().__init__(name)
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return (a - b).square().sum((1, 2, 3))
+
+    register_sample_similarity("squares", Squares)
+    generator, n = Tanh(), 60
+    theirs = calculate_ppl(
+        1, input1=GenerativeModelModuleWrapper(generator, 6, "normal", 0), input1_model_num_samples=n, cuda=False,
+        ppl_sample_similarity="squares", ppl_sample_similarity_resize=None, ppl_discard_percentile_lower=None,
+        ppl_discard_percentile_higher=None, ppl_reduction="none", ppl_epsilon=1e-4, verbose=False, rng_seed=3,
+        ppl_z_interp_mode="lerp",
+    )  # fmt: skip
+    drawn = np.random.RandomState(3).randn(2, n, 6).astype(np.float32)
+
+    class Same:
+        value_range = (-1.0, 1.0)
+        synthesis = generator
+
+        def sample_latents(self, n: int, random: torch.Generator) -> Tensor:
+            return torch.from_numpy(drawn[:, (random.initial_seed() - seed_of(0, 0)) % 2**32])
+
+        def mapping(self, z: Tensor) -> Tensor:
+            return z
+
+        def __call__(self, z: Tensor) -> Tensor:
+            return generator(z)  # type: ignore[no-any-return]
+
+    found = ppl(Same(), pairs=n, space="w", sampling="end")
+    np.testing.assert_allclose(found.per_image["ppl_distance"], theirs[KEY_METRIC_PPL_RAW], rtol=2e-2)
+    assert found.value == pytest.approx(theirs[KEY_METRIC_PPL_MEAN], rel=1e-3)
 
 
 def test_end_starts_at_the_first_latent() -> None:

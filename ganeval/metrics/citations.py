@@ -135,3 +135,11 @@ MEEHAN_2020 = """\
   booktitle = {International Conference on Artificial Intelligence and Statistics},
   year      = {2020}
 }"""
+
+ZHANG_2018 = """\
+@inproceedings{zhang2018unreasonable,
+  title     = {The Unreasonable Effectiveness of Deep Features as a Perceptual Metric},
+  author    = {Zhang, Richard and Isola, Phillip and Efros, Alexei A. and Shechtman, Eli and Wang, Oliver},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2018}
+}"""

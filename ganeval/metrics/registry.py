@@ -24,6 +24,7 @@ from ganeval.metrics.citations import (
     NASH_2021,
     SALIMANS_2016,
     SALVY_2025,
+    ZHANG_2018,
 )
 
 
@@ -229,7 +230,7 @@ METRICS: Mapping[str, Metric] = {
             rows=False,
             generator=True,
             in_eval=False,
-            citation=KARRAS_2019,
+            citation=f"{KARRAS_2019}\n\n{ZHANG_2018}",
         ),
         Metric(
             name="authpct",

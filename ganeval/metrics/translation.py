@@ -131,7 +131,7 @@ def diversity(
             chosen = np.random.default_rng([seed, number]).permutation(chosen)[:pairs]
         maps = distance.maps(images)
         one, other = ([m[torch.from_numpy(side).to(m.device)] for m in maps] for side in chosen.T.copy())
-        means.append(float(distance.between(one, other).double().mean()))
+        means.append(float(distance.between(one, other).cpu().double().mean()))
     return clustered_mean(np.array(means), sources)
 
 
@@ -161,8 +161,10 @@ def absolute_error(images: Tensor, others: Tensor) -> np.ndarray:
     """
     if images.shape != others.shape:
         raise InputError(f"images of shape {tuple(images.shape)} cannot be compared with {tuple(others.shape)}.")
-    one, other = (x.double() / 255 if x.dtype == torch.uint8 else (x.double() + 1) / 2 for x in (images, others))
-    found: np.ndarray = (one - other).abs().flatten(1).mean(1).cpu().numpy()
+    one, other = (
+        x.cpu().double() / 255 if x.dtype == torch.uint8 else (x.cpu().double() + 1) / 2 for x in (images, others)
+    )
+    found: np.ndarray = (one - other).abs().flatten(1).mean(1).numpy()
     return found
 
 
@@ -226,12 +228,12 @@ def translation_errors(
         images = source[numbers]
         made = there(_floats(images))
         returned = back(made)
-        parts["clean"].append(absolute_error(returned, images.to(returned.device)))
+        parts["clean"].append(absolute_error(returned, images))
         if distance is not None:
             parts["perceptual"].append(distance(returned, _floats(images).to(returned.device)).cpu().numpy())
         for name, disturbed in (("rounded", _rounded(made)), ("noisy", made + _noise(made, numbers.tolist(), seed))):
             again = back(disturbed)
-            parts[name].append(absolute_error(again, images.to(again.device)))
+            parts[name].append(absolute_error(again, images))
     means = {
         name: clustered_mean(np.concatenate(values), sources)
         for name, values in parts.items()
@@ -239,7 +241,7 @@ def translation_errors(
     }
     same = None
     if target is not None:
-        made_of = [absolute_error(there(_floats(b)).to(b.device), b) for b in torch.split(target, batch_size)]
+        made_of = [absolute_error(there(_floats(b)), b) for b in torch.split(target, batch_size)]
         same = clustered_mean(np.concatenate(made_of))
     warnings = []
     for name, what, itself in (("rounded", "rounding to 8 bits", _OF_ROUNDING), ("noisy", "noise of 2/255", _OF_NOISE)):
