@@ -60,15 +60,18 @@ def second_moment(rows: FeatureRows) -> np.ndarray:
     return total / len(rows)
 
 
-def vendi(rows: FeatureRows) -> Diversity:
+def vendi(rows: FeatureRows, moment: np.ndarray | None = None) -> Diversity:
     """Vendi score of order 1 under cosine similarity; equals the entropy of the n x n matrix of similarities.
+
+    Args:
+        moment: their ``second_moment``, where it is at hand.
 
     >>> rows = FeatureRows(4)
     >>> rows.append(np.repeat(np.eye(4, dtype=np.float32), 5, axis=0))  # four groups that share nothing
     >>> round(vendi(rows).value, 9)
     4.0
     """
-    values, vectors = eigh(second_moment(rows))
+    values, vectors = eigh(second_moment(rows) if moment is None else moment)
     kept = values > rows.dimension * np.finfo(np.float64).eps * values[-1]
     values, vectors = values[kept], vectors[:, kept]
     logs = np.log(values)
@@ -78,9 +81,9 @@ def vendi(rows: FeatureRows) -> Diversity:
     return Diversity(value, None, value * (terms - terms.mean()))
 
 
-def renyi(rows: FeatureRows) -> Diversity:
-    """RKE, the Vendi score of order 2, with the bias of its plug-in form."""
-    moment, n = second_moment(rows), len(rows)
+def renyi(rows: FeatureRows, moment: np.ndarray | None = None) -> Diversity:
+    """RKE, the Vendi score of order 2, with the bias of its plug-in form; arguments as ``vendi``."""
+    moment, n = second_moment(rows) if moment is None else moment, len(rows)
     trace = float(np.einsum("ij,ij->", moment, moment))
     unbiased = (n * trace - 1) / (n - 1)
     terms = np.concatenate([np.einsum("ij,ij->i", block @ moment, block) for block in _unit_blocks(rows)])
@@ -91,24 +94,26 @@ def renyi(rows: FeatureRows) -> Diversity:
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     """Of the fakes, with the reals' own number beside it where their features are at hand."""
     rows = inputs.fake_rows()
+    others = inputs.real.rows if inputs.real is not None else None
+    moment, others_moment = second_moment(rows), second_moment(others) if others is not None else None
     results = {}
     for name, function in (("vendi", vendi), ("rke", renyi)):
         if name not in inputs.wanted:
             continue
-        found = function(rows)
+        found = function(rows, moment)
         details: dict[str, object] = {}
         warnings: tuple[str, ...] = ()
-        if inputs.real is not None and inputs.real.rows is not None:
-            beside = function(inputs.real.rows)
+        if others is not None:
+            beside = function(others, others_moment)
             details["real"] = {
                 "value": beside.value,
                 "standard_error": beside.standard_error,
-                "n": len(inputs.real.rows),
+                "n": len(others),
             }
-            if name == "vendi" and len(inputs.real.rows) != len(rows):
+            if name == "vendi" and len(others) != len(rows):
                 warnings = (
                     f"the Vendi score grows with the number of images: that of {len(rows)} fakes and the one beside "
-                    f"it of {len(inputs.real.rows)} reals are not comparable (--num-real, --num-fake)",
+                    f"it of {len(others)} reals are not comparable (--num-real, --num-fake)",
                 )
         results[name] = inputs.result(
             name, found.value, standard_error=found.standard_error, bias=found.bias, method="delta",

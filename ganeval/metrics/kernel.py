@@ -8,7 +8,9 @@ over all pairs: without bias, below 0 at times, 0 on average for equal laws. Its
     h_x(i) = 2 [mean_{i' != i} k(x_i, x_i') - mean_j k(x_i, y_j)],  h_y alike
     Var KID ~ var(h_x) / n + var(h_y) / m
 
-which is conservative near equality: there a second-order term, counted twice in it, is all that there is.
+which is V1, of the standard error given: conservative near equality, where a second-order term is counted twice. With
+z the mean squared doubly centred kernel that term is V2 = 2 z_xx / (n (n - 1)) + 2 z_yy / (m (m - 1)) + 4 z_xy / (n m),
+and V1 - V2, at least V2, is nearly unbiased unless the laws are equal: ``details.standard_error_less_noise``.
 Products are float32, sums float64; only one block of the kernel matrix exists at a time.
 """
 
@@ -39,13 +41,27 @@ class KernelDistance:
     Attributes:
         influence_real: (m,), mean 0.
         influence_fake: (n,), mean 0.
+        noise: V2, the part of the variance that is of second order.
+        noise_given_real: the same where the reals are the target itself.
         largest: the largest |x.y| / d that was met.
     """
 
     value: float
     influence_real: np.ndarray
     influence_fake: np.ndarray
+    noise: float
+    noise_given_real: float
     largest: float
+
+    def variance(self, reference: str = "sample") -> float:
+        """V1; ``population``: the reals are the target itself."""
+        real = variance_of_mean(self.influence_real) if reference == "sample" else 0.0
+        return variance_of_mean(self.influence_fake) + real
+
+    def variance_less_noise(self, reference: str = "sample") -> float:
+        """V1 - V2, at least V2."""
+        noise = self.noise if reference == "sample" else self.noise_given_real
+        return max(self.variance(reference) - noise, noise)
 
 
 def polynomial(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -88,20 +104,33 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
     m, n = len(real), len(fake)
     if min(m, n) < 2:
         raise NotEnoughSamplesError(f"a kernel distance needs at least 2 images on each side; found {m} and {n}.")
-    within_real, within_fake = _within(real, kernel), _within(fake, kernel)
-    real_fake, fake_real = np.zeros(m), np.zeros(n)
+    # squares are summed around a typical value, which no double centring sees: they would drown in the kernel's mean
+    level = kernel(fake[:_BLOCK], real[:_BLOCK]).mean()
+    (within_real, squares_real), (within_fake, squares_fake) = (_within(x, kernel, level) for x in (real, fake))
+    real_fake, fake_real, squares = np.zeros(m), np.zeros(n), 0.0
     for a in range(0, n, _BLOCK):
         for b in range(0, m, _BLOCK):
             k = kernel(fake[a : a + _BLOCK], real[b : b + _BLOCK])
             fake_real[a : a + _BLOCK] += k.sum(axis=1, dtype=np.float64)
             real_fake[b : b + _BLOCK] += k.sum(axis=0, dtype=np.float64)
+            squares += _squares(k, level)
     value = within_fake.sum() / (n * (n - 1)) + within_real.sum() / (m * (m - 1)) - 2 * fake_real.sum() / (n * m)
     influence_fake = 2 * (within_fake / (n - 1) - fake_real / m)
     influence_real = 2 * (within_real / (m - 1) - real_fake / n)
+    z_x, z_y = (
+        max(0.0, squares / (size * (size - 1)) - 2 * float(np.mean(means**2)) + float(means.mean()) ** 2)
+        for means, squares, size in (
+            (within_fake / (n - 1) - level, squares_fake, n), (within_real / (m - 1) - level, squares_real, m),
+        )
+    )  # fmt: skip
+    by_fake, by_real = fake_real / m - level, real_fake / n - level
+    z_xy = squares / (n * m) - float(np.mean(by_fake**2) + np.mean(by_real**2)) + float(by_fake.mean()) ** 2
+    noise_fake = 2 * z_x / (n * (n - 1))
+    noise = noise_fake + 2 * z_y / (m * (m - 1)) + 4 * max(0.0, z_xy) / (n * m)
     norms = [float(np.einsum("ij,ij->i", x, x, dtype=np.float64).max()) for x in (real, fake)]
     return KernelDistance(
         float(value), influence_real - influence_real.mean(), influence_fake - influence_fake.mean(),
-        max(norms) / real.shape[1],
+        float(noise), float(noise_fake), max(norms) / real.shape[1],
     )  # fmt: skip
 
 
@@ -135,10 +164,11 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     kernel = kernel_of(inputs.settings.kid_kernel)
     real, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
     found = kernel_distance(real, fake, kernel=kernel)
-    variance = variance_of_mean(found.influence_fake)
-    if inputs.reference == "sample":
-        variance += variance_of_mean(found.influence_real)
-    details: dict[str, object] = {"kernel": inputs.settings.kid_kernel, "reference": inputs.reference}
+    less_noise = found.variance_less_noise(inputs.reference)
+    details: dict[str, object] = {
+        "kernel": inputs.settings.kid_kernel, "reference": inputs.reference,
+        "standard_error_less_noise": float(np.sqrt(less_noise)),
+    }  # fmt: skip
     if inputs.settings.kid_subsets is not None:
         subsets, size = inputs.settings.kid_subsets
         parts = subset_distances(real, fake, subsets=subsets, size=size, kernel=kernel)
@@ -150,23 +180,34 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     if found.largest > LARGE_PRODUCT and inputs.settings.kid_kernel == "polynomial":
         warnings = (f"features are large (|x|^2 / d up to {found.largest:.3g}): the cube of a few products rules KID",)
     result = inputs.result(
-        "kid", found.value, standard_error=float(np.sqrt(variance)), bias=0.0, method="hajek",
-        estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(), settings={"kernel": inputs.settings.kid_kernel},
-        details=details, warnings=warnings,
+        "kid", found.value, standard_error=float(np.sqrt(found.variance(inputs.reference))), bias=0.0,
+        method="hajek", estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(),
+        settings={"kernel": inputs.settings.kid_kernel}, details=details, warnings=warnings,
         per_image={"kid_influence_fake": found.influence_fake, "kid_influence_real": found.influence_real},
     )  # fmt: skip
     return {"kid": result}
 
 
-def _within(x: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """For each row, the sum of its kernel with all others of its own set: blocks above the diagonal, used twice."""
-    sums = np.zeros(len(x))
+def _within(x: np.ndarray, kernel: Kernel, level: float) -> tuple[np.ndarray, float]:
+    """For each row, the sum of its kernel with all others of its own set, and the sum of all (k - level)^2.
+
+    Blocks above the diagonal are used twice.
+    """
+    sums, squares = np.zeros(len(x)), 0.0
     for a in range(0, len(x), _BLOCK):
         for b in range(a, len(x), _BLOCK):
             k = kernel(x[a : a + _BLOCK], x[b : b + _BLOCK])
             if a == b:
+                np.fill_diagonal(k, level)
+                squares += _squares(k, level)
                 np.fill_diagonal(k, 0.0)
             else:
+                squares += 2 * _squares(k, level)
                 sums[b : b + _BLOCK] += k.sum(axis=0, dtype=np.float64)
             sums[a : a + _BLOCK] += k.sum(axis=1, dtype=np.float64)
-    return sums
+    return sums, squares
+
+
+def _squares(k: np.ndarray, level: float) -> float:
+    flat = (k - k.dtype.type(level)).ravel()
+    return float(flat @ flat)

@@ -32,6 +32,7 @@ PERMUTATIONS = 999
 LEAST = 10  # held-out images of each kind in each half, for an interval
 CERTAIN = 1e-4  # probabilities are clipped to [1e-4, 1 - 1e-4]: still an adversary, with a bounded loss
 _SEED = 0  # of halves and permutations: part of the estimator
+_BLOCK = 4096
 _Z = 1.6448536269514722  # one-sided, 95 %
 
 
@@ -72,7 +73,7 @@ def play(real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None
     Shape:
         (m, d), (n, d).
     """
-    x = np.concatenate([real, fake]).astype(np.float64)
+    x = np.concatenate([real, fake])
     labels = np.concatenate([np.zeros(len(real)), np.ones(len(fake))])
     half = _halves(len(x) if groups is None else groups)
     sizes = [int(np.sum((half == h) & (labels == kind))) for h in (0, 1) for kind in (0, 1)]
@@ -84,7 +85,7 @@ def play(real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None
     scores = np.empty(len(x))
     for tested in (0, 1):
         train = half != tested
-        scores[~train] = _held_out_scores(x[train], labels[train], x[~train])
+        scores[~train] = _held_out_scores(x[train].astype(np.float64), labels[train], x[~train])
     advantages, errors, divergences, divergence_errors, ginis, gini_errors = [], [], [], [], [], []
     for tested in (0, 1):
         on_real, on_fake = (scores[(half == tested) & (labels == kind)] for kind in (0, 1))
@@ -194,23 +195,28 @@ def _halves(groups: int | np.ndarray) -> np.ndarray:
 
 
 def _held_out_scores(x: np.ndarray, labels: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """Standardise, choose the penalty on a quarter of the training half, fit on all of it."""
+    """Standardise, choose the penalty on a quarter of the training half, fit on all of it.
+
+    ``x`` is overwritten: at 2048 features each copy is large.
+    """
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[deviation == 0] = 1.0
-    x, tested = (x - mean) / deviation, (tested - mean) / deviation
+    x -= mean
+    x /= deviation
     inner = np.random.default_rng(_SEED).permutation(len(x)) % 4 == 0
     best, least, start = PENALTIES[0], np.inf, None
     if min(labels[inner].sum(), (1 - labels[inner]).sum(), labels[~inner].sum(), (1 - labels[~inner]).sum()) >= 2:
+        shown, judged = x[~inner], x[inner]
         for penalty in PENALTIES:
-            start = fit(x[~inner], labels[~inner], penalty, start)
-            margin = (2 * labels[inner] - 1) * (x[inner] @ start[:-1] + start[-1])
+            start = fit(shown, labels[~inner], penalty, start)
+            margin = (2 * labels[inner] - 1) * (judged @ start[:-1] + start[-1])
             losses = np.logaddexp(0, -margin)
             loss = losses[labels[inner] == 1].mean() + losses[labels[inner] == 0].mean()
             if loss < least:
                 best, least = penalty, loss
     w = fit(x, labels, best)
-    scores: np.ndarray = tested @ w[:-1] + w[-1]
-    return scores
+    blocks = (tested[start : start + _BLOCK].astype(np.float64) for start in range(0, len(tested), _BLOCK))
+    return np.concatenate([(block - mean) / deviation @ w[:-1] + w[-1] for block in blocks])
 
 
 def _gini(on_real: np.ndarray, on_fake: np.ndarray) -> tuple[float, float]:
