@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 
 from ganeval.cli.main import main
 from ganeval.results import Evaluation
@@ -33,6 +35,23 @@ def test_one_document_on_stdout_and_the_pairs_beside_it(tmp_path: Path) -> None:
     samples = np.load(tmp_path / document["samples"]["file"], allow_pickle=False)
     assert set(samples.files) == {"ppl_distance", "ppl_influence_fake", "ppl_latent_digests"}
     assert all(len(samples[name]) == 30 for name in samples.files)
+
+
+def test_lpips_says_nothing_on_stdout_but_the_document(tmp_path: Path) -> None:
+    """The whole program with the lpips package, under random weights; warnings are errors there too."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        trunk = torchvision.models.alexnet(weights=None).features.state_dict()
+    torch.save({f"features.{name}": value for name, value in trunk.items()}, tmp_path / "alex.pth")
+    command = [sys.executable, "-W", "error", "-m", "ganeval", "ppl", "gen:dcgan-cifar10", "--distance", "lpips-alex"]
+    command += ["--weights", str(tmp_path / "alex.pth"), "--resize", "64", "--pairs", "6", "--device", "cpu", "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    document = json.loads(run.stdout)
+    entry = document["results"]["ppl"]
+    assert entry["label"].startswith("PPL[lpips-alex-")
+    assert entry["value"] > 0
+    assert entry["details"]["pixels"] == [64, 64]
+    assert "not the published ones" in document["warnings"][0]
 
 
 def test_options_reach_the_number(capsys: Capture) -> None:
