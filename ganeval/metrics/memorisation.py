@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.linalg import eigh
 from scipy.stats import beta, norm, rankdata
 
@@ -41,7 +42,7 @@ _RESTARTS = 10
 _BLOCK = 1024
 
 
-def authenticity(train: np.ndarray, queries: np.ndarray) -> np.ndarray:
+def authenticity(train: np.ndarray, queries: np.ndarray, *, device: torch.device | None = None) -> np.ndarray:
     """L(x) over the distance of t* from its own nearest neighbour, for each query: authentic above 1.
 
     0 for a copy; inf for what is no copy but next to a training image that has one. Of equally near training rows the
@@ -50,9 +51,9 @@ def authenticity(train: np.ndarray, queries: np.ndarray) -> np.ndarray:
     Shape:
         (m, d), (n, d) float32 -> (n,) float64 in [0, inf].
     """
-    found = nearest(train, queries, k=1)
+    found = nearest(train, queries, k=1, device=device)
     closest, distance = found.indices[:, 0], found.distances[:, 0]
-    own = nearest(train, k=1).distances[closest, 0]
+    own = nearest(train, k=1, device=device).distances[closest, 0]
     # both are squared and exact in float64: a copy of a twin is 0 / 0, and no less a copy
     ratio: np.ndarray = np.full(len(queries), np.inf)
     np.divide(distance, own, out=ratio, where=own > 0)
@@ -99,7 +100,9 @@ class Copying:
     margin_test: np.ndarray
 
 
-def copying(train: np.ndarray, fake: np.ndarray, test: np.ndarray, *, cells: int = CELLS) -> Copying:
+def copying(
+    train: np.ndarray, fake: np.ndarray, test: np.ndarray, *, cells: int = CELLS, device: torch.device | None = None
+) -> Copying:
     """C_T of the fakes against held-out images, after a projection to 64 principal components where d is more.
 
     Equal laws, one cell: mean 0, standard deviation 1. The partition is faiss's k-means, seeded, best of ten starts.
@@ -113,7 +116,7 @@ def copying(train: np.ndarray, fake: np.ndarray, test: np.ndarray, *, cells: int
     if len(train) < cells:
         raise NotEnoughSamplesError(f"C_T cuts the training set into {cells} cells; found {len(train)} images.")
     train, fake, test = _projected(train, fake, test)
-    distances = [np.sqrt(nearest(train, x, k=1).distances[:, 0]) for x in (fake, test)]
+    distances = [np.sqrt(nearest(train, x, k=1, device=device).distances[:, 0]) for x in (fake, test)]
     centres = _partition(train, cells)
     of_train, of_fake, of_test = (nearest(centres, x, k=1).indices[:, 0] for x in (train, fake, test))
     renamed, merged = _without_empty(centres, of_test)
@@ -156,7 +159,7 @@ def copying(train: np.ndarray, fake: np.ndarray, test: np.ndarray, *, cells: int
 def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
     """AuthPct, in percent of all fakes, with that of held-out images and the difference where they are at hand."""
     train, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
-    ratios = authenticity(train, fake)
+    ratios = authenticity(train, fake, device=inputs.device)
     value, error = _percent(ratios)
     low, high = _clopper_pearson(int((ratios > 1).sum()), len(ratios), inputs.level)
     copies = int((ratios == 0).sum())
@@ -168,7 +171,7 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
     if copies:
         warnings.append(f"{copies} fake images have the very features of a training image: copies")
     if (test := inputs.test_rows()) is not None:
-        held_out, held_out_error = _percent(authenticity(train, test.to_array()))
+        held_out, held_out_error = _percent(authenticity(train, test.to_array(), device=inputs.device))
         details["test"] = {"value": held_out, "standard_error": held_out_error, "n": len(test)}
         spread = float(np.hypot(error, held_out_error))
         half = quantile(inputs.level) * spread
@@ -195,7 +198,7 @@ def measure_copying(inputs: MetricInputs) -> dict[str, MetricResult]:
     train, fake, rows = inputs.real_rows().to_array(), inputs.fake_rows().to_array(), inputs.test_rows()
     if rows is None:
         raise NotEnoughSamplesError("C_T compares the fakes with held-out real images; give them with --test.")
-    found = copying(train, fake, rows.to_array())
+    found = copying(train, fake, rows.to_array(), device=inputs.device)
     used = [cell for cell in found.cells if cell.z is not None]
     warnings = []
     if found.merged:

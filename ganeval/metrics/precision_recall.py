@@ -277,7 +277,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         if name == "precision":
             per_image = {"inside_real_balls_fake": (found.reals_around > 0).astype(np.float64)}
             if found.real_radii is not None:
-                per_image["realism_fake"] = realism(real, fake, squared_radii=found.real_radii)
+                per_image["realism_fake"] = realism(real, fake, squared_radii=found.real_radii, device=inputs.device)
                 details["realism"] = summary(per_image["realism_fake"])
         if name == "coverage":
             per_image = {"covered_real": (found.fakes_near > 0).astype(np.float64)}

@@ -9,10 +9,11 @@ with squared distances and so gives the square of this ratio, with 1e-5 added to
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from ganeval.metrics.intervals import variance_of_mean
 from ganeval.statistics.depth import largest_ratio
-from ganeval.statistics.neighbours import radii
+from ganeval.statistics.neighbours import nearest
 
 PEER_EPSILON = 1e-5
 
@@ -24,12 +25,14 @@ def realism(
     k: int = 3,
     squared: bool = False,
     squared_radii: np.ndarray | None = None,
+    device: torch.device | None = None,
 ) -> np.ndarray:
     """One number a fake, in [0, inf].
 
     Args:
         squared: the square of the ratio, with the authors' epsilon: equals their code's numbers for float64 distances.
         squared_radii: (m,) of the reals, where they are known already.
+        device: an accelerator that does the products; None or a CPU: here.
 
     Shape:
         (m, d), (n, d) float32 -> (n,) float64.
@@ -37,9 +40,9 @@ def realism(
     Raises:
         NotEnoughSamplesError: not more than ``k`` reals.
     """
-    around = radii(real, k) if squared_radii is None else squared_radii
+    around = nearest(real, k=k, device=device).distances[:, -1] if squared_radii is None else squared_radii
     kept = around <= np.median(around)
-    ratios = largest_ratio(real[kept], around[kept], fake, epsilon=PEER_EPSILON if squared else 0.0)
+    ratios = largest_ratio(real[kept], around[kept], fake, epsilon=PEER_EPSILON if squared else 0.0, device=device)
     return ratios if squared else np.sqrt(ratios)
 
 

@@ -6,9 +6,11 @@ As in ``neighbours``, float32 decides only where float64 would say the same.
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from ganeval.statistics.neighbours import Family, Reach, count_pairs, rounding_band, squared_pairs
-from ganeval.statistics.tiles import TILE, lifted, turned
+from ganeval.statistics.neighbours import Family, Reach, accelerates, count_pairs, rounding_band, squared_pairs
+from ganeval.statistics.tiles import lifted, promising_pairs
+from ganeval.statistics.tiles_torch import promising_pairs_torch
 
 
 def held_by_others(reach: Reach, squared: np.ndarray, blocks: np.ndarray | None = None) -> np.ndarray:
@@ -36,34 +38,35 @@ def held_by_others(reach: Reach, squared: np.ndarray, blocks: np.ndarray | None 
 
 
 def largest_ratio(
-    centres: np.ndarray, squared_radii: np.ndarray, queries: np.ndarray, *, epsilon: float = 0.0
+    centres: np.ndarray,
+    squared_radii: np.ndarray,
+    queries: np.ndarray,
+    *,
+    epsilon: float = 0.0,
+    device: torch.device | None = None,
 ) -> np.ndarray:
     """(n,) float64: for each query the largest r_i^2 / (|x - y_i|^2 + epsilon) over the centres.
 
     Infinity where a query equals a centre (and ``epsilon`` is 0), whatever its radius: it could not be nearer.
+
+    Args:
+        device: an accelerator that does the products; None or a CPU: here.
 
     Shape:
         centres (m, d), squared radii (m,) float64, queries (n, d).
     """
     centre = centres.mean(axis=0, dtype=np.float64)
     a, b = lifted(queries, centre), lifted(centres, centre)
-    band = rounding_band(a, b)
-    least, best = np.zeros(len(queries), np.float32), np.zeros(len(queries))
-    numerators = squared_radii.astype(np.float32)
-    for start in range(0, len(a), TILE):
-        left, rows = turned(a[start : start + TILE]), slice(start, start + TILE)
-        for first in range(0, len(b), TILE):
-            columns = slice(first, first + TILE)
-            squared = left @ b[columns].T
-            squared += np.float32(band + epsilon + np.finfo(np.float32).tiny)  # now at least the truth, and above 0
-            ratios = numerators[columns] / squared  # at most the truth
-            np.maximum(least[rows], ratios.max(axis=1), out=least[rows])
-            # beyond a hundred bands the truth is less than 2.1 % higher
-            hopeful = ratios >= least[rows][:, None] / np.float32(1.021)
-            hopeful |= squared <= np.float32(101 * band + epsilon)
-            i, j = np.nonzero(hopeful)
-            exact = squared_pairs(queries[rows], centres[columns], i, j) + epsilon
-            truth = np.full(len(exact), np.inf)
-            np.divide(squared_radii[columns][j], exact, out=truth, where=exact > 0)
-            np.maximum.at(best, start + i, truth)
+    question = a, b, squared_radii.astype(np.float32), rounding_band(a, b), epsilon
+    pairs = (
+        promising_pairs_torch(*question, device)
+        if device is not None and accelerates(device)
+        else promising_pairs(*question)
+    )
+    best = np.zeros(len(queries))
+    for i, j in pairs:
+        exact = squared_pairs(queries, centres, i, j) + epsilon
+        truth = np.full(len(exact), np.inf)
+        np.divide(squared_radii[j], exact, out=truth, where=exact > 0)
+        np.maximum.at(best, i, truth)
     return best

@@ -259,7 +259,7 @@ def count_pairs(
     of_columns = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is None])
     pairs = (
         close_pairs_torch(a, b, of_rows, of_columns, device)
-        if device is not None and _accelerates(device)
+        if device is not None and accelerates(device)
         else close_pairs(a, b, of_rows, of_columns)
     )
     counts = [(np.zeros(len(points), np.int64), np.zeros(len(others), np.int64)) for _ in families]
@@ -325,7 +325,7 @@ def _joined(pairs: list[Pairs]) -> Pairs:
     return i, j, squared
 
 
-def _accelerates(device: torch.device) -> bool:
+def accelerates(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
@@ -333,7 +333,7 @@ def _search(
     z: np.ndarray, queries: np.ndarray | None, width: int, device: torch.device | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ``width`` nearest lifted rows, in float32, of every query, or of every row among the others."""
-    if device is not None and _accelerates(device):
+    if device is not None and accelerates(device):
         return nearest_torch(z, queries, width, device)
     if queries is None:
         return within(z, width)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 
 TILE = 1024
+BANDS, MARGIN = 101, 1.021  # at 101 bands of rounding, a ratio is off by less than 2.1 %
+TINY = float(np.finfo(np.float32).tiny)
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -84,6 +86,28 @@ def close_pairs(
             if len(flat):
                 row, column = np.divmod(flat, tile.shape[1])
                 yield row + i, column + j, tile.ravel()[flat]
+
+
+def promising_pairs(
+    queries: np.ndarray, centres: np.ndarray, numerators: np.ndarray, band: float, epsilon: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs (i, j) of lifted rows among which is, for each query, the largest numerator_j / (distance^2 + epsilon).
+
+    Args:
+        numerators: (m,) float32, of the centres.
+        band: how far a squared distance may be from the truth.
+    """
+    buffer = np.empty(TILE * TILE, np.float32)
+    for i in range(0, len(queries), TILE):
+        left = turned(queries[i : i + TILE])
+        least = np.zeros((len(left), 1), np.float32)
+        for j in range(0, len(centres), TILE):
+            squared = _product(left, centres[j : j + TILE], buffer)
+            squared += np.float32(band + epsilon + TINY)  # now at least the truth, and above 0
+            ratios = numerators[j : j + TILE] / squared  # at most the truth
+            np.maximum(least, ratios.max(axis=1, keepdims=True), out=least)
+            row, column = np.nonzero((ratios >= least / np.float32(MARGIN)) | (squared <= BANDS * band + epsilon))
+            yield row + i, column + j
 
 
 def _product(left: np.ndarray, z: np.ndarray, buffer: np.ndarray) -> np.ndarray:

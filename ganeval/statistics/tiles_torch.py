@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ganeval.features.precision import strict_float32
-from ganeval.statistics.tiles import Pairs
+from ganeval.statistics.tiles import BANDS, MARGIN, TINY, Pairs
 
 _ROWS, _COLUMNS = 4096, 8192
 
@@ -69,6 +69,25 @@ def close_pairs_torch(
                     close |= tile <= columns[None, j : j + _COLUMNS]
                 row, column = close.nonzero(as_tuple=True)
                 found.append(((row + i).cpu().numpy(), (column + j).cpu().numpy(), tile[row, column].cpu().numpy()))
+        yield from found
+
+
+def promising_pairs_torch(
+    queries: np.ndarray, centres: np.ndarray, numerators: np.ndarray, band: float, epsilon: float, device: torch.device
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """As ``tiles.promising_pairs``."""
+    x, y, r = (torch.from_numpy(array).to(device) for array in (queries, centres, numerators))
+    for i in range(0, len(x), _ROWS):
+        with strict_float32(), torch.inference_mode():
+            left = _turned(x[i : i + _ROWS])
+            least = torch.zeros(len(left), 1, device=device)
+            found = []
+            for j in range(0, len(y), _COLUMNS):
+                squared = left @ y[j : j + _COLUMNS].T + (band + epsilon + TINY)
+                ratios = r[j : j + _COLUMNS] / squared
+                least = torch.maximum(least, ratios.amax(dim=1, keepdim=True))
+                row, column = ((ratios >= least / MARGIN) | (squared <= BANDS * band + epsilon)).nonzero(as_tuple=True)
+                found.append(((row + i).cpu().numpy(), (column + j).cpu().numpy()))
         yield from found
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from support.sides import metric_inputs
 
 from ganeval.metrics.clipped import clipped_coverage, expected_coverage
 from ganeval.metrics.precision_recall import FORMS, measure, neighbourhoods, with_errors
 from ganeval.metrics.realism import realism
 from ganeval.results import MetricResult, to_json
+from ganeval.statistics import depth, neighbours, tiles_torch
 
 CLIPPED = ("clipped density", "clipped coverage")
 
@@ -124,8 +126,9 @@ def test_block_errors_of_the_other_forms_against_the_spread() -> None:
         assert np.sqrt(np.mean([e[name] ** 2 for e in errors])) == pytest.approx(spread, rel=0.20), name
 
 
+@pytest.mark.parametrize("accelerator", [False, True])
 @pytest.mark.parametrize("squared", [False, True])
-def test_realism_against_its_formula(squared: bool) -> None:
+def test_realism_against_its_formula(squared: bool, accelerator: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also the authors' form: squared distances, and 1e-5 in the denominator."""
     real, fake = drawn(500, 24, 1), drawn(300, 24, 2)
     fake[:20] = real[:20]
@@ -135,7 +138,14 @@ def test_realism_against_its_formula(squared: bool) -> None:
     across = distances(fake, real)[:, kept]
     with np.errstate(divide="ignore"):
         expected = (r[kept] / (across + 1e-5)).max(axis=1) if squared else np.sqrt((r[kept] / across).max(axis=1))
-    found = realism(real, fake, squared=squared)
+    used = []
+    if accelerator:  # the tiles of one, in small, on the CPU
+        monkeypatch.setattr(tiles_torch, "_ROWS", 128)
+        monkeypatch.setattr(tiles_torch, "_COLUMNS", 100)
+        for module in (neighbours, depth):
+            monkeypatch.setattr(module, "accelerates", lambda device: used.append(device) or True)
+    found = realism(real, fake, squared=squared, device=torch.device("cpu"))
+    assert bool(used) == accelerator
     assert np.array_equal(np.isinf(found), np.isinf(expected))
     assert np.isinf(found).any() != squared
     finite = np.isfinite(expected)

@@ -118,7 +118,7 @@ def on(device: str, monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """A device that counts as an accelerator, in small tiles, so that there are several."""
     monkeypatch.setattr(tiles_torch, "_ROWS", 128)
     monkeypatch.setattr(tiles_torch, "_COLUMNS", 200)
-    monkeypatch.setattr(neighbours, "_accelerates", lambda device: True)
+    monkeypatch.setattr(neighbours, "accelerates", lambda device: True)
     return torch.device(device)
 
 
