@@ -41,6 +41,7 @@ from ganeval.sides import (
     measure_statistics,
     open_side,
     require_choice,
+    require_effect,
     require_protocol,
     serves,
     shard_of,
@@ -149,6 +150,7 @@ def evaluate(
         value_range=value_range, seed=seed, data_root=data_root, download=download, on_error=on_error,
         batch_size=batch_size, workers=workers, feature_memory=feature_memory, progress=progress,
     )  # fmt: skip
+    require_effect([real, fake, test], reading)
     specs = {"real": (real, num_real), "fake": (fake, num_fake), "test": (test, None)}
     minimum = max((m.minimum for m in chosen), default=2) if chosen is not None else 2
     sides = {
@@ -308,6 +310,7 @@ def build_statistics(
     protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
     torch_device = choose_device(device)
     how = Reading(device=torch_device, **reading)
+    require_effect([images], how)
     source = open_side("images", images, how, num=num)
     if isinstance(source, Statistics):
         raise InputError(f"{source.spec} is a statistics file already; give images.")

@@ -14,7 +14,7 @@ import torch
 
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.features.extractor import FeatureExtractor, published_weights
-from ganeval.generators.load import open_source
+from ganeval.generators.load import is_made, open_source
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
@@ -119,6 +119,20 @@ def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
     share = source.shard(number, of)
     _require_enough("images", share.length, f"shard {number}/{of} of {source.spec}", 2)
     return share
+
+
+def require_effect(specs: Sequence[object], reading: Reading) -> None:
+    """Raises ConfigError for options of generators where there are only images that lie ready."""
+    if any(is_made(spec) for spec in specs):
+        return
+    if reading.num_samples is not None:
+        raise ConfigError(
+            "--num-samples says how many images a generator or a renderer makes, and here is none. "
+            "For a subset of images that are there: --num-real, --num-fake (of `ganeval stats build`: --num)."
+        )
+    for option, value in (("--latent-dim", reading.latent_dim), ("--num-classes", reading.num_classes)):
+        if value is not None:
+            raise ConfigError(f"{option} tells about a generator, and here is none. Leave it out.")
 
 
 def measure_images(

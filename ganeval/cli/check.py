@@ -10,7 +10,7 @@ import click
 
 from ganeval.cli.options import Command, option, output_options, output_path, source_options
 from ganeval.cli.output import answer, note
-from ganeval.errors import InputError
+from ganeval.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from ganeval.images.audit import Audit
@@ -33,8 +33,11 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | Non
       ganeval check dataset:shapes-plain dataset:shapes-striped --num-samples 100
       ganeval check real/ fake/ -o audit.json
     """
-    from ganeval.generators.load import open_source
+    from ganeval.generators.load import is_made, open_source
     from ganeval.images.audit import audit, compare_audits
+
+    if options["num_samples"] is not None and not any(map(is_made, images)):
+        raise ConfigError("--num-samples says how many images a renderer or a generator makes, and here is none.")
 
     audits = [audit(open_source(spec, **options), decode=decode) for spec in images]
     for a in audits:

@@ -93,6 +93,17 @@ def open_source(
     return open_images(source, num=num, seed=seed)
 
 
+def is_made(spec: object) -> bool:
+    """Whether images are made on demand, by a generator or a renderer, so that somebody must say how many.
+
+    Of a source that is open already nobody can tell: it counts as such.
+    """
+    if isinstance(spec, str):
+        inner = _split(spec)[1] if spec.startswith("gen:") else None  # a translation makes as many as it is given
+        return is_made(inner) if inner is not None else spec.startswith(("gen:", "dataset:shapes"))
+    return isinstance(spec, ImageSource | torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__"))
+
+
 def _generated(
     spec: str,
     model: Checkpoint | Callable[..., Any],

@@ -28,6 +28,8 @@ from ganeval.images.indexed import Images, PerProcess, class_labels
 
 TAR_SUFFIXES = (".tar", ".tgz")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz",)
+_REPLACED = "file that a later one of its name replaces"
+_MOST_SHARDS = 10**5
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, KeyError)
 
 
@@ -151,10 +153,13 @@ def open_zip(path: Path) -> ZipImages:
     """Raises InputError for what is no zip archive, or one without images."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = sorted({info.filename for info in archive.infolist() if not info.is_dir()})
+            listed = [info.filename for info in archive.infolist() if not info.is_dir()]
     except _BROKEN_ZIP as error:
         raise InputError(_broken(path, "zip", error)) from error
+    members = sorted(set(listed))
     names, ignored = _images_of(members)
+    if len(listed) > len(members):
+        ignored[_REPLACED] = len(listed) - len(members)
     if not names:
         raise InputError(no_images(f"The archive {path}", ignored))
     return ZipImages(path, names, ignored)
@@ -203,9 +208,13 @@ def expand_braces(pattern: str) -> list[str]:
 
     >>> expand_braces("s-{08..10}.tar")
     ['s-08.tar', 's-09.tar', 's-10.tar']
+
+    Raises:
+        InputError: no name, or more than any set of shards has.
     """
     parts = re.split(r"\{([^{}]*)\}", pattern)
-    choices: list[list[str]] = []
+    choices: list[Sequence[str]] = []
+    count = 1
     for number, part in enumerate(parts):
         if number % 2 == 0:
             choices.append([part])
@@ -213,9 +222,14 @@ def expand_braces(pattern: str) -> list[str]:
             low, high = bounds.groups()
             padded = any(len(bound) > 1 and bound[0] == "0" for bound in (low, high))
             width = max(len(low), len(high)) if padded else 0
-            choices.append([f"{i:0{width}d}" for i in range(int(low), int(high) + 1)])
+            count *= max(0, int(high) - int(low) + 1)
+            if count <= _MOST_SHARDS:
+                choices.append([f"{i:0{width}d}" for i in range(int(low), int(high) + 1)])
         else:
             choices.append(part.split(","))
+            count *= len(choices[-1])
+        if count > _MOST_SHARDS:
+            raise InputError(f"{pattern} names more than {_MOST_SHARDS} files. Check the numbers in braces.")
     names = ["".join(choice) for choice in itertools.product(*choices)]
     if not names:
         raise InputError(f"{pattern} names no file: a range in braces goes upwards, as in {{000..099}}.")
@@ -245,6 +259,8 @@ def _tar_members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
     with tarfile.open(path, "r:") as archive:
         for member in archive:
             name = member.name.removeprefix("./")
+            if name in members:
+                others[_REPLACED] += 1
             if member.isreg() and not member.issparse():
                 members[name] = member.offset_data, member.size
             elif member.islnk() and (target := member.linkname.removeprefix("./")) in members:

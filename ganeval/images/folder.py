@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,7 @@ from ganeval.images.decode import SUFFIXES, Pixels, UnreadableImage, decode, fin
 from ganeval.images.indexed import Images, class_labels
 
 _COPIES = "._* (of macOS)"
+_SPECIAL = "pipe, socket or device"
 
 MANIFEST = "ganeval-sample.json"  # of `ganeval sample`: in a folder of images; in an archive it is the comment
 
@@ -93,7 +95,7 @@ def _walk(folder: Path, prefix: str, above: set[tuple[int, int]], paths: list[st
         with os.scandir(folder) as entries:
             found = list(entries)
         for entry in found:
-            if entry.is_dir():
+            if _is_folder(entry):
                 here = _identity(Path(entry.path))
                 if here not in above:
                     _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {here}, paths, ignored)
@@ -101,7 +103,9 @@ def _walk(folder: Path, prefix: str, above: set[tuple[int, int]], paths: list[st
             if entry.name == MANIFEST:
                 continue
             sort = sort_of(entry.name)
-            if sort is None:
+            if _is_special(entry):
+                ignored[_SPECIAL] += 1
+            elif sort is None:
                 paths.append(prefix + entry.name)
             else:
                 ignored[sort] += 1
@@ -109,6 +113,21 @@ def _walk(folder: Path, prefix: str, above: set[tuple[int, int]], paths: list[st
         raise InputError(
             f"Cannot list the folder {folder}: {error.strerror or error}. Check its permissions, or move it out."
         ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: a file that cannot be read
+        return False
+
+
+def _is_special(entry: os.DirEntry[str]) -> bool:
+    """Whether opening it could wait for ever. A link that leads nowhere is not: it is named as unreadable."""
+    try:
+        return not entry.is_file() and not stat.S_ISREG(entry.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:

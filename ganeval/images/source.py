@@ -248,6 +248,8 @@ def _open_named(
     if spec.startswith(("gen:", "stats:")):
         kind = {"gen": "a generator", "stats": "reference statistics"}[spec.split(":")[0]]
         raise InputError(f"{spec} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
+    if not spec.strip():
+        raise InputError("a set of images has the empty name. Is a variable of the shell unset? For this folder say '.'.")
     path = Path(spec).expanduser()
     if path.is_dir():
         return IndexedSource(spec, folder.open_folder(path))

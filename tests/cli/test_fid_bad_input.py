@@ -143,6 +143,9 @@ def test_bad_images_and_statistics(
         (["--protocol", "compact", "--num-fake", "99"], "99"),
         (["--protocol", "compact", "-o", "no/such/folder/out.json"], "no/such/folder"),
         (["--protocol", "compact", "--level", "1"], "1"),
+        (["--protocol", "compact", "--num-samples", "3"], "here is none"),
+        (["--protocol", "compact", "--latent-dim", "3"], "here is none"),
+        (["--protocol", "compact", "--num-classes", "3"], "here is none"),
     ],
 )
 def test_bad_options(

@@ -78,7 +78,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("good", [*GOOD, "--num-samples", "1"], "at least 2"),
         ("number", GOOD, "not callable"),
         ("goood", GOOD, "Did you mean good?"),
-        ("darker(nothing/)", GOOD, "no file or folder 'nothing/'"),
+        ("darker(nothing/)", GOOD[2:], "here is none"),
+        ("darker(nothing/)", GOOD[2:4], "no file or folder 'nothing/'"),
     ],
 )
 def test_generators_that_do_not_fit(

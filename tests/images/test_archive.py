@@ -145,6 +145,9 @@ def test_expand_braces(pattern: str, names: list[str]) -> None:
 def test_expand_braces_iv(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="goes upwards"):
         expand_braces("{3..1}.tar")
+    for pattern in ("s-{0..999999999999}.tar", "{1..400}-{1..400}.tar"):
+        with pytest.raises(InputError, match="names more than 100000 files"):
+            expand_braces(pattern)
     (tmp_path / "1.png").write_bytes(b"")
     with pytest.raises(InputError, match="braces name several archives"):
         open_images(str(tmp_path / "{1..1}.png"))
@@ -199,6 +202,22 @@ def test_damaged_members_are_named_iv(tmp_path: Path) -> None:
 
 def contents_skipping(source: ImageSource) -> list[str]:
     return [name for batch in source.batches(3, on_error="skip") for name in batch.names]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_files_that_another_replaces_are_counted(tmp_path: Path) -> None:
+    """The last file of a name counts, as it does for those who unpack."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped, tarfile.open(tmp_path / "a.tar", "w") as tarred:
+        for i, name in enumerate(("x.png", "y.png", "x.png", "x.png")):
+            zipped.writestr(name, encoded(i))
+            info = tarfile.TarInfo(name)
+            info.size = len(encoded(i))
+            tarred.addfile(info, io.BytesIO(encoded(i)))
+    expected = write_zip(tmp_path / "b.zip", {"x.png": encoded(3), "y.png": encoded(1)})
+    for name in ("a.zip", "a.tar"):
+        source = open_images(tmp_path / name)
+        assert contents(source) == contents(open_images(expected))
+        assert source.report.ignored == {"file that a later one of its name replaces": 2}
 
 
 def test_files_with_two_names_in_a_tar(tmp_path: Path) -> None:

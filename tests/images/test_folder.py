@@ -213,6 +213,19 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert names_of(tmp_path / "set") == ["a.png", "linked/b.png"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_and_broken_links(tmp_path: Path) -> None:
+    """Reading a pipe could wait for ever; a link that leads nowhere, or to itself, is a file that cannot be read."""
+    write(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    source = open_images(tmp_path)
+    assert (source.length, dict(source.report.ignored)) == (1, {"pipe, socket or device": 1})
+    (tmp_path / "nowhere.png").symlink_to("gone.png")
+    (tmp_path / "itself.png").symlink_to("itself.png")
+    with pytest.raises(InputError, match=r"2 of 3 images .*: itself\.png: .* cannot be read .*nowhere\.png: .* cannot"):
+        open_images(tmp_path).check()
+
+
 def test_names_can_be_written_whatever_the_file_system_holds() -> None:
     assert printable("\udcff.png") == "\\udcff.png"
     assert printable("é/日.png") == "é/日.png"

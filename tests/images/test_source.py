@@ -95,6 +95,8 @@ def test_a_subset_against_uniform_theory() -> None:
         (Path("nowhere.zip"), {}, "There is no file or folder 'nowhere.zip'"),
         ("stats:cifar10-test", {}, "names reference statistics; needed are images"),
         ("gen:mine", {}, "names a generator; needed are images"),
+        ("", {}, "empty name"),
+        (" ", {}, "empty name"),
         (IMAGES, {"num": 0}, "must be at least 1; got 0"),
         (IMAGES, {"num_samples": -1}, "must be at least 1; got -1"),
         (IMAGES, {"seed": -1}, "must not be negative; got -1"),
