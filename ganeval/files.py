@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,22 +24,37 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"cannot write {path}: its folder does not exist. Create it first.") from error
-    except OSError as error:  # no permission, a full disk, a name that the file system cannot take
-        raise InputError(f"cannot write {path}: {error.strerror or error}. Choose another place.") from error
+    except OSError as error:
+        raise _not_written(path, error) from error
     finally:
         if temporary.parent.is_dir():
             temporary.unlink(missing_ok=True)
 
 
-def require_writable(path: Path) -> None:
-    """Find out before the long part that a file cannot be written where it is wanted."""
-    with written_whole(path.with_name(f".{path.name}.test")) as temporary:
-        temporary.touch()
-    path.with_name(f".{path.name}.test").unlink(missing_ok=True)
+def require_writable(path: Path, *, inputs: Sequence[object] = ()) -> None:
+    """Find out before the long part that a file cannot be written where it is wanted.
+
+    Args:
+        inputs: what the run reads, of which the file must not be one.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file to write.")
+    for spec in inputs:
+        if isinstance(spec, str) and path.exists() and os.path.exists(spec) and path.samefile(spec):
+            raise InputError(f"{path} is read here, and would be overwritten by its result. Choose another name.")
+    trial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.test")
+    try:
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> InputError:
+    if not path.parent.is_dir():
+        return InputError(f"cannot write {path}: its folder does not exist. Create it first.")
+    # no permission, a full disk, a name that the file system cannot take
+    return InputError(f"cannot write {path}: {error.strerror or error}. Choose another place.")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -49,7 +49,7 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | Non
     if len(audits) == 2 and not sentences:
         lines.append("No difference between the two sets that would bias a comparison.")
     fields = {"check": [a.to_dict() for a in audits], "differences": sentences}
-    answer(fields, "\n".join(lines), fmt=fmt, target=output)
+    answer(fields, "\n".join(lines), fmt=fmt, target=output, inputs=images)
     for a in audits:
         for problem in a.problems():
             note(f"{a.spec}: {problem}")

@@ -106,8 +106,10 @@ def main(arguments: list[str] | None = None) -> int:
             return OK
         return exit_.code if isinstance(exit_.code, int) else INTERNAL
     except click.UsageError as error:
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?", "!")) else "."
         where = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
-        return output.failure("usage", error.format_message() + where, ERROR)
+        return output.failure("usage", message + stop + where, ERROR)
     except click.ClickException as error:
         return output.failure("usage", error.format_message(), ERROR)
     except GanEvalError as error:

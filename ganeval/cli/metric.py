@@ -109,7 +109,7 @@ def _command(
 
         target: Path | None = options.pop("output")
         if target is not None:
-            require_writable(target)
+            require_writable(target, inputs=[options.get("real"), fake, options.get("test")])
         wanted = chosen_metrics(options.pop("metrics")) if metrics is None else metrics
         real = options.pop("real", None)
         evaluation = evaluate(real, fake, metrics=wanted, progress=output.progress, **options)

@@ -57,9 +57,9 @@ class Range(click.ParamType[Any]):
         try:
             low, high = (float(x) for x in (value.split(",") if isinstance(value, str) else value))
         except (TypeError, ValueError):
-            self.fail(f"{value!r} is not two numbers, for instance -1,1.", param, ctx)
+            self.fail(f"{value!r} is not two numbers, for instance -1,1", param, ctx)
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            self.fail(f"{value!r}: the first must be below the second, both finite.", param, ctx)
+            self.fail(f"{value!r}: the first must be below the second, both finite", param, ctx)
         return low, high
 
 
@@ -80,7 +80,7 @@ class Size(click.ParamType[Any]):
                 if size > 0:
                     return size
                 break
-        return self.fail(f"{value!r} is not a size, for instance 256MB or 2GB.", param, ctx)
+        return self.fail(f"{value!r} is not a size, for instance 256MB or 2GB", param, ctx)
 
 
 class Pair(click.ParamType[Any]):
@@ -92,9 +92,9 @@ class Pair(click.ParamType[Any]):
         try:
             number, size = (int(x) for x in (value.lower().split("x") if isinstance(value, str) else value))
         except (TypeError, ValueError):
-            self.fail(f"{value!r} is not NUMBERxSIZE, for instance 100x1000.", param, ctx)
+            self.fail(f"{value!r} is not NUMBERxSIZE, for instance 100x1000", param, ctx)
         if number < 1 or size < 2:
-            self.fail(f"{value!r}: at least 1 subset, of at least 2 images.", param, ctx)
+            self.fail(f"{value!r}: at least 1 subset, of at least 2 images", param, ctx)
         return number, size
 
 

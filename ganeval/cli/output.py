@@ -81,16 +81,16 @@ def detail(message: str) -> None:
         click.echo(message, err=True)
 
 
-def answer(fields: Mapping[str, Any], text: str, *, fmt: str, target: Path | None) -> None:
+def answer(fields: Mapping[str, Any], text: str, *, fmt: str, target: Path | None, inputs: Sequence[str] = ()) -> None:
     """What a command found: the document into the file, if one was named, and one of the two forms on stdout.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or is one of the inputs.
     """
     if target is not None:
         from ganeval.files import require_writable, write_text
 
-        require_writable(target)
+        require_writable(target, inputs=inputs)
         write_text(target, to_json({"schema": SCHEMA, **fields}) + "\n")
     if fmt == "json":
         document(fields)

@@ -66,7 +66,7 @@ def build(images: str, *, fmt: str, **options: Any) -> None:
     from ganeval.statistics.reference import save_statistics
 
     target = with_suffix_npz(options.pop("output"))
-    require_writable(target)
+    require_writable(target, inputs=[images])
     statistics = build_statistics(images, progress=output.progress, **options)
     for message in (statistics.meta or {}).get("warnings", ()):
         output.warning(message)
@@ -143,4 +143,4 @@ def _show(statistics: Statistics, name: str, fmt: str, target: Path | None = Non
         text = "\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])
     else:
         text = "\n".join(f"{k:<10} {v}" for k, v in rows if v)
-    output.answer({"statistics": fields}, text, fmt=fmt, target=target)
+    output.answer({"statistics": fields}, text, fmt=fmt, target=target, inputs=[name])

@@ -135,8 +135,9 @@ def _save_folder(run: _Run, folder: Path, overwrite: bool) -> Saved:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{folder} is no folder, or lies in something that is none. Choose another name.") from error
-    except PermissionError as error:
-        raise InputError(f"{folder} cannot be read or made: permission denied. Choose another place.") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{folder} cannot be read or made: {reason}. Choose another place.") from error
     for name in present.difference(others):
         if _UNFINISHED.fullmatch(name) or (not resumed and _OURS.fullmatch(name)):
             (folder / name).unlink(missing_ok=True)

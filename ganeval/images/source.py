@@ -249,7 +249,7 @@ def _open_named(
         kind = {"gen": "a generator", "stats": "reference statistics"}[spec.split(":")[0]]
         raise InputError(f"{spec} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
     if not spec.strip():
-        raise InputError("a set of images has the empty name. Is a variable of the shell unset? For this folder say '.'.")
+        raise InputError("a set of images has an empty name. Is a variable of the shell unset? This folder is '.'.")
     path = Path(spec).expanduser()
     if path.is_dir():
         return IndexedSource(spec, folder.open_folder(path))

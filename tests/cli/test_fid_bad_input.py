@@ -165,6 +165,34 @@ def test_bad_options(
     assert set(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fid", "set.zip", "good", "--protocol", "compact"],
+        ["fid", "good", "set.zip", "--protocol", "compact"],
+        ["is", "set.zip", "--protocol", "compact"],
+        ["check", "good", "set.zip"],
+        ["stats", "build", "set.npz", "--protocol", "compact"],
+        ["stats", "show", "set.npz"],
+    ],
+)
+def test_a_result_never_replaces_what_was_read(
+    command: list[str], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_images(Path("good"), 4)
+    statistics(Path("set.npz"), mu=np.zeros(3), sigma=np.eye(3))
+    if command[1] == "build":
+        statistics(Path("set.npz"), arr_0=np.zeros((4, 8, 8, 3), np.uint8))
+    assert main(["sample", "dataset:shapes:16", "-n", "4", "-o", "set.zip"]) == 0
+    name = "set.npz" if "set.npz" in command else "set.zip"
+    before = Path(name).read_bytes()
+    assert main([*command, "-o", str(tmp_path / "good" / ".." / name)]) == 2
+    assert "would be overwritten by its result" in capsys.readouterr().err
+    assert Path(name).read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["good", "set.npz", "set.zip"]
+
+
 def test_folder_without_permission(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory read is replaced, since a superuser may read everything."""
     import os

@@ -36,7 +36,8 @@ def test_every_command_has_help_with_examples(name: str, capsys: Capture) -> Non
         (["fid", "a", "b", "--trace", "magic"], "magic"),
         (["fid", "a", "b", "--value-range", "1,-1"], "must be below"),
         (["fid", "a", "b", "--value-range", "nan,1"], "finite"),
-        (["fid", "a", "b", "--feature-memory", "much"], "not a size"),
+        (["fid", "a", "b", "--feature-memory", "much"], "not a size, for instance 256MB or 2GB. Try 'ganeval fid"),
+        (["cite", "fid", "kid"], "unexpected extra argument (kid). Try"),
         (["cite", "fidd"], "Did you mean fid?"),
     ],
 )

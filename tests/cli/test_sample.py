@@ -52,6 +52,15 @@ def test_bad_input_iv(arguments: list[str], message: str, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_made_iv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(InputError, match="out cannot be read or made: no space left on device"):
+        run("dataset:shapes:16", "-n", 1, "-o", tmp_path / "out")
+
+
 def test_usage_errors_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["-n", "0", "-o", "x"], ["-o", "x"], ["-n", "1"]):
         assert main(["sample", "dataset:shapes", *arguments]) == 2
