@@ -94,7 +94,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, device: torch.dev
 
 
 class Classifier(nn.Module):
-    """The classifier that ships: as the extractor gives its logits, from both views."""
+    """The classifier that ships: as the extractor gives its logits, from six views."""
 
     def __init__(self, network: CompactNet) -> None:
         super().__init__()

@@ -141,6 +141,27 @@ def test_accuracy_is_what_the_card_says() -> None:
     assert accuracy(network, images, labels) == pytest.approx(CARD["test_accuracy_of_one_view"], abs=0.001)
 
 
+def test_logits_are_the_mean_of_six_views() -> None:
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    module = load_compact(COMPACT_WEIGHTS, CPU)
+
+    def of(image: torch.Tensor) -> torch.Tensor:
+        return (module.network(image)["logits"] + module.network(image.flip(3))["logits"]) / 2
+
+    def moved(image: torch.Tensor, rows: list[int]) -> torch.Tensor:
+        return image[:, :, rows][:, :, :, rows]
+
+    def shifted(rows: list[int]) -> torch.Tensor:
+        both = (moved(x, rows), moved(x.flip(3), rows))
+        return sum(module.network(image)["logits"] for image in both) / 2  # type: ignore[return-value]
+
+    down, up = [1, *range(31)], [*range(1, 32), 30]  # the border is reflected
+    expected = of(x) / 2 + shifted(down) / 4 + shifted(up) / 4
+    with torch.inference_mode():
+        assert torch.allclose(module(x, ("logits",))["logits"], expected, atol=1e-5)
+    assert not torch.allclose(of(x), expected, atol=1e-2)
+
+
 def test_logits_do_not_depend_on_the_side() -> None:
     x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     module = load_compact(COMPACT_WEIGHTS, CPU)
