@@ -83,7 +83,7 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target, what, note):
             if not _is_right(target, sha256, what, note):
-                _download(url, target, sha256 or _recorded(target), bytes, what, licence, note)
+                _download(url, target, sha256 or recorded_hash(target), bytes, what, licence, note)
                 if sha256 is None:
                     _record(target, what, note)
     except OSError as error:
@@ -98,7 +98,7 @@ def _is_right(target: Path, sha256: str | None, what: str, note: Notify) -> bool
     """Whether the file is there and is the one that is needed, as far as anybody knows."""
     if not target.is_file():
         return False
-    expected = sha256 or _recorded(target)
+    expected = sha256 or recorded_hash(target)
     if expected is None:
         _record(target, what, note)
         return True
@@ -109,7 +109,7 @@ def _sidecar(target: Path) -> Path:
     return target.with_name(target.name + ".sha256")
 
 
-def _recorded(target: Path) -> str | None:
+def recorded_hash(target: Path) -> str | None:
     """The hash of an earlier download, in the format of the sha256sum command."""
     try:
         word = _sidecar(target).read_text("utf-8").split(maxsplit=1)[0].lower()
@@ -122,7 +122,7 @@ def _record(target: Path, what: str, note: Notify) -> None:
     digest = sha256_of(target)
     message = f"{what}: no published hash is known, so {target} is unverified (SHA-256 {digest})."
     note(message)
-    if _recorded(target) != digest:
+    if recorded_hash(target) != digest:
         with contextlib.suppress(OSError):  # a read-only folder: the file serves all the same
             _sidecar(target).write_text(f"{digest}  {target.name}\n", "utf-8")
 
@@ -148,7 +148,7 @@ def _download(
             )
         if sha256 is not None and digest != sha256:
             advice = "something on the way may have replaced it, try another network"
-            if _recorded(target) == sha256:
+            if recorded_hash(target) == sha256:
                 advice = f"if the new file is meant, remove {_sidecar(target)} and try again"
             raise WeightsError(
                 f"The download of {what} is not the file that is needed: {url} gave SHA-256 {digest}, needed is "

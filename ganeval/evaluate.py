@@ -226,7 +226,10 @@ def evaluate(
         environment=environment(torch_device, protocol.precision),
         warnings=tuple(dict.fromkeys([*warnings, *(w for r in results.values() for w in r.warnings)])),
         notes=tuple(notes),
-        per_image={f"{name}_image_digests": one.image_digests for name, one in measured.items()},
+        per_image={
+            **{f"{name}_image_digests": one.image_digests for name, one in measured.items()},
+            "fake_input_digests": measured["fake"].input_digests,
+        },
         elapsed_seconds=time.perf_counter() - started,
     )
 

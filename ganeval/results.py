@@ -77,6 +77,9 @@ class MetricResult:
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
             raise InputError(f"{self.label} is {self.value}: not a number. Look for NaN among the features.")
+        for name in ("standard_error", "bias", "corrected"):
+            if (number := getattr(self, name)) is not None and not math.isfinite(number):
+                raise InputError(f"the {name.replace('_', ' ')} of {self.label} is {number}: not a number.")
         for name in ("settings", "details", "per_image"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 

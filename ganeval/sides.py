@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,7 @@ class Measured:
     image_digests: np.ndarray
     provenance: Mapping[str, object]
     warnings: tuple[str, ...]
+    input_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # see ``ImageSource``
 
 
 def open_side(
@@ -192,7 +193,10 @@ def measure_images(
         **source.describe(), "n": collected.n, "digest": digest, "skipped": [list(pair) for pair in report.skipped],
         "notes": dict(report.notes), "formats": dict(report.formats), "ignored": dict(report.ignored),
     }  # fmt: skip
-    return Measured(layers, collected.n, digest, digests, provenance, _warnings(side, source))
+    inputs = source.input_digests()
+    if inputs is None or len(inputs) != collected.n:
+        inputs = np.empty(0, np.uint64)
+    return Measured(layers, collected.n, digest, digests, provenance, _warnings(side, source), inputs)
 
 
 def measure_statistics(

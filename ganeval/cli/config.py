@@ -16,9 +16,16 @@ import click
 
 from ganeval.errors import ConfigError
 
+# Tables of a command that hold no options; the command itself checks what is in them.
+_TABLES: Mapping[str, tuple[str, ...]] = {"gate": ("rules",)}
 
-def find_config(explicit: str | None) -> tuple[Path, dict[str, Any]] | None:
+
+def find_config(explicit: str | None, *, root: Path | None = None) -> tuple[Path, dict[str, Any]] | None:
     """The file in force and its table of options; None where there is none.
+
+    Args:
+        explicit: a file that was named.
+        root: where one is looked for; the working directory by default.
 
     Raises:
         ConfigError: a named file does not exist, or is not TOML.
@@ -28,7 +35,7 @@ def find_config(explicit: str | None) -> tuple[Path, dict[str, Any]] | None:
         if not path.is_file():
             raise ConfigError(f"there is no configuration file {explicit}.")
         return path, _table(path)
-    for path in (Path("ganeval.toml"), Path("pyproject.toml")):
+    for path in ((root or Path()) / name for name in ("ganeval.toml", "pyproject.toml")):
         if path.is_file() and (table := _table(path)):
             return path, table
     return None
@@ -65,7 +72,8 @@ def defaults_for(
         if isinstance(value, Mapping):
             if key not in commands:
                 raise ConfigError(f"{path}: there is no command {key!r} for the table [{key}].{_hint(key, commands)}")
-            _require_known(value, _options(commands[key]), f"{path}, table [{key}]")  # type: ignore[arg-type]
+            known = {*_options(commands[key]), *_TABLES.get(key, ())}  # type: ignore[arg-type]
+            _require_known(value, known, f"{path}, table [{key}]")
     mine = _options(command)
     merged = {**table, **table.get(name.split()[0], {})}
     several = {p.name for p in command.params if isinstance(p, click.Option) and p.multiple}

@@ -139,7 +139,7 @@ def _stack(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated
     return lambda f: functools.reduce(lambda g, decorate: decorate(g), reversed(decorators), f)
 
 
-def output_options(f: Decorated) -> Decorated:
+def output_options(f: Decorated, *, formats: tuple[str, ...] = ("text", "json", "md")) -> Decorated:
     """``--json --format -q -v --config``: sets up ``output`` and passes ``fmt``."""
 
     @functools.wraps(f)
@@ -150,9 +150,7 @@ def output_options(f: Decorated) -> Decorated:
 
     return _stack(
         option("--json", is_flag=True, help="Exactly one JSON document on stdout, also on failure."),
-        option(
-            "--format", "fmt", type=click.Choice(["text", "json", "md"]), default="text", help="Form of the result."
-        ),
+        option("--format", "fmt", type=click.Choice(formats), default="text", help="Form of the result."),
         option("-q", "--quiet", is_flag=True, help="No progress and no notes."),
         option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
         click.option(
@@ -189,10 +187,14 @@ def image_options(f: Decorated) -> Decorated:
     )(f)
 
 
-def compute_options(f: Decorated) -> Decorated:
-    """Protocol, network and device."""
+def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated:
+    """Protocol, network and device.
+
+    Args:
+        protocol: the default; None where the command finds it out by itself.
+    """
     return _stack(
-        option("--protocol", default="ttur", metavar="NAME[:LAYER]", help=f"One of {', '.join(PROTOCOLS)}."),
+        option("--protocol", default=protocol, metavar="NAME[:LAYER]", help=f"One of {', '.join(PROTOCOLS)}."),
         option(
             "--weights",
             type=WeightsFile(),

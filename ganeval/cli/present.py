@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import click
-import numpy as np
 
 from ganeval.cli import output
-from ganeval.files import written_whole
+from ganeval.records import write_record
 from ganeval.results import Evaluation, MetricResult, format_number, to_json
 
 
 def present(evaluation: Evaluation, *, fmt: str, target: Path | None) -> None:
     """Write the files first, then stdout; notes and warnings go to stderr."""
     if target is not None:
-        evaluation = _write(evaluation, target)
+        evaluation = write_record(evaluation, target)
     for message in evaluation.warnings:
         output.warning(message)
     for message in evaluation.notes:
@@ -60,19 +56,3 @@ def markdown(evaluation: Evaluation) -> str:
         value = format_number(r.value, r.standard_error)
         rows.append(f"| {r.label} | {value} | {corrected} | {interval} | {r.protocol.name} | {counts} |")
     return "\n".join(rows)
-
-
-def _write(evaluation: Evaluation, target: Path) -> Evaluation:
-    """The JSON document, and beside it the per-image values by which later runs can be paired."""
-    sources = (evaluation.per_image, *(r.per_image for r in evaluation.results.values()))
-    arrays = {k: v for source in sources for k, v in source.items() if len(v)}
-    with ExitStack() as stack:  # neither file takes its name before both are written
-        if arrays:
-            beside = target.with_name(target.name.removesuffix(".json") + ".samples.npz")
-            temporary = stack.enter_context(written_whole(beside))
-            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-            digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-            evaluation = replace(evaluation, samples={"file": beside.name, "sha256": digest})
-        document = stack.enter_context(written_whole(target))
-        document.write_text(to_json(evaluation.to_dict()) + "\n", encoding="utf-8")
-    return evaluation

@@ -66,6 +66,7 @@ class TranslatedSource(NumberedSource):
         self._range, self._batch, self._seed, self._check_size = value_range, batch, seed, check_size
         self._facts = dict(facts or {})
         self._draws_noise = False  # until it is seen to
+        self._drawn: list[np.ndarray | None] = []
         self._chosen: dict[str, object] | None = None
 
     @property
@@ -74,7 +75,7 @@ class TranslatedSource(NumberedSource):
 
     def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> TranslatedSource:
         some = copy.copy(self)
-        some._chosen = chosen
+        some._chosen, some._drawn = chosen, []
         some._rows = self._rows[np.asarray(rows, dtype=np.intp)]
         some._source = self._whole.part(some._rows)
         some.report = some._source.report
@@ -82,6 +83,10 @@ class TranslatedSource(NumberedSource):
 
     def labels(self) -> list[str] | None:
         return self._source.labels()
+
+    def input_digests(self) -> np.ndarray | None:
+        known = [digests for digests in self._drawn if digests is not None]
+        return np.concatenate(known) if known and len(known) == len(self._drawn) else None
 
     def describe(self) -> dict[str, object]:
         described = {k: v for k, v in self._whole.describe().items() if k != "n"}
@@ -109,9 +114,11 @@ class TranslatedSource(NumberedSource):
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         regrouper = Regrouper(batch_size, SourceReport())  # the other source counts
         done, size = 0, None
+        self._drawn = []
         with self._model.on_device():
             for batch in self._source.batches(self._batch, workers=workers, on_error=on_error):
                 images, size = self._of_one_size(batch, size)
+                self._drawn.append(batch.digests)
                 rows = self._rows[done : done + len(images)]
                 done += len(images)
                 # a place that does not lie behind the one before it begins the next run of the model

@@ -139,6 +139,10 @@ class GeneratedSource(NumberedSource):
             return None
         return [str(self.latents.label(index)) for index in self._indices.tolist()]
 
+    def input_digests(self) -> np.ndarray:
+        with self.model.on_device():  # a generator may draw its latents itself
+            return np.array([self.latents.digest(index) for index in self._indices.tolist()], dtype=np.uint64)
+
     def describe(self) -> dict[str, object]:
         value_range = self.model.value_range
         return {

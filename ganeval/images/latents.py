@@ -66,6 +66,14 @@ class Latents:
         assert self.num_classes is not None
         return int(self._stream(number, _LABEL).integers(self.num_classes))
 
+    def digest(self, number: int) -> int:
+        """64 bits that stand for latent and label: equal for two generators that are given the same."""
+        latent = self.latent(number)
+        told = f"{latent.dtype}{tuple(latent.shape)}{None if self.num_classes is None else self.label(number)}"
+        state = hashlib.blake2b(told.encode(), digest_size=8)
+        state.update(latent.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return int.from_bytes(state.digest(), "little")
+
     def seed(self, number: int) -> int:
         """Of the random numbers that a generator draws by itself."""
         return seed_of(self._seed, number)

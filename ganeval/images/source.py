@@ -128,6 +128,14 @@ class ImageSource(ABC):
         """One class name an image, in order, where the source has class folders or labels."""
         return None
 
+    def input_digests(self) -> np.ndarray | None:
+        """What each image was made of, uint64, in order: of a generator latent and label, of a translation the image.
+
+        Two models that were given the same have the same digests, which is what allows their images to be paired. None
+        where it is not known; of a translation, of the images that were drawn last.
+        """
+        return None
+
 
 class NumberedSource(ImageSource):
     """Images whose number is known, of which any can be had without the others."""

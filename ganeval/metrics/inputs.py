@@ -209,6 +209,7 @@ class MetricInputs:
         if interval is None:
             standard_error = bias = corrected = None
         both = metric.sides == "both"
+        freedom = None if interval is None else degrees_of_freedom
         return MetricResult(
             name=name,
             label=self.protocol.label(metric.acronym),
@@ -225,6 +226,6 @@ class MetricInputs:
             warnings=(*self.warnings, *warnings),
             reference=(self.real.digest if self.real is not None else None) if both else NO_REFERENCE,
             settings=settings or {},
-            details=details or {},
+            details={**(details or {}), **({} if freedom is None else {"degrees_of_freedom": freedom})},
             per_image=per_image or {},
         )

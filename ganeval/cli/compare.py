@@ -1,0 +1,85 @@
+"""``ganeval compare A.json B.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ganeval.cli.options import Command, option, output_options, output_path
+from ganeval.cli.output import answer, note
+
+if TYPE_CHECKING:
+    from ganeval.gate.compare import Compared, Comparison
+
+
+@click.command(cls=Command)
+@click.argument("a", metavar="A.json", type=click.Path(path_type=Path))
+@click.argument("b", metavar="B.json", type=click.Path(path_type=Path))
+@option("--metrics", metavar="NAME,NAME", help="Only these.  [default: all of either run]")
+@option(
+    "--level",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    default=0.95,
+    help="Of the intervals, and of what counts as beyond noise.",
+)
+@output_path
+@output_options
+def compare(a: Path, b: Path, *, metrics: str | None, level: float, fmt: str, output: Path | None) -> int:
+    """Which numbers of two runs differ beyond noise, by how much, and which may not meet.
+
+    A and B are files that ganeval wrote with --output. Where both models made their images of the same latents, or were
+    measured against the same real images, the error of the difference takes account of it. Exit code 0: every metric
+    was compared; 3: one could not be.
+
+    \b
+    Example:
+      ganeval compare before.json after.json
+    """
+    from ganeval.gate.compare import compare as compared
+    from ganeval.records import read_record
+
+    names = None if metrics is None else [name for part in metrics.split(",") if (name := part.strip())]
+    found = compared(read_record(a), read_record(b), metrics=names, level=level)
+    text = _markdown(found) if fmt == "md" else "\n".join(_line(row, found.level) for row in found.rows)
+    answer({"compare": found.to_dict()}, text, fmt=fmt, target=output)
+    for said in dict.fromkeys(row.note for row in found.rows if row.note):
+        note(said)
+    return 0 if found.judged else 3
+
+
+def _line(row: Compared, level: float) -> str:
+    from ganeval.gate.words import one_line
+
+    if row.reason is not None:
+        return one_line(f"{row.label}   not compared: {row.reason}")
+    a, b, step, low, high = _numbers(row)
+    said = f"{row.better} is better" if row.better else "no difference beyond noise"
+    return (
+        f"{row.label}   A {a}, B {b}: {step}, {100 * level:g} % CI {low} to {high}   {said}, p = {row.p_value:.2g}   "
+        f"({row.pairing})"
+    )
+
+
+def _markdown(found: Comparison) -> str:
+    from ganeval.gate.words import escaped
+
+    rows = [f"| metric | A | B | B - A | {100 * found.level:g} % interval | |", "|---|---|---|---|---|---|"]
+    for row in found.rows:
+        if row.reason is not None:
+            rows.append(f"| {escaped(row.label)} | | | | | not compared: {escaped(row.reason)} |")
+            continue
+        a, b, step, low, high = _numbers(row)
+        said = f"{row.better} is better" if row.better else "no difference beyond noise"
+        rows.append(f"| {escaped(row.label)} | {a} | {b} | {step} | {low} to {high} | {said} ({row.pairing}) |")
+    return "\n".join(rows)
+
+
+def _numbers(row: Compared) -> tuple[str, str, str, str, str]:
+    from ganeval.results import decimals
+
+    digits = decimals(row.standard_error or 0.0)
+    a, b = (f"{x:.{digits}f}" for x in (row.a, row.b))
+    step, low, high = (f"{x:+.{digits}f}" for x in (row.difference, row.low, row.high))
+    return a, b, step, low, high

@@ -1,0 +1,204 @@
+"""``ganeval gate``: rules, a run, a verdict, and an exit code."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganeval.cli import output as out
+from ganeval.cli.config import find_config
+from ganeval.cli.options import (
+    Command,
+    compute_options,
+    image_options,
+    option,
+    output_options,
+    output_path,
+)
+from ganeval.errors import ConfigError
+from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
+
+if TYPE_CHECKING:
+    from ganeval.gate.run import GateRun
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FORMATS = ("text", "json", "md", "github")
+
+
+@click.command(cls=Command)
+@click.argument("paths", nargs=-1, metavar="[REAL FAKE]")
+@option("--results", type=_FILE, help="Judge this file that ganeval wrote, in place of REAL and FAKE.")
+@option("--baseline", type=_FILE, help="What max-regression refers to: any JSON with results that ganeval wrote.")
+@option("--update-baseline", is_flag=True, help="Make this run the baseline, unless max, min or min-samples forbid it.")
+@option("--junit", type=_FILE, help="Also write the verdict as JUnit XML.")
+@option(
+    "--on-inconclusive",
+    type=click.Choice(ON_INCONCLUSIVE),
+    default="error",
+    help="What an interval counts as that spans its limit.",
+)
+@option("--weights-sha256", help="Beginning of the hash of weights that are not the published ones.")
+@option("--strict", is_flag=True, help="The point value decides; the interval is only told.")
+@option("--exit-zero", is_flag=True, help="Exit 0 also where the gate fails or could not be judged (not on errors).")
+@option("--suggest", is_flag=True, help="Derive limits from the results R1.json R2.json ... of several training seeds.")
+@option("--check", is_flag=True, help="Only check the configuration, the baseline and the manifest of statistics.")
+@option("--num-real", type=click.IntRange(min=1), help="Use a seeded subset of REAL of this size.")
+@option("--num-fake", type=click.IntRange(min=1), help="Use a seeded subset of FAKE of this size.")
+@option(
+    "--reference",
+    type=click.Choice(["sample", "population"]),
+    help="Is REAL a sample, or the target?  [default: sample for images, population for statistics]",
+)
+@option("--assume-protocol", is_flag=True, help="Take statistics of unknown origin as made under this protocol.")
+@option("--test", help="Held-out real images, for metrics of memorisation.")
+@partial(compute_options, protocol=None)
+@image_options
+@output_path
+@partial(output_options, formats=_FORMATS)
+def gate(
+    paths: tuple[str, ...],
+    *,
+    protocol: str | None,
+    on_inconclusive: str,
+    weights_sha256: str | None,
+    strict: bool,
+    suggest: bool,
+    check: bool,
+    output: Path | None,
+    junit: Path | None,
+    exit_zero: bool,
+    fmt: str,
+    **options: Any,
+) -> int:
+    """Hold the rules of the configuration file against REAL and FAKE, or against a file of results.
+
+    The rules stand in ganeval.toml under [gate.rules.METRIC], or in pyproject.toml under
+    [tool.ganeval.gate.rules.METRIC]: max, min, max-regression = { abs = ... } or { rel = ... }, min-samples, level,
+    compare, source. The interval decides, not the point: exit code 0 passed, 1 failed, 3 could not be judged.
+
+    \b
+    Examples:
+      ganeval gate stats:cifar10-test gen:dcgan-cifar10 --num-samples 2000
+      ganeval gate --results results.json --baseline baseline.json --junit gate.xml
+      ganeval gate --suggest seed1.json seed2.json seed3.json
+    """
+    if suggest:
+        return _suggest(paths, fmt=fmt, target=output)
+    config: str | None = click.get_current_context().params.get("config")
+    found = find_config(config)
+    where, table = ("ganeval.toml", {}) if found is None else (str(found[0]), found[1].get("gate", {}))
+    rules = Gate(
+        rules=parse_rules(table.get("rules"), where), protocol=protocol, weights_sha256=weights_sha256,
+        on_inconclusive=on_inconclusive, strict=strict,
+    )  # fmt: skip
+    if check:
+        return _check(rules, where, options.get("baseline"), fmt=fmt, target=output)
+    return _judge(rules, paths, options, output=output, junit=junit, exit_zero=exit_zero, fmt=fmt)
+
+
+def _judge(
+    rules: Gate, paths: tuple[str, ...], options: dict[str, Any], *, output: Path | None, junit: Path | None,
+    exit_zero: bool, fmt: str,
+) -> int:  # fmt: skip
+    from ganeval.files import require_writable, write_text
+    from ganeval.gate.run import run_gate
+
+    if len(paths) not in (0, 2):
+        raise click.UsageError(f"a gate takes REAL and FAKE, or neither and --results FILE.json; got {len(paths)}.")
+    for target in (output, junit):
+        if target is not None:
+            require_writable(target)
+    real, fake = paths if paths else (None, None)
+    run = run_gate(rules, real, fake, progress=out.progress, **options)
+    if junit is not None:
+        from ganeval.gate.junit import junit as as_junit
+
+        write_text(junit, as_junit(run.verdict))
+    if output is not None:
+        _write(run, output)
+    _show(run, fmt)
+    return 0 if exit_zero else run.verdict.exit_code
+
+
+def _write(run: GateRun, target: Path) -> None:
+    from ganeval.files import write_text
+    from ganeval.gate.run import document
+    from ganeval.records import write_record
+    from ganeval.results import SCHEMA, to_json
+
+    if run.record is None:
+        write_text(target, to_json({"schema": SCHEMA, **document(run)}) + "\n")
+    else:
+        more = {"gate": run.verdict.to_dict()}
+        write_record(run.record.evaluation, target, arrays=run.record.arrays, more=more)
+
+
+def _show(run: GateRun, fmt: str) -> None:
+    from ganeval.gate.run import document
+    from ganeval.gate.words import markdown, one_line, text
+
+    verdict = run.verdict
+    if run.record is not None:
+        for message in run.record.evaluation.notes:
+            out.note(one_line(message))
+    for message in verdict.warnings:
+        out.warning(one_line(message))
+    if run.updated is not None:
+        out.note(f"{run.updated} is the baseline now")
+    if fmt == "json":
+        out.document(document(run))
+    elif fmt == "md":
+        click.echo(markdown(verdict))
+    else:
+        click.echo(text(verdict))
+    if fmt == "github":
+        from ganeval.gate.github import commands, write_summary
+
+        if lines := commands(verdict):
+            click.echo(lines)
+        write_summary(verdict)
+
+
+def _suggest(paths: tuple[str, ...], *, fmt: str, target: Path | None) -> int:
+    from dataclasses import asdict
+
+    from ganeval.errors import IncomparableError
+    from ganeval.gate.suggest import suggest, toml
+    from ganeval.records import read_record
+
+    try:
+        found, notes = suggest([read_record(path) for path in paths])
+    except IncomparableError as error:
+        return out.failure(error.kind, str(error), 3)
+    for message in notes:
+        out.note(message)
+    fields = {"suggest": {s.metric: asdict(s) for s in found}}
+    text = toml(found)
+    out.answer(fields, f"```toml\n{text}\n```" if fmt in ("md", "github") else text, fmt=fmt, target=target)
+    return 0
+
+
+def _check(rules: Gate, where: str, baseline: Path | None, *, fmt: str, target: Path | None) -> int:
+    """What a pre-commit hook needs: nothing is measured, no network is loaded."""
+    from ganeval.gate.manifest import check_manifest
+    from ganeval.gate.verdict import require_baseline
+    from ganeval.records import read_record
+
+    told = [f"{where}: {len(rules.rules)} rules hold together"]
+    if baseline is not None:
+        record = read_record(baseline)
+        require_baseline(rules, record)
+        missing = [rule.metric for rule in rules.rules if rule.max_regression and record.result(rule.metric) is None]
+        if missing:
+            raise ConfigError(f"the baseline {baseline} has no {', '.join(missing)}, which a max-regression refers to.")
+        if record.evaluation.samples is not None and record.missing is not None:
+            raise ConfigError(f"the baseline cannot be paired: {record.missing}.")
+        told.append(
+            f"{baseline}: {len(record.evaluation.results)} results" + (", paired by image" if record.arrays else "")
+        )
+    told += check_manifest()
+    out.answer({"check": told}, "\n".join(told), fmt=fmt, target=target)
+    return 0

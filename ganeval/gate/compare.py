@@ -1,0 +1,108 @@
+"""Two runs side by side: which numbers differ beyond noise, and which may not meet at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ganeval.errors import GanEvalError
+from ganeval.gate.decide import holm, one_sided, p_value
+from ganeval.gate.difference import Measurement, difference
+from ganeval.metrics.registry import get_metric
+from ganeval.records import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One metric in both runs.
+
+    Attributes:
+        a, b: without bias where it is known, else the plain values.
+        difference: b - a.
+        low, high: of the difference, two-sided.
+        p_value: of no difference, two-sided, after Holm's correction over all metrics.
+        better: ``A``, ``B``, or None: no difference beyond noise.
+        pairing: what the error takes account of; ``note``: why not of more.
+        reason: why they were not compared.
+    """
+
+    metric: str
+    label: str
+    a: float | None = None
+    b: float | None = None
+    difference: float | None = None
+    standard_error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    better: str | None = None
+    pairing: str | None = None
+    note: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    rows: tuple[Compared, ...]
+    level: float
+    names: tuple[str, str]
+
+    @property
+    def judged(self) -> bool:
+        """Whether every metric could be compared."""
+        return bool(self.rows) and all(row.reason is None for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "a": self.names[0], "b": self.names[1], "level": self.level, "judged": self.judged,
+            "metrics": {row.metric: {k: v for k, v in asdict(row).items() if k != "metric"} for row in self.rows},
+        }  # fmt: skip
+
+
+def compare(a: Record, b: Record, *, metrics: Sequence[str] | None = None, level: float = 0.95) -> Comparison:
+    """Every metric of either run, or those named; each difference with its error, paired where that can be proven.
+
+    Raises:
+        ConfigError: there is no metric of a name.
+    """
+    for name in metrics or ():
+        get_metric(name)
+    there = [r for record in (a, b) for r in (*record.evaluation.results, *record.unusable)]
+    rows = [_row(name, a, b, level) for name in dict.fromkeys(metrics if metrics is not None else there)]
+    tested = [i for i, row in enumerate(rows) if row.p_value is not None]
+    for i, p in zip(tested, holm([rows[i].p_value or 0.0 for i in tested]), strict=True):
+        better = None
+        if p <= 1 - level:
+            rises = (rows[i].difference or 0.0) > 0
+            better = "B" if rises == get_metric(rows[i].metric).higher_is_better else "A"
+        rows[i] = replace(rows[i], p_value=p, better=better)
+    return Comparison(rows=tuple(rows), level=level, names=(a.name, b.name))
+
+
+def _row(name: str, a: Record, b: Record, level: float) -> Compared:
+    results = []
+    for record in (a, b):
+        if name in record.unusable:
+            return Compared(metric=name, label=name, reason=f"{record.name}: {record.unusable[name]}")
+        result = record.result(name)
+        if result is None:
+            return Compared(metric=name, label=name, reason=f"{name} is not among the results of {record.name}")
+        results.append(result)
+    one, other = (
+        Measurement(result=r, arrays=x.arrays, missing=x.missing) for r, x in zip(results, (a, b), strict=True)
+    )
+    label = one.result.label
+    try:
+        found = difference(one, other)
+    except GanEvalError as error:
+        return Compared(
+            metric=name, label=label, a=one.centre, b=other.centre, reason=str(error), difference=None
+        )  # fmt: skip
+    half = one_sided(0.5 + level / 2, found.degrees_of_freedom) * found.standard_error
+    p = 2 * p_value(abs(found.value), found.standard_error, found.degrees_of_freedom)
+    return Compared(
+        metric=name, label=label, a=found.before, b=found.after, difference=found.value,
+        standard_error=found.standard_error, low=found.value - half, high=found.value + half, p_value=min(1.0, p),
+        pairing=found.how, note=found.note,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""The decisions of a gate, on plain numbers: what an excess over a limit and its standard error allow to be said.
+
+Everything is an *excess* e: how far a number is on the wrong side of its limit, whichever side that is. With standard
+error s and level 1 - a (one-sided):
+
+    pass          e + z s <= 0      surely on the right side: non-inferiority, where the limit is a margin
+    fail          p = 1 - Phi(e / s) is small enough after Holm's correction over all checks of the gate
+    inconclusive  neither
+
+A gate passes if all its checks do: an intersection of tests, each at its own level, with no correction. It fails if
+any check does: a union, and Holm's correction keeps the chance of a false failure at a whatever the number of checks
+(Berger 1982 for the one, Holm 1979 for the other).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+POWER = 0.9
+
+
+def one_sided(level: float, degrees_of_freedom: float | None = None) -> float:
+    """How many standard errors a one-sided bound of this level is away.
+
+    >>> round(one_sided(0.95), 3)
+    1.645
+    """
+    return float(ndtri(level) if degrees_of_freedom is None else stdtrit(degrees_of_freedom, level))
+
+
+def p_value(excess: float, standard_error: float, degrees_of_freedom: float | None = None) -> float:
+    """The chance of an excess this large where the truth is exactly at the limit.
+
+    An error of 0, as two runs of one model on the same latents have, leaves the sign of the excess alone.
+
+    >>> p_value(1.0, 0.0), p_value(0.0, 0.0), p_value(0.0, 2.0)
+    (0.0, 1.0, 0.5)
+    """
+    if standard_error == 0:
+        return 0.0 if excess > 0 else 1.0
+    t = excess / standard_error
+    return float(ndtr(-t) if degrees_of_freedom is None else stdtr(degrees_of_freedom, -t))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values: rejecting those at or below a errs with a chance of at most a, whatever their dependence.
+
+    In increasing order p_(1) <= ... <= p_(M), the i-th becomes max over j <= i of min(1, (M - j + 1) p_(j)).
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def status(
+    excess: float, standard_error: float, adjusted_p: float, level: float, degrees_of_freedom: float | None = None
+) -> str:
+    """``pass``, ``fail`` or ``inconclusive``, as the module's docstring says."""
+    if excess + one_sided(level, degrees_of_freedom) * standard_error <= 0:
+        return "pass"
+    return "fail" if excess > 0 and adjusted_p <= 1 - level else "inconclusive"
+
+
+def planned_fakes(
+    gap: float,
+    fake_variance: float,
+    real_variance: float = 0.0,
+    *,
+    level: float = 0.95,
+    power: float = POWER,
+    degrees_of_freedom: float | None = None,
+) -> int | None:
+    """How many fakes settle a check whose truth is ``gap`` away from the limit, with probability ``power``.
+
+    n >= V_fake / [gap^2 / (z_level + z_power)^2 - V_real / m]
+
+    Args:
+        gap: distance of the truth from the limit, in the metric's units.
+        fake_variance: of the influence of one fake (of one pair, where they are paired): the part that falls as 1/n.
+        real_variance: what the reference adds, V_real / m; it stays.
+        degrees_of_freedom: of the standard error, where it comes from few blocks.
+
+    Returns:
+        The number; None where no number of fakes suffices: more real images, pairs, or a wider margin are needed.
+    """
+    both = one_sided(level, degrees_of_freedom) + one_sided(power, degrees_of_freedom)
+    left = (gap / both) ** 2 - real_variance
+    if not left > 0 or not math.isfinite(fake_variance / left):
+        return None
+    return max(2, math.ceil(fake_variance / left))
+
+
+def pooled_freedom(parts: Sequence[tuple[float, float | None]]) -> float | None:
+    """Degrees of freedom of a sum of independent variances (Welch 1947, Satterthwaite 1946); None: many.
+
+    Args:
+        parts: each variance with its own degrees of freedom.
+    """
+    total = sum(variance for variance, _ in parts)
+    spread = sum(variance**2 / freedom for variance, freedom in parts if freedom is not None)
+    return total**2 / spread if spread > 0 else None

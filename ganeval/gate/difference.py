@@ -1,0 +1,219 @@
+"""How far two models differ, with the error of the difference: far smaller than that of either, where they share.
+
+With influence values IF_a, IF_b of the single images (mean 0; see ``ganeval.metrics.frechet``) and Delta = B - c A
+
+    Var Delta = Var_j [IF_real,b(y_j) - c IF_real,a(y_j)] / m  +  Var IF_b / n_b + c^2 Var IF_a / n_a
+    paired:     the last two become Var_i [IF_b(x_i) - c IF_a(x_i')] / n
+
+The first term needs the same reference images, which their digests tell. The second needs image i of both models to be
+made of the same latent and label (or, by a translator, of the same image), which the digests of those tell; rows whose
+partner is missing are counted alone. c is 1, or 1 + r where a limit is "at most the share r worse than A", which is an
+estimate too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import sqrt
+
+import numpy as np
+
+from ganeval.errors import GanEvalError, IncomparableError
+from ganeval.gate.decide import pooled_freedom
+from ganeval.metrics.intervals import variance_of_mean
+from ganeval.results import MetricResult
+
+GIVEN = "population-given-reference"
+SAME = 1e-6  # relative: a standard error that the influences do not give to this was made in another way
+
+PAIRED, SHARED, INDEPENDENT = "paired", "shared reference", "independent"
+
+
+class UndecidedError(GanEvalError):
+    """Two numbers that may meet, of which one has no error bar."""
+
+    kind = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A result, and one value an image where they are at hand."""
+
+    result: MetricResult
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    missing: str | None = None  # why there are no arrays
+
+    @property
+    def centre(self) -> float:
+        """The value without its bias, where that is known."""
+        return self.result.value if self.result.corrected is None else self.result.corrected
+
+    def influences(self) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """Of the fakes, and of the reals where they have a part in the error; None unless they give the error."""
+        name, result = self.result.name, self.result
+        fake, real = (self.arrays.get(f"{name}_influence_{side}") for side in ("fake", "real"))
+        if result.interval is not None and result.interval.estimand == GIVEN:
+            real = None
+        if fake is None or result.standard_error is None or min(len(x) for x in (fake, real) if x is not None) < 2:
+            return None
+        variance = variance_of_mean(fake) + (0.0 if real is None else variance_of_mean(real))
+        return (fake, real) if abs(sqrt(variance) / result.standard_error - 1) <= SAME else None
+
+    def digests(self, name: str, influence: np.ndarray) -> np.ndarray | None:
+        """One of the image behind each value, if they are at hand."""
+        found = self.arrays.get(name)
+        return found if found is not None and len(found) == len(influence) else None
+
+    def inputs(self, influence: np.ndarray) -> np.ndarray | None:
+        """Digests of what each fake was made of; a metric that draws latents of its own has those."""
+        own = f"{self.result.name}_latent_digests"
+        return self.digests(own if own in self.arrays else "fake_input_digests", influence)
+
+    @property
+    def freedom(self) -> float | None:
+        """Degrees of freedom of the standard error; None: many."""
+        told = self.result.details.get("degrees_of_freedom")
+        return float(told) if isinstance(told, int | float) and not isinstance(told, bool) else None
+
+    def shares(self) -> tuple[float, float]:
+        """The squared standard error: what the fakes add, and what the reals add."""
+        assert self.result.standard_error is not None
+        both = self.result.standard_error**2
+        found = self.influences()
+        real = 0.0 if found is None or found[1] is None else variance_of_mean(found[1])
+        return both - real, real
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """B - c A.
+
+    Attributes:
+        before, after: A and B: the corrected values where both have one, else the plain ones.
+        standard_error: of it; 0 where both are one model on the same latents.
+        degrees_of_freedom: of the standard error; None: many.
+        how: ``paired``, ``shared reference`` or ``independent``: what the error takes account of.
+        fake_variance: what the fakes add to the squared error, which falls with their number.
+        real_variance: what the reals add.
+        note: why it could not be paired.
+    """
+
+    before: float
+    after: float
+    scale: float
+    standard_error: float
+    degrees_of_freedom: float | None
+    how: str
+    fake_variance: float
+    real_variance: float
+    note: str | None = None
+
+    @property
+    def value(self) -> float:
+        return self.after - self.scale * self.before
+
+
+def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: str = "corrected") -> Difference:
+    """B - ``scale`` A, for two results of one metric under one protocol, against one reference.
+
+    Args:
+        compare: ``corrected``: without their biases, also across numbers of fakes; where a bias is not known, or the
+            estimand is that of the protocol, the plain values, at equal numbers. ``value``: the plain values.
+
+    Raises:
+        IncomparableError: another protocol, reference, setting or, for plain values, number of images.
+        UndecidedError: one of them has no error bar; the message has its reason.
+    """
+    corrected = compare == "corrected" and all(
+        m.result.corrected is not None and m.result.interval is not None and m.result.interval.estimand != "protocol"
+        for m in (a, b)
+    )
+    a.result.protocol.require_same(b.result.protocol, f"the {b.result.label} compared with this {a.result.label}")
+    for which, m in (("the first", a), ("the second", b)):
+        if m.result.standard_error is None:
+            raise UndecidedError(f"{which} has no interval: {m.result.reason}")
+    a.result.require_comparable(b.result, corrected=corrected)
+    at, bt = (m.centre if corrected else m.result.value for m in (a, b))
+    if not corrected and _estimand(a.result) != _estimand(b.result):
+        raise IncomparableError(
+            f"the intervals are of different things, {_estimand(a.result)} and {_estimand(b.result)}: measure both "
+            "under one --reference."
+        )
+    numbers = {"before": at, "after": bt, "scale": scale}
+    one, other = a.influences(), b.influences()
+    if one is None or other is None:
+        missing = a.missing or b.missing or "the error of this metric is not made of values of single images"
+        variances = [scale**2 * a.result.standard_error**2, b.result.standard_error**2]  # type: ignore[operator]
+        freedom = pooled_freedom([(variances[0], a.freedom), (variances[1], b.freedom)])
+        parts = [scale**2 * a.shares()[1], b.shares()[1]]
+        return Difference(
+            **numbers, standard_error=sqrt(sum(variances)), degrees_of_freedom=freedom, how=INDEPENDENT,
+            fake_variance=sum(variances) - sum(parts), real_variance=sum(parts), note=missing,
+        )  # fmt: skip
+    ids = a.inputs(one[0]), b.inputs(other[0])
+    fakes, matched = variance_of_difference(one[0], other[0], *ids, scale=scale)
+    reals, shared = 0.0, _estimand(b.result) == GIVEN
+    if one[1] is not None and other[1] is not None:
+        name = "real_image_digests"
+        real_ids = a.digests(name, one[1]), b.digests(name, other[1])
+        reals, same = variance_of_difference(one[1], other[1], *real_ids, scale=scale)
+        shared = same == len(one[1]) == len(other[1])
+    note = None
+    if not matched:
+        note = _why(a, b, ids)
+    elif matched < max(len(one[0]), len(other[0])):
+        note = f"{matched} fakes of both runs are of the same latents, the others are taken alone"
+    return Difference(
+        **numbers, standard_error=sqrt(fakes + reals), degrees_of_freedom=None,
+        how=PAIRED if matched else SHARED if shared else INDEPENDENT,
+        fake_variance=fakes, real_variance=reals, note=note,
+    )  # fmt: skip
+
+
+def variance_of_difference(
+    a: np.ndarray, b: np.ndarray, a_ids: np.ndarray | None, b_ids: np.ndarray | None, *, scale: float = 1.0
+) -> tuple[float, int]:
+    """Var [mean b - scale mean a], where values with equal ids belong to one draw, and how many such pairs there are.
+
+    Every draw is a unit: a pair adds (b_i / n_b - scale a_i / n_a)^2, a value alone its own square. All paired, that is
+    the variance of the mean of the differences; none paired, the sum of the variances of both means.
+
+    Shape:
+        a (n_a,), b (n_b,), ids uint64 likewise, or None: nothing is paired.
+    """
+    a_part = -scale * (a - a.mean()) / len(a)
+    b_part = (b - b.mean()) / len(b)
+    if a_ids is None or b_ids is None:
+        return scale**2 * variance_of_mean(a) + variance_of_mean(b), 0
+    _, left, right = np.intersect1d(_unique(a_ids), _unique(b_ids), assume_unique=True, return_indices=True)
+    if not len(left):
+        return scale**2 * variance_of_mean(a) + variance_of_mean(b), 0
+    pairs = a_part[left] + b_part[right]
+    alone = np.concatenate([np.delete(a_part, left), np.delete(b_part, right)])
+    fewest = min(len(a), len(b))
+    return float(pairs @ pairs + alone @ alone) * fewest / (fewest - 1), len(left)
+
+
+def _unique(ids: np.ndarray) -> np.ndarray:
+    """Ids of which the second, third, ... of one kind are told apart, in order: copies are paired with copies."""
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    start = np.maximum.accumulate(np.where(first, np.arange(len(ids)), 0))
+    occurrence = np.empty(len(ids), dtype=np.uint64)
+    occurrence[order] = np.arange(len(ids)) - start
+    told_apart: np.ndarray = ids.astype(np.uint64) + occurrence * np.uint64(0x9E3779B97F4A7C15)
+    return told_apart
+
+
+def _estimand(result: MetricResult) -> str | None:
+    return None if result.interval is None else result.interval.estimand
+
+
+def _why(a: Measurement, b: Measurement, ids: tuple[np.ndarray | None, np.ndarray | None]) -> str:
+    if a.missing or b.missing:
+        return str(a.missing or b.missing)
+    if ids[0] is None or ids[1] is None:
+        return "what the single fakes were made of is not known: only generators and translators tell it"
+    return "the fakes are made of other latents: the same --seed would pair them"

@@ -1,0 +1,54 @@
+"""The verdict as JUnit XML, which every CI system reads: one test case a check."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+from ganeval.gate.verdict import FAIL, INCONCLUSIVE, Check, Verdict
+
+# what XML 1.0 cannot hold, even escaped
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PROPERTIES = (
+    "label", "value", "baseline", "measured", "limit", "bound", "standard_error", "level", "p_value", "adjusted_p",
+    "n_real", "n_fake", "protocol", "protocol_key", "pairing", "needed", "source",
+)  # fmt: skip
+
+
+def junit(verdict: Verdict) -> str:
+    """A document with one suite: a failed check is a ``failure``, one that could not be judged an ``error``."""
+    counts = {
+        "tests": str(len(verdict.checks)),
+        "failures": str(verdict.count(FAIL)),
+        "errors": str(verdict.count(INCONCLUSIVE)),
+        "skipped": "0",
+        "time": f"{verdict.elapsed_seconds:.3f}",
+    }
+    suites = ET.Element("testsuites", {"name": "ganeval", **counts})
+    suite = ET.SubElement(suites, "testsuite", {"name": "ganeval gate", **counts})
+    for check in verdict.checks:
+        _case(suite, check)
+    if verdict.warnings:
+        ET.SubElement(suite, "system-err").text = _clean("\n".join(f"warning: {w}" for w in verdict.warnings))
+    ET.indent(suites)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
+
+
+def _case(suite: ET.Element, check: Check) -> None:
+    case = ET.SubElement(
+        suite, "testcase", {"classname": f"ganeval.gate.{check.metric}", "name": check.name, "time": "0"}
+    )
+    properties = ET.SubElement(case, "properties")
+    for name in _PROPERTIES:
+        if (value := getattr(check, name)) is not None:
+            ET.SubElement(properties, "property", {"name": name, "value": _clean(str(value))})
+    tag = {FAIL: "failure", INCONCLUSIVE: "error"}.get(check.outcome)
+    if tag is not None and not check.accepted:
+        message = _clean(f"{check.requirement}: {check.reason}")
+        ET.SubElement(case, tag, {"message": message, "type": check.kind}).text = message
+    else:
+        ET.SubElement(case, "system-out").text = _clean(f"{check.requirement}: {check.reason}")
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)

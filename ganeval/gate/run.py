@@ -1,0 +1,82 @@
+"""A gate from end to end: rules from a table, a measurement or a file of results, a baseline, a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
+from ganeval.files import require_writable
+from ganeval.gate.rules import Gate
+from ganeval.gate.verdict import Verdict, judge, require_baseline, unmeasured
+from ganeval.records import Record, read_record, write_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateRun:
+    """The verdict, and the run that it is of; None where nothing could be measured."""
+
+    verdict: Verdict
+    record: Record | None
+    updated: Path | None = None
+
+
+def run_gate(
+    gate: Gate,
+    real: object = None,
+    fake: object = None,
+    *,
+    results: str | Path | Record | None = None,
+    baseline: str | Path | None = None,
+    update_baseline: bool = False,
+    **options: Any,
+) -> GateRun:
+    """Measure what the rules speak of, or take ``results``, and hold the rules against it.
+
+    Everything that could be wrong with rules and files is found before anything is measured.
+
+    Args:
+        real, fake: as ``evaluate`` takes them.
+        results: a run that is there already, in place of ``real`` and ``fake``.
+        baseline: a file that ganeval wrote.
+        update_baseline: put this run in its place, unless a limit does not hold. Regressions then decide nothing.
+        options: of ``evaluate``.
+
+    Raises:
+        ConfigError: rules and arguments that do not fit each other.
+        InputError: a file or images that cannot be used.
+    """
+    if update_baseline and baseline is None:
+        raise ConfigError("--update-baseline needs the file to write: --baseline FILE.json.")
+    if (results is None) == (fake is None):
+        raise ConfigError("a gate judges either REAL and FAKE or --results FILE.json: give one of the two.")
+    path = Path(baseline) if baseline is not None else None
+    if update_baseline and path is not None:
+        require_writable(path)
+    before = read_record(path) if path is not None and (path.exists() or not update_baseline) else None
+    require_baseline(gate, before, accept=update_baseline)
+    if results is not None:
+        record = results if isinstance(results, Record) else read_record(results)
+    else:
+        from ganeval.evaluate import evaluate
+
+        if gate.protocol is None:
+            raise ConfigError("say under which protocol to measure: protocol in [gate], or --protocol.")
+        names = tuple(rule.metric for rule in gate.rules)
+        try:
+            record = Record.of(evaluate(real, fake, metrics=names, protocol=gate.protocol, **options))
+        except (NotEnoughSamplesError, IncomparableError) as error:
+            return GateRun(verdict=unmeasured(gate, str(error)), record=None)
+    verdict = judge(gate, record, before, accept=update_baseline)
+    if update_baseline and path is not None and verdict.exit_code == 0:
+        write_record(record.evaluation, path, arrays=record.arrays)
+        return GateRun(verdict=verdict, record=record, updated=path)
+    return GateRun(verdict=verdict, record=record)
+
+
+def document(run: GateRun) -> Mapping[str, Any]:
+    """The JSON document: the run's own, which loads as a baseline, and the verdict under ``gate``."""
+    fields = {} if run.record is None else run.record.evaluation.to_dict()
+    return {**fields, "gate": run.verdict.to_dict()}

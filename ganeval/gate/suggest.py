@@ -1,0 +1,99 @@
+"""Limits from several runs of one recipe with different training seeds: what is usual, and how far it scatters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, log10, sqrt
+from statistics import median, stdev
+
+from ganeval.errors import InputError
+from ganeval.gate.difference import Measurement
+from ganeval.metrics.registry import METRICS
+from ganeval.records import Record
+
+LEAST = 3
+SPREADS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """Of one metric: the worst value to put up with (``max`` or ``min``), and the largest step between two runs."""
+
+    metric: str
+    kind: str
+    limit: float
+    regression: float
+    median: float
+    spread: float
+    n_fake: int
+    runs: int
+    protocol: str
+    compare: str
+
+
+def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
+    """Median plus (minus, where higher is better) three standard deviations, for every metric that all runs have.
+
+    The deviation holds what training seeds and sampling do together, so a run of the same recipe stays within the limit
+    but for about one in a thousand. A step between two runs has sqrt(2) times the deviation of one.
+
+    Returns:
+        Suggestions, and notes on metrics without one.
+
+    Raises:
+        InputError: fewer than three runs, or nothing that all have.
+        IncomparableError: runs of different protocols, references or numbers of images.
+    """
+    if len(records) < LEAST:
+        raise InputError(
+            f"limits need results of at least {LEAST} runs with different training seeds; got {len(records)} files."
+        )
+    found, notes = [], []
+    common = [name for name in records[0].evaluation.results if all(r.result(name) for r in records)]
+    for name in common:
+        measured = [Measurement(result=r.evaluation.results[name]) for r in records]
+        first = measured[0].result
+        for other in measured[1:]:
+            first.require_comparable(other.result)
+        corrected = all(m.result.corrected is not None for m in measured)
+        values = [m.centre if corrected else m.result.value for m in measured]
+        spread = stdev(values)
+        if spread == 0:
+            notes.append(f"{name}: all runs have one value, {values[0]:.6g}: are they different runs?")
+            continue
+        sign = -1.0 if METRICS[name].higher_is_better else 1.0
+        limit = _round(median(values) + sign * SPREADS * spread, spread)
+        found.append(
+            Suggestion(
+                metric=name, kind="max" if sign > 0 else "min", limit=limit,
+                regression=_round(SPREADS * sqrt(2) * spread, spread), median=median(values), spread=spread,
+                n_fake=first.n_fake or 2, runs=len(records), protocol=first.protocol.name,
+                compare="corrected" if corrected else "value",
+            )
+        )  # fmt: skip
+    if not found:
+        raise InputError("the runs have no metric in common from which a limit follows. " + " ".join(notes))
+    return found, notes
+
+
+def toml(suggestions: Sequence[Suggestion]) -> str:
+    """The rules as they stand in ganeval.toml."""
+    lines = ["[gate]", f'protocol = "{suggestions[0].protocol}"']
+    for s in suggestions:
+        side = "+" if s.kind == "max" else "-"
+        lines += [
+            "",
+            f"[gate.rules.{s.metric}]",
+            f"{s.kind} = {s.limit!r}",
+            f"# max-regression = {{ abs = {s.regression!r} }}  # with --baseline",
+            f"min-samples = {s.n_fake}",
+            f'compare = "{s.compare}"',
+            f'source = "median {s.median:.4g} {side} 3 sd of {s.spread:.2g}, {s.runs} seeds"',
+        ]
+    return "\n".join(lines)
+
+
+def _round(value: float, spread: float) -> float:
+    """To a hundredth of the deviation: digits beyond that say nothing."""
+    return round(value, max(0, 2 - floor(log10(spread))))

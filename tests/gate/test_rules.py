@@ -1,0 +1,80 @@
+"""Rules that make no sense are found before anything is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ganeval.errors import ConfigError
+from ganeval.gate.rules import Gate, Regression, parse_rules
+
+
+def test_a_rule_with_everything() -> None:
+    (rule,) = parse_rules(
+        {
+            "fid": {
+                "max": 25, "min": 1.5, "max-regression": {"abs": 0.3}, "min-samples": 10_000, "level": 0.9,
+                "compare": "value", "source": "a paper",
+            }
+        }
+    )  # fmt: skip
+    assert (rule.max, rule.min, rule.min_samples, rule.level) == (25.0, 1.5, 10_000, 0.9)
+    assert rule.max_regression == Regression(amount=0.3, relative=False)
+    assert (rule.compare, rule.source) == ("value", "a paper")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([], "rules is a table"),
+        ({"fdi": {"max": 1}}, "no metric 'fdi'.*Did you mean fid"),
+        ({"fid": 25.0}, "a rule is a table"),
+        ({"fid": {}}, "sets no limit"),
+        ({"fid": {"min-samples": 5}}, "sets no limit"),
+        ({"fid": {"maximum": 1}}, "no key 'maximum'.*Did you mean max"),
+        ({"fid": {"max": float("nan")}}, "max is a finite number; got nan"),
+        ({"fid": {"max": float("inf")}}, "finite number; got inf"),
+        ({"fid": {"min": -float("inf")}}, "finite number; got -inf"),
+        ({"fid": {"max": True}}, "finite number; got True"),
+        ({"fid": {"max": "25"}}, "finite number; got '25'"),
+        ({"fid": {"max": 1, "min": 2}}, "no value lies between"),
+        ({"fid": {"max-regression": 0.05}}, "abs = NUMBER"),
+        ({"fid": {"max-regression": {"abs": 1, "rel": 2}}}, "one of them"),
+        ({"fid": {"max-regression": {"relative": 1}}}, "one of them"),
+        ({"fid": {"max-regression": {"rel": float("nan")}}}, "rel is a finite number; got nan"),
+        ({"fid": {"max": 1, "min-samples": 0}}, "min-samples is a whole number"),
+        ({"fid": {"max": 1, "min-samples": 2.5}}, "min-samples is a whole number"),
+        ({"fid": {"max": 1, "level": 95}}, "level is a number from 0.5"),
+        ({"fid": {"max": 1, "level": 0.3}}, "level is a number from 0.5"),
+        ({"fid": {"max": 1, "level": float("nan")}}, "level is a number from 0.5"),
+        ({"fid": {"max": 1, "compare": "raw"}}, "compare is one of corrected, value"),
+        ({"fid": {"max": 1, "source": 3}}, "source is a text"),
+    ],
+)
+def test_rules_iv(table: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_rules(table, "ganeval.toml")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"rules": ()}, "there are no rules"),
+        ({"protocol": None}, "a limit holds for one protocol"),
+        ({"protocol": "ttru"}, "no protocol 'ttru'"),
+        ({"on_inconclusive": "ignore"}, "one of error, fail, pass"),
+        ({"weights_sha256": "abc"}, "8 to 64 hexadecimal"),
+        ({"weights_sha256": "ABCDEF0123"}, "8 to 64 hexadecimal"),
+    ],
+)
+def test_gates_iv(fields: dict[str, Any], message: str) -> None:
+    given = {"rules": parse_rules({"fid": {"max": 1}}), "protocol": "compact", **fields}
+    with pytest.raises(ConfigError, match=message):
+        Gate(**given)
+
+
+def test_any_finite_limit_is_accepted() -> None:
+    rules = parse_rules({"kid": {"max": -1e300, "max-regression": {"abs": -0.5}}, "fid": {"max": 0}})
+    assert [rule.max for rule in rules] == [-1e300, 0.0]
+    Gate(rules=parse_rules({"fid": {"max-regression": {"abs": 1}}}))  # needs no protocol: the baseline has one
