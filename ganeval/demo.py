@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,10 @@ class Demo:
     translation: Translation
 
     def to_dict(self) -> dict[str, object]:
-        """The document: ``demo`` by set, and ``translation``."""
+        """The document: ``demo`` by set, and ``translation``; at top level the results of the unbroken generator."""
+        unbroken = self.rows[0]
         return {
+            **replace(unbroken.against_data, results=unbroken.results()).to_dict(),
             "demo": {row.name: as_fields(row) for row in self.rows},
             "translation": {**asdict(self.translation), "picture": "translation.png"},
         }

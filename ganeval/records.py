@@ -143,7 +143,7 @@ def _read_arrays(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str,
     if named is None:
         return {}, f"{path.name} was not written with --output, so no values of single images stand beside it"
     file = named.get("file") if isinstance(named, Mapping) else None
-    if not isinstance(file, str) or Path(file).name != file:
+    if not isinstance(file, str) or not file or Path(file).name != file:
         return {}, f"{path.name} names no file of single images beside it"
     beside = path.with_name(file)
     try:

