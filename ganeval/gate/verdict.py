@@ -211,7 +211,10 @@ def _other_protocol(gate: Gate, result: MetricResult) -> str | None:
         return None
     metric = METRICS[result.name]
     asked = routed(get_protocol(gate.protocol), metric.name, metric.protocol)
-    if metric.generator:  # a distance between images, not features: its network is all that the protocol chooses
+    if metric.generator:
+        from ganeval.metrics.path_length import LPIPS_VGG  # imports torch, which judging results needs for nothing else
+
+        # a distance between images, not features: its network is all that the protocol chooses
         network = COMPACT if asked.extractor == COMPACT else LPIPS_VGG
         differing = [] if result.protocol.extractor == network else [f"{result.protocol.extractor}, not {network}"]
     else:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ganeval.cli.main import main
+from ganeval.records import read_record
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,8 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert value["collapsed"]["recall"] < 0.2 < 0.5 < value["dcgan"]["recall"]
     assert value["noisy"]["precision"] < 0.2 < 0.5 < value["dcgan"]["precision"]
     assert sets["collapsed"]["results"]["fid"]["interval"] is None
+    baseline = read_record(folder / "demo.json").evaluation  # the unbroken generator's
+    assert {n: r.value for n, r in baseline.results.items()} == value["dcgan"]
     translation = document["translation"]
     assert translation["pair"] <= 0.5 * translation["untranslated"]
     assert translation["cycle"] <= 0.10

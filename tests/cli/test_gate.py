@@ -307,29 +307,43 @@ def test_compare(measured: Path, tmp_path: Path, capsys: Capture) -> None:
 # --- what every command writes loads as a baseline ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command", ["eval", *dict.fromkeys(m.command or m.name for m in METRICS.values() if m.in_eval)]
-)
+SMALL = ["--num-samples", "120", *FAST]
+COMMANDS: dict[str, list[str]] = {
+    "eval": [*SETS[:2], *SMALL, "--protocol", "compact", "--test", "dataset:shapes-plain@3"],
+    "ct": [*SETS[:2], *SMALL, "--protocol", "compact", "--test", "dataset:shapes-plain@3"],
+    "ppl": ["gen:dcgan-cifar10", "--pairs", "40", "--distance", "compact", *FAST],
+    "sfid": [*SETS[:2], "--num-samples", "6", *FAST],  # on stand-in Inception weights
+}
+
+
+@pytest.mark.parametrize("command", ["eval", *dict.fromkeys(m.command or m.name for m in METRICS.values())])
 def test_every_document_with_results_is_a_baseline(
-    command: str, rules: Configure, tmp_path: Path, capsys: Capture
+    command: str, rules: Configure, capsys: Capture, request: pytest.FixtureRequest
 ) -> None:
-    metrics = [m for m in METRICS.values() if m.in_eval and command in ("eval", m.command, m.name)]
-    sides = SETS[:2] if any(m.sides == "both" for m in metrics) or command == "eval" else SETS[1:2]
-    arguments = [command, *sides, "--num-samples", "120", *FAST, "--protocol", "compact"]
-    assert main([*arguments, "-o", "R.json"]) == 0
-    capsys.readouterr()
-    assert main([*arguments, "--json"]) == 0
-    Path("stdout.json").write_text(capsys.readouterr().out)
+    """Of every command: written to a file, with arrays beside it, and printed by another run, without."""
+    metrics = [m for m in METRICS.values() if command in (m.command, m.name)]
+    sides = SETS[:2] if any(m.sides == "both" for m in metrics) else SETS[1:2]
+    arguments = [command, *COMMANDS.get(command, [*sides, *SMALL, "--protocol", "compact"])]
+    if command == "sfid":
+        arguments += ["--weights", str(request.getfixturevalue("surrogate_weights"))]
+    assert main([*arguments, "-o", "R.json", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    Path("stdout.json").write_text(json.dumps({**document, "samples": None}))
+    names = [m.name for m in metrics] if command != "eval" else list(document["results"])
+    assert len(names) > 10 or command != "eval"
     for path in ("R.json", "stdout.json"):
         again = read_record(path)
-        assert list(again.evaluation.results) == [m.name for m in metrics]
+        assert list(again.evaluation.results) == names
         assert not again.unusable
-        document = json.loads(Path(path).read_text())
+        assert (again.missing is None) == (path == "R.json")
         assert {n: r.to_dict() for n, r in again.evaluation.results.items()} == document["results"]
-    rules("\n".join(f"[gate.rules.{m.name}]\nmax-regression = {{ abs = 1e6 }}" for m in metrics))
+    head = "" if command != "sfid" else f"weights-sha256 = '{document['protocols'][0]['weights']}'"
+    rules("\n".join(f"[gate.rules.{n}]\nmax-regression = {{ abs = 1e6 }}" for n in names), head=head)
     code = main(["gate", "--results", "R.json", "--baseline", "stdout.json", "--json"])
     checks = {c["metric"]: c for c in json.loads(capsys.readouterr().out)["gate"]["checks"]}
-    for m in metrics:
-        has_error = again.evaluation[m.name].interval is not None
-        assert checks[m.name]["outcome"] == ("pass" if has_error else "inconclusive")
+    for name in names:
+        result = again.evaluation[name]
+        assert checks[name]["outcome"] == ("pass" if result.interval is not None else "inconclusive")
+        if result.interval is None:
+            assert str(result.reason) in checks[name]["reason"]
     assert code == (0 if all(r.interval is not None for r in again.evaluation.results.values()) else 3)
