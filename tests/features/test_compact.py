@@ -133,6 +133,7 @@ def test_training_from_nothing_to_a_card(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif("GANEVAL_TEST_DATA" not in os.environ, reason="GANEVAL_TEST_DATA names no folder with CIFAR-10")
+@pytest.mark.timeout(1200)  # seventy thousand images through the network
 def test_accuracy_is_what_the_card_says() -> None:
     images, labels = load_labelled(str(Path(os.environ["GANEVAL_TEST_DATA"]) / "cifar10-test.zip"))
     network = load_compact(COMPACT_WEIGHTS, CPU).network
