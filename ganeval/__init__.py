@@ -21,6 +21,7 @@ _NAMES = {
     "Interval": "ganeval.results",
     "MetricResult": "ganeval.results",
     "Protocol": "ganeval.protocol",
+    "CustomNetwork": "ganeval.features.custom",
     "get_protocol": "ganeval.protocol",
     "GanEvalError": "ganeval.errors",
 }
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ganeval.evaluate import build_statistics as build_statistics
     from ganeval.evaluate import evaluate as evaluate
     from ganeval.evaluate import fid as fid
+    from ganeval.features.custom import CustomNetwork as CustomNetwork
     from ganeval.generators.load import open_source as open_images  # noqa: F401
     from ganeval.protocol import Protocol as Protocol
     from ganeval.protocol import get_protocol as get_protocol

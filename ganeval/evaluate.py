@@ -22,7 +22,8 @@ import torch
 from ganeval.cautions import cautions
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
-from ganeval.features.extractor import FeatureExtractor, choose_device, load_extractor
+from ganeval.features.custom import CustomNetwork
+from ganeval.features.extractor import FeatureExtractor, Given, choose_device, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
 from ganeval.images.source import ImageSource
@@ -30,7 +31,7 @@ from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, get_metric
 from ganeval.plan import Task, applicable, needs_of, networks_of, tasks_of
-from ganeval.protocol import COMPACT, Protocol, get_protocol
+from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol
 from ganeval.results import Evaluation, MetricResult
 from ganeval.sides import (
     Measured,
@@ -70,7 +71,7 @@ def evaluate(
     *,
     metrics: Sequence[str] | None = ("fid",),
     test: object = None,
-    protocol: str | Protocol = "ttur",
+    protocol: str | Protocol | CustomNetwork = "ttur",
     device: str = "auto",
     weights: str | Path | Mapping[str, str | Path] | None = None,
     reference: str | None = None,
@@ -104,7 +105,7 @@ def evaluate(
         fake: the generated images, likewise.
         metrics: names from ``ganeval.metrics.registry``; None: all that apply to these two sets.
         test: held-out real images, for the metrics of memorisation.
-        protocol: a name such as ``ttur``, ``clean``, ``compact`` or ``pytorch-fid:768``, or a Protocol.
+        protocol: a name such as ``ttur``, ``clean``, ``compact`` or ``pytorch-fid:768``, a Protocol, a CustomNetwork.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         weights: a file to load instead of the published weights of the run's network, or files by network.
         reference: ``sample``: both sides are samples (default where REAL is images). ``population``: REAL is the
@@ -140,7 +141,7 @@ def evaluate(
     started = time.perf_counter()
     chosen = [get_metric(name) for name in metrics] if metrics is not None else None
     choices = _settings(settings)
-    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    protocol, own = _resolved(protocol)
     require_choice("reference", reference, (None, "sample", "population"))
     if not 0 < level < 1:
         raise ConfigError(f"the level of an interval lies between 0 and 1; got {level}. The usual one is 0.95.")
@@ -163,7 +164,7 @@ def evaluate(
     if choices.floor and isinstance(real_side, Statistics) and real_side.rows is None:
         raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
     tasks = tasks_of(chosen, protocol)
-    paths = by_network(weights, networks_of(tasks, protocol))
+    paths = {**by_network(weights, networks_of(tasks, protocol)), **own}
     wanted, left_out = applicable(tasks, sides, protocol, asked=chosen is not None, given=paths)
     on_features = [task for task in wanted if not task.metric.generator]
     distance: PerceptualDistance | None = None
@@ -173,8 +174,9 @@ def evaluate(
     # the protocols of the run, as they were asked for, and what becomes of them once their weights are known
     bound = {task.protocol: task.protocol for task in on_features}
     extractors: dict[Protocol, FeatureExtractor] = {}
-    if any(isinstance(side, ImageSource) for side in sides.values()):
-        for asked in bound:
+    images = any(isinstance(side, ImageSource) for side in sides.values())
+    for asked in bound:
+        if images or asked.extractor in own:
             layers = tuple(dict.fromkeys(layer for need in needs.values() for p, layer in need if p == asked))
             path = paths.get(asked.extractor)
             extractors[asked] = load_extractor(asked, device=torch_device, weights=path, layers=layers)
@@ -215,6 +217,7 @@ def evaluate(
     notes = [*left_out, *too_few]
     if any(task.protocol.extractor == COMPACT for task in wanted):
         notes.append(NOT_FID)
+    notes.extend(caveat for task in wanted if task.metric.name in results and (caveat := task.metric.caveat))
     if mode == "population" and "real" in sides:
         notes.append(POPULATION)
     nothing: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
@@ -289,7 +292,7 @@ def compute(
 def build_statistics(
     images: object,
     *,
-    protocol: str | Protocol = "ttur",
+    protocol: str | Protocol | CustomNetwork = "ttur",
     device: str = "auto",
     weights: str | Path | Mapping[str, str | Path] | None = None,
     num: int | None = None,
@@ -310,7 +313,7 @@ def build_statistics(
             ``value_range``, ``seed``, ``batch_size``, ``workers``, ``on_error``, ``feature_memory``, ``data_root``,
             ``download``, ``progress``.
     """
-    protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    protocol, own = _resolved(protocol)
     torch_device = choose_device(device)
     how = Reading(device=torch_device, **reading)
     require_effect([images], how)
@@ -319,8 +322,8 @@ def build_statistics(
         raise InputError(f"{source.spec} is a statistics file already; give images.")
     if shard is not None:
         source = shard_of(source, *shard)
-    path = by_network(weights, [protocol.extractor]).get(protocol.extractor)
-    extractor = load_extractor(protocol, device=torch_device, weights=path)
+    given = {**by_network(weights, [protocol.extractor]), **own}.get(protocol.extractor)
+    extractor = load_extractor(protocol, device=torch_device, weights=given)
     place = protocol, "features"
     with ExitStack() as stack:
         measured = measure_images("images", source, {protocol: extractor}, {place: Need(True, rows)}, how, stack)
@@ -342,6 +345,13 @@ def build_statistics(
             rows=features.rows.to_array() if features.rows is not None else None,
             digests=measured.image_digests if len(measured.image_digests) else None,
         )
+
+
+def _resolved(protocol: str | Protocol | CustomNetwork) -> tuple[Protocol, dict[str, Given]]:
+    """The protocol, and the user's own network, if it is on one, by name."""
+    if isinstance(protocol, CustomNetwork):
+        return protocol.protocol(), {CUSTOM: protocol.given()}
+    return (get_protocol(protocol) if isinstance(protocol, str) else protocol), {}
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:

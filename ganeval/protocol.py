@@ -16,11 +16,27 @@ from ganeval.errors import ConfigError, IncomparableError
 
 INCEPTION = "inception-2015-12-05"
 COMPACT = "compact-v1"
-_LAYERS = {INCEPTION: ("64", "192", "768", "2048"), COMPACT: ("256",)}
+VGG16 = "vgg16-fc2"
+DINOV2_L, DINOV2_B = "dinov2-vitl14", "dinov2-vitb14"
+CLIP_L_336, CLIP_B_32 = "clip-vitl14-336", "clip-vitb32"
+TORCHVISION_INCEPTION = "torchvision-inception-v3"
+CUSTOM = "custom"  # a network of the user's own; its only layer is what it returns
+# the layers that may be taken as features, the usual one last
+_LAYERS: Mapping[str, tuple[str, ...]] = {
+    INCEPTION: ("64", "192", "768", "2048"),
+    COMPACT: ("256",),
+    VGG16: ("4096",),
+    DINOV2_L: ("1024",),
+    DINOV2_B: ("768",),
+    CLIP_L_336: ("768",),
+    CLIP_B_32: ("512",),
+    TORCHVISION_INCEPTION: ("2048",),
+}
 # what the metrics call the other layers that they need, and which they are; the layer "features" is a choice of _LAYERS
 _TAPS: Mapping[str, Mapping[str, str]] = {
     INCEPTION: {"logits": "logits_unbiased", "spatial": "sfid"},
     COMPACT: {"logits": "logits"},
+    TORCHVISION_INCEPTION: {"logits": "logits"},
 }
 
 
@@ -65,7 +81,7 @@ class Protocol:
         'FD[compact-v1]'
         """
         short = self.extractor.split("-")[0]
-        usual = self.layer == _LAYERS[self.extractor][-1] or self.layer in _TAPS[self.extractor].values()
+        usual = self.layer in (_LAYERS.get(self.extractor, (self.layer,))[-1], *_TAPS.get(self.extractor, {}).values())
         if self.weights is not None and not self.verified:
             network = f"{short}-{self.weights[:8]}"
         elif self.extractor == INCEPTION:
@@ -80,7 +96,7 @@ class Protocol:
 
     def has(self, layer: str) -> bool:
         """Whether the network has what a metric calls ``features``, ``logits`` or ``spatial``."""
-        return layer == "features" or layer in _TAPS[self.extractor]
+        return layer == "features" or layer in _TAPS.get(self.extractor, ())
 
     def at(self, layer: str) -> Protocol:
         """The same protocol with the network's output where ``layer`` is taken.
@@ -122,33 +138,57 @@ def _hash(fields: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_INCEPTION = {"extractor": INCEPTION, "layer": "2048", "size": 299, "scale": "(x-128)/128"}
+def _inception(name: str, resize: str, *, scale: str = "(x-128)/128", ddof: int = 1) -> Protocol:
+    return Protocol(name=name, extractor=INCEPTION, layer="2048", size=299, resize=resize, scale=scale, ddof=ddof)
+
+
+def _other(name: str, extractor: str, size: int, resize: str, scale: str = "imagenet") -> Protocol:
+    layer = _LAYERS[extractor][-1]
+    return Protocol(name=name, extractor=extractor, layer=layer, size=size, resize=resize, scale=scale)
+
 
 PROTOCOLS: Mapping[str, Protocol] = {
     p.name: p
     for p in (
-        Protocol(name="ttur", **_INCEPTION, resize="tf1-bilinear"),  # type: ignore[arg-type]
-        Protocol(name="pytorch-fid", **{**_INCEPTION, "scale": "2*(x/255)-1"}, resize="torch-bilinear"),  # type: ignore[arg-type]
-        Protocol(name="clean", **_INCEPTION, resize="pil-bicubic-float"),  # type: ignore[arg-type]
-        Protocol(name="torchmetrics", **_INCEPTION, resize="torch-bilinear-antialias"),  # type: ignore[arg-type]
-        Protocol(
-            name="compact", extractor=COMPACT, layer="256", resize="torch-bilinear-antialias", size=32,
-            scale="(x-127.5)/127.5",
-        ),
+        _inception("ttur", "tf1-bilinear"),
+        _inception("pytorch-fid", "torch-bilinear", scale="2*(x/255)-1"),
+        _inception("clean", "pil-bicubic-float"),
+        _inception("torchmetrics", "torch-bilinear-antialias"),
+        _inception("adm", "tf1-bilinear"),
+        _inception("stylegan", "tf1-bilinear", ddof=0),
+        _other("dgm", DINOV2_L, 224, "pil-bicubic-uint8"),
+        _other("edm2", DINOV2_L, 224, "torch-bicubic-antialias"),
+        _other("fld", DINOV2_B, 224, "pil-bicubic-uint8"),
+        _other("vgg16", VGG16, 224, "tf1-bilinear"),
+        _other("cmmd", CLIP_L_336, 336, "square-pil-bicubic-uint8", "clip"),
+        _other("clip-fid", CLIP_B_32, 224, "pil-bicubic-uint8-square", "clip"),
+        _other("torchvision", TORCHVISION_INCEPTION, 299, "torch-bilinear-antialias", "2*(x/255)-1"),
+        _other("compact", COMPACT, 32, "torch-bilinear-antialias", "(x-127.5)/127.5"),
     )
-}  # fmt: skip
+}
 
 STANDS_FOR: Mapping[str, str] = {
     "ttur": "the FID of the paper: TensorFlow's bilinear resize; equals torch-fidelity and NVIDIA's scripts",
     "pytorch-fid": "pytorch-fid: PyTorch's bilinear resize without antialiasing",
     "clean": "clean-fid: Pillow's bicubic resize in floating point",
     "torchmetrics": "torchmetrics 1.8 and later: PyTorch's antialiased bilinear resize",
+    "adm": "guided-diffusion's evaluator: the features of ttur; sFID",
+    "stylegan": "StyleGAN2-ADA and StyleGAN3: covariances over n; precision, recall, density and coverage on VGG16",
+    "dgm": "dgm-eval: DINOv2 ViT-L/14 behind Pillow's bicubic resize on 8 bits",
+    "edm2": "EDM2's FD-DINOv2: DINOv2 ViT-L/14 behind PyTorch's antialiased bicubic resize",
+    "fld": "the features of fld: DINOv2 ViT-B/14",
+    "vgg16": "the features of improved precision and recall: VGG16's second fully connected layer",
+    "cmmd": "the features of CMMD: CLIP ViT-L/14 at 336 pixels",
+    "clip-fid": "clean-fid's CLIP-FID: CLIP ViT-B/32",
+    "torchvision": "torchvision's own Inception-v3, which is not the network of the FID",
     "compact": "the small network that ships with ganeval: no download; not comparable with any published FID",
 }
 
 
 # what a protocol takes from another network than its own: by metric, the protocol of its features
-ROUTES: Mapping[str, Mapping[str, str]] = {}
+ROUTES: Mapping[str, Mapping[str, str]] = {
+    "stylegan": dict.fromkeys(("precision", "recall", "density", "coverage"), "vgg16"),
+}
 
 
 def routed(protocol: Protocol, metric: str, own: str | None = None) -> Protocol:
@@ -157,8 +197,10 @@ def routed(protocol: Protocol, metric: str, own: str | None = None) -> Protocol:
     Args:
         own: the protocol that is part of the metric's definition, if there is one.
     """
-    name = own or ROUTES.get(protocol.name.partition(":")[0], {}).get(metric)
-    return protocol if name is None else PROTOCOLS[name]
+    if own is not None:
+        return PROTOCOLS[own]
+    name = ROUTES.get(protocol.name.partition(":")[0], {}).get(metric)
+    return protocol if name is None else replace(PROTOCOLS[name], name=protocol.name)
 
 
 def get_protocol(name: str) -> Protocol:

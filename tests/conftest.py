@@ -56,3 +56,18 @@ def surrogate_weights(surrogate: ModuleType) -> Path:
 def peer_features(surrogate: ModuleType, surrogate_weights: Path) -> Callable[..., object]:
     """``peer_features(peer, images)``: (N, 2048) as the peer's own code makes them under the stand-in weights."""
     return functools.partial(surrogate.peer_features, weights=surrogate_weights)
+
+
+@pytest.fixture
+def small_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A file of random weights of a small network, which stands in for CLIP ViT-L/14 while a test runs."""
+    import torch
+    from torch_fidelity.feature_extractor_clip import VisionTransformer
+
+    from ganeval.features import clip
+
+    monkeypatch.setitem(clip.SHAPES, "clip-vitl14-336", clip.Shape(336, 112, 64, 1, 768))
+    torch.manual_seed(0)
+    path = tmp_path / "small-clip.pth"
+    torch.save(VisionTransformer(336, 112, 64, 1, 1, 768).state_dict(), path)
+    return path

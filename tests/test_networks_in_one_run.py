@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from support.weights import of
 
 from ganeval import protocol as protocols
 from ganeval.errors import ConfigError, IncomparableError, WeightsError
@@ -155,3 +157,25 @@ def test_weights_on_the_command_line(
         config.write_text(f"weights = {value}\n")
         assert main([*command, "--config", str(config)]) == 2
         assert "a=b.pth" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_stylegan_is_on_two_networks(sets: tuple[Path, Path], surrogate_weights: Path, tmp_path: Path) -> None:
+    """FID and IS on Inception with covariances over n, precision and recall on VGG16: in one run."""
+    from torchvision.models import vgg16
+
+    torch.save(of(lambda: vgg16(weights=None, init_weights=False)), tmp_path / "vgg16.pth")
+    weights = {"inception": surrogate_weights, "vgg16": tmp_path / "vgg16.pth"}
+    run = evaluate(
+        *sets, metrics=("fid", "precision", "recall", "is"), protocol="stylegan", weights=weights, device="cpu"
+    )
+    assert [run[m].protocol.extractor for m in ("fid", "is")] == ["inception-2015-12-05"] * 2
+    assert [run[m].protocol.extractor for m in ("precision", "recall")] == ["vgg16-fc2"] * 2
+    assert {r.protocol.name for r in run.results.values()} == {"stylegan"}
+    assert run["precision"].settings == {"k": 3, "radius": None, "strict": False}
+    assert run["is"].details["splits"]["shuffle"] is False  # type: ignore[index]
+    ttur = evaluate(*sets, protocol="ttur", weights=surrogate_weights, device="cpu")["fid"]
+    mean_term = ttur.details["mean_term"]
+    assert isinstance(mean_term, float)
+    assert run["fid"].value == pytest.approx(mean_term + (ttur.value - mean_term) * 5 / 6, rel=1e-6)
+    assert len(run.to_dict()["protocols"]) == 3  # two layers of Inception, one of VGG16

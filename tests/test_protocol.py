@@ -5,18 +5,28 @@ from dataclasses import replace
 import pytest
 
 from ganeval.errors import ConfigError, IncomparableError
-from ganeval.protocol import PROTOCOLS, STANDS_FOR, Protocol, get_protocol
+from ganeval.protocol import PROTOCOLS, STANDS_FOR, VGG16, Protocol, get_protocol, routed
 
 
 def test_keys_are_distinct_and_pinned() -> None:
     """A key that changes makes every stored number incomparable: change it only with the numbers."""
     keys = {name: p.key() for name, p in PROTOCOLS.items()}
-    assert len(set(keys.values())) == len(keys)
+    assert keys["adm"] == keys["ttur"]  # the same features; the evaluators differ in other metrics
+    assert len(set(keys.values())) == len(keys) - 1
     assert keys == {
         "ttur": "2e36e825dbfc6f2f",
         "pytorch-fid": "1841f1a148059968",
         "clean": "9c5acbabb32399a8",
         "torchmetrics": "486643a247127151",
+        "adm": "2e36e825dbfc6f2f",
+        "stylegan": "de31a58becc9a30b",
+        "dgm": "3f8494ee92031bab",
+        "edm2": "8482eca2675774fb",
+        "fld": "31ebb69cd9417a42",
+        "vgg16": "89e112f31d0214c6",
+        "cmmd": "3125ee9be81bc267",
+        "clip-fid": "3251b20e79a54967",
+        "torchvision": "a644cb9ab30ee234",
         "compact": "e88a9c9c419a6b4b",
     }
     assert set(keys) == set(STANDS_FOR)
@@ -69,3 +79,18 @@ def test_difference_names_the_fields() -> None:
 def test_get_protocol_iv(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         get_protocol(name)
+
+
+def test_stylegan_takes_its_neighbours_from_vgg16() -> None:
+    stylegan = get_protocol("stylegan")
+    assert stylegan.ddof == 0
+    assert routed(stylegan, "kid") is stylegan
+    elsewhere = routed(stylegan, "precision")
+    assert (elsewhere.name, elsewhere.extractor, elsewhere.layer, elsewhere.size) == ("stylegan", VGG16, "4096", 224)
+    assert elsewhere.key() == get_protocol("vgg16").key()
+    assert routed(get_protocol("ttur"), "precision") == get_protocol("ttur")
+
+
+def test_a_metrics_own_network_is_the_same_under_every_protocol() -> None:
+    for name in PROTOCOLS:
+        assert routed(get_protocol(name), "cmmd", "cmmd") == get_protocol("cmmd")

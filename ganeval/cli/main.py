@@ -26,6 +26,7 @@ _COMMANDS = {
     "mind": ("ganeval.cli.metric", "Sliced Wasserstein distance between two sets of images, with its error bar."),
     "vendi": ("ganeval.cli.metric", "Effective number of different images in a set, with its error bar."),
     "rke": ("ganeval.cli.metric", "Effective number of modes in a set of images, with its error bar."),
+    "cmmd": ("ganeval.cli.metric", "Distance of mean CLIP embeddings of two sets of images, with its error bar."),
     "is": ("ganeval.cli.metric", "Inception Score of a set of images, with its error bar."),
     "ppl": ("ganeval.cli.path_length", "Perceptual path length of a generator, with its error bar."),
     "sfid": ("ganeval.cli.metric", "Frechet distance on features that keep their place in the image (sFID)."),

@@ -15,6 +15,7 @@ from ganeval.cli.options import (
     Pair,
     compute_options,
     image_options,
+    network_options,
     option,
     output_options,
     output_path,
@@ -53,8 +54,13 @@ _SETTINGS: Mapping[str, Callable[[Decorated], Decorated]] = {
         help="Fixed, of all balls, in place of the k-th neighbour.",
     ),
     "directions": option("--directions", type=click.IntRange(min=1), default=1000, help="Random projections of MIND."),
+    "cmmd_sigma": option(
+        "--cmmd-sigma", type=click.FloatRange(0, min_open=True), default=10.0, help="Width of CMMD's kernel."
+    ),
     "splits": option(
-        "--splits", type=click.IntRange(min=1), default=10, help="Of the Inception Score as papers take it."
+        "--splits",
+        type=click.IntRange(min=1),
+        help="Parts of the Inception Score.  [default: as the protocol]",
     ),
 }
 
@@ -76,10 +82,9 @@ def metric_command(name: str) -> click.Command:
     example = "dataset:shapes-plain dataset:shapes-striped" if both else "dataset:shapes"
     real, held_out = ("train/ ", ("--test test/ ", "--test dataset:shapes-plain@1 ")) if test else ("real/ ", ("", ""))
     protocol = "compact" if all(PROTOCOLS["compact"].has(m.layer) for m in metrics) else "ttur"
-    examples = (
-        f"ganeval {name} {example} {held_out[1]}--num-samples 500 --protocol {protocol}",
-        f"ganeval {name} {real if both else ''}fake/ {held_out[0]}-o {name}.json",
-    )
+    examples = [f"ganeval {name} {real if both else ''}fake/ {held_out[0]}-o {name}.json"]
+    if metrics[0].protocol is None:  # else there is nothing that runs without a download
+        examples.insert(0, f"ganeval {name} {example} {held_out[1]}--num-samples 500 --protocol {protocol}")
     text = _help(summary, examples)
     names = tuple(m.name for m in metrics)
     settings = tuple(dict.fromkeys(s for m in metrics for s in m.settings))
@@ -91,7 +96,9 @@ def eval_command() -> click.Command:
         "ganeval eval dataset:shapes-plain dataset:shapes-striped --num-samples 500 --protocol compact",
         "ganeval eval real/ fake/ --metrics fid,kid,is -o results.json",
     )
-    text = _help("Every metric that applies to REAL and FAKE, from one decode and one forward pass.", examples)
+    text = _help(
+        "Every metric that applies to REAL and FAKE, from one decode and one forward pass a network.", examples
+    )
     return _command("eval", text, tuple(_SETTINGS), both=True, test=True, metrics=None)
 
 
@@ -111,6 +118,12 @@ def _command(
         if target is not None:
             require_writable(target, inputs=[options.get("real"), fake, options.get("test")])
         wanted = chosen_metrics(options.pop("metrics")) if metrics is None else metrics
+        if wanted and all(get_metric(m).protocol for m in wanted):
+            source = click.get_current_context().get_parameter_source("protocol")
+            if source is click.core.ParameterSource.COMMANDLINE or not isinstance(options["protocol"], str):
+                raise ConfigError(
+                    f"the network of {', '.join(wanted)} is part of its definition; leave out --protocol."
+                )
         real = options.pop("real", None)
         evaluation = evaluate(real, fake, metrics=wanted, progress=output.progress, **options)
         present(evaluation, fmt=fmt, target=target)
@@ -118,7 +131,7 @@ def _command(
     decorators: list[Callable[[Decorated], Decorated]] = []
     if both:
         decorators.append(click.argument("real", metavar="TRAIN" if test and metrics else "REAL"))
-    decorators += [click.argument("fake"), compute_options, image_options]
+    decorators += [click.argument("fake"), compute_options, network_options, image_options]
     if metrics is None:
         decorators.append(
             option("--metrics", metavar="NAME,NAME", help=f"Instead of all that apply: of {', '.join(METRICS)}.")

@@ -220,6 +220,51 @@ def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated
     )(f)
 
 
+def network_options(f: Decorated) -> Decorated:
+    """A network of the user's own in place of ``--protocol``; passes ``protocol``, a name or a CustomNetwork."""
+
+    @functools.wraps(f)
+    def wrapper(*args: Any, protocol: str, **kwargs: Any) -> Any:
+        own = {name: kwargs.pop(name) for name in ("network", "network_size", "network_resize", "network_scale")}
+        return f(*args, protocol=_own_network(own) or protocol, **kwargs)
+
+    return _stack(
+        option("--network", metavar="FILE.pt", help="A network of your own in place of a protocol's: TorchScript."),
+        option("--network-size", type=click.IntRange(min=1), help="Height and width that it takes, in pixels."),
+        option("--network-resize", help=f"How images are brought to that size: {', '.join(_RESIZES)}."),
+        option("--network-scale", help=f"The map from 0..255 to its values: {', '.join(_SCALES)}."),
+    )(wrapper)
+
+
+_RESIZES = list(dict.fromkeys(p.resize for p in PROTOCOLS.values()))
+_SCALES = ["x", "x/255", *dict.fromkeys(p.scale for p in PROTOCOLS.values())]
+
+
+def _own_network(options: dict[str, Any]) -> Any:
+    """The CustomNetwork of ``--network``, or None.
+
+    Raises:
+        ConfigError: not all of its options are there, or ``--protocol`` is there too.
+    """
+    given = {"--" + name.replace("_", "-"): value for name, value in options.items() if value is not None}
+    if not given:
+        return None
+    if len(given) < len(options):
+        missing = ["--" + name.replace("_", "-") for name, value in options.items() if value is None]
+        raise ConfigError(
+            f"{', '.join(given)} needs {', '.join(missing)}: nothing is guessed about a network of yours."
+        )
+    source = click.get_current_context().get_parameter_source("protocol")
+    if source not in (None, click.core.ParameterSource.DEFAULT):
+        raise ConfigError("--network stands in place of --protocol; give one of them.")
+    from ganeval.features.custom import CustomNetwork
+
+    return CustomNetwork(
+        network=options["network"], size=options["network_size"], resize=options["network_resize"],
+        scale=options["network_scale"],
+    )  # fmt: skip
+
+
 def output_path(f: Decorated) -> Decorated:
     kind = click.Path(dir_okay=False, path_type=Path)
     return option("-o", "--output", type=kind, help="Write the JSON document to this file, whole or not at all.")(f)

@@ -33,6 +33,9 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None) -> None:
 
 def _lines(result: MetricResult) -> list[str]:
     lines = [str(result)]
+    share = result.details.get("mean_term_share")
+    if isinstance(share, float):
+        lines.append(f"{share:.1%} of it is the distance between the two mean embeddings")
     floor = result.details.get("floor")
     if isinstance(floor, dict):
         one, other = floor["n"]

@@ -13,6 +13,7 @@ from ganeval.cli.options import (
     Shard,
     compute_options,
     image_options,
+    network_options,
     option,
     output_options,
     output_path,
@@ -46,6 +47,7 @@ _target = option(
 @click.argument("images")
 @_target
 @compute_options
+@network_options
 @image_options
 @option("--num", type=click.IntRange(min=1), help="Use a seeded subset of this size.")
 @option("--shard", type=Shard(), help="Only share I of N, for N machines; `stats merge` makes one of all N.")

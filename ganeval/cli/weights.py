@@ -35,7 +35,8 @@ def list_command(*, fmt: str, output: Path | None) -> None:
     rows = files.list_weights()
     lines = []
     for row in rows:
-        state = "verified" if row.verified else "WRONG FILE" if row.present else "not fetched"
+        unknown = "unverified (no hash is on record)" if files.SPECS[row.name].sha256 is None else "WRONG FILE"
+        state = "verified" if row.verified else unknown if row.present else "not fetched"
         size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else "size unknown"
         lines.append(f"{row.name}  {state}  {row.path}  ({size}, {row.licence})")
     answer({"weights": [_fields(row) for row in rows]}, "\n".join(lines), fmt=fmt, target=output)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -12,16 +13,44 @@ from torch import Tensor, nn
 
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
+from ganeval.features.fill import library, missing_library
 from ganeval.features.precision import strict_float32
+from ganeval.features.published import SPECS, WeightSpec
+from ganeval.features.weights import LocatedWeights, load_state_dict, locate, status
 from ganeval.images.resize import PIL_MODES, resize, resize_pil
 from ganeval.images.source import ImageBatch
-from ganeval.protocol import COMPACT, INCEPTION, Protocol
+from ganeval.protocol import (
+    CLIP_B_32,
+    CLIP_L_336,
+    COMPACT,
+    CUSTOM,
+    DINOV2_B,
+    DINOV2_L,
+    INCEPTION,
+    TORCHVISION_INCEPTION,
+    VGG16,
+    Protocol,
+)
 
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {
     "(x-128)/128": lambda x: (x - 128) / 128,
     "(x-127.5)/127.5": lambda x: (x - 127.5) / 127.5,
     "2*(x/255)-1": lambda x: 2 * (x / 255) - 1,
+    "x/255": lambda x: x / 255,
+    "x": lambda x: x,
+    # means and deviations of red, green, blue over a network's training images, in 0..1
+    "imagenet": lambda x: _standardised(x, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "clip": lambda x: _standardised(x, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
 }
+
+
+def _standardised(x: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
+    middle, spread = (torch.tensor(v, device=x.device)[:, None, None] for v in (mean, deviation))
+    return (x / 255 - middle) / spread
+
+
+# what a network is loaded from in place of its published weights: a file, or a network of the user's own
+Given = Path | Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +83,19 @@ class FeatureExtractor:
         protocol: Protocol,
         *,
         device: torch.device,
-        weights: Path | None = None,
+        weights: Given | None = None,
         layers: tuple[str, ...] = ("features",),
     ) -> None:
-        network = _NETWORKS[protocol.extractor](device, weights)
+        network = _NETWORKS[protocol.extractor](protocol, device, weights)
+        if protocol.extractor == CUSTOM:  # its width is known only now
+            protocol = replace(protocol, layer=next(iter(network.dimensions)))
         self.protocol = protocol.with_weights(network.weights, verified=network.verified)
         self.warnings = network.warnings
         self.device = device
         self.taps = tuple(self.tap(layer) for layer in layers)
         self.dimensions = network.dimensions
         self._network = network.module
-        self.batch_size = {INCEPTION: 8, COMPACT: 64}[protocol.extractor] if device.type == "cpu" else 128
+        self.batch_size = _CPU_BATCH.get(protocol.extractor, 8) if device.type == "cpu" else 128
         self.prepare: Callable[..., Tensor] | None = None
         if protocol.resize in PIL_MODES:
             self.prepare = functools.partial(resize_pil, size=protocol.size, mode=protocol.resize)
@@ -91,7 +122,7 @@ class FeatureExtractor:
 
 
 def load_extractor(
-    protocol: Protocol, *, device: torch.device, weights: Path | None = None, layers: tuple[str, ...] = ("features",)
+    protocol: Protocol, *, device: torch.device, weights: Given | None = None, layers: tuple[str, ...] = ("features",)
 ) -> FeatureExtractor:
     """Load the network of a protocol, from ``weights`` or from where its published weights are found or fetched.
 
@@ -103,25 +134,32 @@ def load_extractor(
 
 def published_weights(extractor: str) -> str:
     """SHA-256 of the weights that a network's name stands for, without loading them."""
-    from ganeval.features.weights import SPECS
-
-    sha256 = COMPACT_SHA256 if extractor == COMPACT else SPECS[extractor].sha256
+    sha256 = COMPACT_SHA256 if extractor == COMPACT else spec_of(extractor).sha256
     if sha256 is None:
         raise WeightsError(f"no hash of the published weights of {extractor} is known. Use images, not statistics.")
     return sha256
 
 
+def spec_of(extractor: str) -> WeightSpec:
+    """The published file of a network's weights."""
+    return SPECS[{VGG16: "vgg16"}.get(extractor, extractor)]
+
+
 def not_at_hand(extractor: str, given: Collection[str] = ()) -> str | None:
-    """Why a network cannot be loaded without fetching anything; None if it can.
+    """Why a network cannot be loaded without fetching or installing anything; None if it can.
 
     Args:
         given: the networks for which a file of weights was named.
     """
-    from ganeval.features.weights import SPECS, status
-
-    if extractor in given or extractor == COMPACT or status(SPECS[extractor]).present:
+    if extractor in (COMPACT, CUSTOM):
         return None
-    return f"the weights of {extractor} are not on this machine (ganeval weights fetch {extractor})"
+    module, extra = _LIBRARIES.get(extractor.split("-")[0], (None, ""))
+    if module is not None and find_spec(module) is None:
+        return missing_library(extra, extractor)
+    spec = spec_of(extractor)
+    if extractor in given or status(spec).present:
+        return None
+    return f"the weights of {extractor} are not on this machine (ganeval weights fetch {spec.name})"
 
 
 def choose_device(name: str) -> torch.device:
@@ -148,24 +186,82 @@ COMPACT_WEIGHTS = Path(__file__).with_name("compact-v1.safetensors")
 COMPACT_SHA256 = "8ab8d13c10d3fe3a2b59d2503dc1fdbe3ec72364de3f75f68044600a4cc1db60"
 
 
-def _load_inception(device: torch.device, weights: Path | None) -> LoadedNetwork:
-    from ganeval.features.inception import TAPS, load_inception
-    from ganeval.features.weights import SPECS, load_state_dict, locate
+_CPU_BATCH = {COMPACT: 64, DINOV2_L: 4, CLIP_L_336: 2}
+# the first part of a network's name: the library that it needs, and the extra that installs it
+_LIBRARIES = {"dinov2": ("timm", "dinov2"), "clip": ("open_clip", "clip")}
 
-    located = locate(SPECS[INCEPTION], weights)
+
+def _fetched(extractor: str, weights: Given | None) -> tuple[LocatedWeights, tuple[str, ...]]:
+    """The file, and a warning unless it is the published one."""
+    assert weights is None or isinstance(weights, Path)
+    spec = spec_of(extractor)
+    located = locate(spec, weights)
+    if located.verified:
+        return located, ()
+    what = f"the weights in {located.path} are not the published ones (SHA-256 {located.sha256[:8]}...)"
+    if spec.sha256 is None:
+        what = f"nothing is on record by which {located.path} could be verified (SHA-256 {located.sha256[:8]}...)"
+    tail = "values are labelled with that hash" + (" and are not FID" if extractor == INCEPTION else "")
+    return located, (f"{what}: {tail}",)
+
+
+def _load_inception(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
+    from ganeval.features.inception import TAPS, load_inception
+
+    located, warnings = _fetched(protocol.extractor, weights)
     module = load_inception(load_state_dict(located.path), device=device)
-    warnings: tuple[str, ...] = ()
-    if not located.verified:
-        warnings = (
-            f"the weights in {located.path} are not the published ones (SHA-256 {located.sha256[:8]}...): "
-            "values are labelled with that hash and are not FID",
-        )
     return LoadedNetwork(module, TAPS, located.sha256, located.verified, warnings)
 
 
-def _load_compact(device: torch.device, weights: Path | None) -> LoadedNetwork:
+def _load_torchvision_inception(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
+    from ganeval.features.torchvision_inception import TAPS, load_torchvision_inception
+
+    located, warnings = _fetched(protocol.extractor, weights)
+    module = load_torchvision_inception(load_state_dict(located.path), device=device)
+    return LoadedNetwork(module, TAPS, located.sha256, located.verified, warnings)
+
+
+def _load_vgg16(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
+    from ganeval.features.vgg16 import TAPS, load_vgg16
+
+    located, warnings = _fetched(protocol.extractor, weights)
+    module = load_vgg16(load_state_dict(located.path), device=device)
+    return LoadedNetwork(module, TAPS, located.sha256, located.verified, warnings)
+
+
+def _load_dinov2(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
+    from ganeval.features.dinov2 import WIDTHS, load_dinov2
+
+    name = protocol.extractor
+    library("timm", "dinov2", name)  # before anything is fetched
+    located, warnings = _fetched(name, weights)
+    module = load_dinov2(load_state_dict(located.path), name, device=device)
+    return LoadedNetwork(module, {module.tap: WIDTHS[name]}, located.sha256, located.verified, warnings)
+
+
+def _load_clip(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
+    from ganeval.features.clip import SHAPES, load_clip, read_clip
+
+    name = protocol.extractor
+    library("open_clip", "clip", name)
+    located, warnings = _fetched(name, weights)
+    module = load_clip(read_clip(located.path, published=located.verified), SHAPES[name], device=device)
+    dimensions = {module.tap: SHAPES[name].output_dim}
+    return LoadedNetwork(module, dimensions, located.sha256, located.verified, warnings)
+
+
+def _load_custom(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
+    from ganeval.features.custom import load_custom
+
+    if weights is None:
+        raise ConfigError("a network of your own is given as a CustomNetwork, or with --network FILE.pt.")
+    return load_custom(weights, protocol.size, device)
+
+
+def _load_compact(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
     from ganeval.features.compact import TAPS, load_compact
 
+    assert weights is None or isinstance(weights, Path)
     path = weights or COMPACT_WEIGHTS
     if not path.is_file():
         raise WeightsError(f"there is no weights file {path}. Leave it out to use the weights that ship with ganeval.")
@@ -177,7 +273,14 @@ def _load_compact(device: torch.device, weights: Path | None) -> LoadedNetwork:
     return LoadedNetwork(load_compact(path, device), TAPS, digest, verified, warnings)
 
 
-_NETWORKS: dict[str, Callable[[torch.device, Path | None], LoadedNetwork]] = {
+_NETWORKS: Mapping[str, Callable[[Protocol, torch.device, Given | None], LoadedNetwork]] = {
     INCEPTION: _load_inception,
     COMPACT: _load_compact,
+    VGG16: _load_vgg16,
+    TORCHVISION_INCEPTION: _load_torchvision_inception,
+    DINOV2_L: _load_dinov2,
+    DINOV2_B: _load_dinov2,
+    CLIP_L_336: _load_clip,
+    CLIP_B_32: _load_clip,
+    CUSTOM: _load_custom,
 }

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, InputError, WeightsError
 from ganeval.features.precision import strict_float32
-from ganeval.features.weights import ALEXNET, SQUEEZENET, VGG16, WeightSpec, load_state_dict, locate
+from ganeval.features.published import ALEXNET, SQUEEZENET, VGG16, WeightSpec
+from ganeval.features.weights import load_state_dict, locate
 from ganeval.images.resize import resize
 from ganeval.protocol import COMPACT, Protocol
 

@@ -21,36 +21,15 @@ from typing import TYPE_CHECKING, Literal
 
 from ganeval.download import Notify, fetch, is_offline, sha256_of
 from ganeval.errors import WeightsError
+from ganeval.features.published import INCEPTION as INCEPTION
+from ganeval.features.published import SPECS as SPECS
+from ganeval.features.published import WeightSpec as WeightSpec
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 DIRECTORY_VARIABLE = "GANEVAL_WEIGHTS_DIR"
-
-
-@dataclass(frozen=True, slots=True)
-class WeightSpec:
-    """One file of weights that ganeval knows.
-
-    Attributes:
-        name: what the command line calls it; the extractor that uses it has the same name.
-        filename: its name in the torch hub folder.
-        url: where it is published.
-        sha256: 64 hexadecimal digits, or None where no record of them exists: then nothing verifies it.
-        bytes: its size, if known.
-        licence: of the weights.
-        what: how messages call it.
-        aliases: names under which other tools keep the identical file.
-    """
-
-    name: str
-    filename: str
-    url: str
-    sha256: str | None
-    bytes: int | None
-    licence: str
-    what: str
-    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,50 +53,6 @@ class WeightStatus:
     path: Path
     present: bool
     verified: bool
-
-
-INCEPTION = WeightSpec(
-    name="inception-2015-12-05",
-    filename="pt_inception-2015-12-05-6726825d.pth",
-    url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
-    sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
-    bytes=95_628_359,
-    licence="Apache-2.0",
-    what="the Inception weights of FID",
-    aliases=("weights-inception-2015-12-05-6726825d.pth",),
-)
-
-VGG16 = WeightSpec(
-    name="vgg16",
-    filename="vgg16-397923af.pth",
-    url="https://download.pytorch.org/models/vgg16-397923af.pth",
-    sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-    bytes=553_433_881,
-    licence="BSD-3-Clause",
-    what="the VGG16 weights of torchvision",
-)
-
-ALEXNET = WeightSpec(
-    name="alexnet",
-    filename="alexnet-owt-7be5be79.pth",
-    url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-    sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-    bytes=244_408_911,
-    licence="BSD-3-Clause",
-    what="the AlexNet weights of torchvision",
-)
-
-SQUEEZENET = WeightSpec(
-    name="squeezenet1_1",
-    filename="squeezenet1_1-b8a52dc0.pth",
-    url="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
-    sha256="b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
-    bytes=4_958_839,
-    licence="BSD-3-Clause",
-    what="the SqueezeNet weights of torchvision",
-)
-
-SPECS: Mapping[str, WeightSpec] = {spec.name: spec for spec in (INCEPTION, VGG16, ALEXNET, SQUEEZENET)}
 
 
 def get_spec(name: str) -> WeightSpec:
@@ -266,6 +201,28 @@ def import_file(path: Path | str, spec: WeightSpec | None = None) -> LocatedWeig
     except OSError as error:
         raise WeightsError(f"Cannot copy {file} to {target}: {error.strerror or error}.") from error
     return LocatedWeights(target, digest, digest == spec.sha256, "hub")
+
+
+def load_torchscript(path: Path | str) -> torch.jit.ScriptModule:
+    """Open a TorchScript archive. It is no pickle, but it is code, which runs when the module is called.
+
+    Raises:
+        WeightsError: damaged, or no such archive.
+    """
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still what people have
+            warnings.simplefilter("ignore", DeprecationWarning)
+            with Path(path).open("rb") as file:  # by the file, since torch does not take every path
+                module: torch.jit.ScriptModule = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError, OSError) as error:
+        raise WeightsError(
+            f"{path} is no TorchScript file: {(str(error).splitlines() or ['damaged'])[0][:200]}. "
+            "Save the network with torch.jit.script(net).save(FILE) or torch.jit.trace."
+        ) from error
+    return module
 
 
 def load_state_dict(path: Path | str) -> dict[str, Tensor]:

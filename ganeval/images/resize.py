@@ -2,7 +2,8 @@
 
 Resizing is where most "different FID for the same images" comes from: on white noise of 64 x 64 pixels the first two
 modes below differ by 33 grey levels on average. Every mode resizes height and width independently to the target, so
-the aspect ratio is not kept, and every mode is the identity at the target size.
+the aspect ratio is not kept, but for the two with ``square`` in their names, which show the network only the middle of
+an image; and every mode is the identity at the target size.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ RESIZE_MODES: Mapping[str, str] = MappingProxyType(
         "torch-bilinear-antialias": "PyTorch with antialiasing: torchmetrics 1.8 and later",
         "pil-bicubic-float": "Pillow in floating point, clipped to 0..255 and not rounded: clean-fid",
         "pil-bicubic-uint8": "Pillow on 8-bit images: dgm-eval DINOv2, EDM2 with resize_mode='pil'",
+        "square-pil-bicubic-uint8": "cut out the middle square, then pil-bicubic-uint8: CMMD",
+        "pil-bicubic-uint8-square": "Pillow on 8 bits, shorter side to the target, middle square: clean-fid's CLIP-FID",
         "torch-bicubic-antialias": "PyTorch with antialiasing, neither clipped nor rounded: EDM2 DINOv2",
     }
 )
-PIL_MODES = frozenset({"pil-bicubic-float", "pil-bicubic-uint8"})
+PIL_MODES = frozenset(
+    {"pil-bicubic-float", "pil-bicubic-uint8", "square-pil-bicubic-uint8", "pil-bicubic-uint8-square"}
+)
 
 
 def resize(images: Tensor, size: int, mode: str) -> Tensor:
@@ -151,10 +156,34 @@ def _pil_bicubic_float(channels: np.ndarray, size: int) -> Tensor:
 
 def _pil_bicubic_uint8(channels: np.ndarray, size: int) -> Tensor:
     """Fixed point: Pillow clips and rounds to 8 bits after each of the two passes."""
+    return _tensor(_image(channels).resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _square_then_uint8(channels: np.ndarray, size: int) -> Tensor:
+    """The middle square; of an odd surplus the extra row or column is dropped at the end."""
+    image = _image(channels)
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    square = image.crop((left, top, left + side, top + side))
+    return _tensor(square.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def _uint8_then_square(channels: np.ndarray, size: int) -> Tensor:
+    """As torchvision's Resize and CenterCrop: the longer side is cut to whole pixels, its middle rounded to even."""
+    image = _image(channels)
+    shorter = min(image.size)
+    width, height = (int(size * length / shorter) for length in image.size)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return _tensor(image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size)))
+
+
+def _image(channels: np.ndarray) -> Image.Image:
     pixels = channels if channels.dtype == np.uint8 else np.clip(np.rint(channels), 0, 255).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    small = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
-    return torch.from_numpy(small.transpose(2, 0, 1).astype(np.float32))
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).astype(np.float32))
 
 
 _TORCH: Mapping[str, Callable[[Tensor, int], Tensor]] = {
@@ -166,4 +195,6 @@ _TORCH: Mapping[str, Callable[[Tensor, int], Tensor]] = {
 _PIL: Mapping[str, Callable[[np.ndarray, int], Tensor]] = {
     "pil-bicubic-float": _pil_bicubic_float,
     "pil-bicubic-uint8": _pil_bicubic_uint8,
+    "square-pil-bicubic-uint8": _square_then_uint8,
+    "pil-bicubic-uint8-square": _uint8_then_square,
 }

@@ -143,3 +143,12 @@ ZHANG_2018 = """\
   booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
   year      = {2018}
 }"""
+
+JAYASUMANA_2024 = """\
+@inproceedings{jayasumana2024rethinking,
+  title     = {Rethinking {FID}: Towards a Better Evaluation Metric for Image Generation},
+  author    = {Jayasumana, Sadeep and Ramalingam, Srikumar and Veit, Andreas and Glasner, Daniel and
+               Chakrabarti, Ayan and Kumar, Sanjiv},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  year      = {2024}
+}"""

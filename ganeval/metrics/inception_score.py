@@ -10,8 +10,9 @@ With class probabilities p_i = softmax(logits of image i) and their mean p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import log_softmax, xlogy
@@ -71,8 +72,38 @@ def inception_score(logits: FeatureRows) -> InceptionScore:
     return InceptionScore(value, value * float(np.sqrt(variance)), corrected, divergences)
 
 
-def split_scores(logits: np.ndarray, *, splits: int = 10, shuffle: bool = True, seed: int = PEER_SEED) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class SplitRule:
+    """How a protocol's tool takes the score over parts.
+
+    Attributes:
+        shuffle: or in the order of the images, where parts of files that are sorted by class mean nothing.
+        ddof: of the deviation over parts; None: the tool prints none.
+        block: parts of exactly so many images, the last one shorter; None: a number of parts.
+        chunks: so many parts at most, all as long as the longest but the last (11 images in 10 parts: 6 of them).
+    """
+
+    shuffle: bool = True
+    ddof: int | None = 0
+    block: int | None = None
+    chunks: bool = False
+
+
+# by protocol; torch-fidelity's rule for all others
+SPLIT_RULES: Mapping[str, SplitRule] = {
+    "adm": SplitRule(shuffle=False, ddof=None, block=5000),
+    "stylegan": SplitRule(shuffle=False),
+    "torchmetrics": SplitRule(ddof=1, chunks=True),
+}
+
+
+def split_scores(
+    logits: np.ndarray, *, splits: int = 10, shuffle: bool = True, seed: int = PEER_SEED, block: int | None = None
+) -> np.ndarray:
     """The score of each of ``splits`` consecutive parts, after a seeded shuffle: (splits,).
+
+    Args:
+        block: parts of exactly so many images, the last one shorter, in place of ``splits`` nearly equal ones.
 
     Mean and deviation (ddof 0) equal torch-fidelity's to 1e-6 relative. The mean has ``splits`` times the bias of the
     whole-sample value, and the deviation is no standard error.
@@ -83,12 +114,13 @@ def split_scores(logits: np.ndarray, *, splits: int = 10, shuffle: bool = True, 
     n = len(logits)
     if splits < 1:
         raise InputError(f"the Inception Score is taken over 1 split or more; got {splits}. The usual number is 10.")
-    if n < splits:
+    bounds = [i * n // splits for i in range(splits + 1)] if block is None else [*range(0, n, block), n]
+    if block is None and n < splits:
         raise NotEnoughSamplesError(f"{splits} splits need at least {splits} images; found {n}. Ask for fewer splits.")
     order = np.random.RandomState(seed).permutation(n) if shuffle else np.arange(n)
     scores = []
-    for i in range(splits):
-        log_p = log_softmax(logits[order[i * n // splits : (i + 1) * n // splits]].astype(np.float64), axis=1)
+    for start, end in pairwise(bounds):
+        log_p = log_softmax(logits[order[start:end]].astype(np.float64), axis=1)
         p = np.exp(log_p)
         mean = p.mean(axis=0)
         inner = (p * np.where(p > 0, log_p, 0.0)).sum(axis=1).mean()
@@ -100,13 +132,17 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     """IS of the fakes, whole sample; the protocol's split form in ``details.splits``."""
     rows = inputs.fake_rows()
     score = inception_score(rows)
-    splits = min(inputs.settings.splits, len(rows))
-    parts = split_scores(rows.to_array(), splits=splits)
+    rule, asked = SPLIT_RULES.get(inputs.protocol.name.partition(":")[0], SplitRule()), inputs.settings.splits
+    splits = min(asked or 10, len(rows))
+    block = -(-len(rows) // splits) if rule.chunks else rule.block if asked is None else None
+    parts = split_scores(rows.to_array(), splits=splits, shuffle=rule.shuffle, block=block)
+    spread = rule.ddof is not None and len(parts) > rule.ddof
     details: dict[str, object] = {
         "classes": rows.dimension,
         "splits": {
-            "mean": float(parts.mean()), "std": float(parts.std()), "splits": splits, "shuffle": True,
-            "seed": PEER_SEED, "ddof": 0,
+            "mean": float(parts.mean()), "std": float(parts.std(ddof=rule.ddof or 0)) if spread else None,
+            "splits": len(parts), "shuffle": rule.shuffle, "seed": PEER_SEED if rule.shuffle else None,
+            "ddof": rule.ddof, "block": block,
         },
     }  # fmt: skip
     result = inputs.result(

@@ -44,6 +44,8 @@ class KernelDistance:
         noise: V2, the part of the variance that is of second order.
         noise_given_real: the same where the reals are the target itself.
         largest: the largest |x.y| / d that was met.
+        within_real: mean kernel of two different reals.
+        within_fake: mean kernel of two different fakes.
     """
 
     value: float
@@ -52,6 +54,8 @@ class KernelDistance:
     noise: float
     noise_given_real: float
     largest: float
+    within_real: float
+    within_fake: float
 
     def variance(self, reference: str = "sample") -> float:
         """V1; ``population``: the reals are the target itself."""
@@ -75,8 +79,19 @@ def polynomial(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def rbf(x: np.ndarray, y: np.ndarray, sigma: float = RBF_SIGMA) -> np.ndarray:
     """exp(-|x - y|^2 / (2 sigma^2)) for all pairs of rows."""
+    result: np.ndarray = np.exp(_exponents(x, y, sigma))
+    return result
+
+
+def rbf_minus_one(x: np.ndarray, y: np.ndarray, sigma: float = RBF_SIGMA) -> np.ndarray:
+    """``rbf`` less 1: a constant cancels in every discrepancy, and near 1 what is left keeps its digits."""
+    result: np.ndarray = np.expm1(_exponents(x, y, sigma))
+    return result
+
+
+def _exponents(x: np.ndarray, y: np.ndarray, sigma: float) -> np.ndarray:
     distances = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)[None, :] - 2 * (x @ y.T)
-    result: np.ndarray = np.exp(np.maximum(distances, 0.0) * distances.dtype.type(-0.5 / sigma**2))
+    result: np.ndarray = np.maximum(distances, 0.0) * distances.dtype.type(-0.5 / sigma**2)
     return result
 
 
@@ -114,7 +129,8 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
             fake_real[a : a + _BLOCK] += k.sum(axis=1, dtype=np.float64)
             real_fake[b : b + _BLOCK] += k.sum(axis=0, dtype=np.float64)
             squares += _squares(k, level)
-    value = within_fake.sum() / (n * (n - 1)) + within_real.sum() / (m * (m - 1)) - 2 * fake_real.sum() / (n * m)
+    mean_fake, mean_real = within_fake.sum() / (n * (n - 1)), within_real.sum() / (m * (m - 1))
+    value = mean_fake + mean_real - 2 * fake_real.sum() / (n * m)
     influence_fake = 2 * (within_fake / (n - 1) - fake_real / m)
     influence_real = 2 * (within_real / (m - 1) - real_fake / n)
     z_x, z_y = (
@@ -130,7 +146,7 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
     norms = [float(np.einsum("ij,ij->i", x, x, dtype=np.float64).max()) for x in (real, fake)]
     return KernelDistance(
         float(value), influence_real - influence_real.mean(), influence_fake - influence_fake.mean(),
-        float(noise), float(noise_fake), max(norms) / real.shape[1],
+        noise, noise_fake, max(norms) / real.shape[1], float(mean_real), float(mean_fake),
     )  # fmt: skip
 
 

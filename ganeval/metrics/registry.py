@@ -15,6 +15,7 @@ from ganeval.metrics.citations import (
     FRIEDMAN_2023,
     HEUSEL_2017,
     JALALI_2023,
+    JAYASUMANA_2024,
     KARRAS_2019,
     KHAYATKHOEI_2023,
     KYNKAANNIEMI_2019,
@@ -52,6 +53,7 @@ class Metric:
         in_eval: whether ``ganeval eval`` computes it unasked.
         settings: the fields of ``ganeval.metrics.inputs.Settings`` that it reads; options of its command.
         protocol: the protocol that is part of the metric's definition; None: the run's.
+        caveat: what every run that has it must say.
         citation: BibTeX.
     """
 
@@ -72,6 +74,7 @@ class Metric:
     in_eval: bool = True
     settings: tuple[str, ...] = ()
     protocol: str | None = None
+    caveat: str | None = None
 
 
 METRICS: Mapping[str, Metric] = {
@@ -218,6 +221,18 @@ METRICS: Mapping[str, Metric] = {
             sides="fake",
             beside=True,
             citation=JALALI_2023,
+        ),
+        Metric(
+            name="cmmd",
+            title="Distance of CLIP embeddings under a Gaussian kernel, times 1000",
+            acronym="CMMD",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.cmmd:measure",
+            settings=("cmmd_sigma",),
+            protocol="cmmd",
+            caveat="CMMD compares mean embeddings (details.mean_term_share): it hardly sees a loss of variety",
+            citation=JAYASUMANA_2024,
         ),
         Metric(
             name="ppl",

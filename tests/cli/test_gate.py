@@ -312,8 +312,10 @@ COMMANDS: dict[str, list[str]] = {
     "eval": [*SETS[:2], *SMALL, "--protocol", "compact", "--test", "dataset:shapes-plain@3"],
     "ct": [*SETS[:2], *SMALL, "--protocol", "compact", "--test", "dataset:shapes-plain@3"],
     "ppl": ["gen:dcgan-cifar10", "--pairs", "40", "--distance", "compact", *FAST],
-    "sfid": [*SETS[:2], "--num-samples", "6", *FAST],  # on stand-in Inception weights
+    "sfid": [*SETS[:2], "--num-samples", "6", *FAST],  # on stand-in weights, as cmmd
+    "cmmd": [*SETS[:2], "--num-samples", "6", *FAST],
 }
+STAND_INS = {"sfid": "surrogate_weights", "cmmd": "small_clip"}
 
 
 @pytest.mark.parametrize("command", ["eval", *dict.fromkeys(m.command or m.name for m in METRICS.values())])
@@ -324,8 +326,8 @@ def test_every_document_with_results_is_a_baseline(
     metrics = [m for m in METRICS.values() if command in (m.command, m.name)]
     sides = SETS[:2] if any(m.sides == "both" for m in metrics) else SETS[1:2]
     arguments = [command, *COMMANDS.get(command, [*sides, *SMALL, "--protocol", "compact"])]
-    if command == "sfid":
-        arguments += ["--weights", str(request.getfixturevalue("surrogate_weights"))]
+    if command in STAND_INS:
+        arguments += ["--weights", str(request.getfixturevalue(STAND_INS[command]))]
     assert main([*arguments, "-o", "R.json", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     Path("stdout.json").write_text(json.dumps({**document, "samples": None}))
@@ -337,7 +339,7 @@ def test_every_document_with_results_is_a_baseline(
         assert not again.unusable
         assert (again.missing is None) == (path == "R.json")
         assert {n: r.to_dict() for n, r in again.evaluation.results.items()} == document["results"]
-    head = "" if command != "sfid" else f"weights-sha256 = '{document['protocols'][0]['weights']}'"
+    head = "" if command not in STAND_INS else f"weights-sha256 = '{document['protocols'][0]['weights']}'"
     rules("\n".join(f"[gate.rules.{n}]\nmax-regression = {{ abs = 1e6 }}" for n in names), head=head)
     code = main(["gate", "--results", "R.json", "--baseline", "stdout.json", "--json"])
     checks = {c["metric"]: c for c in json.loads(capsys.readouterr().out)["gate"]["checks"]}

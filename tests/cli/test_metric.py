@@ -19,7 +19,7 @@ Capture = pytest.CaptureFixture[str]
 SETS = ["dataset:shapes-plain@1", "dataset:shapes-striped@2", "--num-samples", "120"]
 FAST = ["--protocol", "compact", "--device", "cpu", "-q"]
 HAS = get_protocol("compact").has
-IN_EVAL = [m.name for m in METRICS.values() if m.in_eval and m.test is None and HAS(m.layer)]
+IN_EVAL = [m.name for m in METRICS.values() if m.in_eval and m.test is None and m.protocol is None and HAS(m.layer)]
 
 
 @pytest.fixture(scope="module")

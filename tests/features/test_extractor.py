@@ -16,6 +16,8 @@ from ganeval.images.source import ImageBatch, open_images
 from ganeval.protocol import COMPACT, INCEPTION, PROTOCOLS, get_protocol
 
 CPU = torch.device("cpu")
+MEANS = {"imagenet": (0.485, 0.456, 0.406), "clip": (0.48145466, 0.4578275, 0.40821073)}
+DEVIATIONS = {"imagenet": (0.229, 0.224, 0.225), "clip": (0.26862954, 0.26130258, 0.27577711)}
 
 
 def noise(n: int, size: int, seed: int = 0) -> torch.Tensor:
@@ -30,9 +32,13 @@ def batch(images: torch.Tensor | list[torch.Tensor]) -> ImageBatch:
 def test_every_protocol_has_its_scale_and_a_network() -> None:
     for protocol in PROTOCOLS.values():
         assert protocol.scale in SCALES
-        ends = SCALES[protocol.scale](torch.tensor([0.0, 255.0]))
-        assert ends[0] == -1
-        assert 0.99 < ends[1] <= 1
+        ends = SCALES[protocol.scale](torch.tensor([0.0, 255.0]).expand(1, 3, 1, 2))[0, :, 0]
+        if protocol.scale in ("imagenet", "clip"):
+            assert torch.allclose(ends[:, 1] - ends[:, 0], 1 / torch.tensor(DEVIATIONS[protocol.scale]))
+            assert torch.allclose(-ends[:, 0] / (ends[:, 1] - ends[:, 0]), torch.tensor(MEANS[protocol.scale]))
+        else:
+            assert torch.all(ends[:, 0] == -1)
+            assert torch.all((ends[:, 1] > 0.99) & (ends[:, 1] <= 1))
 
 
 @pytest.mark.parametrize("size", [32, 20, 64])

@@ -30,6 +30,9 @@ GOLDEN = {
     "pil-bicubic-float": (list(np.clip(BICUBIC_UP, 0, 255)), BICUBIC_DOWN),
     "pil-bicubic-uint8": ([0, 21, 64, 96, 169, 255, 114, 0], [19, 147, 118]),
     "torch-bicubic-antialias": (BICUBIC_UP, BICUBIC_DOWN),
+    # 5 x 3 pixels: the middle three columns, whose size is that of the result
+    "square-pil-bicubic-uint8": ([0, 21, 64, 96, 169, 255, 114, 0], [60, 120, 255]),
+    "pil-bicubic-uint8-square": ([0, 21, 64, 96, 169, 255, 114, 0], [60, 120, 255]),
 }
 
 
@@ -68,6 +71,19 @@ def test_tf1_bilinear_against_torch_fidelity(height: int, width: int) -> None:
     for size in (299, 224, 31):
         peer = interpolate_bilinear_2d_like_tensorflow1x(images, size=(size, size), align_corners=False)
         assert torch.equal(resize(images, size, "tf1-bilinear"), peer)
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 61), (61, 40), (300, 333), (224, 225), (223, 500)])
+def test_square_modes_against_torchvision_and_the_published_crop(height: int, width: int) -> None:
+    from PIL import Image
+    from torchvision.transforms import CenterCrop, InterpolationMode, Resize
+
+    image = as_pixels(noise(height, width)[0])
+    clip_fid = CenterCrop(224)(Resize(224, interpolation=InterpolationMode.BICUBIC)(Image.fromarray(image)))
+    assert np.array_equal(as_pixels(resize_pil(image, 224, "pil-bicubic-uint8-square")), np.asarray(clip_fid))
+    side, top, left = min(height, width), max(0, height - width) // 2, max(0, width - height) // 2
+    square = Image.fromarray(image[top : top + side, left : left + side]).resize((336, 336), Image.Resampling.BICUBIC)
+    assert np.array_equal(as_pixels(resize_pil(image, 336, "square-pil-bicubic-uint8")), np.asarray(square))
 
 
 @pytest.mark.parametrize(("pixels", "limit"), [(32, 0.001), (256, 0.01), (512, 0.02)])
@@ -198,7 +214,7 @@ def test_resize_iv() -> None:
 
 def test_resize_pil_iv() -> None:
     pixels = as_pixels(noise(8, 8)[0])
-    with pytest.raises(ConfigError, match=r"'tf1-bilinear' here; there are pil-bicubic-float, pil-bicubic-uint8\."):
+    with pytest.raises(ConfigError, match=r"'tf1-bilinear' here; there are pil-bicubic-float, pil-bicubic-uint8, "):
         resize_pil(pixels, 4, "tf1-bilinear")
     for wrong in (pixels.astype(np.float32), pixels[..., 0], pixels[..., :1], pixels[:0]):
         with pytest.raises(InputError, match=r"uint8 \(H, W, 3\) is needed"):

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.metrics.inception_score import inception_score, measure, split_scores
-from ganeval.metrics.inputs import FeatureSet, MetricInputs
+from ganeval.metrics.inception_score import PEER_SEED, inception_score, measure, split_scores
+from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
 from ganeval.protocol import get_protocol
+from ganeval.results import MetricResult
 from ganeval.statistics.rows import FeatureRows
 
 
@@ -64,6 +65,52 @@ def test_splits_against_torch_fidelity(n: int, splits: int) -> None:
     assert split_scores(logits, splits=splits, shuffle=False).mean() == pytest.approx(
         plain["inception_score_mean"], rel=1e-6
     )
+
+
+@pytest.mark.filterwarnings("ignore:Metric `InceptionScore`", "ignore:The ``compute`` method")
+@pytest.mark.parametrize("n", [11, 40])
+def test_chunks_against_torchmetrics(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parts, its deviation and, since its shuffle has no seed, our order."""
+    from torchmetrics.image.inception import InceptionScore as Peer
+
+    logits = drawn(n)
+    peer = Peer(feature=torch.nn.Identity())
+    peer.features = [torch.from_numpy(logits)]
+    order = torch.from_numpy(np.random.RandomState(PEER_SEED).permutation(n))
+    monkeypatch.setattr(torch, "randperm", lambda *_, **__: order)
+    mean, deviation = peer.compute()
+    splits = result_under("torchmetrics", logits).details["splits"]
+    assert isinstance(splits, dict)
+    assert splits["mean"] == pytest.approx(float(mean), rel=1e-5)  # its arithmetic is float32
+    assert splits["std"] == pytest.approx(float(deviation), rel=1e-3)
+    assert splits["splits"] == {11: 6, 40: 10}[n]
+
+
+def test_rules_of_protocols() -> None:
+    """ADM: blocks of 5000 in order and no deviation; StyleGAN: ten parts in order; asked for, a number of parts."""
+    logits = drawn(12_000, 4).astype(np.float32)
+    adm = result_under("adm", logits).details["splits"]
+    parts = [split_scores(logits[a : a + 5000], splits=1, shuffle=False)[0] for a in (0, 5000, 10_000)]
+    assert isinstance(adm, dict)
+    assert adm["mean"] == pytest.approx(np.mean(parts), rel=1e-12)
+    assert (adm["splits"], adm["block"], adm["shuffle"], adm["std"]) == (3, 5000, False, None)
+    stylegan = result_under("stylegan", logits).details["splits"]
+    assert isinstance(stylegan, dict)
+    expected = split_scores(logits, splits=10, shuffle=False)
+    assert (stylegan["mean"], stylegan["std"]) == pytest.approx((expected.mean(), expected.std()), rel=1e-12)
+    asked = result_under("adm", logits, splits=4).details["splits"]
+    assert isinstance(asked, dict)
+    assert (asked["splits"], asked["block"]) == (4, None)
+    values = {result_under(name, logits).value for name in ("ttur", "adm", "stylegan")}
+    assert len(values) == 1
+
+
+def result_under(protocol: str, logits: np.ndarray, **settings: object) -> MetricResult:
+    inputs = MetricInputs(
+        wanted=frozenset({"is"}), protocol=get_protocol(protocol).at("logits"),
+        fake=FeatureSet(n=len(logits), rows=rows(logits)), settings=Settings(**settings),  # type: ignore[arg-type]
+    )  # fmt: skip
+    return measure(inputs)["is"]
 
 
 def repeated(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
