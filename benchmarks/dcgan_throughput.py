@@ -1,20 +1,20 @@
 """Does the training loop cost anything? A DCGAN's steps with log and average, against a bare torch loop.
 
-    python benchmarks/dcgan_throughput.py [--width 64] [--batch-size 64] [--precision bf16] [--threads 1]
+    python benchmarks/dcgan_throughput.py [--width 128] [--batch-size 128] [--precision bf16] [--threads 1] [-o FILE]
 
-Both do the same steps from the same weights, in turns, in CPU time (on an accelerator: in wall time). The bare loop has
-the batch ready, and neither averages nor logs. At most 10 % slower is what we promise.
+Both do the same steps, in turns, in CPU time (on an accelerator: in wall time). The bare loop has the batch ready, and
+neither averages nor logs. At most 10 % slower is what we promise.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from turns import add_options, clock, compare
 
 from ganeval.generators.dcgan import Discriminator, Generator
 from ganeval.training.dcgan import DCGANGame, Recipe
@@ -82,38 +82,17 @@ def ours(images: torch.Tensor, width: int, batch: int, precision: str, device: t
     return run
 
 
-def clock(device: torch.device) -> float:
-    """Seconds of this process's own work; of an accelerator, whose work is not this process's, seconds."""
-    if device.type == "cpu":
-        return time.process_time()
-    torch.accelerator.synchronize()
-    return time.perf_counter()
-
-
-def main() -> None:
+def main(arguments: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--rounds", type=int, default=4)
-    options = parser.parse_args()
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=128)
+    add_options(parser, steps=3, rounds=5)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     images = torch.randint(0, 256, (2000, 3, 32, 32), dtype=torch.uint8)
-    arguments = (images, options.width, options.batch_size, options.precision, device)
-    runs = {"bare": bare(*arguments), "ours": ours(*arguments)}
-    for run in runs.values():
-        run(2)
-    best = dict.fromkeys(runs, float("inf"))
-    for _ in range(options.rounds):
-        for name, run in runs.items():
-            best[name] = min(best[name], run(options.steps))
-    for name, each in best.items():
-        print(f"{name:<5} {each * 1000:8.1f} ms a step, {options.batch_size / each:8.0f} images a second")
-    print(f"ours takes {100 * (best['ours'] / best['bare'] - 1):+.1f} % more time than bare")
+    game = (images, options.width, options.batch_size, options.precision, device)
+    return compare(bare(*game), ours(*game), options, options.batch_size)
 
 
 if __name__ == "__main__":
