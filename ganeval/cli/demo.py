@@ -55,7 +55,7 @@ def demo(*, output: Path, num_samples: int, seed: int, device: str, fmt: str) ->
     for row in rows:
         if (reason := row.results()["fid"].reason) is not None:
             out.note(f"{row.name}: no interval for FD: {reason}")
-    out.note(f"pictures and demo.json are in {output}")
+    out.note(f"pictures and demo.json are in {output}; translation.png has scene, translation, true pair, way back")
     if fmt == "text":
         click.echo("\nTry next:\n" + "\n".join(f"  {line}" for line in _NEXT))
 

@@ -70,6 +70,10 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
                 option("--max-minutes", type=float, help="End after this time; the run can be resumed."),
                 option("--resume", is_flag=True, help="Go on with the run in the folder."),
                 option("--overwrite", is_flag=True, help="Replace the run in the folder."),
+                option(
+                    "--on-error", type=click.Choice(["stop", "skip"]), default="stop",
+                    help="At an unreadable file: stop, or leave it out and say so.",
+                ),
                 option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets."),
                 option("--download", is_flag=True, help="Let torchvision download a data set."),
             )

@@ -127,6 +127,11 @@ def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
+        if (path.parent / "run.json").is_file() and path.name.startswith("checkpoint-"):
+            raise WeightsError(
+                f"{path} is the state of a training run, not a generator. Finish the run (--resume) and take the "
+                f"generator that it writes into {path.parent}."
+            ) from error
         raise WeightsError(
             f"{path} has no {beside.name} beside it, which says what it holds the weights of. "
             "Copy both files that the training wrote."

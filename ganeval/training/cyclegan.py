@@ -61,6 +61,7 @@ def train_cyclegan(
     max_minutes: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    on_error: str = "stop",
     data_root: str | Path | None = None,
     download: bool = False,
     progress: ProgressFactory | None = None,
@@ -100,6 +101,7 @@ def train_cyclegan(
         max_minutes: stop then; the run can be resumed.
         resume: go on with the run in the folder.
         overwrite: replace it.
+        on_error: ``stop`` at an unreadable file, or ``skip`` it, with a note.
         data_root, download: for torchvision's datasets.
         progress: called with what is done and the number of images, returns a progress display.
 
@@ -130,7 +132,9 @@ def train_cyclegan(
     discriminator: dict[str, Any] = {"width": discriminator_width, "patch": patch}
     require_positive(width=width, blocks=blocks, discriminator_width=discriminator_width, num_test=num_test)
     ImagePool(pool_size)  # a bad number is said before the images are read
-    opening: dict[str, Any] = {"size": size, "seed": seed, "data_root": data_root, "download": download}
+    opening: dict[str, Any] = {
+        "size": size, "seed": seed, "on_error": on_error, "data_root": data_root, "download": download
+    }  # fmt: skip
     a, b = (
         load_images(spec, least=max(2, batch_size), what=f"domain {k}", num=num_samples, **opening)
         for spec, k in ((domain_a, "a"), (domain_b, "b"))

@@ -272,6 +272,7 @@ def train_dcgan(
     resume: bool = False,
     overwrite: bool = False,
     value_range: tuple[float, float] | None = None,
+    on_error: str = "stop",
     data_root: str | Path | None = None,
     download: bool = False,
     progress: ProgressFactory | None = None,
@@ -307,6 +308,7 @@ def train_dcgan(
         resume: go on with the run in ``output``; may be asked for more steps than before.
         overwrite: replace the run in ``output``.
         value_range, data_root, download: of ``open_images``, for the data.
+        on_error: ``stop`` at an unreadable file, or ``skip`` it, with a note.
         progress: called with what is done and the number of images, returns a progress display.
 
     Returns:
@@ -329,7 +331,7 @@ def train_dcgan(
     torch_device = choose_device(device)
     images = load_images(
         data, size=size, channels=channels, least=batch_size, num=num_samples, seed=seed, value_range=value_range,
-        data_root=data_root, download=download,
+        data_root=data_root, download=download, on_error=on_error,
     )  # fmt: skip
     about = {"name": public_name(data), "n": len(images), "digest": digest_of(images)}
     judge = Judge(eval_reference, images, protocol=protocol, metrics=metrics, device=device, seed=seed)

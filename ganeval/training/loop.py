@@ -262,7 +262,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def load_images(
     spec: Any, *, size: int, channels: int = 3, least: int = 2, num: int | None = None, seed: int = 0,
-    what: str = "training images", **options: Any,
+    what: str = "training images", on_error: str = "stop", **options: Any,
 ) -> Tensor:  # fmt: skip
     """All images of a source, in memory: the largest centred square of each, resized with antialiasing.
 
@@ -273,6 +273,7 @@ def load_images(
         least: how many there must be.
         num: a seeded subset of this size; for rendered images, how many.
         what: they are called so in errors.
+        on_error: ``stop`` at an unreadable file, or ``skip`` it, with a note.
         options: of ``open_images``.
 
     Returns:
@@ -282,15 +283,17 @@ def load_images(
         InputError: images that cannot be used, or too few.
     """
     source = open_images(spec, num=num, seed=seed, **options)
-    source.check()
+    source.check(on_error)
     few = f"{what}: needed are at least {least}, {source.spec} has {{}}. Point at a source that holds more images."
     if source.length is not None and source.length < least:
         raise InputError(few.format(source.length))
     batches = []
-    for batch in source.batches(256):
+    for batch in source.batches(256, on_error=on_error):
         images = batch.images
         squares = [_square(i[None], size) for i in images] if isinstance(images, list) else [_square(images, size)]
         batches += [_grey(s) if channels == 1 else s for s in squares]
+    if skipped := source.report.skipped:
+        logger.info("%s: %d unreadable files are left out, such as %s (%s)", what, len(skipped), *skipped[0])
     out = torch.cat(batches) if batches else torch.empty(0)
     if len(out) < least:
         raise InputError(few.format(len(out)))

@@ -17,6 +17,7 @@ LOG = "log.jsonl"
 SAMPLES = "samples"
 FIGURE = "game.png"
 _SCHEMA = "ganeval-run/1"
+_UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.[a-z]+")  # what a kill leaves of a file that is written whole
 _EXPORTS = re.compile(r"(generator|a2b|b2a)\.(safetensors|json)")
 
 
@@ -36,8 +37,14 @@ class Run:
         """Add a line to the log, at once and for good."""
         line = {"kind": kind, "step": step, **values}
         self.log.append(line)
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with (self.folder / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.folder / LOG}: {error.strerror or error}. The run can be resumed from its last "
+                "checkpoint."
+            ) from error
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after ``step``, and an end: it is going to be done, and logged, again."""
@@ -92,6 +99,10 @@ def open_run(output: str | Path, config: Mapping[str, Any], *, resume: bool = Fa
         if overwrite:
             _remove(folder)
         (folder / SAMPLES).mkdir(exist_ok=True)
+        for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
+            match = _UNFINISHED.fullmatch(path.name)
+            if match and (_is_ours(match[1]) or re.fullmatch(r"\d{8}\.png", match[1])):
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made or written to ({error.strerror}). Choose another place.") from error
     if not resume or held is None:

@@ -8,7 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from PIL import Image
+
+from ganeval.metrics.translation import ClusteredMean
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SIZE = ["--size", "16", "--width", "2", "--blocks", "1", "--batch-size", "2", "--steps", "2"]
@@ -39,11 +42,30 @@ def test_train_and_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         assert direction.pair_untranslated > 0
         assert errors.identity.value == pytest.approx(direction.identity / 2, abs=0.5 / 255)  # that one is of 8 bits
         assert errors.cycle.clusters == 700
+        before, after = direction.others["kid"]
+        assert before.value > 0
+        assert before.value != after.value
+    assert out.count("KID[compact-v1]") == 4
+    assert "diversity" not in out  # these translators draw no noise
     for words in ("untranslated", "difference", "cycle L1", "by 8 bits", "by noise", "identity L1", "L1 to pair"):
         assert out.count(words) >= 2
     numbers = json.loads(written.read_text())["b to a"]
     assert numbers["n"] == 700
     assert numbers["errors"]["cycle_noisy"]["standard_error"] > 0
+
+
+def test_diversity_of_a_translator_that_draws_noise() -> None:
+    example = load("cyclegan_evaluation")
+    images = torch.randint(0, 256, (12, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(1)
+
+    def noisy(sd: float) -> ClusteredMean:
+        return example.variety(lambda x: x + sd * torch.randn(x.shape, generator=random), images)
+
+    assert example.variety(lambda x: -x, images) is None
+    little, much = noisy(0.05), noisy(0.5)
+    assert 0 < little.value < much.value
+    assert little.clusters == 12
 
 
 def test_own_domains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -385,6 +385,14 @@ def test_modules_that_do_not_import_iv(importable: str) -> None:
             open_source(f"gen:{importable}{name}:f", num_samples=2)
 
 
+def test_state_of_a_run_iv(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    path = tmp_path / "checkpoint-00000002.safetensors"
+    path.write_bytes(b"")
+    with pytest.raises(WeightsError, match="state of a training run, not a generator"):
+        load_generator(path)
+
+
 def test_needs_a_number_of_images_iv() -> None:
     for spec in ("gen:dcgan-cifar10", f"gen:cyclegan-plain2striped({PLAIN})"):
         with pytest.raises(InputError, match="--num-samples"):

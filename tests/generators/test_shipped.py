@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from ganeval.evaluate import fid
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
 from ganeval.generators.load import SHIPPED
+from ganeval.images.source import open_images
 from ganeval.training.loop import load_images
 from ganeval.training.translation import Yardstick, l1, translator
 
@@ -26,7 +31,40 @@ def test_cards(name: str) -> None:
     card = json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
     content = (WEIGHTS / f"{name}.safetensors").read_bytes()
     assert card["sha256"] == hashlib.sha256(content).hexdigest()
-    assert {"model", "arguments", "data", "recipe", "seed", "steps", "hardware", "curve"} <= set(card)
+    assert {"model", "arguments", "data", "recipe", "seed", "steps", "hardware", "seconds", "curve"} <= set(card)
+    assert card["steps"] > card["curve"][-1]["step"] > card["curve"][0]["step"] == 0
+    metrics, way = card["metrics"], f"{card['direction']}_" if card["model"] == "cyclegan" else ""
+    assert metrics[f"{way}fd"] < card["curve"][0][f"{way}fd"]
+    if way:
+        low, high = metrics[f"{way}fd_interval"]
+        assert low < metrics[f"{way}fd_corrected"] < high
+        assert metrics[f"{way}fd_difference_interval"][1] < 0
+    else:
+        assert metrics["fd_low"] < metrics["fd_corrected"] < metrics["fd_high"]
+        beside = card["beside"]
+        assert beside["floor"]["fd"] < metrics["fd"] < min(beside["five_classes"]["fd"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif("GANEVAL_TEST_DATA" not in os.environ, reason="GANEVAL_TEST_DATA names no folder with CIFAR-10")
+def test_dcgan_is_nearer_than_five_classes() -> None:
+    """FD to cifar10-test at 10 000 samples: below real images of five of the ten classes, and what its card says."""
+    names, images = [], []
+    source = open_images(str(Path(os.environ["GANEVAL_TEST_DATA"]) / "cifar10-train.zip"))
+    labels = np.array(source.labels())
+    for half in (sorted(set(labels))[:5], sorted(set(labels))[5:]):
+        rows = np.flatnonzero(np.isin(labels, half))
+        names.append(half)
+        images.append(source.part(np.sort(np.random.default_rng(0).permutation(rows)[:10_000])))
+    settings = {"protocol": "compact", "device": "cpu"}
+    dcgan = fid("stats:cifar10-test", "gen:dcgan-cifar10", num_samples=10_000, **settings)
+    card = json.loads((WEIGHTS / "dcgan-cifar10.json").read_text(encoding="utf-8"))
+    assert dcgan.value == pytest.approx(card["metrics"]["fd"], rel=0.01)  # other latents than the card's
+    for half, some, written in zip(names, images, card["beside"]["five_classes"]["fd"], strict=True):
+        bar = fid("stats:cifar10-test", some, **settings).value
+        assert dcgan.value < bar, half
+        assert bar == pytest.approx(written, rel=0.03)  # another draw of the same classes
 
 
 def scenes(variant: str, n: int, seed: int = 404) -> torch.Tensor:
@@ -45,10 +83,13 @@ def test_translators_keep_the_scene() -> None:
 
 @pytest.mark.slow
 def test_translators_move_the_domain() -> None:
-    """The whole interval of FD(translated) - FD(untranslated) is below 0, both ways, with 900 scenes a side."""
+    """The whole interval of FD(translated) - FD(untranslated) is below 0, both ways, with 900 scenes a side; the scene
+    is kept: pair at most half of the untranslated, cycle at most 0.10."""
     there, back = (translator(load_generator(WEIGHTS / f"{name}.safetensors").module) for name in TRANSLATORS)
     plain, striped = scenes("plain", 1800), scenes("striped", 1800)
     for source, target, first, second in ((plain, striped, there, back), (striped, plain, back, there)):
         found = Yardstick(source[:900], target[900:], pairs=target[:900])(first, second)
         assert found.interval is not None
         assert found.interval.high < 0
+        assert found.pair <= 0.5 * found.pair_untranslated
+        assert found.cycle <= 0.10

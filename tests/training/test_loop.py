@@ -124,6 +124,17 @@ def test_grey_against_pil(tmp_path: Path) -> None:
     assert np.abs(ours - np.asarray(Image.fromarray(pixels).convert("L"), int)).max() <= 1
 
 
+def test_unreadable_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "b"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "c.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match=r"c\.png.*--on-error skip"):
+        load_images(tmp_path, size=8)
+    caplog.set_level("INFO", logger="ganeval")
+    assert len(load_images(tmp_path, size=8, on_error="skip")) == 2
+    assert "training images: 1 unreadable files are left out, such as c.png" in caplog.text
+
+
 def test_too_few_images_iv(tmp_path: Path) -> None:
     write(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match=r"domain a: needed are at least 2, .* has 1\."):

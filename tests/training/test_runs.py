@@ -94,6 +94,24 @@ def test_resume_of_nothing_begins(tmp_path: Path) -> None:
     assert open_run(tmp_path / "new", CONFIG, resume=True).log == []
 
 
+def test_what_a_kill_left_of_unfinished_files_is_removed(tmp_path: Path) -> None:
+    open_run(tmp_path, CONFIG)
+    left = (".checkpoint-00000007.safetensors.0123abcd.safetensors", ".checkpoint.json.0123abcd.json")
+    for name in (*left, ".mine.txt.0123abcd.txt", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / "samples" / ".00000007.png.0123abcd.png").touch()
+    open_run(tmp_path, CONFIG, resume=True)
+    assert names(tmp_path) == [".hidden", ".mine.txt.0123abcd.txt", "run.json", "samples"]
+    assert names(tmp_path / "samples") == []
+
+
+def test_log_that_cannot_be_written_iv(tmp_path: Path) -> None:
+    run = open_run(tmp_path, CONFIG)
+    (tmp_path / LOG).mkdir()
+    with pytest.raises(InputError, match=r"cannot write .*log\.jsonl.* can be resumed"):
+        run.write("train", 1, {})
+
+
 def test_rewind(tmp_path: Path) -> None:
     run = open_run(tmp_path, CONFIG)
     for step in (1, 2, 3):
