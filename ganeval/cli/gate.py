@@ -187,7 +187,7 @@ def _check(rules: Gate, where: str, baseline: Path | None, *, fmt: str, target: 
     from ganeval.gate.verdict import require_baseline
     from ganeval.records import read_record
 
-    told = [f"{where}: {len(rules.rules)} rules hold together"]
+    told = [f"{where}: rules of {', '.join(rule.metric for rule in rules.rules)}"]
     if baseline is not None:
         record = read_record(baseline)
         require_baseline(rules, record)

@@ -6,9 +6,9 @@ With influence values IF_a, IF_b of the single images (mean 0; see ``ganeval.met
     paired:     the last two become Var_i [IF_b(x_i) - c IF_a(x_i')] / n
 
 The first term needs the same reference images, which their digests tell. The second needs image i of both models to be
-made of the same latent and label (or, by a translator, of the same image), which the digests of those tell; rows whose
-partner is missing are counted alone. c is 1, or 1 + r where a limit is "at most the share r worse than A", which is an
-estimate too.
+made of the same latent and label (or, by a translator, of the same image), which the digests of those tell, or to be
+the same image; rows whose partner is missing are counted alone. c is 1, or 1 + r where a limit is "at most the share r
+worse than A", which is an estimate too.
 """
 
 from __future__ import annotations
@@ -152,7 +152,12 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
             fake_variance=sum(variances) - sum(parts), real_variance=sum(parts), note=missing,
         )  # fmt: skip
     ids = a.inputs(one[0]), b.inputs(other[0])
-    fakes, matched = variance_of_difference(one[0], other[0], *ids, scale=scale)
+    if ids[0] is None or ids[1] is None:  # an image that is in both runs, bit for bit, is one draw too
+        name = "fake_image_digests"
+        same_images = a.digests(name, one[0]), b.digests(name, other[0])
+    else:
+        same_images = ids
+    fakes, matched = variance_of_difference(one[0], other[0], *same_images, scale=scale)
     reals, shared = 0.0, _estimand(b.result) == GIVEN
     if one[1] is not None and other[1] is not None:
         name = "real_image_digests"
@@ -163,7 +168,7 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
     if not matched:
         note = _why(a, b, ids)
     elif matched < max(len(one[0]), len(other[0])):
-        note = f"{matched} fakes of both runs are of the same latents, the others are taken alone"
+        note = f"{matched} fakes of both runs belong together, the others are taken alone"
     return Difference(
         **numbers, standard_error=sqrt(fakes + reals), degrees_of_freedom=None,
         how=PAIRED if matched else SHARED if shared else INDEPENDENT,

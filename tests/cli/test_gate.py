@@ -233,7 +233,7 @@ def test_check_looks_and_measures_nothing(measured: Path, rules: Configure, caps
     rules("[gate.rules.fid]\nmax = 1\nmax-regression = {rel = 0.1}")
     assert main(["gate", "--check"]) == 0
     out = capsys.readouterr().out
-    assert "1 rules hold together" in out
+    assert "ganeval.toml: rules of fid" in out
     assert "weights that ship" in out
     assert main(["gate", "--check", "--baseline", str(measured)]) == 0
     assert "3 results, paired by image" in capsys.readouterr().out

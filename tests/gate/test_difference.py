@@ -76,6 +76,20 @@ def test_images_from_a_folder_prove_nothing() -> None:
     assert "only generators and translators tell it" in str(found.note)
 
 
+def test_the_same_image_in_both_is_one_draw() -> None:
+    """A folder against itself differs by nothing, and an image that both hold is counted once."""
+    images = RANDOM.integers(0, 2**63, N, dtype=np.uint64)
+    a, b = (measurement(10.0, A_FAKE, A_REAL, None) for _ in range(2))
+    for m in (a, b):
+        m.arrays["fake_image_digests"] = images  # type: ignore[index]
+    assert difference(a, b).standard_error == 0
+    assert difference(a, b).how == "paired"
+    b.arrays["fake_image_digests"] = np.concatenate([images[:100], images[100:] + np.uint64(1)])  # type: ignore[index]
+    found = difference(a, b)
+    assert "100 fakes of both runs" in str(found.note)
+    assert found.fake_variance == pytest.approx(2 * var(A_FAKE) * 2 / 3, rel=0.1)
+
+
 def test_without_arrays_the_errors_are_independent() -> None:
     bare = Measurement(result=B.result, missing="B.json was not written with --output")
     found = difference(A, bare)
