@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.statistics.tiles import Pairs, close_pairs, lifted, turned, within
+from ganeval.statistics.tiles import TILE, Pairs, close_pairs, lifted, turned, within
 from ganeval.statistics.tiles_torch import close_pairs_torch, nearest_torch
 
 _SPARE = 8  # neighbours searched beyond the k-th, among which float64 decides
@@ -105,12 +105,13 @@ class Reach:
     def __init__(self, points: np.ndarray, most: int, *, blocks: int = 1, device: torch.device | None = None) -> None:
         _require(len(points), most, True)
         self.points = points
-        self._z = lifted(points, points.mean(axis=0, dtype=np.float64))
-        self.band = rounding_band(self._z, self._z)
+        self._centre = points.mean(axis=0, dtype=np.float64)
+        z = lifted(points, self._centre)  # not kept: it is as large as the points
+        self.band = rounding_band(z, z)
         # the k-th of a block is the B k-th of all on average; beyond 5 deviations it is searched for by itself
-        mean, spread = most * blocks, np.sqrt(most * blocks * (blocks - 1))
-        width = min(int(mean + 5 * spread) + _SPARE, len(points) - 1)
-        self._found, self._ids = _search(self._z, None, width, device)
+        spread = np.sqrt(most * blocks * (blocks - 1))
+        width = min(int(most * blocks + 5 * spread) + _SPARE, len(points) - 1)
+        self._found, self._ids = _search(z, None, width, device)
 
     def kth(self, k: int, blocks: np.ndarray | None = None) -> Radii:
         """Squared distances of all rows from their ``k``-th nearest other row, or that within their own block.
@@ -161,16 +162,17 @@ class Reach:
         out = np.empty(len(rows))
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = rows[start : start + _ROWS_AT_ONCE]
-            squared = turned(self._z[part]) @ self._z.T
+            left, starts = turned(lifted(self.points[part], self._centre)), range(0, len(self.points), TILE)
+            tiles = [left @ lifted(self.points[i : i + TILE], self._centre).T for i in starts]
+            squared = np.concatenate(tiles, axis=1)
             squared[np.arange(len(part)), part] = np.inf
             if blocks is not None:
                 squared[blocks[part, None] != blocks[None, :]] = np.inf
             bound = np.partition(squared, k - 1, axis=1)[:, k - 1] + np.float32(2 * self.band)
             row, column = np.nonzero(squared <= bound[:, None])
             exact = squared_pairs(self.points, self.points, part[row], column)
-            order = np.lexsort((exact, row))
             first = np.searchsorted(row, np.arange(len(part)))
-            out[start : start + len(part)] = exact[order][first + k - 1]
+            out[start : start + len(part)] = exact[np.lexsort((exact, row))][first + k - 1]
         return out
 
 

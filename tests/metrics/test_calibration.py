@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ganeval.metrics import two_sample
 from ganeval.metrics.frechet import frechet_inference
 from ganeval.metrics.kernel import kernel_distance
 from ganeval.metrics.precision_recall import neighbourhoods, with_errors
@@ -138,3 +139,26 @@ def test_sizes_of_the_permutation_tests() -> None:
     for p_values in (np.array(from_scores), np.array(from_neighbours)):
         assert 0.02 <= (p_values <= 0.05).mean() <= 0.08  # 0.03 to 0.07, and one Monte Carlo error
         assert 0.46 <= p_values.mean() <= 0.60
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 1.5])
+def test_coverage_of_the_adversarys_own_advantage(shift: float) -> None:
+    """Both halves' classifiers are judged on 20 000 fresh images; the interval holds their mean in 94 % or more."""
+    random = np.random.default_rng(99)
+    fresh = random.standard_normal((20_000, 6)).astype(np.float32)
+    fresh[10_000:, 0] += shift
+    covered = []
+    for run in range(200):
+        draw = np.random.default_rng([run, 13])
+        real, fake = (draw.standard_normal((150, 6)).astype(np.float32) for _ in range(2))
+        fake[:, 0] += shift
+        game = play(real, fake)
+        assert game.standard_error is not None
+        x, labels, half = np.concatenate([real, fake]), np.repeat([0.0, 1.0], 150), two_sample._halves(300)
+        truths = []
+        for trained in (0, 1):
+            rows = half == trained
+            scores = two_sample._held_out_scores(x[rows].astype(np.float64), labels[rows], fresh)
+            truths.append(np.mean(scores[:10_000] < 0) + np.mean(scores[10_000:] > 0) - 1)
+        covered.append(abs(game.advantage - np.mean(truths)) <= 1.959964 * game.standard_error)
+    assert np.mean(covered) >= 0.94
