@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ganeval.cli import output as out
 from ganeval.cli.config import find_config
@@ -41,7 +42,12 @@ _FORMATS = ("text", "json", "md", "github")
     help="What an interval counts as that spans its limit.",
 )
 @option("--weights-sha256", help="Beginning of the hash of weights that are not the published ones.")
-@option("--strict", is_flag=True, help="The point value decides; the interval is only told.")
+@option(
+    "--strict",
+    is_flag=True,
+    envvar="GANEVAL_GATE_STRICT",  # GANEVAL_STRICT is of the balls of precision and recall
+    help="The point value decides; the interval is only told.",
+)
 @option("--exit-zero", is_flag=True, help="Exit 0 also where the gate fails or could not be judged (not on errors).")
 @option("--suggest", is_flag=True, help="Derive limits from the results R1.json R2.json ... of several training seeds.")
 @option("--check", is_flag=True, help="Only check the configuration, the baseline and the manifest of statistics.")
@@ -87,9 +93,11 @@ def gate(
     """
     if suggest:
         return _suggest(paths, fmt=fmt, target=output)
-    config: str | None = click.get_current_context().params.get("config")
-    found = find_config(config)
+    context = click.get_current_context()
+    found = find_config(context.params.get("config"))
     where, table = ("ganeval.toml", {}) if found is None else (str(found[0]), found[1].get("gate", {}))
+    if context.get_parameter_source("strict") is ParameterSource.DEFAULT_MAP and "strict" not in table:
+        strict = False  # at the file's top level it is the option of precision and recall
     rules = Gate(
         rules=parse_rules(table.get("rules"), where), protocol=protocol, weights_sha256=weights_sha256,
         on_inconclusive=on_inconclusive, strict=strict,

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from ganeval.errors import InputError
-from ganeval.gate.verdict import PASS, Verdict
+from ganeval.gate.checks import PASS
+from ganeval.gate.verdict import Verdict
 from ganeval.gate.words import markdown, one_line
 
 MOST_BYTES = 1024 * 1024 - 1024  # of a step's summary; GitHub drops the whole of a larger one

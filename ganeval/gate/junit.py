@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from ganeval.gate.verdict import FAIL, INCONCLUSIVE, Check, Verdict
+from ganeval.gate.checks import FAIL, INCONCLUSIVE, Check
+from ganeval.gate.verdict import Verdict
 
 # what XML 1.0 cannot hold, even escaped
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

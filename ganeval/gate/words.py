@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ganeval.gate.verdict import FAIL, INCONCLUSIVE, PASS, Check, Verdict
+from ganeval.gate.checks import FAIL, INCONCLUSIVE, PASS, Check
+from ganeval.gate.verdict import Verdict
 
 _MARKS = {PASS: "PASS", FAIL: "FAIL", INCONCLUSIVE: "????"}
 _SYMBOLS = {PASS: "✅", FAIL: "❌", INCONCLUSIVE: "❔"}

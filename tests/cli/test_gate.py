@@ -183,6 +183,23 @@ def test_arguments_that_make_no_sense(
     assert message in capsys.readouterr().err
 
 
+def test_strict_of_other_commands_is_not_that_of_the_gate(
+    measured: Path, rules: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At top level, and in GANEVAL_STRICT, it is the border of the balls of precision and recall."""
+    limit = f"[gate.rules.fid]\nmax = {fid(measured) + 0.01}"
+    rules(limit)
+    text = Path("ganeval.toml").read_text()
+    Path("ganeval.toml").write_text(f"strict = true\n{text}")
+    monkeypatch.setenv("GANEVAL_STRICT", "1")
+    assert main(["gate", "--results", str(measured), "-q"]) == 3
+    rules(limit, head="protocol = 'compact'\nstrict = true")
+    assert main(["gate", "--results", str(measured), "-q"]) == 0
+    rules(limit)
+    monkeypatch.setenv("GANEVAL_GATE_STRICT", "1")
+    assert main(["gate", "--results", str(measured), "-q"]) == 0
+
+
 def test_rules_stand_in_pyproject_too(measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = '[tool.ganeval.gate]\nprotocol = "compact"\n[tool.ganeval.gate.rules.fid]\nmax = 0.0\n'

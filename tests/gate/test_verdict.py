@@ -12,7 +12,8 @@ import pytest
 from support.gates import COMPACT, gate, record, result, run_of
 
 from ganeval.errors import ConfigError
-from ganeval.gate.verdict import Check, Verdict, judge, unmeasured
+from ganeval.gate.checks import Check
+from ganeval.gate.verdict import Verdict, judge, unmeasured
 from ganeval.records import Record
 from ganeval.results import MetricResult, to_json
 
