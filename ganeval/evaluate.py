@@ -30,7 +30,7 @@ from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, get_metric
-from ganeval.plan import Task, applicable, needs_of, networks_of, tasks_of
+from ganeval.plan import Task, applicable, idle, needs_of, networks_of, tasks_of
 from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol
 from ganeval.results import Evaluation, MetricResult
 from ganeval.sides import (
@@ -53,7 +53,8 @@ from ganeval.statistics.rows import DEFAULT_MEMORY
 from ganeval.walk import measure_generator
 
 NOT_FID = "FD[compact-v1] is not comparable with published FID: a small network, texture and coarse shape only"
-POPULATION = "the reference is taken as the target itself: the interval covers only the sampling of the fakes"
+POPULATION = "the reference is taken as the target itself: intervals cover only the sampling of the fakes"
+BOTH = ("blocks", "two-fold")  # standard errors that are always of both sides
 
 
 def fid(real: object, fake: object, **options: Any) -> MetricResult:
@@ -161,9 +162,10 @@ def evaluate(
     }
     mode = reference or ("population" if isinstance(sides.get("real"), Statistics) else "sample")
     real_side = sides.get("real")
-    if choices.floor and isinstance(real_side, Statistics) and real_side.rows is None:
-        raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
     tasks = tasks_of(chosen, protocol)
+    floor = choices.floor and "floor" not in idle(choices, tasks)
+    if floor and isinstance(real_side, Statistics) and real_side.rows is None:
+        raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
     paths = {**by_network(weights, networks_of(tasks, protocol)), **own}
     wanted, left_out = applicable(tasks, sides, protocol, asked=chosen is not None, given=paths)
     on_features = [task for task in wanted if not task.metric.generator]
@@ -219,7 +221,13 @@ def evaluate(
         notes.append(NOT_FID)
     notes.extend(caveat for task in wanted if task.metric.name in results and (caveat := task.metric.caveat))
     if mode == "population" and "real" in sides:
-        notes.append(POPULATION)
+        # those that compare, and whose error is not one given REAL
+        both = [n for n, r in results.items() if r.n_real is not None and r.interval and r.interval.method in BOTH]
+        notes.append(POPULATION + (f"; those of {', '.join(both)} cover that of both sides" if both else ""))
+    notes.extend(
+        f"--{name.replace('_', '-')} has no effect here: no metric of this run reads it"
+        for name in idle(choices, wanted)
+    )
     nothing: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
     return Evaluation(
         results=results,

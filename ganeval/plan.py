@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ganeval.errors import ConfigError
 from ganeval.features.extractor import not_at_hand
@@ -69,9 +69,9 @@ def applicable(
         else:
             notes.append(f"{task.metric.name} is left out: {obstacle}")
     if wanted and "test" in sides and not any(task.metric.test for task in wanted):
-        raise ConfigError(
-            "none of these metrics takes held-out real images: leave --test out, or ask for authpct or ct."
-        )
+        why = [note for note in notes if any(note.startswith(f"{t.metric.name} is") for t in tasks if t.metric.test)]
+        advice = ". ".join(why) or "leave --test out, or ask for authpct or ct"
+        raise ConfigError(f"no metric of this run takes held-out real images (--test): {advice}.")
     if wanted and all(task.metric.generator for task in wanted):
         raise ConfigError("ppl alone has a command and a function of its own: ganeval ppl GENERATOR, path_length(g).")
     if not wanted:
@@ -105,6 +105,13 @@ def _obstacle(task: Task, sides: Sides, protocol: Protocol) -> str | None:
                 "`ganeval stats build --rows`"
             )
     return None
+
+
+def idle(settings: Settings, tasks: Sequence[Task]) -> list[str]:
+    """The settings that were chosen and that no task reads."""
+    read = {name for task in tasks for name in task.metric.settings}
+    chosen = (f.name for f in fields(Settings) if getattr(settings, f.name) != f.default)
+    return [name for name in chosen if name not in read]
 
 
 def needs_of(side: str, tasks: Sequence[Task], settings: Settings, mode: str) -> dict[Place, Need]:

@@ -380,3 +380,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return float(run.stdout) / 1024  # MiB
 
     assert peak(12_000) < peak(1_000) + 12
+
+
+def test_what_has_no_effect_is_said(real: Path, fake: Path) -> None:
+    """Settings that nothing reads, and the intervals that a reference as the target itself does not change."""
+    options = {"metrics": ("kid", "recall"), "floor": True, "directions": 7, "kid_kernel": "rbf"}
+    notes = evaluate(real, fake, **options, **COMPACT).notes
+    idle = [note for note in notes if note.endswith("has no effect here: no metric of this run reads it")]
+    assert [note.split()[0] for note in idle] == ["--floor", "--directions"]
+    assert any(note.endswith("of the fakes; those of recall cover that of both sides") for note in notes)
+    bare = replace(ganeval.load_statistics(real), rows=None)
+    assert "fid" in evaluate(bare, fake, **COMPACT).results
+    with pytest.raises(ConfigError, match="--floor needs real images"):
+        evaluate(bare, fake, floor=True, **COMPACT)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,7 +45,25 @@ def _lines(result: MetricResult) -> list[str]:
         lines.append(
             f"floor {value}   ({one} against {other} of the real images: what perfect looks like at that number)"
         )
+    subsets = result.details.get("subsets")
+    if isinstance(subsets, dict):
+        lines.append(
+            f"as papers take it {format_number(subsets['mean'], subsets['std'])}, deviation "
+            f"{format_number(subsets['std'], None)}   ({subsets['subsets']} subsets of {subsets['size']})"
+        )
+    classes = result.details.get("per_class")
+    if isinstance(classes, dict):
+        lines += [_class_line(name, entry) for name, entry in classes.items()]
     return lines
+
+
+def _class_line(name: str, entry: Mapping[str, Any]) -> str:
+    value = "no value" if entry["value"] is None else format_number(entry["value"], None)
+    told = f"no interval: {entry['reason']}"
+    if entry["interval"] is not None:
+        low, high = (format_number(x, None) for x in entry["interval"])
+        told = f"bias-corrected {format_number(entry['corrected'], None)}, CI {low} to {high}"
+    return f"class {name} {value}   {told}   ({entry['n_real']} real, {entry['n_fake']} fake)"
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -55,7 +75,7 @@ def markdown(evaluation: Evaluation) -> str:
         if r.interval is not None:
             low, high = (format_number(x, r.standard_error) for x in (r.interval.low, r.interval.high))
             interval = f"{low} to {high} ({100 * r.interval.level:g} %)"
-        counts = f"{r.n_real}, {r.n_fake}"
+        counts = ", ".join("-" if n is None else str(n) for n in (r.n_real, r.n_fake))
         value = format_number(r.value, r.standard_error)
         rows.append(f"| {r.label} | {value} | {corrected} | {interval} | {r.protocol.name} | {counts} |")
     return "\n".join(rows)

@@ -8,10 +8,12 @@ from ganeval.errors import ConfigError, NotEnoughSamplesError
 from ganeval.metrics.frechet import frechet_distance, frechet_inference
 from ganeval.metrics.inputs import NO_ROWS, FeatureSet, MetricInputs
 from ganeval.metrics.intervals import ESTIMAND
-from ganeval.protocol import Protocol
+from ganeval.protocol import COMPACT, Protocol
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
+
+_BLOCK = 1024
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
@@ -69,7 +71,7 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
         for side, influence in (("fake", inference.influence_fake), ("real", inference.influence_real)):
             if influence is not None:
                 per_image[f"{name}_influence_{side}"] = influence
-    warnings = (*value.warnings, *_for_features(real, fake))
+    warnings = (*value.warnings, *_for_features(real, fake, inputs.protocol))
     return inputs.result(
         name, value.value, standard_error=standard_error, bias=bias, method="influence", reason=reason,
         estimand=ESTIMAND[inputs.reference], details=details, per_image=per_image, warnings=warnings,
@@ -81,14 +83,15 @@ def _tap(protocol: Protocol) -> str:
     return {"sfid": "mixed_6/conv[:7], height-width-channel"}.get(protocol.layer, protocol.layer)
 
 
-def _for_features(real: Gaussian, fake: Gaussian) -> tuple[str, ...]:
+def _for_features(real: Gaussian, fake: Gaussian, protocol: Protocol) -> tuple[str, ...]:
     """A covariance of as many features as images has directions that no image told anything about."""
     few = [f"{g.n} {side} images" for side, g in (("real", real), ("fake", fake)) if (g.n or np.inf) <= g.dimension]
     if not few:
         return ()
+    advice = "kid" if protocol.extractor == COMPACT else "--protocol compact, kid"
     return (
         f"{' and '.join(few)} for {fake.dimension} features: the value is mostly the excess of a small sample. Take "
-        "more images, or a network or metric for few (--protocol compact, kid)",
+        f"more images, or a network or metric for few ({advice})",
     )
 
 
@@ -123,15 +126,16 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
             raise ConfigError(
                 f"--per-class needs class folders, or a generator with labels, on both sides; {name} has none."
             )
-    reals, fakes = (_by_class(side) for side in sides.values())
+    reals, fakes = (np.unique(side.labels).tolist() for side in sides.values())  # type: ignore[arg-type]
     common = sorted(set(reals) & set(fakes))
     if not common:
-        raise ConfigError(
-            f"--per-class found no class on both sides: {', '.join(sorted(reals))} against {', '.join(sorted(fakes))}."
-        )
+        raise ConfigError(f"--per-class found no class on both sides: {', '.join(reals)} against {', '.join(fakes)}.")
     found: dict[str, dict[str, object]] = {}
-    for name in common:
-        (one, real_rows), (other, fake_rows) = reals[name], fakes[name]
+    features = [side.rows.to_array() for side in sides.values()]  # type: ignore[union-attr]
+    for name in common:  # one at a time: of a thousand classes the covariances alone would fill the memory
+        (one, real_rows), (other, fake_rows) = (
+            _of_class(array[side.labels == name]) for array, side in zip(features, sides.values(), strict=True)
+        )
         entry: dict[str, object] = {"n_real": one.n, "n_fake": other.n, "value": None, "interval": None}
         if min(one.n, other.n) < 2:
             found[name] = {**entry, "reason": "fewer than 2 images on a side"}
@@ -148,16 +152,9 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
     return found
 
 
-def _by_class(side: FeatureSet) -> dict[str, tuple[Moments, FeatureRows]]:
-    assert side.rows is not None
-    assert side.labels is not None
-    classes: dict[str, tuple[Moments, FeatureRows]] = {}
-    start = 0
-    for block in side.rows.blocks():
-        names = side.labels[start : start + len(block)]
-        for name in np.unique(names).tolist():
-            moments, rows = classes.setdefault(name, (Moments(side.rows.dimension), FeatureRows(side.rows.dimension)))
-            moments.update(block[names == name])
-            rows.append(block[names == name])
-        start += len(block)
-    return classes
+def _of_class(features: np.ndarray) -> tuple[Moments, FeatureRows]:
+    moments, rows = Moments(features.shape[1]), FeatureRows(features.shape[1], memory_limit=features.nbytes)
+    for start in range(0, len(features), _BLOCK):
+        moments.update(features[start : start + _BLOCK])
+        rows.append(features[start : start + _BLOCK])
+    return moments, rows

@@ -29,6 +29,7 @@ from ganeval.statistics.rows import FeatureRows
 
 POINTS = 15
 SMALLEST = 5000  # images in the smallest subset
+LONG = 1.2  # times that, at least: at 5001 images the error would be 25 times that of all of them
 STRAIGHT = 2.4  # of the rank: below that the excess is no longer a line in 1/N
 _SEED = 0  # of the subsets: part of the estimator
 
@@ -53,12 +54,12 @@ class Extrapolation:
 
 
 def subset_sizes(n: int) -> tuple[int, ...]:
-    """15 sizes, evenly from 5000 (from half of ``n`` where there are not more than 5000) to ``n``.
+    """15 sizes, evenly from 5000 to ``n``; from half of ``n`` where that would leave too short a line (n below 6000).
 
     >>> subset_sizes(50_000)[:3]
     (5000, 8214, 11429)
     """
-    first = SMALLEST if n > SMALLEST else n // 2
+    first = SMALLEST if n >= LONG * SMALLEST else n // 2
     return tuple(round(size) for size in np.linspace(first, n, POINTS).tolist())
 
 

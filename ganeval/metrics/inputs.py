@@ -25,6 +25,9 @@ from ganeval.statistics.rows import FeatureRows
 NO_ROWS = "the features of the {} images are not at hand (a statistics file without rows), only their moments"
 MAX_SHARED = 0.01  # of the smaller set
 NO_REFERENCE = "none: of the fakes alone"
+LEAST = 10  # images of a side from which the spread over all is told
+_ROUNDING = 1e-12  # of the value: an error so small is one of arithmetic
+NO_SPREAD = "there is no spread, between images or blocks of them, from which an error could be told"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +191,8 @@ class MetricInputs:
         """The result of one metric: everything that the engine knows is filled in, the interval is made here.
 
         Args:
-            standard_error: of ``value``; None, or one that is not positive, gives no interval.
+            standard_error: of ``value``; None, one that is nothing but rounding, or one that was told from fewer than
+                ``LEAST`` images of a side, gives no interval.
             bias: expected excess of ``value`` over the estimand; the interval is then around ``value - bias``.
             method: how the standard error was made, for instance ``delta``.
             estimand: ``population``, ``population-given-reference`` or ``protocol`` (see ``Interval``).
@@ -201,8 +205,15 @@ class MetricInputs:
         corrected: float | None = None
         if reason is None and standard_error is None:
             reason = f"no standard error is known for {metric.acronym}"
-        if reason is None and not (math.isfinite(cast(float, standard_error)) and cast(float, standard_error) > 0):
-            reason = "the features do not vary: there is no spread from which an error could be told"
+        both = metric.sides == "both"
+        sides = {"real": self.real if both and self.reference == "sample" else None, "fake": self.fake}
+        few = [f"{side.n} {kind}" for kind, side in sides.items() if side and side.n is not None and side.n < LEAST]
+        if reason is None and few:
+            reason = f"{' and '.join(few)} images are too few to tell an error from; {LEAST} are needed"
+        if reason is None and not (
+            math.isfinite(error := cast(float, standard_error)) and error > _ROUNDING * abs(value)
+        ):
+            reason = NO_SPREAD
         if reason is None:
             corrected = None if bias is None else value - bias
             half = quantile(self.level, degrees_of_freedom) * cast(float, standard_error)
@@ -212,7 +223,6 @@ class MetricInputs:
                 reason = "the standard error is lost in the rounding of the value"
         if interval is None:
             standard_error = bias = corrected = None
-        both = metric.sides == "both"
         freedom = None if interval is None else degrees_of_freedom
         return MetricResult(
             name=name,

@@ -37,6 +37,15 @@ def symmetric_interval(centre: float, half_width: float, level: float, method: s
     return Interval(low=low, high=high, level=level, method=method, estimand=estimand)
 
 
-def variance_of_mean(values: np.ndarray) -> float:
-    """Var of the mean of independent values: their variance (ddof 1) over their number."""
-    return float(np.var(values, ddof=1) / len(values))
+def variance_of_mean(values: np.ndarray, clusters: np.ndarray | None = None) -> float:
+    """Var of the mean of independent values: their variance (ddof 1) over their number.
+
+    Args:
+        clusters: (n,) ids of what is independent, where that is not the single value; then, of C clusters g,
+            C / (C - 1) * sum_g (sum_{i in g} (x_i - mean))^2 / n^2, the same where every cluster has one value.
+    """
+    if clusters is None:
+        return float(np.var(values, ddof=1) / len(values))
+    _, place = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(place, values - values.mean())
+    return float(sums @ sums) * len(sums) / (len(sums) - 1) / len(values) ** 2

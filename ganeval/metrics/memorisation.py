@@ -174,11 +174,12 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
         held_out, held_out_error = _percent(authenticity(train, test.to_array(), device=inputs.device))
         details["test"] = {"value": held_out, "standard_error": held_out_error, "n": len(test)}
         spread = float(np.hypot(error, held_out_error))
-        half = quantile(inputs.level) * spread
+        half, overlap = quantile(inputs.level) * spread, inputs.test_overlap()
         difference = value - held_out
         details["difference"] = {
             "value": difference, "standard_error": spread,
-            "interval": [difference - half, difference + half] if spread else None,
+            "interval": [difference - half, difference + half] if spread and not overlap else None,
+            "reason": overlap,
         }  # fmt: skip
     else:
         warnings.append("AuthPct has no value to expect: give held-out reals with --test to have theirs beside it")

@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import NO_REFERENCE
+from ganeval.metrics.inputs import LEAST, NO_REFERENCE
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import Protocol
@@ -212,7 +212,10 @@ def measure(
         )
     found = path_length(values, trim=path.trim)
     error, interval = found.standard_error, None
-    if error > 0:
+    reason = None if error > 0 else "the distances do not vary: nothing tells an error"
+    if len(values) < LEAST:
+        reason = f"{len(values)} pairs are too few to tell an error from; {LEAST} are needed"
+    if reason is None:
         half = quantile(level, None) * error
         interval = symmetric_interval(found.value, half, level, "winsorised" if path.trim else "mean", "population")
     metric = METRICS["ppl"]
@@ -228,7 +231,7 @@ def measure(
         bias=0.0 if interval is not None else None,
         corrected=found.value if interval is not None else None,
         interval=interval,
-        reason=None if interval is not None else "the distances do not vary: nothing tells an error",
+        reason=reason,
         warnings=warnings,
         reference=NO_REFERENCE,
         settings=path.settings(),

@@ -285,7 +285,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             name, values[name], standard_error=errors.get(name), method="blocks", estimand="protocol",
             degrees_of_freedom=BLOCKS - 1, reason=reason, details=details, per_image=per_image,
             settings={
-                "k": None if chosen.radius is not None else k[name], "radius": chosen.radius,
+                # of a fixed radius density still divides by k
+                "k": k[name] if chosen.radius is None or name == "density" else None, "radius": chosen.radius,
                 "strict": STRICT[name] if chosen.strict is None else chosen.strict,
             },
             warnings=tuple(warnings),

@@ -6,8 +6,9 @@ A fair coin decides whether a real or a fake image is shown, and the adversary g
 
 is at most the total variation between the two laws. It is a logistic regression on frozen features, trained on one half
 and judged on the other, and the reverse; the advantage is the mean of both, signed, and its standard error the mean of
-both halves' errors, an upper bound whatever their correlation. Its held-out cross-entropy bounds the Jensen-Shannon
-divergence from below, as the discriminator's value does in the game of Goodfellow et al. 2014:
+both halves' errors, an upper bound whatever their correlation. Copies of one image, and whatever else is known to
+belong together, stay in one half and count as one observation in the errors. The held-out cross-entropy bounds the
+Jensen-Shannon divergence from below, as the discriminator's value does in the game of Goodfellow et al. 2014:
 
     V(D, G) = E_real log D + E_fake log (1 - D) <= -log 4 + 2 JSD
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import rankdata
@@ -42,10 +44,11 @@ class Game:
 
     Attributes:
         advantage: held out and signed.
-        standard_error: of it; None with fewer than ``LEAST`` images of a kind in a half.
+        standard_error: of it; None, as those of the others, with fewer than ``LEAST`` different images of a kind in a
+            half.
         jsd: the lower estimate of the Jensen-Shannon divergence, in nats; below 0 there is no evidence.
         gini: 2 AUC - 1, each half by itself.
-        p_value: of the advantage, by permuting the labels of one held-out half.
+        p_value: of the advantage, by permuting the labels of the images of one held-out half.
         scores_real: (m,) held-out log-odds of being fake.
         scores_fake: (n,).
     """
@@ -53,9 +56,9 @@ class Game:
     advantage: float
     standard_error: float | None
     jsd: float
-    jsd_error: float
+    jsd_error: float | None
     gini: float
-    gini_error: float
+    gini_error: float | None
     p_value: float
     scores_real: np.ndarray
     scores_fake: np.ndarray
@@ -65,7 +68,8 @@ def play(real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None
     """Two halves, each judged by the classifier of the other.
 
     Args:
-        groups: (m + n,) images that must stay in one half, reals first; by default every image by itself.
+        groups: (m + n,) ids of what belongs together, reals first: stays in one half and is one observation; by default
+            every image is by itself.
 
     Raises:
         NotEnoughSamplesError: fewer than two images of a kind in a half.
@@ -75,8 +79,11 @@ def play(real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None
     """
     x = np.concatenate([real, fake])
     labels = np.concatenate([np.zeros(len(real)), np.ones(len(fake))])
+    ids = np.arange(len(x)) if groups is None else groups
     half = _halves(len(x) if groups is None else groups)
-    sizes = [int(np.sum((half == h) & (labels == kind))) for h in (0, 1) for kind in (0, 1)]
+    parts = [[(half == tested) & (labels == kind) for kind in (0, 1)] for tested in (0, 1)]
+    sizes = [int(part.sum()) for pair in parts for part in pair]
+    different = min(len(np.unique(ids[part])) for pair in parts for part in pair)
     if min(sizes) < 2:
         raise NotEnoughSamplesError(
             "the game needs at least 2 different images of each kind in each half; "
@@ -86,24 +93,26 @@ def play(real: np.ndarray, fake: np.ndarray, *, groups: np.ndarray | None = None
     for tested in (0, 1):
         train = half != tested
         scores[~train] = _held_out_scores(x[train].astype(np.float64), labels[train], x[~train])
-    advantages, errors, divergences, divergence_errors, ginis, gini_errors = [], [], [], [], [], []
-    for tested in (0, 1):
-        on_real, on_fake = (scores[(half == tested) & (labels == kind)] for kind in (0, 1))
-        right = (on_real < 0) + 0.5 * (on_real == 0), (on_fake > 0) + 0.5 * (on_fake == 0)
-        advantages.append(right[0].mean() + right[1].mean() - 1)
-        errors.append(np.sqrt(sum(variance_of_mean(r) for r in right)))
-        logs = [np.log(np.clip(expit(s), CERTAIN, 1 - CERTAIN)) for s in (-on_real, on_fake)]
-        divergences.append(np.log(2) + 0.5 * logs[0].mean() + 0.5 * logs[1].mean())
-        divergence_errors.append(0.5 * np.sqrt(sum(variance_of_mean(v) for v in logs)))
-        gini, error = _gini(on_real, on_fake)
-        ginis.append(gini)
-        gini_errors.append(error)
+    judged = [_judged(*(scores[part] for part in pair)) for pair in parts]
+
+    def error(quantity: str, scale: float) -> float | None:
+        if different < LEAST:
+            return None
+        pairs = [zip(getattr(one, quantity), pair, strict=True) for one, pair in zip(judged, parts, strict=True)]
+        variances = [sum(variance_of_mean(values, ids[part]) for values, part in pair) for pair in pairs]
+        return scale * float(np.mean(np.sqrt(variances)))
+
     return Game(
-        float(np.mean(advantages)), float(np.mean(errors)) if min(sizes) >= LEAST else None,
-        float(np.mean(divergences)), float(np.mean(divergence_errors)), float(np.mean(ginis)),
-        float(np.mean(gini_errors)), _permuted(scores[half == 0], labels[half == 0]),
-        scores[: len(real)], scores[len(real) :],
-    )  # fmt: skip
+        advantage=float(np.mean([sum(v.mean() for v in one.right) - 1 for one in judged])),
+        standard_error=error("right", 1.0),
+        jsd=float(np.mean([np.log(2) + 0.5 * sum(v.mean() for v in one.logs) for one in judged])),
+        jsd_error=error("logs", 0.5),
+        gini=float(np.mean([2 * one.placements[1].mean() - 1 for one in judged])),
+        gini_error=error("placements", 2.0),
+        p_value=_permuted(scores[half == 0], labels[half == 0]),
+        scores_real=scores[: len(real)],
+        scores_fake=scores[len(real) :],
+    )
 
 
 def fit(x: np.ndarray, labels: np.ndarray, penalty: float, start: np.ndarray | None = None) -> np.ndarray:
@@ -135,14 +144,16 @@ class NearestNeighbours:
     p_value: float
 
 
-def one_nearest_neighbour(real: np.ndarray, fake: np.ndarray) -> NearestNeighbours:
+def one_nearest_neighbour(
+    real: np.ndarray, fake: np.ndarray, *, device: torch.device | None = None
+) -> NearestNeighbours:
     """Exact neighbours among both sets together; of equal distances the smaller index, reals first.
 
     The graph of neighbours does not depend on the labels, so the permutation test is exact.
     """
     pooled = np.concatenate([real, fake])
     labels = np.arange(len(pooled)) >= len(real)
-    neighbour = nearest(pooled, k=1).indices[:, 0]
+    neighbour = nearest(pooled, k=1, device=device).indices[:, 0]
     same = labels == labels[neighbour]
     random = np.random.default_rng(_SEED)
     beaten = 0
@@ -160,16 +171,21 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     real_rows, fake_rows = inputs.real_rows(), inputs.fake_rows()
     real, fake = real_rows.to_array(), fake_rows.to_array()
     game = play(real, fake, groups=np.concatenate([real_rows.hashes, fake_rows.hashes]))
-    neighbours = one_nearest_neighbour(real, fake)
+    neighbours = one_nearest_neighbour(real, fake, device=inputs.device)
     reason = None
     if game.standard_error is None:
-        reason = f"fewer than {LEAST} images of a kind in a half"
-    gini_low = max(0.0, game.gini - _Z * game.gini_error)
+        reason = f"fewer than {LEAST} different images of a kind in a half"
+    elif game.standard_error == 0:
+        reason = "all images of a kind were judged alike: there is no spread from which an error could be told"
+    divergence_low = gini_low = None
+    if game.jsd_error is not None and game.gini_error is not None:
+        divergence_low = game.jsd - _Z * game.jsd_error
+        gini_low = 1 - float(np.sqrt(1 - min(1.0, max(0.0, game.gini - _Z * game.gini_error))))
     details: dict[str, object] = {
         "p_value": game.p_value,
-        "jsd": game.jsd, "jsd_lower_bound": game.jsd - _Z * game.jsd_error, "jsd_largest": float(np.log(2)),
+        "jsd": game.jsd, "jsd_lower_bound": divergence_low, "jsd_largest": float(np.log(2)),
         "value_of_the_game": 2 * game.jsd - float(np.log(4)), "equilibrium": -float(np.log(4)),
-        "gini": game.gini, "total_variation_lower_bound": 1 - float(np.sqrt(1 - min(1.0, gini_low))),
+        "gini": game.gini, "total_variation_lower_bound": gini_low,
         "separable": game.advantage == 1.0,
         "one_nearest_neighbour": {
             "accuracy": neighbours.accuracy, "accuracy_real": neighbours.accuracy_real,
@@ -219,14 +235,32 @@ def _held_out_scores(x: np.ndarray, labels: np.ndarray, tested: np.ndarray) -> n
     return np.concatenate([(block - mean) / deviation @ w[:-1] + w[-1] for block in blocks])
 
 
-def _gini(on_real: np.ndarray, on_fake: np.ndarray) -> tuple[float, float]:
-    """2 AUC - 1 and its standard error, from the placement of each score among those of the other kind."""
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One held-out half, a value for each of its reals and each of its fakes.
+
+    Attributes:
+        right: whether it was told rightly; one half where it was not told at all.
+        logs: the log of the probability of its kind.
+        placements: the share of the other kind that it is on the right side of; either mean is the AUC.
+    """
+
+    right: tuple[np.ndarray, np.ndarray]
+    logs: tuple[np.ndarray, np.ndarray]
+    placements: tuple[np.ndarray, np.ndarray]
+
+
+def _judged(on_real: np.ndarray, on_fake: np.ndarray) -> _Judged:
     m, n = len(on_real), len(on_fake)
     ranks = rankdata(np.concatenate([on_real, on_fake]))
     above_real = 1 - (ranks[:m] - rankdata(on_real)) / n  # share of fakes that score higher
     below_fake = (ranks[m:] - rankdata(on_fake)) / m
-    error = 2 * np.sqrt(variance_of_mean(above_real) + variance_of_mean(below_fake))
-    return 2 * float(below_fake.mean()) - 1, float(error)
+    log_real, log_fake = (np.log(np.clip(expit(s), CERTAIN, 1 - CERTAIN)) for s in (-on_real, on_fake))
+    return _Judged(
+        ((on_real < 0) + 0.5 * (on_real == 0), (on_fake > 0) + 0.5 * (on_fake == 0)),
+        (log_real, log_fake),
+        (above_real, below_fake),
+    )
 
 
 def _permuted(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -34,6 +34,8 @@ TRUTH = D * 0.1**2 + D * 0.2**2  # N(0, I) against N(0.1, 1.44 I)
 
 def test_sizes_are_those_of_papers() -> None:
     assert subset_sizes(50_000) == tuple(round(5000 + i * 45_000 / 14) for i in range(15))
+    assert subset_sizes(6000)[0] == 5000
+    assert subset_sizes(5001)[0] == 2500  # a line from 5000 to 5001 would tell nothing
     assert subset_sizes(1000)[0] == 500
     assert subset_sizes(1000)[-1] == 1000
 

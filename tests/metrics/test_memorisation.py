@@ -213,7 +213,7 @@ def test_commands(capsys: Capture) -> None:
     assert main(["ct", *SETS, *FAST]) == 2
     assert "ct cannot be computed here: it needs held-out real images; give --test" in capsys.readouterr().err
     assert main(["eval", *SETS, *FAST, "--metrics", "fid", "--test", "dataset:shapes-plain@7"]) == 2
-    assert "none of these metrics takes held-out real images" in capsys.readouterr().err
+    assert "no metric of this run takes held-out real images" in capsys.readouterr().err
 
 
 def test_engine_takes_held_out_images_and_statistics_of_them() -> None:
@@ -245,8 +245,14 @@ def test_engine_takes_held_out_images_and_statistics_of_them() -> None:
     assert Evaluation.from_dict(from_images.to_dict()).test == from_images.to_dict()["test"]
     with pytest.raises(ConfigError, match="holds no features of single images"):
         run(fake, replace(test, rows=None), "ct")
-    leaked = run(fake, train, "ct")
+    leaked = run(fake, train, "ct", "authpct")
     assert leaked["ct"].interval is None
+    difference = leaked["authpct"].details["difference"]
+    assert isinstance(difference, dict)
+    assert difference["interval"] is None
+    assert difference["reason"] == leaked["ct"].reason
+    with pytest.raises(ConfigError, match=r"\(--test\): authpct is left out: .* --rows"):
+        evaluate(replace(train, rows=None), fake, test=test, metrics=None, **compact)  # type: ignore[arg-type]
     assert leaked["ct"].reason == "120 of the held-out images are in REAL too: they were not held out"
     assert any("120 images are in both real and test" in w for w in leaked.warnings)
     everything = run(fake, test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ from PIL import Image
 from ganeval.cli.main import main
 from ganeval.evaluate import evaluate
 from ganeval.images.shapes import render
+from ganeval.metrics.fid import per_class
+from ganeval.metrics.inputs import FeatureSet, MetricInputs
+from ganeval.protocol import get_protocol
+from ganeval.statistics.rows import FeatureRows
 
 FAST = ["--protocol", "compact", "--device", "cpu", "-q"]
 
@@ -51,6 +56,10 @@ def test_through_the_program(folders: tuple[Path, Path], capsys: pytest.CaptureF
     assert main(["fid", *map(str, folders), "--per-class", *FAST, "--json"]) == 0
     entry = json.loads(capsys.readouterr().out)["results"]["fid"]
     assert entry["details"]["per_class"]["plain"]["n_real"] == 40
+    assert main(["fid", *map(str, folders), "--per-class", *FAST]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["class", name] for name in ("one", "plain", "striped")]
+    assert "(40 real, 40 fake)" in lines[2]
 
 
 def test_classes_iv(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,3 +68,25 @@ def test_classes_iv(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.C
     assert "on both sides; FAKE has none" in capsys.readouterr().err
     assert main(["fid", "stats:cifar10-test", str(folders[1]), "--floor", *FAST]) == 2
     assert "--floor needs real images" in capsys.readouterr().err
+
+
+def test_memory_does_not_grow_with_the_number_of_classes() -> None:
+    """Of 80 classes the covariances would take 60 MB a side."""
+    d, classes = 300, 80
+    random = np.random.default_rng(0)
+    sides = []
+    for _ in range(2):
+        rows = FeatureRows(d)
+        rows.append(random.standard_normal((4 * classes, d)).astype(np.float32))
+        sides.append(
+            FeatureSet(n=4 * classes, rows=rows, labels=np.array([f"{i % classes}" for i in range(4 * classes)]))
+        )
+    inputs = MetricInputs(wanted=frozenset(["fid"]), protocol=get_protocol("compact"), real=sides[0], fake=sides[1])
+    tracemalloc.start()
+    try:
+        found = per_class(*sides, inputs)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == classes
+    assert peak < 30e6

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.sides import metric_inputs
@@ -76,3 +78,19 @@ def test_iv() -> None:
     same = measure(inputs(drawn(50), drawn(50)))["mind"]
     assert same.value == 0.0
     assert same.interval is None
+
+
+def test_a_reference_that_is_the_target_has_no_bias() -> None:
+    """Reals that are the target itself are not halved: the value without its bias is then right on average."""
+    real = drawn(150, 1)
+    truth = sliced_distance(real, drawn(40_000, 2), number=16).value
+    found = []
+    for i in range(60):
+        sampled = inputs(real, drawn(150, 100 + i), directions=16)
+        result = measure(replace(sampled, reference="population"))["mind"]
+        assert result.interval is not None
+        assert result.interval.estimand == "population-given-reference"
+        found.append((result.value, result.corrected))
+    (raw, corrected), errors = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(60)
+    assert raw > truth + 5 * errors[0]
+    assert corrected == pytest.approx(truth, abs=4 * errors[1])

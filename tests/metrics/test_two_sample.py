@@ -97,6 +97,23 @@ def test_copies_stay_in_one_half() -> None:
     assert careless.advantage > 0.5 > result.value
 
 
+def test_what_belongs_together_is_one_observation() -> None:
+    """Every image three times over is no more evidence than once; twenty different fakes are no evidence of 400."""
+    real, fake = drawn(300, seed=1), drawn(300, 1.0, seed=2)
+    once = play(real, fake)
+    ids = np.concatenate([np.repeat(np.arange(600), 3)])
+    thrice = play(np.repeat(real, 3, axis=0), np.repeat(fake, 3, axis=0), groups=ids)
+    for name in ("standard_error", "jsd_error", "gini_error"):
+        assert getattr(thrice, name) == pytest.approx(getattr(once, name), rel=0.15), name  # without: 0.58 of it
+    collapsed = measure(inputs(drawn(400, seed=3), np.repeat(drawn(60, seed=4), 7, axis=0)))["ind"]
+    spread = measure(inputs(drawn(400, seed=3), drawn(420, seed=4)))["ind"]
+    assert collapsed.standard_error is not None
+    assert spread.standard_error is not None
+    assert collapsed.standard_error > 1.4 * spread.standard_error
+    few = measure(inputs(drawn(400, seed=3), np.repeat(drawn(12, seed=4), 30, axis=0)))["ind"]
+    assert few.reason == "fewer than 10 different images of a kind in a half"
+
+
 def test_results_and_ends() -> None:
     result = measure(inputs(drawn(200, seed=1), drawn(200, 8.0, seed=2)))["ind"]
     assert result.value == 1.0
@@ -108,6 +125,9 @@ def test_results_and_ends() -> None:
     assert result.per_image["ind_score_fake"].mean() > result.per_image["ind_score_real"].mean()
     few = measure(inputs(drawn(12, seed=1), drawn(12, seed=2)))["ind"]
     assert few.interval is None
-    assert few.reason == "fewer than 10 images of a kind in a half"
+    assert few.reason == "fewer than 10 different images of a kind in a half"
+    assert few.details["jsd_lower_bound"] is few.details["total_variation_lower_bound"] is None
+    assert result.reason is not None
+    assert result.reason.startswith("all images of a kind were judged alike")
     with pytest.raises(NotEnoughSamplesError, match="at least 2 different images of each kind in each half; found 0"):
         measure(inputs(np.ones((40, 3), np.float32), np.ones((40, 3), np.float32)))

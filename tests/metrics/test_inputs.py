@@ -1,0 +1,43 @@
+"""What every metric's result goes through: when an error is one, and what is said where it is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.sides import metric_inputs
+
+from ganeval.metrics import precision_recall
+from ganeval.metrics.inputs import NO_SPREAD
+
+FEATURES = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(None, "no standard error is known for KID"), (0.0, NO_SPREAD), (float("nan"), NO_SPREAD), (4e-13, NO_SPREAD)],
+)
+def test_no_interval_without_a_spread(error: float | None, reason: str) -> None:
+    result = metric_inputs(FEATURES, FEATURES + 1, "kid").result("kid", 1.0, standard_error=error, bias=0.0)
+    assert (result.interval, result.standard_error, result.corrected, result.reason) == (None, None, None, reason)
+
+
+def test_a_handful_of_images_tells_no_error() -> None:
+    few = metric_inputs(FEATURES, FEATURES[:9], "kid").result("kid", 1.0, standard_error=0.1)
+    assert few.interval is None
+    assert few.reason == "9 fake images are too few to tell an error from; 10 are needed"
+    assert metric_inputs(FEATURES, FEATURES[:10], "kid").result("kid", 1.0, standard_error=0.1).interval is not None
+    alone = metric_inputs(FEATURES[:2], FEATURES, "vendi").result("vendi", 1.0, standard_error=0.1)
+    assert alone.interval is not None  # of the fakes alone
+
+
+def test_key_of_density_in_fixed_balls_has_k() -> None:
+    """Of a fixed radius density still divides by k; the others know nothing of it."""
+    three, six = (
+        precision_recall.measure(
+            metric_inputs(FEATURES, FEATURES + 0.1, "density", "coverage", radius=2.0, neighbours=k)
+        )
+        for k in (3, 6)
+    )
+    assert three["density"].value == pytest.approx(2 * six["density"].value)
+    assert three["density"].comparison_key() != six["density"].comparison_key()
+    assert three["coverage"].comparison_key() == six["coverage"].comparison_key()
