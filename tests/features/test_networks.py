@@ -237,6 +237,37 @@ def test_the_large_clip_is_what_cmmd_loads(tmp_path: Path) -> None:
     assert row.shape == (768,)
 
 
+# --- accelerators -------------------------------------------------------------------------------------------------
+
+
+def stand_in(extractor: str) -> dict[str, Tensor]:
+    from torch_fidelity.feature_extractor_clip import VisionTransformer
+    from torchvision.models import inception_v3, vgg16
+
+    if extractor.startswith("dinov2"):
+        return published_dinov2(1024, 24)
+    if extractor.startswith("clip"):
+        return of(lambda: VisionTransformer(336, 14, 1024, 24, 16, 768))
+    if extractor.startswith("vgg16"):
+        return of(lambda: vgg16(weights=None, init_weights=False))
+    return of(lambda: inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("protocol", ["vgg16", "dgm", "edm2", "cmmd", "torchvision"])
+def test_accelerator_equals_cpu(protocol: str, tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    path = tmp_path / "weights.pth"
+    torch.save(stand_in(get_protocol(protocol).extractor), path)
+    rows = []
+    for device in ("cpu", "cuda"):
+        extractor = load_extractor(get_protocol(protocol), device=torch.device(device), weights=path)
+        batch = ImageBatch(pictures(2, 80), ["a", "b"], None)
+        rows.append(extractor(batch)[extractor.protocol.layer].cpu())
+    assert float((rows[0] - rows[1]).abs().max()) <= 1e-4 * float(rows[0].abs().max())
+
+
 # --- what goes wrong ----------------------------------------------------------------------------------------------
 
 
