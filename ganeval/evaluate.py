@@ -21,7 +21,7 @@ import torch
 
 from ganeval.cautions import cautions
 from ganeval.environment import environment
-from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
+from ganeval.errors import ConfigError, InputError
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, Given, choose_device, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
@@ -205,10 +205,10 @@ def evaluate(
         for one in measured.values():
             warnings.extend(one.warnings)
         warnings.extend(cautions(measured))
-        results, too_few = compute(
+        results, failed = compute(
             on_features, measured, bound=bound, settings=choices, reference=mode, level=level,
             warnings=tuple(warnings), remarks={asked: one.warnings for asked, one in extractors.items()},
-            skip_too_few=chosen is None, device=torch_device,
+            skip_failed=chosen is None, device=torch_device,
         )  # fmt: skip
         if distance is not None:
             results["ppl"] = measure_generator(
@@ -216,7 +216,7 @@ def evaluate(
             )
             names = [task.metric.name for task in wanted]
             results = {name: results[name] for name in names if name in results}
-    notes = [*left_out, *too_few]
+    notes = [*left_out, *failed]
     if any(task.protocol.extractor == COMPACT for task in wanted):
         notes.append(NOT_FID)
     notes.extend(caveat for task in wanted if task.metric.name in results and (caveat := task.metric.caveat))
@@ -255,7 +255,7 @@ def compute(
     level: float,
     warnings: tuple[str, ...] = (),
     remarks: Mapping[Protocol, tuple[str, ...]] = MappingProxyType({}),
-    skip_too_few: bool = False,
+    skip_failed: bool = False,
     device: torch.device | None = None,
 ) -> tuple[dict[str, MetricResult], list[str]]:
     """Every metric from what the passes left; each ``measure`` of the registry is called once a network.
@@ -263,9 +263,11 @@ def compute(
     Args:
         bound: the protocols of the tasks, with the weights that were used.
         remarks: warnings of one network, by protocol.
+        skip_failed: a metric that these images do not serve takes the others' results with it otherwise.
 
     Returns:
-        The results in the order of ``wanted``, and notes on metrics that were skipped for want of images.
+        The results in the order of ``wanted``, and notes on metrics that were skipped: too few images, or features
+        that the metric cannot take.
     """
     real, fake, test = (measured.get(name) for name in ("real", "fake", "test"))
     assert fake is not None
@@ -290,8 +292,8 @@ def compute(
         measure = cast(Callable[[MetricInputs], dict[str, MetricResult]], getattr(import_module(module), function))
         try:
             found |= measure(inputs)
-        except NotEnoughSamplesError as error:
-            if not skip_too_few:
+        except InputError as error:
+            if not skip_failed:
                 raise
             notes.append(f"left out: {error}")
     return {task.metric.name: found[task.metric.name] for task in wanted if task.metric.name in found}, notes

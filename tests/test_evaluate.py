@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import ganeval
-from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
+from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.evaluate import build_statistics, evaluate, fid
 from ganeval.metrics.inputs import Settings
 from ganeval.results import Evaluation, to_json
@@ -393,3 +393,20 @@ def test_what_has_no_effect_is_said(real: Path, fake: Path) -> None:
     assert "fid" in evaluate(bare, fake, **COMPACT).results
     with pytest.raises(ConfigError, match="--floor needs real images"):
         evaluate(bare, fake, floor=True, **COMPACT)
+
+
+def test_one_metric_that_fails_unasked_leaves_the_others(real: Path, fake: Path) -> None:
+    """A row of zeros has no direction, which only Vendi and RKE ask for."""
+    given = ganeval.load_statistics(fake)
+    assert given.rows is not None
+    rows = np.array(given.rows)
+    rows[3] = 0
+    broken = replace(
+        given, rows=rows, mean=rows.mean(0, dtype=float), covariance=np.cov(rows.astype(float), rowvar=False)
+    )
+    run = evaluate(real, broken, metrics=None, directions=3, **COMPACT)
+    assert {"fid", "kid", "precision", "ind", "mind"} <= set(run.results)
+    assert not {"vendi", "rke"} & set(run.results)
+    assert any(note.startswith("left out: the features of image 3 are all zero") for note in run.notes)
+    with pytest.raises(InputError, match="the features of image 3 are all zero"):
+        evaluate(real, broken, metrics=("fid", "rke"), **COMPACT)

@@ -52,7 +52,7 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     if inputs.settings.floor:
         if real_rows is None:
             raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
-        details["floor"] = floor(real_rows, trace=inputs.settings.trace)
+        details["floor"] = floor(real_rows, trace=inputs.settings.trace, ddof=inputs.protocol.ddof)
     if inputs.settings.per_class:
         details["per_class"] = per_class(inputs.real, inputs.fake, inputs)
     reason: str | None = None
@@ -95,7 +95,7 @@ def _for_features(real: Gaussian, fake: Gaussian, protocol: Protocol) -> tuple[s
     )
 
 
-def floor(rows: FeatureRows, *, seed: int = 0, trace: str = "auto") -> dict[str, object]:
+def floor(rows: FeatureRows, *, seed: int = 0, trace: str = "auto", ddof: int = 1) -> dict[str, object]:
     """The distance between two random halves of the real images: what a perfect generator would score at n / 2.
 
     Raises:
@@ -110,7 +110,7 @@ def floor(rows: FeatureRows, *, seed: int = 0, trace: str = "auto") -> dict[str,
         halves[0].update(block[chosen])
         halves[1].update(block[~chosen])
         start += len(block)
-    one, other = (half.finish() for half in halves)
+    one, other = (half.finish(ddof=ddof) for half in halves)
     return {"value": frechet_distance(one, other, trace=trace).value, "n": [one.n, other.n]}
 
 

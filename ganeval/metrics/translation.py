@@ -29,6 +29,7 @@ from ganeval.results import Interval
 
 Translate = Callable[[Tensor], Tensor]  # float (N, 3, H, W) in [-1, 1] to the same
 
+_PAIRS, _PIXELS = 8, 2**18  # at a time: the maps of LPIPS are large, 17 MB an image of 256 x 256 in its first layer
 NOISE = 2 / 255  # sd, on the scale from 0 to 1
 _OF_ROUNDING, _OF_NOISE = 0.25 / 255, NOISE * math.sqrt(2 / math.pi)  # mean absolute values of the two
 
@@ -129,9 +130,11 @@ def diversity(
             )
         if pairs is not None:
             chosen = np.random.default_rng([seed, number]).permutation(chosen)[:pairs]
-        maps = distance.maps(images)
-        one, other = ([m[torch.from_numpy(side).to(m.device)] for m in maps] for side in chosen.T.copy())
-        means.append(float(distance.between(one, other).cpu().double().mean()))
+        maps, found = distance.maps(images), []
+        for some in np.array_split(chosen, math.ceil(len(chosen) / _PAIRS)):
+            one, other = ([m[torch.from_numpy(side).to(m.device)] for m in maps] for side in some.T.copy())
+            found.append(distance.between(one, other).cpu().double())
+        means.append(float(torch.cat(found).mean()))
     return clustered_mean(np.array(means), sources)
 
 
@@ -143,7 +146,8 @@ def unconditional_diversity(images: Tensor, distance: PerceptualDistance, *, see
     """
     half = len(images) // 2
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(images)))
-    parts = zip(torch.split(order[:half], 64), torch.split(order[half : 2 * half], 64), strict=True)
+    size = min(64, max(1, _PIXELS // math.prod(images.shape[2:])))
+    parts = zip(torch.split(order[:half], size), torch.split(order[half : 2 * half], size), strict=True)
     return clustered_mean(np.concatenate([[], *(distance(images[i], images[j]).cpu().numpy() for i, j in parts)]))
 
 

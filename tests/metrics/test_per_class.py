@@ -13,7 +13,7 @@ from PIL import Image
 from ganeval.cli.main import main
 from ganeval.evaluate import evaluate
 from ganeval.images.shapes import render
-from ganeval.metrics.fid import per_class
+from ganeval.metrics.fid import floor, per_class
 from ganeval.metrics.inputs import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
 from ganeval.statistics.rows import FeatureRows
@@ -90,3 +90,13 @@ def test_memory_does_not_grow_with_the_number_of_classes() -> None:
         tracemalloc.stop()
     assert len(found) == classes
     assert peak < 30e6
+
+
+def test_floor_has_the_protocol_s_ddof() -> None:
+    rows = FeatureRows(2)
+    rows.append(np.random.default_rng(0).standard_normal((8, 2)).astype(np.float32))
+    usual, other = (floor(rows, ddof=ddof)["value"] for ddof in (1, 0))
+    first = np.random.default_rng(0).permutation(8) < 4
+    means = [rows.to_array()[chosen].mean(axis=0, dtype=np.float64) for chosen in (first, ~first)]
+    shift = float(((means[0] - means[1]) ** 2).sum())
+    assert other - shift == pytest.approx(3 / 4 * (usual - shift), rel=1e-9)  # type: ignore[operator]

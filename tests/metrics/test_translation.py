@@ -88,13 +88,13 @@ def floats(images: Tensor) -> Tensor:
 
 
 def test_diversity_against_all_pairs() -> None:
-    outputs = [floats(pictures(4, seed)) for seed in range(5)]
+    outputs = [floats(pictures(5, seed)) for seed in range(5)]
     found = diversity(outputs, COMPACT)
     means = []
     for images in outputs:
-        of_pairs = [float(COMPACT(images[i : i + 1], images[j : j + 1])) for i in range(4) for j in range(i)]
+        of_pairs = [float(COMPACT(images[i : i + 1], images[j : j + 1])) for i in range(5) for j in range(i)]
         means.append(np.mean(of_pairs))
-        assert len(of_pairs) == 6
+        assert len(of_pairs) == 10  # more than are taken at a time
     assert found.value == pytest.approx(np.mean(means), rel=1e-5)
     assert found.standard_error == pytest.approx(np.std(means, ddof=1) / math.sqrt(5), rel=1e-4)
     assert found.clusters == 5
