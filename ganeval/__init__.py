@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "evaluate": "ganeval.evaluate",
+    "Evaluator": "ganeval.evaluator",
     "fid": "ganeval.evaluate",
     "path_length": "ganeval.walk",
     "open_images": "ganeval.generators.load:open_source",  # takes gen: too
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ganeval.evaluate import build_statistics as build_statistics
     from ganeval.evaluate import evaluate as evaluate
     from ganeval.evaluate import fid as fid
+    from ganeval.evaluator import Evaluator as Evaluator
     from ganeval.features.custom import CustomNetwork as CustomNetwork
     from ganeval.generators.load import open_source as open_images  # noqa: F401
     from ganeval.protocol import Protocol as Protocol

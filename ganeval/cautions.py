@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from ganeval.sides import Measured
+    from ganeval.tally import Measured
 
 LOSSY = ("JPEG", "MPO", "WEBP")
 MIXED = 0.01  # difference of the shares of lossy files from which on it is said

@@ -12,10 +12,11 @@ from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import Settings
 from ganeval.metrics.registry import METRICS, Metric
 from ganeval.protocol import Protocol, routed
-from ganeval.sides import Need, Place, serves
+from ganeval.sides import serves
 from ganeval.statistics.reference import Statistics
+from ganeval.tally import Need, Place
 
-Sides = Mapping[str, ImageSource | Statistics]
+Sides = Mapping[str, ImageSource | Statistics | None]  # None: images that come later
 
 
 @dataclass(frozen=True, slots=True)

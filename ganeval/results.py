@@ -100,6 +100,17 @@ class MetricResult:
         parts.append(f"({', '.join([self.protocol.name, *counts])})")
         return "   ".join(parts)
 
+    @property
+    def log_name(self) -> str:
+        """Label and number of fakes, of characters that every logger takes: never two numbers of images in one curve.
+
+        >>> MetricResult.example().log_name
+        'FD-compact-v1-50k'
+        """
+        n = self.n_fake
+        count = "" if n is None else f"-{n // 1000}k" if n % 1000 == 0 else f"-{n}"
+        return self.label.replace("[", "-").replace("]", "").replace(":", "-").replace(" ", "-") + count
+
     def comparison_key(self, *, corrected: bool = False) -> str:
         """Raw values may be compared only at equal keys; corrected values also at different numbers of fakes."""
         fields: dict[str, object] = {
@@ -228,6 +239,24 @@ class Evaluation:
 
     def __getitem__(self, name: str) -> MetricResult:
         return self.results[name]
+
+    def flat(self) -> dict[str, float]:
+        """For a logger: value, corrected value and ends of the interval, by names that carry network and number.
+
+        ``FID-5k``, ``FID-5k/corrected``, ``FID-5k/low``, ``FID-5k/high``: curves of other numbers of images have other
+        names, and cannot be compared by accident.
+        """
+        out: dict[str, float] = {}
+        for result in self.results.values():
+            out[result.log_name] = result.value
+            if result.corrected is not None:
+                out[f"{result.log_name}/corrected"] = result.corrected
+            if result.interval is not None:
+                out[f"{result.log_name}/low"], out[f"{result.log_name}/high"] = (
+                    result.interval.low,
+                    result.interval.high,
+                )
+        return out
 
     def to_dict(self) -> dict[str, Any]:
         protocols = {r.protocol.key(): r.protocol.to_dict() for r in self.results.values()}

@@ -6,27 +6,32 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ganeval.distributed import Group, current
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
-from ganeval.statistics.collect import Kept, ProgressFactory, collect
-from ganeval.statistics.moments import Moments
+from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.reference import Statistics, is_statistics, load_reference
 from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
+from ganeval.tally import Measured, Need, Place, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How images are opened and read; the same for all sides. The fields are ``evaluate``'s arguments."""
+    """How images are opened and read; the same for all sides. The fields are ``evaluate``'s arguments.
+
+    Attributes:
+        in_place: a generator runs where it is, not on ``device``.
+    """
 
     device: torch.device
     num_samples: int | None = None
@@ -41,6 +46,7 @@ class Reading:
     workers: int | None = None
     feature_memory: int = DEFAULT_MEMORY
     progress: ProgressFactory | None = None
+    in_place: bool = False
 
     def __post_init__(self) -> None:
         require_choice("on_error", self.on_error, ("stop", "skip"))
@@ -55,32 +61,6 @@ class Reading:
         if self.device.type == "cpu" or sys.platform != "linux":
             return 0
         return max(1, min(8, (os.cpu_count() or 2) - 1))
-
-
-# where features come from: the protocol as it was asked for (its weights are not known yet) and what the metrics call
-# the layer of its network: ``features``, ``logits``, ``spatial``
-Place = tuple[Protocol, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What the metrics need of one place, on one side."""
-
-    moments: bool
-    rows: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One side, ready for the metrics: its features by network and layer."""
-
-    layers: Mapping[Place, FeatureSet]
-    n: int | None
-    digest: str | None
-    image_digests: np.ndarray
-    provenance: Mapping[str, object]
-    warnings: tuple[str, ...]
-    input_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # see ``ImageSource``
 
 
 def open_side(
@@ -100,10 +80,11 @@ def open_side(
     source = open_source(
         spec, num=num, seed=reading.seed, value_range=reading.value_range,
         num_samples=reading.num_samples, latent_dim=reading.latent_dim, num_classes=reading.num_classes,
-        data_root=reading.data_root, download=reading.download, device=reading.device,
+        data_root=reading.data_root, download=reading.download,
+        device=None if reading.in_place else reading.device,
     )  # fmt: skip
     if source.length is not None:
-        _require_enough(side, source.length, source.spec, minimum)
+        require_enough(side, source.length, source.spec, minimum)
     source.check(reading.on_error)
     return source
 
@@ -118,7 +99,7 @@ def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
     if not isinstance(source, NumberedSource):
         raise InputError(f"{source.spec} cannot be cut into shards: its images come as they come. Give a data set.")
     share = source.shard(number, of)
-    _require_enough("images", share.length, f"shard {number}/{of} of {source.spec}", 2)
+    require_enough("images", share.length, f"shard {number}/{of} of {source.spec}", 2)
     return share
 
 
@@ -153,50 +134,29 @@ def measure_images(
         needs: by network and layer; the extractor has a tap for each.
         stack: closes the rows, and so removes their temporary files.
     """
-    kept: dict[Place, Kept] = {}
-    taps: dict[Protocol, dict[str, Kept]] = {}
-    for (protocol, layer), need in needs.items():
-        extractor = extractors[protocol]
-        tap = extractor.tap(layer)
-        width, rows = extractor.dimensions[tap], None
-        if need.rows:
-            rows = FeatureRows(width, memory_limit=reading.feature_memory, expected=source.length)
-            stack.enter_context(rows)
-        kept[protocol, layer] = Kept(Moments(width) if need.moments else None, rows)
-        taps.setdefault(protocol, {})[tap] = kept[protocol, layer]
+    group, call = current(), f"{side} images"
+    tally = Tally(extractors, needs, memory=reading.feature_memory, expected=source.length)
+    stack.callback(tally.close)
+    fill(tally, side, source, reading, group, call)
+    whole = tally.over(group, call)
+    if whole is not tally:
+        tally.close()
+        stack.callback(whole.close)
+    require_enough(side, whole.n, source.spec, minimum)
+    return whole.measured(side)
+
+
+def fill(tally: Tally, side: str, source: ImageSource, reading: Reading, group: Group | None, call: str) -> None:
+    """One pass over a source, of which each rank of a group takes its share, with a progress display."""
     bar = reading.progress(f"{side}: {source.spec}", source.length) if reading.progress else None
     try:
-        collected = collect(
-            source, [(extractors[protocol], wanted) for protocol, wanted in taps.items()],
-            batch_size=reading.batch_size, workers=reading.processes(), on_error=reading.on_error, progress=bar,
+        tally.add(
+            source, call=call, group=group, batch_size=reading.batch_size, workers=reading.processes(),
+            on_error=reading.on_error, progress=bar,
         )  # fmt: skip
     finally:
         if bar is not None:
             bar.close()
-    _require_enough(side, collected.n, source.spec, minimum)
-    digest = collected.digest.hexdigest() if collected.digest.count else None
-    digests = np.concatenate(collected.image_digests) if collected.image_digests else np.empty(0, np.uint64)
-    labels = source.labels()
-    layers = {
-        place: FeatureSet(
-            n=collected.n,
-            gaussian=None if one.moments is None else one.moments.finish(ddof=place[0].ddof),
-            rows=one.rows,
-            digest=digest,
-            image_digests=digests,
-            labels=np.array(labels) if labels is not None and len(labels) == collected.n else None,
-        )
-        for place, one in kept.items()
-    }
-    report = source.report
-    provenance = {
-        **source.describe(), "n": collected.n, "digest": digest, "skipped": [list(pair) for pair in report.skipped],
-        "notes": dict(report.notes), "formats": dict(report.formats), "ignored": dict(report.ignored),
-    }  # fmt: skip
-    inputs = source.input_digests()
-    if inputs is None or len(inputs) != collected.n:
-        inputs = np.empty(0, np.uint64)
-    return Measured(layers, collected.n, digest, digests, provenance, _warnings(side, source), inputs)
 
 
 def measure_statistics(
@@ -259,7 +219,7 @@ def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ConfigError(f"{name} is one of {names}; got {value!r}.")
 
 
-def _require_enough(side: str, n: int, spec: str, minimum: int) -> None:
+def require_enough(side: str, n: int, spec: str, minimum: int) -> None:
     if n < minimum:
         kind = "" if side == "images" else f"{side} "
         plural = "image" if n == 1 else "images"
@@ -267,16 +227,3 @@ def _require_enough(side: str, n: int, spec: str, minimum: int) -> None:
             f"this needs at least {minimum} {kind}images; found {n} {plural} in {spec}. "
             "Point at the folder that holds the images."
         )
-
-
-def _warnings(side: str, source: ImageSource) -> tuple[str, ...]:
-    report = source.report
-    warnings = [f"{side}: {count} images: {what}" for what, count in sorted(report.notes.items())]
-    if report.skipped:
-        names = ", ".join(name for name, _ in report.skipped[:3])
-        more = ", ..." if len(report.skipped) > 3 else ""
-        warnings.append(f"{side}: {len(report.skipped)} unreadable files skipped ({names}{more})")
-    if report.ignored:
-        kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in sorted(report.ignored.items()))
-        warnings.append(f"{side}: files that are no images were left out: {kinds}")
-    return tuple(warnings)

@@ -90,10 +90,22 @@ def ganeval_command() -> None:
     """
 
 
+def _shared(arguments: list[str]) -> bool:
+    """Whether under torchrun all ranks share the work of this command; another is the first rank's alone."""
+    names = [argument for argument in arguments if not argument.startswith("-")]
+    return names[:2] == ["stats", "build"] or _COMMANDS.get("".join(names[:1]), ("",))[0] == "ganeval.cli.metric"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code and never raises."""
     arguments = sys.argv[1:] if arguments is None else arguments
     output.begin(arguments)
+    if output.ranks() > 1 and not _shared(arguments):
+        if not output.speaks():
+            return OK
+        from ganeval.distributed import stay_alone
+
+        stay_alone()
     stdout = sys.stdout
     try:
         code = ganeval_command.main(arguments, prog_name="ganeval", standalone_mode=False)

@@ -26,6 +26,7 @@ class _State:
     json = False
     quiet = False
     verbose = False
+    first = True  # under torchrun, whether this is the rank that speaks and writes
 
 
 def begin(arguments: Sequence[str]) -> None:
@@ -37,6 +38,22 @@ def begin(arguments: Sequence[str]) -> None:
         or os.environ.get("GANEVAL_JSON", "").lower() in ("1", "true", "t", "yes", "y", "on")
     )  # fmt: skip
     _State.quiet = _State.verbose = False
+    _State.first = rank() == 0
+
+
+def rank() -> int:
+    """That of this process under torchrun, else 0."""
+    return int(os.environ.get("RANK", "0")) if ranks() > 1 else 0
+
+
+def ranks() -> int:
+    """How many processes torchrun started, else 1."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def speaks() -> bool:
+    """Whether this process writes to stdout and to files: under torchrun only the first rank does."""
+    return _State.first
 
 
 def also_json(defaults: Mapping[str, Any]) -> None:
@@ -60,24 +77,27 @@ class _Notes(logging.Handler):
 
 def failure(kind: str, message: str, code: int) -> int:
     """One line on stderr, and under ``--json`` one document on stdout; returns the exit code."""
-    if _State.json:
+    if not _State.first and kind != "internal":  # the first rank fails with the same message
+        return code
+    if _State.json and _State.first:
         click.echo(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
     click.echo(f"{_styled('error:', 'red')} {' '.join(message.split())}", err=True)
     return code
 
 
 def note(message: str) -> None:
-    if not _State.quiet:
+    if _State.first and not _State.quiet:
         click.echo(f"note: {message}", err=True)
 
 
 def warning(message: str) -> None:
-    click.echo(f"{_styled('warning:', 'yellow')} {message}", err=True)
+    if _State.first:
+        click.echo(f"{_styled('warning:', 'yellow')} {message}", err=True)
 
 
 def detail(message: str) -> None:
     """Said only with ``--verbose``."""
-    if _State.verbose:
+    if _State.first and _State.verbose:
         click.echo(message, err=True)
 
 
@@ -87,6 +107,8 @@ def answer(fields: Mapping[str, Any], text: str, *, fmt: str, target: Path | Non
     Raises:
         InputError: the file cannot be written, or is one of the inputs.
     """
+    if not _State.first:
+        return
     if target is not None:
         from ganeval.files import require_writable, write_text
 
@@ -112,7 +134,7 @@ def _styled(text: str, colour: str) -> str:
 
 def progress(what: str, total: int | None) -> Progress:
     """A bar on a terminal; elsewhere a plain line every 30 seconds; nothing with ``--quiet``."""
-    if _State.quiet:
+    if _State.quiet or not _State.first:
         return _Lines(what, total, every=float("inf"))
     if sys.stderr.isatty():
         return _Bar(what, total)

@@ -15,6 +15,8 @@ from ganeval.results import Evaluation, MetricResult, format_number, to_json
 
 def present(evaluation: Evaluation, *, fmt: str, target: Path | None) -> None:
     """Write the files first, then stdout; notes and warnings go to stderr."""
+    if not output.speaks():
+        return
     if target is not None:
         evaluation = write_record(evaluation, target)
     for message in evaluation.warnings:

@@ -72,7 +72,8 @@ def build(images: str, *, fmt: str, **options: Any) -> None:
     statistics = build_statistics(images, progress=output.progress, **options)
     for message in (statistics.meta or {}).get("warnings", ()):
         output.warning(message)
-    save_statistics(target, statistics)
+    if output.speaks():
+        save_statistics(target, statistics)
     _show(statistics, str(target), fmt)
 
 

@@ -95,6 +95,7 @@ class FeatureExtractor:
         self.taps = tuple(self.tap(layer) for layer in layers)
         self.dimensions = network.dimensions
         self._network = network.module
+        self._away = False
         self.batch_size = _CPU_BATCH.get(protocol.extractor, 8) if device.type == "cpu" else 128
         self.prepare: Callable[..., Tensor] | None = None
         if protocol.resize in PIL_MODES:
@@ -104,7 +105,18 @@ class FeatureExtractor:
         """The network's own name of what a metric calls ``features``, ``logits`` or ``spatial``."""
         return self.protocol.at(layer).layer
 
+    def release(self) -> None:
+        """Move the network off the accelerator, and give its memory back, until the next batch."""
+        if self.device.type != "cpu" and not self._away:
+            self._network.to("cpu")
+            self._away = True
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
+        if self._away:
+            self._network.to(self.device)
+            self._away = False
         autocast = torch.autocast("cuda" if self.device.type == "cuda" else "cpu", enabled=False)
         with strict_float32(), torch.inference_mode(), autocast:
             return dict(self._network(SCALES[self.protocol.scale](self._resized(batch.images)), self.taps))

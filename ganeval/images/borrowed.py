@@ -140,6 +140,22 @@ class Borrowed:
             )
 
 
+@contextlib.contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Python's, numpy's and torch's random states are afterwards as they were, on every accelerator in use."""
+    cuda = range(torch.cuda.device_count()) if torch.cuda.is_available() and torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(devices=list(cuda)):
+            yield
+    finally:
+        np.random.set_state(numpys)  # noqa: NPY002
+        random.setstate(pythons)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
+
+
 _ADVICE = {
     "latents": "Check --latent-dim, --num-classes, --device and the generator.",
     "images": "Check --value-range, --device and the model.",

@@ -153,6 +153,9 @@ class IndexedSource(NumberedSource):
                 if bad and on_error == "stop":
                     raise unusable(self.spec, bad[:1], self.length)
                 self.report.skipped.extend(bad)
+                self.report.skipped_places.extend(
+                    np.searchsorted(self.indices, [index for index, _ in chunk.bad]).tolist()
+                )
                 self.report.notes.update(chunk.notes)
                 self.report.formats.update(chunk.formats)
                 names = [self.images.name(index) for index in chunk.indices]

@@ -45,6 +45,7 @@ class SourceReport:
     Attributes:
         used: images drawn.
         skipped: (name, reason) of those left out, with ``on_error="skip"``.
+        skipped_places: their places among the images of a numbered source.
         ignored: files that are no images, by suffix.
         notes: what was done to images that are not plain 8-bit RGB, and to how many.
         formats: of encoded images, and how many.
@@ -52,6 +53,7 @@ class SourceReport:
 
     used: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    skipped_places: list[int] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
@@ -59,6 +61,7 @@ class SourceReport:
     def restart(self) -> None:
         self.used = 0
         self.skipped.clear()
+        self.skipped_places.clear()
         self.notes.clear()
         self.formats.clear()
 

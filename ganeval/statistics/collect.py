@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.digest import SetDigest
-from ganeval.images.source import ImageSource
+from ganeval.images.source import ImageBatch, Prepare
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows
 
@@ -49,30 +49,33 @@ class Collected:
     image_digests: list[np.ndarray] = field(default_factory=list)
 
 
-def collect(
-    source: ImageSource,
-    networks: Sequence[tuple[FeatureExtractor, Mapping[str, Kept]]],
-    *,
-    batch_size: int | None = None,
-    workers: int = 0,
-    on_error: str = "stop",
-    progress: Progress | None = None,
-) -> Collected:
-    """One pass: every image is decoded once and goes once through each network; update the moments, append the rows.
+def how_to_batch(extractors: Sequence[FeatureExtractor], batch_size: int | None) -> tuple[int, Prepare | None]:
+    """Images in a batch, and what is done to each where it is decoded.
 
-    Memory does not grow with the number of images but for 8 bytes each. Where all networks want the same resize of
-    Pillow's, it is done where images are decoded; where they want different ones, each batch is resized for each.
+    Where all networks want the same resize of Pillow's, that is done there; where they want different ones, each batch
+    is resized for each.
+    """
+    one_resize = len({(e.protocol.resize, e.protocol.size) for e in extractors}) == 1
+    return batch_size or min((e.batch_size for e in extractors), default=64), (
+        extractors[0].prepare if one_resize else None
+    )
+
+
+def collect(
+    batches: Iterable[ImageBatch],
+    networks: Sequence[tuple[FeatureExtractor, Mapping[str, Kept]]],
+    collected: Collected,
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """One pass: every image was decoded once and goes once through each network; update the moments, append the rows.
+
+    Memory does not grow with the number of images but for 8 bytes each.
 
     Args:
-        networks: each with what is kept of its taps; without any, images are only decoded and counted.
+        networks: each with what is kept of its taps; without any, images are only counted.
+        collected: what the images come to is added to it.
     """
-    collected = Collected()
-    extractors = [extractor for extractor, _ in networks]
-    one_resize = len({(e.protocol.resize, e.protocol.size) for e in extractors}) == 1
-    batches = source.batches(
-        batch_size or min((e.batch_size for e in extractors), default=64), workers=workers,
-        prepare=extractors[0].prepare if one_resize else None, on_error=on_error,
-    )  # fmt: skip
     for batch in batches:
         for extractor, taps in networks:
             features = extractor(batch)
@@ -88,4 +91,3 @@ def collect(
             collected.image_digests.append(batch.digests)
         if progress is not None:
             progress.update(len(batch.names))
-    return collected

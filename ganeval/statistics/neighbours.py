@@ -4,7 +4,8 @@ Distances are found in float32 and trusted only where float64 would say the same
 band of a decision is recomputed from the features in float64. The answers equal a float64 brute force, ties included,
 and no n x n matrix is ever made. Between two sets faiss searches; inside one set tiles do, each of which serves twice
 (``tiles``); membership in balls, each with a radius of its own, is a comparison of tiles. On an accelerator all three
-are tiled products there.
+are tiled products there. Where several ranks share a run (``ganeval.distributed``), each searches for its share of the
+rows; all get the same answers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ganeval.distributed import current
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.statistics.tiles import TILE, Pairs, close_pairs, lifted, turned, within
 from ganeval.statistics.tiles_torch import close_pairs_torch, nearest_torch
@@ -259,17 +261,23 @@ def count_pairs(
     ranges = [_range(family, band) for family in families]
     of_rows = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is not None])
     of_columns = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is None])
+    group = current()
+    mine = group.share(len(a))
+    of_mine = None if of_rows is None else of_rows[mine]
     pairs = (
-        close_pairs_torch(a, b, of_rows, of_columns, device)
+        close_pairs_torch(a[mine], b, of_mine, of_columns, device)
         if device is not None and accelerates(device)
-        else close_pairs(a, b, of_rows, of_columns)
+        else close_pairs(a[mine], b, of_mine, of_columns)
     )
     counts = [(np.zeros(len(points), np.int64), np.zeros(len(others), np.int64)) for _ in families]
     for i, j, squared in _gathered(pairs):
+        i += mine.start
         for family, (low, high), (by_row, by_column) in zip(families, ranges, counts, strict=True):
             rows, columns = _inside(points, others, family, low, high, i, j, squared)
             by_row += np.bincount(rows, minlength=len(by_row))
             by_column += np.bincount(columns, minlength=len(by_column))
+    totals = iter(group.sums([count for both in counts for count in both], "pairs in balls"))
+    counts = list(zip(totals, totals, strict=True))
     return tuple(
         Balls(by_row, by_column) if family.mine is not None else Balls(by_column, by_row)
         for family, (by_row, by_column) in zip(families, counts, strict=True)
@@ -335,6 +343,21 @@ def _search(
     z: np.ndarray, queries: np.ndarray | None, width: int, device: torch.device | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ``width`` nearest lifted rows, in float32, of every query, or of every row among the others."""
+    group = current()
+    if group.size == 1:
+        return _search_here(z, queries, width, device)
+    asked = z if queries is None else queries
+    rows = np.arange(len(asked))[group.share(len(asked))]
+    found, ids = _search_some(z, asked, rows, width, queries is None, device)
+    found, ids = (np.concatenate(group.gather(part, "neighbours")) for part in (found, ids))
+    return found, ids
+
+
+def _search_here(
+    z: np.ndarray, queries: np.ndarray | None, width: int, device: torch.device | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if queries is not None and not len(queries):
+        return np.empty((0, width), np.float32), np.empty((0, width), np.int64)
     if device is not None and accelerates(device):
         return nearest_torch(z, queries, width, device)
     if queries is None:
@@ -352,7 +375,7 @@ def _search_some(
     z: np.ndarray, queries: np.ndarray, rows: np.ndarray, width: int, own: bool, device: torch.device | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same for some queries; ``own``: each is the row of that number, and not its own neighbour."""
-    found, ids = _search(z, queries[rows], width + int(own), device)
+    found, ids = _search_here(z, queries[rows], width + int(own), device)
     if not own:
         return found, ids
     mine = ids == rows[:, None]

@@ -186,14 +186,15 @@ class FeatureRows:
         if rows_per_block < 1:
             raise InputError(f"a block has at least 1 row; got {rows_per_block}.")
         for start in range(0, len(self), rows_per_block):
-            yield self._read(start, min(start + rows_per_block, len(self)))
+            yield self.read(start, min(start + rows_per_block, len(self)))
 
     def to_array(self) -> np.ndarray:
         """All rows at once, (n, d) float32: for metrics that need every pair of them."""
         self._require_open()
-        return self._read(0, len(self))
+        return self.read(0, len(self))
 
-    def _read(self, start: int, stop: int) -> np.ndarray:
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows ``start`` to ``stop``, (stop - start, d) float32; views are read-only."""
         self._require_open()
         parts = []
         if self._file is not None and start < self._file_rows:

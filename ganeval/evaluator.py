@@ -1,0 +1,315 @@
+"""Metrics inside a training loop: the reference is measured once, fakes come in as they are made."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganeval.distributed import ONE, Group, joined, shared, unwrapped
+from ganeval.errors import ConfigError, IncomparableError, InputError
+from ganeval.features.custom import CustomNetwork
+from ganeval.features.extractor import choose_device
+from ganeval.images.borrowed import random_states_kept
+from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.protocol import Protocol
+from ganeval.results import Evaluation
+from ganeval.run import LATER, Run
+from ganeval.sides import Reading, fill, open_side, require_effect, require_enough
+from ganeval.statistics.collect import ProgressFactory
+from ganeval.statistics.reference import Statistics
+from ganeval.statistics.rows import DEFAULT_MEMORY
+from ganeval.tally import Measured, Tally
+
+Log = Callable[[dict[str, float], int], None]
+
+
+class Evaluator:
+    """``evaluate`` with the fakes given bit by bit: the same engine, the same numbers.
+
+    The reference is opened, looked at and measured when this is made, so that what is wrong is said before the first
+    epoch; ``reset`` forgets the fakes and never the reference. The networks are no part of anybody's module. A
+    generator runs in evaluation mode without gradients where it is; its mode, its device, its gradients and all random
+    states are afterwards as they were. Between calls the networks are off the accelerator and their memory is given
+    back (unless ``keep_on_device``), so that a training step finds as much as before.
+
+    Under torchrun or in a process group every rank makes every call but ``update``: ``update`` takes each rank's own
+    images, ``update_from`` shares the n images out, ``compute`` gives every rank the same result.
+
+    Args:
+        reference: images or statistics: whatever ``evaluate`` takes as REAL; None for metrics of the fakes alone.
+        metrics, test, protocol, device, weights, level, num_real, latent_dim, num_classes, value_range, seed,
+            batch_size, workers, assume_protocol, feature_memory, data_root, download, progress, settings: as in
+            ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
+        reference_as: ``sample`` or ``population``, as ``reference`` of ``evaluate``.
+        log: called by the first rank with ``Evaluation.flat()`` and the step whenever ``compute`` has a result.
+        keep_on_device: leave the networks on the accelerator between calls: for many small updates.
+        sync: False: this rank alone, whatever process group there is.
+        timeout: seconds to wait for another rank; default ``GANEVAL_RANK_TIMEOUT``, else 600.
+
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
+    >>> with Evaluator(images, protocol="compact", device="cpu") as evaluator:
+    ...     evaluator.update(images[:8])
+    ...     evaluator.update(images[8:])
+    ...     round(evaluator.compute()["fid"].value, 6)
+    0.0
+
+    Raises:
+        As ``evaluate``.
+    """
+
+    def __init__(
+        self,
+        reference: object,
+        *,
+        metrics: Sequence[str] | None = ("fid",),
+        test: object = None,
+        protocol: str | Protocol | CustomNetwork = "ttur",
+        device: str = "auto",
+        weights: str | Path | Mapping[str, str | Path] | None = None,
+        log: Log | None = None,
+        reference_as: str | None = None,
+        level: float = 0.95,
+        num_real: int | None = None,
+        num_samples: int | None = None,
+        latent_dim: int | None = None,
+        num_classes: int | None = None,
+        value_range: tuple[float, float] | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_error: str = "stop",
+        assume_protocol: bool = False,
+        feature_memory: int = DEFAULT_MEMORY,
+        data_root: str | Path | None = None,
+        download: bool = False,
+        progress: ProgressFactory | None = None,
+        keep_on_device: bool = False,
+        sync: bool = True,
+        timeout: float | None = None,
+        **settings: Any,
+    ) -> None:
+        self.log, self.keep_on_device = log, keep_on_device
+        self._stack, self._closed, self._computed, self._drawn = ExitStack(), False, 0, 0
+        self._group: Group = ONE
+        specs = {"real": (reference, num_real), "fake": (LATER, None), "test": (test, None)}
+        with ExitStack() as made:  # closed if anything below fails
+            with random_states_kept():
+                self._group = made.enter_context(joined(sync=sync, timeout=timeout, device=device))
+                with shared(self._group), self._group.together("Evaluator"):
+                    self._group.agree("Evaluator")
+                    self._reading = Reading(
+                        device=choose_device(device), num_samples=num_samples, latent_dim=latent_dim,
+                        num_classes=num_classes, value_range=value_range, seed=seed, data_root=data_root,
+                        download=download, on_error=on_error, batch_size=batch_size, workers=workers,
+                        feature_memory=feature_memory, progress=progress,
+                    )  # fmt: skip
+                    made_here = replace(self._reading, latent_dim=None, num_classes=None)  # those are of the fakes too
+                    require_effect([reference, test], made_here)
+                    self._run = Run(
+                        {name: given for name, given in specs.items() if given[0] is not None}, made, self._reading,
+                        metrics=metrics, protocol=protocol, weights=weights, reference=reference_as, level=level,
+                        assume_protocol=assume_protocol, settings=settings,
+                    )  # fmt: skip
+                    self._measured: dict[str, Measured] = {
+                        name: self._run.measure(name) for name, side in self._run.sides.items() if side is not None
+                    }
+                    self._fakes = self._new_tally()
+            self._stack = made.pop_all()
+        self._release()
+
+    @property
+    def n(self) -> int:
+        """Fakes that this rank has seen since the last ``reset``."""
+        return self._fakes.n
+
+    # --- fakes -------------------------------------------------------------------------------------------------
+
+    def update(self, images: object, *, value_range: tuple[float, float] | None = None) -> None:
+        """Add images: a batch (N, 3, H, W) or (N, H, W, 3), a folder, a data set: whatever ``open_images`` takes.
+
+        Args:
+            images: uint8, or floats in ``value_range``; on any device; of this rank alone.
+            value_range: of floats; default the Evaluator's.
+        """
+        with self._borrowing("update", together=False):
+            source = self._opened(images, value_range)
+            fill(self._fakes, "fake", source, replace(self._reading, progress=None), None, "update")
+
+    def update_from(self, generator: object, n: int, *, value_range: tuple[float, float] | None = None) -> None:
+        """Add ``n`` images that a generator makes.
+
+        Latent, label and noise of image i depend on (seed, i) alone, and i counts from 0 after every ``reset``: every
+        epoch sees the same latents. The ranks of a group share the n images.
+
+        Args:
+            generator: a callable z -> images, see ``GeneratedSource``; it runs where it is.
+            n: images, of all ranks together.
+            value_range: of floats; default the Evaluator's, else the generator's own.
+        """
+        if not isinstance(n, int) or n < 1:
+            raise InputError(f"update_from takes a number of images from 1 on; got {n!r}.")
+        with self._borrowing("update_from"):
+            source = self._opened(unwrapped(generator), value_range, num_samples=self._drawn + n)
+            if isinstance(source, NumberedSource) and self._drawn:
+                source = source.part(range(self._drawn, self._drawn + n), {"n": n, "from": self._drawn})
+            fill(self._fakes, "fake", source, self._reading, self._group, "update_from")
+            self._drawn += n
+
+    def compute(self, step: int | None = None) -> Evaluation:
+        """Every metric, of the fakes so far; more may follow.
+
+        Args:
+            step: for ``log``; default how often this was called.
+
+        Returns:
+            Evaluation: as ``evaluate`` gives it, the same on every rank.
+        """
+        started = time.perf_counter()
+        with self._borrowing("compute") as stack:
+            whole = self._fakes.over(self._group, "compute")
+            if whole is not self._fakes:
+                stack.callback(whole.close)
+            require_enough("fake", whole.n, str(whole.described().get("spec", "what was given")), self._run.minimum)
+            evaluation = self._run.finish({**self._measured, "fake": whole.measured("fake")}, started=started)
+        self._computed += 1
+        if self.log is not None and self._group.rank == 0:
+            self.log(evaluation.flat(), self._computed if step is None else step)
+        return evaluation
+
+    def reset(self) -> None:
+        """Forget the fakes, and begin with the first latents again; the reference stays."""
+        self._require_open()
+        self._fakes.close()
+        self._fakes, self._drawn = self._new_tally(), 0
+
+    def merge(self, other: Evaluator) -> None:
+        """Add the fakes of another Evaluator of the same reference, metrics and protocol; it is left as it is.
+
+        Raises:
+            IncomparableError: it is of others.
+        """
+        self._require_open()
+        other._require_open()
+        self._require_same(other._identity(), "the other Evaluator")
+        self._fakes.merge(other._fakes)
+        self._drawn = max(self._drawn, other._drawn)
+
+    # --- saving ------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The fakes so far, of this rank, as tensors alone (``torch.load`` with ``weights_only``, safetensors)."""
+        self._require_open()
+        plain = {**self._identity(), "drawn": self._drawn, "computed": self._computed}
+        state = {name: torch.from_numpy(np.array(array)) for name, array in self._fakes.to_arrays().items()}
+        state["evaluator"] = torch.frombuffer(bytearray(json.dumps(plain).encode()), dtype=torch.uint8)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what ``state_dict`` gave, in place of the fakes so far.
+
+        Raises:
+            IncomparableError: it is of another reference, other metrics or another protocol.
+            InputError: it is no such state.
+        """
+        self._require_open()
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+        try:
+            plain = json.loads(arrays["evaluator"].tobytes())
+            drawn, computed = int(plain.pop("drawn")), int(plain.pop("computed"))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"this is no state of an Evaluator: {error!r}. Pass what state_dict() gave.") from error
+        self._require_same(plain, "the state")
+        fakes = self._new_tally()
+        try:
+            fakes.load(arrays)
+        except BaseException:
+            fakes.close()
+            raise
+        self._fakes.close()
+        self._fakes, self._drawn, self._computed = fakes, drawn, computed
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Drop networks, reference and fakes; a process group that was made here ends. May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._fakes.close()
+            self._stack.close()
+            self._run.extractors.clear()
+            self._measured.clear()
+            del self._run, self._fakes
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _borrowing(self, call: str, *, together: bool = True) -> Iterator[ExitStack]:
+        """The user's program stands still: its random states are kept, and afterwards its accelerator is free again."""
+        self._require_open()
+        with random_states_kept(), ExitStack() as stack:
+            stack.callback(self._release)
+            stack.enter_context(shared(self._group if together else ONE))
+            if together:
+                stack.enter_context(self._group.together(call))
+                self._group.agree(call)
+            yield stack
+
+    def _opened(
+        self, images: object, value_range: tuple[float, float] | None, num_samples: int | None = None
+    ) -> ImageSource:
+        reading = replace(
+            self._reading, in_place=True, value_range=value_range or self._reading.value_range, num_samples=num_samples
+        )
+        source = open_side("fake", images, reading, minimum=1)
+        if isinstance(source, Statistics):
+            raise InputError(f"{source.spec} holds statistics; an Evaluator takes the images themselves.")
+        return source
+
+    def _new_tally(self) -> Tally:
+        return Tally(self._run.extractors, self._run.needs["fake"], memory=self._reading.feature_memory)
+
+    def _identity(self) -> dict[str, Any]:
+        """What two Evaluators must share for their fakes to be of one kind."""
+        real = self._measured.get("real")
+        return {
+            "reference": None if real is None else real.digest,
+            "metrics": [task.metric.name for task in self._run.wanted],
+            "protocols": [protocol.key() for protocol in self._run.bound.values()],
+            "layers": [[p.key(), layer, need.moments, need.rows] for (p, layer), need in self._fakes.needs.items()],
+            "seed": self._reading.seed,
+        }
+
+    def _require_same(self, other: Mapping[str, Any], what: str) -> None:
+        mine = self._identity()
+        if differing := [name for name in mine if mine[name] != other.get(name)]:
+            told = "; ".join(f"{name}: {mine[name]} against {other.get(name)}" for name in differing)
+            raise IncomparableError(
+                f"{what} is of another {', '.join(differing)} ({told}). Make both with the same arguments."
+            )
+
+    def _release(self) -> None:
+        if not self.keep_on_device and not self._closed:
+            for extractor in self._run.extractors.values():
+                extractor.release()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ConfigError("this Evaluator was closed; make another one.")

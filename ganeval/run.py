@@ -1,0 +1,262 @@
+"""The engine: sides that are opened and looked at, networks that are loaded, one pass a side, then every metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from difflib import get_close_matches
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from ganeval.cautions import cautions
+from ganeval.distributed import current
+from ganeval.environment import environment
+from ganeval.errors import ConfigError, InputError
+from ganeval.features.custom import CustomNetwork
+from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
+from ganeval.features.perceptual import PerceptualDistance, load_distance
+from ganeval.features.weights import by_network
+from ganeval.metrics.inputs import MetricInputs, Settings
+from ganeval.metrics.path_length import Path as LatentPath
+from ganeval.metrics.registry import Metric, get_metric
+from ganeval.plan import Task, applicable, idle, needs_of, networks_of, tasks_of
+from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol
+from ganeval.results import Evaluation, MetricResult
+from ganeval.sides import (
+    Reading,
+    measure_images,
+    measure_statistics,
+    open_side,
+    require_choice,
+    require_protocol,
+    serves,
+)
+from ganeval.statistics.reference import Statistics
+from ganeval.tally import Measured, Place
+from ganeval.walk import measure_generator
+
+NOT_FID = "FD[compact-v1] is not comparable with published FID: a small network, texture and coarse shape only"
+POPULATION = "the reference is taken as the target itself: intervals cover only the sampling of the fakes"
+BOTH = ("blocks", "two-fold")  # standard errors that are always of both sides
+LATER = object()  # stands for a side whose images come later, from a training loop
+
+
+class Run:
+    """Sides that are opened and looked at, networks that are loaded: all that can fail early has not.
+
+    Args:
+        specs: by side (``real``, ``fake``, ``test``), what it is and the size of a subset; see ``LATER``.
+        stack: closes what is measured.
+        reading: how images are opened and read.
+        others: as in ``evaluate``.
+
+    Attributes:
+        sides: as they were opened, by name; None for images that come later.
+        needs: what has to be kept of each.
+        extractors: the networks, by protocol; all are loaded unless every side is statistics.
+        minimum: fewest images of a side.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, tuple[object, int | None]],
+        stack: ExitStack,
+        reading: Reading,
+        *,
+        metrics: Sequence[str] | None,
+        protocol: str | Protocol | CustomNetwork,
+        weights: str | Path | Mapping[str, str | Path] | None,
+        reference: str | None,
+        level: float,
+        assume_protocol: bool,
+        settings: Mapping[str, Any],
+    ) -> None:
+        chosen = [get_metric(name) for name in metrics] if metrics is not None else None
+        self.settings, self.level, self.reading, self.stack = _settings(settings), level, reading, stack
+        self.protocol, own = resolved(protocol)
+        protocol = self.protocol
+        require_choice("reference", reference, (None, "sample", "population"))
+        if not 0 < level < 1:
+            raise ConfigError(f"the level of an interval lies between 0 and 1; got {level}. The usual one is 0.95.")
+        self.minimum = max((m.minimum for m in chosen), default=2) if chosen is not None else 2
+        self.sides = {
+            name: None if spec is LATER else open_side(name, spec, reading, num=num, minimum=self.minimum)
+            for name, (spec, num) in specs.items()
+        }
+        real = self.sides.get("real")
+        self.mode = reference or ("population" if isinstance(real, Statistics) else "sample")
+        tasks = tasks_of(chosen, protocol)
+        floor = self.settings.floor and "floor" not in idle(self.settings, tasks)
+        if floor and isinstance(real, Statistics) and real.rows is None:
+            raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
+        paths = {**by_network(weights, networks_of(tasks, protocol)), **own}
+        self.asked = chosen is not None
+        self.wanted, self.left_out = applicable(tasks, self.sides, protocol, asked=self.asked, given=paths)
+        on_features = self.on_features = [task for task in self.wanted if not task.metric.generator]
+        self.distance: PerceptualDistance | None = None
+        if len(on_features) < len(self.wanted):
+            kind = "compact" if protocol.extractor == COMPACT else "lpips-vgg"
+            self.distance = load_distance(kind, device=reading.device)
+        self.needs = {name: needs_of(name, on_features, self.settings, self.mode) for name in self.sides}
+        # the protocols of the run, as they were asked for, and what becomes of them once their weights are known
+        self.bound = {task.protocol: task.protocol for task in on_features}
+        self.extractors: dict[Protocol, FeatureExtractor] = {}
+        images = not all(isinstance(side, Statistics) for side in self.sides.values())
+        for asked in self.bound:
+            if images or asked.extractor in own:
+                layers = tuple(dict.fromkeys(layer for need in self.needs.values() for p, layer in need if p == asked))
+                self.extractors[asked] = load_extractor(
+                    asked, device=reading.device, weights=paths.get(asked.extractor), layers=layers
+                )
+                self.bound[asked] = self.extractors[asked].protocol
+        self.warnings: list[str] = []
+        for name, side in self.sides.items():
+            if isinstance(side, Statistics):
+                if side.note:
+                    self.warnings.append(f"{side.spec}: {side.note}")
+                for asked in self.bound:
+                    if serves(side, asked, protocol):
+                        self.bound[asked] = require_protocol(name, side, self.bound[asked], assume=assume_protocol)
+                if side.protocol is None:
+                    self.warnings.append(
+                        f"{side.spec} does not say how it was made; taken as {protocol.name}, as you said"
+                    )
+
+    def measure(self, name: str) -> Measured:
+        """The one pass over a side that was opened."""
+        side, needs = self.sides[name], self.needs[name]
+        assert side is not None
+        if not isinstance(side, Statistics):
+            return measure_images(
+                name, side, self.extractors, needs, self.reading, self.stack, minimum=self.minimum
+            )  # fmt: skip
+        rows = any(need.rows for need in needs.values())
+        served = [asked for asked in self.bound if serves(side, asked, self.protocol)]
+        return measure_statistics(side, served, self.reading, self.stack, rows=rows)
+
+    def finish(self, measured: Mapping[str, Measured], *, started: float) -> Evaluation:
+        """Every metric, from all sides."""
+        warnings = [*self.warnings, *(warning for one in measured.values() for warning in one.warnings)]
+        warnings.extend(cautions(measured))
+        results, failed = compute(
+            self.on_features, measured, bound=self.bound, settings=self.settings, reference=self.mode,
+            level=self.level, warnings=tuple(warnings), skip_failed=not self.asked, device=self.reading.device,
+            remarks={asked: one.warnings for asked, one in self.extractors.items()},
+        )  # fmt: skip
+        if self.distance is not None:
+            results["ppl"] = measure_generator(
+                self.sides["fake"], LatentPath(), self.distance, batch_size=self.reading.batch_size,
+                level=self.level, progress=self.reading.progress,
+            )  # fmt: skip
+            names = [task.metric.name for task in self.wanted]
+            results = {name: results[name] for name in names if name in results}
+        notes = [*self.left_out, *failed]
+        if any(task.protocol.extractor == COMPACT for task in self.wanted):
+            notes.append(NOT_FID)
+        notes.extend(caveat for task in self.wanted if task.metric.name in results and (caveat := task.metric.caveat))
+        if self.mode == "population" and "real" in measured:
+            # those that compare, and whose error is not one given REAL
+            both = [n for n, r in results.items() if r.n_real is not None and r.interval and r.interval.method in BOTH]
+            notes.append(POPULATION + (f"; those of {', '.join(both)} cover that of both sides" if both else ""))
+        notes.extend(
+            f"--{name.replace('_', '-')} has no effect here: no metric of this run reads it"
+            for name in idle(self.settings, self.wanted)
+        )
+        nothing: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
+        ranks = {"ranks": current().size} if current().size > 1 else {}
+        return Evaluation(
+            results=results,
+            real=measured["real"].provenance if "real" in measured else nothing,
+            fake=measured["fake"].provenance,
+            test=measured["test"].provenance if "test" in measured else None,
+            environment={**environment(self.reading.device, self.protocol.precision), **ranks},
+            warnings=tuple(dict.fromkeys([*warnings, *(w for r in results.values() for w in r.warnings)])),
+            notes=tuple(notes),
+            per_image={
+                **{f"{name}_image_digests": one.image_digests for name, one in measured.items()},
+                "fake_input_digests": measured["fake"].input_digests,
+            },
+            elapsed_seconds=time.perf_counter() - started,
+        )
+
+
+def compute(
+    wanted: Sequence[Task],
+    measured: Mapping[str, Measured],
+    *,
+    bound: Mapping[Protocol, Protocol],
+    settings: Settings,
+    reference: str,
+    level: float,
+    warnings: tuple[str, ...] = (),
+    remarks: Mapping[Protocol, tuple[str, ...]] = MappingProxyType({}),
+    skip_failed: bool = False,
+    device: torch.device | None = None,
+) -> tuple[dict[str, MetricResult], list[str]]:
+    """Every metric from what the passes left; each ``measure`` of the registry is called once a network.
+
+    Args:
+        bound: the protocols of the tasks, with the weights that were used.
+        remarks: warnings of one network, by protocol.
+        skip_failed: a metric that these images do not serve takes the others' results with it otherwise.
+
+    Returns:
+        The results in the order of ``wanted``, and notes on metrics that were skipped: too few images, or features
+        that the metric cannot take.
+    """
+    real, fake, test = (measured.get(name) for name in ("real", "fake", "test"))
+    assert fake is not None
+    shared = int(np.intersect1d(real.image_digests, fake.image_digests).size) if real is not None else 0
+    groups: dict[tuple[str, Place], list[Metric]] = {}
+    for task in wanted:
+        groups.setdefault((task.metric.measure, task.place), []).append(task.metric)
+    found: dict[str, MetricResult] = {}
+    notes: list[str] = []
+    for (target, place), group in groups.items():
+        asked, layer = place
+        inputs = MetricInputs(
+            wanted=frozenset(m.name for m in group),
+            protocol=bound[asked].at(layer),
+            real=real.layers.get(place) if real is not None else None,
+            fake=fake.layers[place],
+            test=test.layers.get(place) if test is not None else None,
+            settings=settings, reference=reference, level=level, shared_images=shared,
+            warnings=(*remarks.get(asked, ()), *warnings), device=device,
+        )  # fmt: skip
+        module, _, function = target.partition(":")
+        measure = cast(Callable[[MetricInputs], dict[str, MetricResult]], getattr(import_module(module), function))
+        try:
+            found |= measure(inputs)
+        except InputError as error:
+            if not skip_failed:
+                raise
+            notes.append(f"left out: {error}")
+    return {task.metric.name: found[task.metric.name] for task in wanted if task.metric.name in found}, notes
+
+
+def resolved(protocol: str | Protocol | CustomNetwork) -> tuple[Protocol, dict[str, Given]]:
+    """The protocol, and the user's own network, if it is on one, by name."""
+    if isinstance(protocol, CustomNetwork):
+        return protocol.protocol(), {CUSTOM: protocol.given()}
+    return (get_protocol(protocol) if isinstance(protocol, str) else protocol), {}
+
+
+def _settings(given: Mapping[str, Any]) -> Settings:
+    from ganeval.evaluate import evaluate  # which stands on this
+
+    names = [f.name for f in fields(Settings)]
+    for name in given:
+        if name not in names:
+            arguments = [p.name for p in signature(evaluate).parameters.values() if p.kind is p.KEYWORD_ONLY]
+            close = get_close_matches(name, [*names, *arguments], n=1)
+            hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(names)}."
+            raise ConfigError(f"there is no argument or setting {name!r}.{hint}")
+    return Settings(**given)

@@ -1,0 +1,149 @@
+"""One set of images over several ranks: who takes which batch, and how what they made becomes one again, in order.
+
+Rank r takes the batches r, r + size, ... that one process would draw, so that every image meets the network in the
+batch that it would meet there, and no image is padded in or counted twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ganeval.distributed import Group
+from ganeval.images.source import ImageBatch, ImageSource, NumberedSource, Prepare, SourceReport
+from ganeval.statistics.moments import Moments
+from ganeval.statistics.rows import FeatureRows
+
+_PULSE = 4  # batches after which ranks look whether all are still there
+_WINDOW = 8 * 2**20  # bytes of rows that are gathered at once
+
+
+class Own:
+    """This rank's batches of a source that all ranks opened alike.
+
+    Attributes:
+        report: of these images; what is known of the source as a whole, or was met by every rank alike, is told by the
+            first rank alone.
+        blocks: (number, images) of each batch that was drawn, numbered as one process would draw them; complete once
+            the batches are drawn. Files that are skipped leave their batch smaller.
+        length: images to come, where that is known.
+        part: these images as a source; None of what has no numbers.
+    """
+
+    def __init__(self, source: ImageSource, group: Group, batch_size: int) -> None:
+        self._source, self._group, self._size = source, group, batch_size
+        self.blocks: list[tuple[int, int]] = []
+        self.length, self.report = source.length, SourceReport()
+        self.part: NumberedSource | None = None
+        if isinstance(source, NumberedSource):
+            starts = range(group.rank * batch_size, source.length, group.size * batch_size)
+            runs = [np.arange(start, min(start + batch_size, source.length)) for start in starts]
+            self.rows = np.concatenate(runs) if runs else np.empty(0, np.intp)
+            self.part = source.part(self.rows)
+            self.length, self.report = len(self.rows), self.part.report
+
+    def batches(
+        self, call: str, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
+    ) -> Iterator[ImageBatch]:
+        """Draw them; every few batches the ranks hear whether one of them failed.
+
+        Raises:
+            RankError: one did.
+        """
+        group, size = self._group, self._size
+        if self.part is None:
+            yield from self._of_a_stream(call, workers, prepare, on_error)
+            return
+        rounds = math.ceil(math.ceil((self._source.length or 0) / size) / group.size)
+        drawn = 0
+        for batch in self.part.batches(size, workers=workers, prepare=prepare, on_error=on_error):
+            if drawn % _PULSE == 0:
+                group.agree(call)
+            drawn += 1
+            yield batch
+        for _ in range(math.ceil(drawn / _PULSE), math.ceil(rounds / _PULSE)):  # that other ranks still wait for
+            group.agree(call)
+        usable = np.ones(len(self.rows), bool)
+        usable[self.report.skipped_places] = False
+        for i, start in enumerate(range(0, len(self.rows), size)):
+            self.blocks.append((group.rank + i * group.size, int(usable[start : start + size].sum())))
+
+    def _of_a_stream(self, call: str, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
+        """What has no numbers is read by every rank as a whole."""
+        group = self._group
+        batches = self._source.batches(self._size, workers=workers, prepare=prepare, on_error=on_error)
+        for number, batch in enumerate(batches):
+            if number % _PULSE == 0:
+                group.agree(call)
+            if number % group.size == group.rank:
+                self.blocks.append((number, len(batch.names)))
+                yield batch
+        if group.rank == 0:
+            self.report = self._source.report
+
+
+class Order:
+    """How the ranks' images lie in the order of the whole.
+
+    Args:
+        tables: by rank, (b, 3) of (segment, block, images), in the order in which that rank has them. The whole is
+            ordered by segment, then block, then rank.
+    """
+
+    def __init__(self, tables: Sequence[np.ndarray]) -> None:
+        entries = [(int(s), int(b), rank, int(n)) for rank, table in enumerate(tables) for s, b, n in table]
+        self._runs = [(rank, n) for _, _, rank, n in sorted(entries)]
+        self.ranks = len(tables)
+        self.n = sum(n for _, n in self._runs)
+
+    def runs(self) -> Iterator[tuple[int, slice]]:
+        """The whole as (rank, which of that rank's images), one after another."""
+        done = [0] * self.ranks
+        for rank, n in self._runs:
+            yield rank, slice(done[rank], done[rank] + n)
+            done[rank] += n
+
+    def windows(self, most: int) -> Iterator[list[tuple[int, int]]]:
+        """The whole cut into lists of (rank, images) of at most ``most`` images each."""
+        window: list[tuple[int, int]] = []
+        room = most
+        for rank, n in self._runs:
+            left = n
+            while left:
+                take = min(left, room)
+                window.append((rank, take))
+                left, room = left - take, room - take
+                if not room:
+                    yield window
+                    window, room = [], most
+        if window:
+            yield window
+
+
+def gathered_rows(rows: FeatureRows, order: Order, group: Group, call: str) -> Iterator[np.ndarray]:
+    """All ranks' rows in the order of the whole, a few MB at a time."""
+    done = 0
+    for window in order.windows(max(1, _WINDOW // (4 * rows.dimension))):
+        mine = sum(n for rank, n in window if rank == group.rank)
+        parts = group.gather(rows.read(done, done + mine), call)
+        done += mine
+        taken = [0] * order.ranks
+        for rank, n in window:
+            yield parts[rank][taken[rank] : taken[rank] + n]
+            taken[rank] += n
+
+
+def summed_moments(moments: Moments, group: Group, call: str) -> Moments:
+    """The moments of all ranks' rows: their states at one shift, added up in float64."""
+    known = moments.shift[None] if moments.shift is not None else np.empty((0, moments.dimension))
+    shifts = np.concatenate(group.gather(known, call))
+    if not len(shifts):
+        return Moments(moments.dimension, groups=moments.groups)
+    own = Moments.from_arrays(moments.to_arrays())
+    own.rebase(shifts[0])
+    state = own.to_arrays()
+    names = ("n", "sum", "outer")
+    sums = group.sums([state[name] for name in names], call)
+    return Moments.from_arrays({**state, **dict(zip(names, sums, strict=True)), "shift": shifts[0]})

@@ -1,0 +1,347 @@
+"""What has been seen of one side so far: a monoid, as all that it is made of."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+
+from ganeval.distributed import Group
+from ganeval.errors import InputError
+from ganeval.features.extractor import FeatureExtractor
+from ganeval.images.digest import SetDigest
+from ganeval.images.source import ImageSource
+from ganeval.metrics.inputs import FeatureSet
+from ganeval.protocol import Protocol
+from ganeval.statistics.collect import Collected, Kept, Progress, collect, how_to_batch
+from ganeval.statistics.moments import Moments
+from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
+from ganeval.statistics.sharing import Order, Own, gathered_rows, summed_moments
+
+# where features come from: the protocol as it was asked for (its weights are not known yet) and what the metrics call
+# the layer of its network: ``features``, ``logits``, ``spatial``
+Place = tuple[Protocol, str]
+
+_TWICE = "given by more than one rank (does a DistributedSampler pad?); each counts"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What the metrics need of one place, on one side."""
+
+    moments: bool
+    rows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One side, ready for the metrics: its features by network and layer."""
+
+    layers: Mapping[Place, FeatureSet]
+    n: int | None
+    digest: str | None
+    image_digests: np.ndarray
+    provenance: Mapping[str, object]
+    warnings: tuple[str, ...]
+    input_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # see ``ImageSource``
+
+
+class Tally:
+    """Moments and rows of one side, at every place that a metric needs, and what was met on the way.
+
+    Args:
+        extractors: by protocol; those that ``needs`` does not name do not run.
+        needs: by network and layer; the extractor has a tap for each.
+        memory: bytes of rows of one place that stay in memory; see ``FeatureRows``.
+        expected: images to come, if known.
+
+    Attributes:
+        collected: the number of images and their digests.
+        labels: one an image; None where some have none.
+        inputs: digests of what each image was made of, see ``ImageSource``; None where some are not known.
+        notes, formats, ignored, skipped: what was met while images were drawn, as in ``SourceReport``; those skipped
+            with (segment, place) before them.
+        sources: what the different sources say of themselves.
+    """
+
+    def __init__(
+        self,
+        extractors: Mapping[Protocol, FeatureExtractor],
+        needs: Mapping[Place, Need],
+        *,
+        memory: int = DEFAULT_MEMORY,
+        expected: int | None = None,
+    ) -> None:
+        self.extractors, self.needs, self.memory = extractors, needs, memory
+        self.kept: dict[Place, Kept] = {}
+        for (protocol, layer), need in needs.items():
+            extractor = extractors[protocol]
+            width = extractor.dimensions[extractor.tap(layer)]
+            rows = FeatureRows(width, memory_limit=memory, expected=expected) if need.rows else None
+            self.kept[protocol, layer] = Kept(Moments(width) if need.moments else None, rows)
+        self.collected = Collected()
+        self.labels: list[str] | None = []
+        self.inputs: np.ndarray | None = np.empty(0, np.uint64)
+        self.notes, self.formats, self.ignored = Counter[str](), Counter[str](), Counter[str]()
+        self.skipped: list[tuple[int, int, str, str]] = []
+        self.sources: list[dict[str, object]] = []
+        self.blocks: list[tuple[int, int, int]] = []  # (segment, block, images), see ``Order``
+        self._segments = 0
+        self._failed = False
+        self._apart = False  # whether other ranks were given images of their own
+
+    @property
+    def n(self) -> int:
+        return self.collected.n
+
+    def add(
+        self,
+        source: ImageSource,
+        *,
+        call: str = "images",
+        group: Group | None = None,
+        batch_size: int | None = None,
+        workers: int = 0,
+        on_error: str = "stop",
+        progress: Progress | None = None,
+    ) -> None:
+        """One pass over a source.
+
+        Args:
+            group: all its ranks opened the same source, and each takes its batches of it; None: this rank takes all.
+        """
+        self._require_sound()
+        networks: dict[Protocol, dict[str, Kept]] = {}
+        for (protocol, layer), kept in self.kept.items():
+            networks.setdefault(protocol, {})[self.extractors[protocol].tap(layer)] = kept
+        extractors = [self.extractors[protocol] for protocol in networks]
+        size, prepare = how_to_batch(extractors, batch_size)
+        before, self._failed = self.n, True
+        self._apart = self._apart or group is None
+        if group is None or group.size == 1:
+            batches = source.batches(size, workers=workers, prepare=prepare, on_error=on_error)
+            own, part = None, cast(ImageSource | None, source)
+        else:
+            own = Own(source, group, size)
+            batches = own.batches(call, workers=workers, prepare=prepare, on_error=on_error)
+            part = own.part
+        collect(
+            batches, [(self.extractors[p], taps) for p, taps in networks.items()], self.collected, progress=progress
+        )  # fmt: skip
+        added = self.n - before
+        blocks = own.blocks if own is not None else [(0, added)]
+        self.blocks += [(self._segments, block, n) for block, n in blocks]
+        labels = part.labels() if part is not None else None
+        known = self.labels is not None and labels is not None and len(labels) == added
+        self.labels = [*(self.labels or ()), *(labels or ())] if known else None
+        inputs = part.input_digests() if part is not None and self.inputs is not None else None
+        known = inputs is not None and len(inputs) == added
+        self.inputs = np.concatenate([self.inputs, inputs]) if known else None
+        report = own.report if own is not None else source.report
+        self.notes.update(report.notes)
+        self.formats.update(report.formats)
+        if group is None or group.rank == 0:  # every rank has the same of a source that all have opened
+            self.ignored.update(source.report.ignored)
+        places = own.rows[report.skipped_places] if own is not None and part is not None else range(len(report.skipped))
+        self.skipped += [(self._segments, int(at), *pair) for at, pair in zip(places, report.skipped, strict=True)]
+        self._segments += 1
+        if (described := source.describe()) not in self.sources:
+            self.sources.append(described)
+        self._failed = False
+
+    def merge(self, other: Tally) -> None:
+        """Add what another one has seen; it is left as it is."""
+        self._require_sound()
+        other._require_sound()
+        for place, kept in self.kept.items():
+            theirs = other.kept[place]
+            if kept.moments is not None and theirs.moments is not None:
+                kept.moments.merge(theirs.moments)
+            if kept.rows is not None and theirs.rows is not None:
+                for block in theirs.rows.blocks():
+                    kept.rows.append(block)
+        self.collected.n += other.collected.n
+        self.collected.digest.merge(other.collected.digest)
+        self.collected.image_digests += other.collected.image_digests
+        self.labels = None if self.labels is None or other.labels is None else [*self.labels, *other.labels]
+        known = self.inputs is not None and other.inputs is not None
+        self.inputs = np.concatenate([self.inputs, other.inputs]) if known else None
+        self.notes.update(other.notes)
+        self.formats.update(other.formats)
+        self.ignored.update(other.ignored)
+        self.blocks += [(self._segments + segment, block, n) for segment, block, n in other.blocks]
+        self.skipped += [(self._segments + segment, *rest) for segment, *rest in other.skipped]  # type: ignore[misc]
+        self._segments += other._segments
+        self.sources += [one for one in other.sources if one not in self.sources]
+
+    def over(self, group: Group, call: str) -> Tally:
+        """What all ranks have seen, the same on every rank and in the order of one process; itself, on one process.
+
+        Moments are added up in float64; rows are gathered a few MB at a time, into a temporary file beyond ``memory``.
+        This one is left as it is.
+        """
+        self._require_sound()
+        if group.size == 1:
+            return self
+        order = Order(group.gather(np.array(self.blocks, np.int64).reshape(-1, 3), f"{call}: batches"))
+        whole = Tally(self.extractors, self.needs, memory=self.memory, expected=order.n)
+        try:
+            for place, kept in self.kept.items():
+                moments, what = None, f"{call}: {place[1]} of {place[0].name}"
+                if kept.moments is not None:
+                    moments = summed_moments(kept.moments, group, what)
+                rows = whole.kept[place].rows
+                if kept.rows is not None and rows is not None:
+                    for block in gathered_rows(kept.rows, order, group, what):
+                        rows.append(block)
+                whole.kept[place] = Kept(moments, rows)
+            digests = group.gather(self.image_digests, f"{call}: digests")
+            known = self.inputs is not None
+            inputs = group.gather(self.inputs if known else np.empty(0, np.uint64), f"{call}: inputs")  # type: ignore[arg-type]
+            counts = [dict(self.notes), dict(self.formats), dict(self.ignored)]
+            said = [*counts, self.skipped, self.sources, self.labels, known, self._apart]
+            met = group.gather_json(said, f"{call}: reports")
+        except BaseException:
+            whole.close()
+            raise
+        whole.collected.n = order.n
+        everything = np.concatenate(digests)
+        if len(everything) == order.n:
+            everything = np.concatenate([everything[:0], *(digests[rank][part] for rank, part in order.runs())])
+        whole.collected.digest.update(everything)
+        whole.collected.image_digests = [everything] if len(everything) else []
+        whole.blocks = [(0, 0, order.n)]
+        for notes, formats, ignored, skipped, sources, _, _, _ in met:
+            whole.notes.update(notes)
+            whole.formats.update(formats)
+            whole.ignored.update(ignored)
+            whole.skipped += [tuple(one) for one in skipped]
+            whole.sources += [one for one in sources if one not in whole.sources]
+        whole.skipped.sort(key=lambda one: one[:2])
+        if all(one[-2] for one in met):
+            whole.inputs = np.concatenate([inputs[0][:0], *(inputs[rank][part] for rank, part in order.runs())])
+        else:
+            whole.inputs = None
+        labels = [one[-3] for one in met]
+        known = all(one is not None for one in labels)
+        whole.labels = [label for rank, part in order.runs() for label in labels[rank][part]] if known else None
+        twice = sum(len(np.unique(one)) for one in digests) - len(np.unique(everything))
+        if twice and any(one[-1] for one in met):
+            whole.notes[_TWICE] = twice
+        return whole
+
+    @property
+    def image_digests(self) -> np.ndarray:
+        """uint64, one an image; empty where the images never left the accelerator."""
+        known = self.collected.image_digests
+        return np.concatenate(known) if known else np.empty(0, np.uint64)
+
+    def measured(self, side: str) -> Measured:
+        """Ready for the metrics."""
+        digest = self.collected.digest.hexdigest() if self.collected.digest.count else None
+        digests = self.image_digests
+        layers = {
+            place: FeatureSet(
+                n=self.n,
+                gaussian=None if kept.moments is None else kept.moments.finish(ddof=place[0].ddof),
+                rows=kept.rows,
+                digest=digest,
+                image_digests=digests,
+                labels=np.array(self.labels) if self.labels is not None and len(self.labels) == self.n else None,
+            )
+            for place, kept in self.kept.items()
+        }
+        provenance = {
+            **self.described(), "n": self.n, "digest": digest,
+            "skipped": [[name, reason] for _, _, name, reason in self.skipped], "notes": dict(self.notes),
+            "formats": dict(self.formats), "ignored": dict(self.ignored),
+        }  # fmt: skip
+        inputs = np.empty(0, np.uint64) if self.inputs is None else self.inputs
+        return Measured(layers, self.n, digest, digests, provenance, self._warnings(side), inputs)
+
+    def described(self) -> dict[str, object]:
+        """Where the images come from."""
+        if len(self.sources) == 1:
+            return self.sources[0]
+        specs = list(dict.fromkeys(str(one.get("spec")) for one in self.sources))
+        return {"spec": ", ".join(specs[:3]), "kind": "updates", "sources": len(self.sources)}
+
+    def _warnings(self, side: str) -> tuple[str, ...]:
+        warnings = [f"{side}: {count} images: {what}" for what, count in sorted(self.notes.items())]
+        if self.skipped:
+            names = ", ".join(name for _, _, name, _ in self.skipped[:3])
+            more = ", ..." if len(self.skipped) > 3 else ""
+            warnings.append(f"{side}: {len(self.skipped)} unreadable files skipped ({names}{more})")
+        if self.ignored:
+            kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in sorted(self.ignored.items()))
+            warnings.append(f"{side}: files that are no images were left out: {kinds}")
+        return tuple(warnings)
+
+    def _require_sound(self) -> None:
+        if self._failed:
+            raise InputError("an update of these images failed half-way: reset(), and give them all again.")
+
+    def close(self) -> None:
+        """Drop the rows and their temporary files."""
+        for kept in self.kept.values():
+            if kept.rows is not None:
+                kept.rows.close()
+
+    # --- what a training loop saves ------------------------------------------------------------------------------
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything, as arrays of numbers."""
+        self._require_sound()
+        digest = self.collected.digest
+        plain = {
+            "n": self.n, "digest": [digest.count, digest.xor, digest.total], "labels": self.labels,
+            "notes": dict(self.notes), "formats": dict(self.formats), "ignored": dict(self.ignored),
+            "skipped": self.skipped, "sources": self.sources, "blocks": self.blocks, "segments": self._segments,
+        }  # fmt: skip
+        arrays: dict[str, np.ndarray] = {
+            "tally": np.frombuffer(json.dumps(plain).encode(), np.uint8).copy(),
+            "digests": self.image_digests.view(np.int64),
+        }
+        if self.inputs is not None:
+            arrays["inputs"] = self.inputs.view(np.int64)
+        for i, kept in enumerate(self.kept.values()):
+            if kept.moments is not None:
+                arrays |= {f"{i}.moments.{name}": array for name, array in kept.moments.to_arrays().items()}
+            if kept.rows is not None:
+                arrays[f"{i}.rows"] = np.array(kept.rows.to_array())
+        return arrays
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what ``to_arrays`` gave to this one, which has seen nothing yet.
+
+        Raises:
+            InputError: it is no such state, or one of other metrics.
+        """
+        try:
+            plain = json.loads(arrays["tally"].tobytes())
+            for i, (place, kept) in enumerate(self.kept.items()):
+                moments = kept.moments
+                if moments is not None:
+                    start = f"{i}.moments."
+                    state = {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+                    moments = Moments.from_arrays(state)
+                    if moments.dimension != kept.moments.dimension:  # type: ignore[union-attr]
+                        raise ValueError(f"{moments.dimension} features")
+                if kept.rows is not None:
+                    kept.rows.append(arrays[f"{i}.rows"])
+                self.kept[place] = Kept(moments, kept.rows)
+            digests = arrays["digests"].view(np.uint64)
+            self.collected = Collected(plain["n"], SetDigest(*plain["digest"]), [digests] if len(digests) else [])
+            self.inputs = arrays["inputs"].view(np.uint64) if "inputs" in arrays else None
+            self.labels, self.sources = plain["labels"], plain["sources"]
+            self.notes, self.formats = Counter(plain["notes"]), Counter(plain["formats"])
+            self.ignored = Counter(plain["ignored"])
+            self.skipped = [tuple(one) for one in plain["skipped"]]
+            self.blocks = [tuple(one) for one in plain["blocks"]]
+            self._segments = plain["segments"]
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"this is no state of an Evaluator of these metrics: {error!r}.") from error

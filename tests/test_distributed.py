@@ -1,0 +1,212 @@
+"""Several ranks give what one process gives; and where one of them fails, ends or does not come, all end and say so."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import ranks
+
+from ganeval.distributed import ONE, Group, joined
+from ganeval.errors import ConfigError
+from ganeval.statistics.moments import Moments
+from ganeval.statistics.sharing import Order, gathered_rows, summed_moments
+
+
+def difference(a: Any, b: Any, where: str = "") -> list[str]:
+    """Where two documents differ, numbers by more than 1e-10 of their size."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = [f"{where}.{k}" for k in a.keys() ^ b.keys()]
+        return keys + [one for k in a.keys() & b.keys() for one in difference(a[k], b[k], f"{where}.{k}")]
+    if isinstance(a, list) and isinstance(b, list):
+        if len(a) != len(b):
+            return [f"{where}: {len(a)} against {len(b)}"]
+        return [one for i, (x, y) in enumerate(zip(a, b, strict=True)) for one in difference(x, y, f"{where}[{i}]")]
+    if isinstance(a, float) and isinstance(b, float):
+        return [] if math.isclose(a, b, rel_tol=1e-10, abs_tol=1e-12) else [f"{where}: {a!r} against {b!r}"]
+    return [] if a == b else [f"{where}: {a!r} against {b!r}"]
+
+
+def equal_one_process(scenario: str, folder: Path, size: int) -> None:
+    expected = json.loads(json.dumps(ranks.SCENARIOS[scenario](folder)))
+    ended = ranks.launch(scenario, folder, size)
+    assert [code for code, _ in ended] == [0] * size, ended
+    found = [json.loads((folder / f"{scenario}-{rank}.json").read_text()) for rank in range(size)]
+    assert all(one == found[0] for one in found)  # every rank has the same, to the last bit
+    assert difference(found[0], expected) == []
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_every_metric_against_one_process(tmp_path: Path, size: int) -> None:
+    equal_one_process("every_metric", tmp_path, size)
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_loop_against_one_process(tmp_path: Path, size: int) -> None:
+    equal_one_process("loop", tmp_path, size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("scenario", ["folders", "other_sources"])
+def test_sources_against_one_process(tmp_path: Path, scenario: str, size: int) -> None:
+    if scenario == "folders":
+        ranks.folders_for(tmp_path)
+    equal_one_process(scenario, tmp_path, size)
+
+
+@pytest.mark.slow
+def test_one_rank_alone(tmp_path: Path) -> None:
+    expected = json.loads(json.dumps(ranks.apart(tmp_path)))
+    assert [code for code, _ in ranks.launch("apart", tmp_path, 2)] == [0, 0]
+    assert json.loads((tmp_path / "apart-0.json").read_text()) == expected
+
+
+def test_sums_gathers_and_ranks_at_different_calls(tmp_path: Path) -> None:
+    assert [code for code, _ in ranks.launch("talk", tmp_path, 3)] == [0, 0, 0]
+    found = [json.loads((tmp_path / f"talk-{rank}.json").read_text()) for rank in range(3)]
+    assert [sums for sums, _ in found] == [[[6.0, 6.0], 3, 1.5]] * 3
+    assert found[0][1].startswith("rank 0 is at another call, rank 1 at one call: every rank must make the same calls")
+    assert found[1][1].startswith("rank 1 is at one call, rank 0 at another call")
+
+
+def test_a_rank_that_fails_ends_all_with_its_message(tmp_path: Path) -> None:
+    started = time.monotonic()
+    ended = ranks.launch("fails", tmp_path, 2, GANEVAL_RANK_TIMEOUT="60")
+    assert time.monotonic() - started < 60  # nobody waited
+    assert [code for code, _ in ended] == [1, 1]
+    assert "spoilt" in ended[1][1]
+    assert "RankError: rank 1 failed: input: ndarray 150x12x12x3 has an image that cannot be used" in ended[0][1]
+
+
+def test_a_rank_that_is_killed_ends_all_within_30_seconds(tmp_path: Path) -> None:
+    (zero, err), (one, _), (two, _) = ranks.launch("killed", tmp_path, 3, GANEVAL_RANK_TIMEOUT="600")
+    assert (zero, one, two) == (1, -9, 1)
+    assert time.time() - float((tmp_path / "killed").read_text()) < 30
+    assert "RankError: rank" in err
+    assert "ended before real images" in err
+
+
+@pytest.mark.slow
+def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
+    (zero, err), _ = ranks.launch("absent", tmp_path, 2)
+    assert zero == 1
+    assert "RankError: rank 1 did not come to compute within 4 s. Every rank must make this call" in err
+    assert "sync=False" in err
+
+
+def test_torchrun_of_the_program(tmp_path: Path) -> None:
+    """Only the first rank writes, on stdout and in files; the numbers are those of one process."""
+    real, fake = ranks.image_sets()
+    np.save(tmp_path / "real.npy", real)
+    np.save(tmp_path / "fake.npy", fake)
+    sides = [str(tmp_path / "real.npy"), str(tmp_path / "fake.npy")]
+    options = ["--protocol", "compact", "--device", "cpu", "--json", "--metrics", "fid,precision", "--batch-size", "16"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
+
+    several = run(*torchrun, "-m", "ganeval", "eval", *sides, *options, "-o", str(tmp_path / "out.json"))
+    assert several.returncode == 0, several.stderr
+    document = json.loads(several.stdout)  # exactly one
+    assert document["environment"]["ranks"] == 2
+    assert json.loads((tmp_path / "out.json").read_text())["results"] == document["results"]
+    alone = run(sys.executable, "-m", "ganeval", "eval", *sides, *options)
+    expected = json.loads(alone.stdout)
+    assert difference(document["results"], expected["results"]) == []
+    assert difference(document["fake"], expected["fake"]) == []
+    assert several.stderr.count("note: FD[compact-v1] is not comparable") == 1
+
+    broken = run(*torchrun, "-m", "ganeval", "eval", sides[0], str(tmp_path / "missing.npy"), *options)
+    assert broken.returncode != 0
+    assert json.loads(broken.stdout)["error"]["kind"] == "input"
+    assert broken.stderr.count("error: There is no file") == 1
+
+
+# --- without other processes -------------------------------------------------------------------------------------
+
+
+def test_one_process_is_a_group_of_one() -> None:
+    with joined() as group:
+        assert group is ONE
+    assert ONE.share(7) == slice(0, 7)
+    array = np.arange(3.0)
+    assert ONE.sums([array], "x")[0] is array
+    assert ONE.gather(array, "x")[0] is array
+    ONE.agree("x")
+    with pytest.raises(KeyError), ONE.together("x"):
+        raise KeyError
+
+
+def test_shares_are_everything_once() -> None:
+    for n in (0, 1, 3, 4, 11):
+        shares = [np.arange(n)[Group(rank, 4).share(n)] for rank in range(4)]
+        np.testing.assert_array_equal(np.concatenate(shares), np.arange(n))
+
+
+def test_timeout_iv(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for text in ("soon", "0", "inf", "nan"):
+        monkeypatch.setenv("GANEVAL_RANK_TIMEOUT", text)
+        with pytest.raises(ConfigError, match=f"GANEVAL_RANK_TIMEOUT.*{text}"), joined():
+            pass
+
+
+class Pretended:
+    """A group whose other ranks are arrays."""
+
+    def __init__(self, rank: int, others: list[list[np.ndarray]]) -> None:
+        self.rank, self._others = rank, others
+
+    def gather(self, array: np.ndarray, call: str) -> list[np.ndarray]:
+        parts = [one.pop(0) for one in self._others]
+        parts.insert(self.rank, array)
+        return parts
+
+
+def test_rows_are_gathered_in_the_order_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganeval.statistics import sharing
+    from ganeval.statistics.rows import FeatureRows
+
+    order = Order([np.array([[0, 0, 3], [0, 2, 2]]), np.array([[0, 1, 4], [1, 0, 1]])])
+    assert order.n == 10
+    assert list(order.runs()) == [(0, slice(0, 3)), (1, slice(0, 4)), (0, slice(3, 5)), (1, slice(4, 5))]
+    monkeypatch.setattr(sharing, "_WINDOW", 4 * 2 * 5)  # five rows
+    with FeatureRows(2) as rows:
+        mine = np.arange(10, dtype=np.float32).reshape(5, 2)
+        rows.append(mine)
+        theirs = -np.arange(1, 11, dtype=np.float32).reshape(5, 2)
+        group = Pretended(0, [[theirs[:2], theirs[2:5]]])
+        blocks = list(gathered_rows(rows, order, group, "x"))  # type: ignore[arg-type]
+    whole = np.concatenate([mine[:3], theirs[:4], mine[3:], theirs[4:]])
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    assert [len(block) for block in blocks] == [3, 2, 2, 2, 1]
+
+
+def test_moments_of_ranks_without_images_add_nothing() -> None:
+    x = np.random.default_rng(0).standard_normal((50, 3)) + 5
+    full, empty = Moments(3), Moments(3)
+    full.update(x)
+
+    class Both:
+        def gather(self, array: np.ndarray, call: str) -> list[np.ndarray]:
+            return [np.empty((0, 3)), array if len(array) else full.shift[None]]  # type: ignore[index]
+
+        def sums(self, arrays: list[np.ndarray], call: str) -> list[np.ndarray]:
+            state = full.to_arrays()
+            return [a + state[name] for a, name in zip(arrays, ("n", "sum", "outer"), strict=True)]
+
+    summed = summed_moments(empty, Both(), "x")  # type: ignore[arg-type]
+    np.testing.assert_allclose(summed.finish().covariance, full.finish().covariance, rtol=1e-14)
+    assert empty.n == 0
