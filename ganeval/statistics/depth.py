@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ganeval.statistics.neighbours import Family, Reach, accelerates, count_pairs, rounding_band, squared_pairs
+from ganeval.statistics.neighbours import Family, Reach, count_pairs, rounding_band, squared_pairs
+from ganeval.statistics.searches import accelerates
 from ganeval.statistics.tiles import lifted, promising_pairs
 from ganeval.statistics.tiles_torch import promising_pairs_torch
 

@@ -19,8 +19,9 @@ import torch
 
 from ganeval.distributed import current
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.statistics.tiles import TILE, Pairs, close_pairs, lifted, turned, within
-from ganeval.statistics.tiles_torch import close_pairs_torch, nearest_torch
+from ganeval.statistics.searches import accelerates, search, search_some
+from ganeval.statistics.tiles import TILE, Pairs, close_pairs, lifted, turned
+from ganeval.statistics.tiles_torch import close_pairs_torch
 
 _SPARE = 8  # neighbours searched beyond the k-th, among which float64 decides
 _CHUNK = 2**17  # numbers that are recomputed at a time: they stay in the cache
@@ -67,9 +68,9 @@ def nearest(
     while len(pending):
         width = min(width, len(points) - int(own))
         if len(pending) == len(asked):
-            found, ids = _search(z, None if own else z_asked, width, device)
+            found, ids = search(z, None if own else z_asked, width, device)
         else:
-            found, ids = _search_some(z, z_asked, pending, width, own, device)
+            found, ids = search_some(z, z_asked, pending, width, own, device)
         # a candidate that is farther than the k-th by more than both may be wrong is none of the k nearest
         near = found <= found[:, k - 1 : k].astype(np.float64) + 2 * band
         exact = np.full(found.shape, np.inf)
@@ -113,7 +114,7 @@ class Reach:
         # the k-th of a block is the B k-th of all on average; beyond 5 deviations it is searched for by itself
         spread = np.sqrt(most * blocks * (blocks - 1))
         width = min(int(most * blocks + 5 * spread) + _SPARE, len(points) - 1)
-        self._found, self._ids = _search(z, None, width, device)
+        self._found, self._ids = search(z, None, width, device)
 
     def kth(self, k: int, blocks: np.ndarray | None = None) -> Radii:
         """Squared distances of all rows from their ``k``-th nearest other row, or that within their own block.
@@ -333,55 +334,6 @@ def _gathered(pairs: Iterator[Pairs]) -> Iterator[Pairs]:
 def _joined(pairs: list[Pairs]) -> Pairs:
     i, j, squared = (np.concatenate(part) for part in zip(*pairs, strict=True))
     return i, j, squared
-
-
-def accelerates(device: torch.device) -> bool:
-    return device.type != "cpu"
-
-
-def _search(
-    z: np.ndarray, queries: np.ndarray | None, width: int, device: torch.device | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The ``width`` nearest lifted rows, in float32, of every query, or of every row among the others."""
-    group = current()
-    if group.size == 1:
-        return _search_here(z, queries, width, device)
-    asked = z if queries is None else queries
-    rows = np.arange(len(asked))[group.share(len(asked))]
-    found, ids = _search_some(z, asked, rows, width, queries is None, device)
-    found, ids = (np.concatenate(group.gather(part, "neighbours")) for part in (found, ids))
-    return found, ids
-
-
-def _search_here(
-    z: np.ndarray, queries: np.ndarray | None, width: int, device: torch.device | None
-) -> tuple[np.ndarray, np.ndarray]:
-    if queries is not None and not len(queries):
-        return np.empty((0, width), np.float32), np.empty((0, width), np.int64)
-    if device is not None and accelerates(device):
-        return nearest_torch(z, queries, width, device)
-    if queries is None:
-        return within(z, width)
-    import faiss  # slow to import
-
-    d = z.shape[1] - 2
-    index = faiss.IndexFlatL2(d)
-    index.add(np.ascontiguousarray(z[:, :d]))
-    distances, ids = index.search(np.ascontiguousarray(queries[:, :d]), width)
-    return distances, ids
-
-
-def _search_some(
-    z: np.ndarray, queries: np.ndarray, rows: np.ndarray, width: int, own: bool, device: torch.device | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The same for some queries; ``own``: each is the row of that number, and not its own neighbour."""
-    found, ids = _search_here(z, queries[rows], width + int(own), device)
-    if not own:
-        return found, ids
-    mine = ids == rows[:, None]
-    mine[~mine.any(axis=1), -1] = True  # among more copies than were found: any other is as good
-    keep = ~mine
-    return found[keep].reshape(len(rows), width), ids[keep].reshape(len(rows), width)
 
 
 def _copies(points: np.ndarray, asked: np.ndarray, rows: np.ndarray, k: int, own: bool) -> np.ndarray:
