@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.statistics import neighbours, tiles_torch
+from ganeval.statistics import neighbours, searches, tiles_torch
 from ganeval.statistics.neighbours import Family, Reach, count_in_balls, count_pairs, nearest, radii
 from ganeval.statistics.tiles import lifted, within
 from ganeval.statistics.tiles_torch import nearest_torch
@@ -118,7 +118,8 @@ def on(device: str, monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """A device that counts as an accelerator, in small tiles, so that there are several."""
     monkeypatch.setattr(tiles_torch, "_ROWS", 128)
     monkeypatch.setattr(tiles_torch, "_COLUMNS", 200)
-    monkeypatch.setattr(neighbours, "accelerates", lambda device: True)
+    for module in (neighbours, searches):
+        monkeypatch.setattr(module, "accelerates", lambda device: True)
     return torch.device(device)
 
 
@@ -134,9 +135,9 @@ def test_accelerator_against_the_cpu(device: str, offset: float, monkeypatch: py
     here = nearest(points, k=3), nearest(points, others, k=3), *count_pairs(points, others, families)
     there_device = on(device, monkeypatch)
     calls = []
-    for name in ("nearest_torch", "close_pairs_torch"):
-        real = getattr(neighbours, name)
-        monkeypatch.setattr(neighbours, name, lambda *a, real=real, name=name: calls.append(name) or real(*a))
+    for module, name in ((searches, "nearest_torch"), (neighbours, "close_pairs_torch")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, real=real, name=name: calls.append(name) or real(*a))
     bounds = Reach(points, 4, device=there_device).kth(4), Reach(others, 2, device=there_device).kth(2)
     families = (Family(bounds[0], None, strict=True), Family(None, bounds[1]))
     there = (
