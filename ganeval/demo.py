@@ -25,6 +25,7 @@ REFERENCE = "stats:cifar10-test"
 PLAIN, STRIPED = "dataset:shapes-plain:64", "dataset:shapes-striped:64"
 AGAINST_DATA = ("fid", "is")
 AGAINST_ITSELF = ("precision", "recall", "coverage")
+AGAINST = "FD and IS are against CIFAR-10's test images; P, R and coverage against another sample of the DCGAN"
 NOISE = 40.0  # standard deviation, in grey levels of 256
 DISTINCT = 20  # images that the collapsed generator knows
 FILES = {"demo.json", "dcgan.png", "collapsed.png", "noisy.png", "translation.png"}
@@ -57,8 +58,11 @@ class Translation:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
+    """All sets; ``reference`` is the other sample, uint8 (N, 3, H, W)."""
+
     rows: tuple[Row, ...]
     translation: Translation
+    reference: Tensor
 
     def to_dict(self) -> dict[str, object]:
         """The document: ``demo`` by set, and ``translation``; at top level the results of the unbroken generator."""
@@ -72,13 +76,16 @@ class Demo:
 
 def run_demo(
     output: Path, *, num_samples: int = 1000, seed: int = 0, device: str = "auto",
-    progress: ProgressFactory | None = None,
+    progress: ProgressFactory | None = None, single_images: bool = False,
 ) -> Demo:  # fmt: skip
     """Sample, break, measure, translate; write a grid of each set and ``demo.json``.
 
     The distances are to CIFAR-10's test images. Precision, recall and coverage need the single reference images, which
     do not ship; they are measured against another sample of the same generator, so that an unbroken one scores as high
     as can be.
+
+    Args:
+        single_images: as in ``evaluate``, for a report.
 
     Raises:
         InputError: ``output`` holds something else than an earlier demo.
@@ -90,13 +97,14 @@ def run_demo(
     own, others = images[:num_samples], images[num_samples:]
     settings: dict[str, Any] = {"protocol": "compact", "device": device, "progress": progress}
     reference = build_statistics(others, rows=True, note=f"another sample of {GENERATOR}", **settings)
+    settings["single_images"] = single_images
     rows = []
     for name, (what, shown) in broken(own, seed).items():
         against_data = evaluate(REFERENCE, shown, metrics=AGAINST_DATA, **settings)
         against_itself = evaluate(reference, shown, metrics=AGAINST_ITSELF, reference="sample", **settings)
         rows.append(Row(name, what, shown, against_data, against_itself))
         save_grid(output / f"{name}.png", shown[:_SHOWN], 8)
-    demo = Demo(tuple(rows), translated(output / "translation.png", seed=seed, device=device))
+    demo = Demo(tuple(rows), translated(output / "translation.png", seed=seed, device=device), others)
     write_text(output / "demo.json", to_json({"schema": SCHEMA, **demo.to_dict()}) + "\n")
     return demo
 

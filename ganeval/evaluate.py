@@ -71,6 +71,7 @@ def evaluate(
     download: bool = False,
     progress: ProgressFactory | None = None,
     sync: bool = True,
+    single_images: bool = False,
     **settings: Any,
 ) -> Evaluation:
     """Measure how far the fakes are from the reals: one pass over each set, whatever the number of metrics.
@@ -108,6 +109,8 @@ def evaluate(
         progress: called with what is done and the number of images, returns a progress display.
         sync: under torchrun, or in a process group of torch.distributed, all ranks make this call, share the work and
             get the same results; False: this rank alone.
+        single_images: also what tables and reports show of single images: names of files, nearest neighbours across the
+            sets, and the Frechet distance of fewer fakes. Where the features of both sides are at hand.
         settings: choices of single estimators: the fields of ``ganeval.metrics.inputs.Settings``, such as ``trace``.
 
     Returns:
@@ -136,7 +139,7 @@ def evaluate(
         run = Run(
             {name: given for name, given in specs.items() if given[0] is not None}, stack, reading, metrics=metrics,
             protocol=protocol, weights=weights, reference=reference, level=level, assume_protocol=assume_protocol,
-            settings=settings,
+            settings=settings, single_images=single_images,
         )  # fmt: skip
         return run.finish({name: run.measure(name) for name in run.sides}, started=started)
 

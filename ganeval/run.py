@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
@@ -24,9 +24,11 @@ from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
+from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, get_metric
+from ganeval.metrics.single import distance_by_size, neighbours_across
 from ganeval.plan import Task, applicable, idle, needs_of, networks_of, tasks_of
 from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol
 from ganeval.results import Evaluation, MetricResult
@@ -78,10 +80,12 @@ class Run:
         level: float,
         assume_protocol: bool,
         settings: Mapping[str, Any],
+        single_images: bool = False,
     ) -> None:
         chosen = [get_metric(name) for name in metrics] if metrics is not None else None
         self.settings, self.level, self.reading, self.stack = _settings(settings), level, reading, stack
         self.protocol, own = resolved(protocol)
+        self.single_images = single_images
         protocol = self.protocol
         require_choice("reference", reference, (None, "sample", "population"))
         if not 0 < level < 1:
@@ -158,6 +162,11 @@ class Run:
             )  # fmt: skip
             names = [task.metric.name for task in self.wanted]
             results = {name: results[name] for name in names if name in results}
+        per_image = {f"{name}_image_digests": one.image_digests for name, one in measured.items()}
+        per_image["fake_input_digests"] = measured["fake"].input_digests
+        if self.single_images:
+            per_image |= self._names(measured)
+            self._add_neighbours(measured, results, per_image)
         notes = [*self.left_out, *failed]
         if any(task.protocol.extractor == COMPACT for task in self.wanted):
             notes.append(NOT_FID)
@@ -180,12 +189,35 @@ class Run:
             environment={**environment(self.reading.device, self.protocol.precision), **ranks},
             warnings=tuple(dict.fromkeys([*warnings, *(w for r in results.values() for w in r.warnings)])),
             notes=tuple(notes),
-            per_image={
-                **{f"{name}_image_digests": one.image_digests for name, one in measured.items()},
-                "fake_input_digests": measured["fake"].input_digests,
-            },
+            per_image=per_image,
             elapsed_seconds=time.perf_counter() - started,
         )
+
+    def _names(self, measured: Mapping[str, Measured]) -> dict[str, np.ndarray]:
+        """The file of every image, in order, of the sides whose images are files."""
+        found = {}
+        for name, one in measured.items():
+            side = self.sides[name]
+            if isinstance(side, ImageSource) and (names := side.names()) is not None:
+                skipped = {file for file, _ in side.report.skipped}
+                names = [file for file in names if file not in skipped]
+                if len(names) == one.n:
+                    found[f"{name}_image_names"] = np.array(names)
+        return found
+
+    def _add_neighbours(
+        self, measured: Mapping[str, Measured], results: dict[str, MetricResult], per_image: dict[str, np.ndarray]
+    ) -> None:
+        """Neighbours across the sets, and the Frechet distance of fewer fakes, where the features are at hand."""
+        place = self.protocol, "features"
+        real, fake = (measured[name].layers.get(place) if name in measured else None for name in ("real", "fake"))
+        if real is None or fake is None:
+            return
+        if real.rows is not None and fake.rows is not None and min(len(real.rows), len(fake.rows)) > 1:
+            per_image |= neighbours_across(real.rows.to_array(), fake.rows.to_array(), device=self.reading.device)
+        if (fid := results.get("fid")) is not None:
+            sizes = distance_by_size(real, fake, reference=self.mode, ddof=fid.protocol.ddof)
+            results["fid"] = replace(fid, details={**fid.details, "by_size": sizes})
 
 
 def compute(

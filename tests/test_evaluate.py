@@ -245,7 +245,7 @@ def test_command_and_function_have_the_same_options() -> None:
     from ganeval.cli.metric import eval_command
 
     parameters = dict(inspect.signature(evaluate).parameters) | dict(inspect.signature(Settings).parameters)
-    shown = {"json", "fmt", "quiet", "verbose", "config", "output"}
+    shown = {"json", "fmt", "quiet", "verbose", "config", "output", "report", "per_image"}
     shown |= {"network", "network_size", "network_resize", "network_scale"}  # they make a protocol
     defaults = eval_command().make_context("eval", ["a", "b"]).params
     for name in set(defaults) - shown - {"real", "fake", "metrics"}:

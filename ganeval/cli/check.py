@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganeval.cli.options import Command, option, output_options, output_path, source_options
+from ganeval.cli.options import Command, option, output_options, output_path, report_path, source_options
 from ganeval.cli.output import answer, note
 from ganeval.errors import ConfigError, InputError
 
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @source_options
 @option("--decode/--no-decode", default=True, help="Decode every image: finds duplicates and damage further in.")
+@report_path
 @output_path
 @output_options
-def check(images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | None, **options: Any) -> None:
+def check(
+    images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | None, report: Path | None, **options: Any
+) -> None:  # fmt: skip
     """What is wrong with sets of images, before any compute is spent on them.
 
     Counts, sizes, formats, corrupt files by name, duplicates; of two sets, the first is taken as the real one, and what
@@ -31,7 +34,7 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | Non
     \b
     Examples:
       ganeval check dataset:shapes-plain dataset:shapes-striped --num-samples 100
-      ganeval check real/ fake/ -o audit.json
+      ganeval check real/ fake/ -o audit.json --report audit.html
     """
     from ganeval.generators.load import is_made, open_source
     from ganeval.images.audit import audit, compare_audits
@@ -39,6 +42,10 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | Non
     if options["num_samples"] is not None and not any(map(is_made, images)):
         raise ConfigError("--num-samples says how many images a renderer or a generator makes, and here is none.")
 
+    if report is not None:
+        from ganeval.files import require_writable
+
+        require_writable(report, inputs=images)
     audits = [audit(open_source(spec, **options), decode=decode) for spec in images]
     for a in audits:
         if a.n == 0:
@@ -48,6 +55,10 @@ def check(images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | Non
     lines += [f"- {sentence}" if fmt == "md" else sentence for sentence in sentences]
     if len(audits) == 2 and not sentences:
         lines.append("No difference between the two sets that would bias a comparison.")
+    if report is not None:
+        from ganeval.report.page import write_check
+
+        write_check(report, audits, [_rows(a) for a in audits], sentences)
     fields = {"check": [a.to_dict() for a in audits], "differences": sentences}
     answer(fields, "\n".join(lines), fmt=fmt, target=output, inputs=images)
     for a in audits:

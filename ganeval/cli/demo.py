@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ganeval.cli import output as out
-from ganeval.cli.options import Command, option, output_options
+from ganeval.cli.options import Command, option, output_options, report_path
 
 if TYPE_CHECKING:
     from ganeval.demo import Row
@@ -32,8 +32,9 @@ _NEXT = (
 @option("-n", "--num-samples", type=click.IntRange(min=100), default=1000, help="Images of each set.")
 @option("--seed", type=click.IntRange(min=0), default=0, help="Of the samples and of the noise.")
 @option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where the networks run.")
+@report_path
 @output_options
-def demo(*, output: Path, num_samples: int, seed: int, device: str, fmt: str) -> None:
+def demo(*, output: Path, num_samples: int, seed: int, device: str, report: Path | None, fmt: str) -> None:
     """The whole pipeline on what ships with ganeval, without network: which metric reacts to which fault?
 
     Samples the shipped DCGAN, breaks it in two ways, measures all three sets, and translates scenes with the CycleGAN.
@@ -42,16 +43,26 @@ def demo(*, output: Path, num_samples: int, seed: int, device: str, fmt: str) ->
     Example:
       ganeval demo
     """
-    from ganeval.demo import run_demo
+    from ganeval.demo import AGAINST, run_demo
+    from ganeval.files import require_writable
 
-    found = run_demo(output, num_samples=num_samples, seed=seed, device=device, progress=out.progress)
+    if report is not None:
+        require_writable(report)
+    found = run_demo(
+        output, num_samples=num_samples, seed=seed, device=device, progress=out.progress,
+        single_images=report is not None,
+    )  # fmt: skip
+    if report is not None:
+        from ganeval.report.page import demo_subjects, write_report
+
+        write_report(report, demo_subjects(found))
     rows, one = found.rows, found.translation
     translation = (
         f"CycleGAN, plain to striped scenes: L1 to the true pair {one.pair:.3f} (untranslated {one.untranslated:.3f}), "
         f"to the scene and back {one.cycle:.3f}"
     )
     out.answer(found.to_dict(), f"{_table(rows, fmt)}\n\n{translation}", fmt=fmt, target=None)
-    out.note("FD and IS are against CIFAR-10's test images; P, R and coverage against another sample of the DCGAN")
+    out.note(AGAINST)
     for row in rows:
         if (reason := row.results()["fid"].reason) is not None:
             out.note(f"{row.name}: no interval for FD: {reason}")

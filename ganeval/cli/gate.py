@@ -18,6 +18,7 @@ from ganeval.cli.options import (
     option,
     output_options,
     output_path,
+    report_path,
 )
 from ganeval.errors import ConfigError
 from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
@@ -62,6 +63,7 @@ _FORMATS = ("text", "json", "md", "github")
 @option("--test", help="Held-out real images, for metrics of memorisation.")
 @partial(compute_options, protocol=None)
 @image_options
+@report_path
 @output_path
 @partial(output_options, formats=_FORMATS)
 def gate(
@@ -74,6 +76,7 @@ def gate(
     suggest: bool,
     check: bool,
     output: Path | None,
+    report: Path | None,
     junit: Path | None,
     exit_zero: bool,
     fmt: str,
@@ -104,29 +107,40 @@ def gate(
     )  # fmt: skip
     if check:
         return _check(rules, where, options.get("baseline"), fmt=fmt, target=output)
-    return _judge(rules, paths, options, output=output, junit=junit, exit_zero=exit_zero, fmt=fmt)
+    return _judge(rules, paths, options, output=output, page=report, junit=junit, exit_zero=exit_zero, fmt=fmt)
 
 
 def _judge(
-    rules: Gate, paths: tuple[str, ...], options: dict[str, Any], *, output: Path | None, junit: Path | None,
-    exit_zero: bool, fmt: str,
+    rules: Gate, paths: tuple[str, ...], options: dict[str, Any], *, output: Path | None, page: Path | None,
+    junit: Path | None, exit_zero: bool, fmt: str,
 ) -> int:  # fmt: skip
     from ganeval.files import require_writable, write_text
     from ganeval.gate.run import run_gate
+    from ganeval.records import read_record
 
     if len(paths) not in (0, 2):
         raise click.UsageError(f"a gate takes REAL and FAKE, or neither and --results FILE.json; got {len(paths)}.")
-    for target in (output, junit):
+    for target in (output, page, junit):
         if target is not None:
             require_writable(target)
     real, fake = paths if paths else (None, None)
-    run = run_gate(rules, real, fake, progress=out.progress, **options)
+    baseline = options.get("baseline")
+    before = read_record(baseline) if page is not None and baseline is not None and baseline.exists() else None
+    run = run_gate(rules, real, fake, progress=out.progress, single_images=page is not None, **options)
     if junit is not None:
         from ganeval.gate.junit import junit as as_junit
 
         write_text(junit, as_junit(run.verdict))
     if output is not None:
         _write(run, output)
+    if page is not None:
+        from ganeval.report.page import Subject, write_report
+
+        subjects = [] if run.record is None else [Subject(record=run.record)]
+        write_report(
+            page, subjects, verdict=run.verdict.to_dict(), baseline=before, trusted=bool(paths),
+            data_root=options["data_root"],
+        )  # fmt: skip
     _show(run, fmt)
     return 0 if exit_zero else run.verdict.exit_code
 

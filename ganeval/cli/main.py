@@ -35,6 +35,7 @@ _COMMANDS = {
     "ct": ("ganeval.cli.metric", "Are the fakes nearer to the training set than held-out images (C_T)?"),
     "gate": ("ganeval.cli.gate", "Hold rules against a run: passed, failed, or not enough to tell."),
     "compare": ("ganeval.cli.compare", "Which numbers of two runs differ beyond noise, and which may not meet."),
+    "report": ("ganeval.cli.report", "A page to look at, of runs that are measured or trained already."),
     "stats": ("ganeval.cli.stats", "Build, show and merge reference statistics."),
     "check": ("ganeval.cli.check", "What is wrong with a set of images, before any compute is spent."),
     "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -19,10 +19,14 @@ from ganeval.cli.options import (
     option,
     output_options,
     output_path,
+    report_path,
 )
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, Metric, get_metric
 from ganeval.protocol import PROTOCOLS
+
+if TYPE_CHECKING:
+    from ganeval.results import Evaluation
 
 # The options of single estimators, by the field of ``Settings`` that they fill.
 _SETTINGS: Mapping[str, Callable[[Decorated], Decorated]] = {
@@ -114,9 +118,14 @@ def _command(
         from ganeval.evaluate import evaluate
         from ganeval.files import require_writable
 
-        target: Path | None = options.pop("output")
-        if target is not None:
-            require_writable(target, inputs=[options.get("real"), fake, options.get("test")])
+        target, page, table = (options.pop(name) for name in ("output", "report", "per_image"))
+        if table is not None:
+            from ganeval.report.table import require_form
+
+            require_form(table)
+        for file in (target, page, table):
+            if file is not None:
+                require_writable(file, inputs=[options.get("real"), fake, options.get("test")])
         wanted = chosen_metrics(options.pop("metrics")) if metrics is None else metrics
         if wanted and all(get_metric(m).protocol for m in wanted):
             source = click.get_current_context().get_parameter_source("protocol")
@@ -125,7 +134,10 @@ def _command(
                     f"the network of {', '.join(wanted)} is part of its definition; leave out --protocol."
                 )
         real = options.pop("real", None)
-        evaluation = evaluate(real, fake, metrics=wanted, progress=output.progress, **options)
+        single = page is not None or table is not None
+        evaluation = evaluate(real, fake, metrics=wanted, progress=output.progress, single_images=single, **options)
+        if single:
+            _show_images(evaluation, fake, page, table, options["data_root"])
         present(evaluation, fmt=fmt, target=target)
 
     decorators: list[Callable[[Decorated], Decorated]] = []
@@ -159,6 +171,13 @@ def _command(
             help="Level of the intervals.",
         ),
         *(_SETTINGS[s] for s in settings),
+        option(
+            "--per-image",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE.csv|.npz",
+            help="Also write a table with a line an image: realism, nearest image, influence, score, covered.",
+        ),
+        report_path,
         output_path,
         output_options,
     ]
@@ -166,6 +185,22 @@ def _command(
     for decorate in reversed(decorators):
         decorated = decorate(decorated)
     return click.command(name, cls=Command, help=text)(decorated)
+
+
+def _show_images(
+    evaluation: Evaluation, name: str, page: Path | None, table: Path | None, data_root: str | None
+) -> None:
+    """The table and the page of a run that was measured just now."""
+    from ganeval.records import Record
+    from ganeval.report.page import Subject, write_report
+    from ganeval.report.table import columns, write_table
+
+    record = Record.of(evaluation, name)
+    if table is not None:
+        n_fake, n_real = (cast(int | None, side.get("n")) for side in (evaluation.fake, evaluation.real))
+        write_table(table, columns(record.arrays, n_fake or 0, n_real))
+    if page is not None:
+        write_report(page, [Subject(record=record)], trusted=True, data_root=data_root)
 
 
 def chosen_metrics(names: str | None) -> tuple[str, ...] | None:

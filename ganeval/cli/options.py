@@ -265,6 +265,11 @@ def _own_network(options: dict[str, Any]) -> Any:
     )  # fmt: skip
 
 
+def report_path(f: Decorated) -> Decorated:
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return option("--report", type=kind, metavar="FILE.html", help="Also write a page to look at: plots and images.")(f)
+
+
 def output_path(f: Decorated) -> Decorated:
     kind = click.Path(dir_okay=False, path_type=Path)
     return option("-o", "--output", type=kind, help="Write the JSON document to this file, whole or not at all.")(f)

@@ -11,7 +11,7 @@ import click
 
 from ganeval.cli import output as out
 from ganeval.cli.metric import chosen_metrics
-from ganeval.cli.options import Command, Range, option, output_options
+from ganeval.cli.options import Command, Range, option, output_options, report_path
 from ganeval.protocol import PROTOCOLS
 
 _LOSSES = ("non-saturating", "minimax", "least-squares", "hinge")
@@ -74,6 +74,7 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
                     "--on-error", type=click.Choice(["stop", "skip"]), default="stop",
                     help="At an unreadable file: stop, or leave it out and say so.",
                 ),
+                report_path,
                 option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets."),
                 option("--download", is_flag=True, help="Let torchvision download a data set."),
             )
@@ -98,7 +99,9 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
 @option("--final-samples", type=click.IntRange(min=2), default=10_000, help="The same in the last one.")
 @option("--eval-reference", metavar="SPEC", help="Statistics or images to compare with.  [default: the data]")
 @output_options
-def dcgan(data: str, *, output: Path, metrics: str | None, fmt: str, **options: Any) -> None:
+def dcgan(
+    data: str, *, output: Path, metrics: str | None, report: Path | None, fmt: str, **options: Any
+) -> None:  # fmt: skip
     """Train a DCGAN on the images of SPEC.
 
     Images are cropped to a square and resized to --size: 32, 64 or 128.
@@ -111,8 +114,9 @@ def dcgan(data: str, *, output: Path, metrics: str | None, fmt: str, **options: 
     """
     from ganeval.training.dcgan import train_dcgan
 
+    _require_report(report)
     path = train_dcgan(data, output, metrics=chosen_metrics(metrics), progress=out.progress, **options)
-    _present([path], fmt)
+    _present([path], report, fmt)
 
 
 @train.command(cls=Command)
@@ -141,7 +145,7 @@ def dcgan(data: str, *, output: Path, metrics: str | None, fmt: str, **options: 
 @option("--num-test", type=click.IntRange(min=2), default=1000, help="Images of each domain in an evaluation.")
 @output_options
 def cyclegan(
-    domain_a: str, domain_b: str, *, output: Path, metrics: str | None, fmt: str, **options: Any
+    domain_a: str, domain_b: str, *, output: Path, metrics: str | None, report: Path | None, fmt: str, **options: Any
 ) -> None:  # fmt: skip
     """Train translators between two domains of images, both ways.
 
@@ -152,14 +156,27 @@ def cyclegan(
     """
     from ganeval.training.cyclegan import train_cyclegan
 
+    _require_report(report)
     folder = train_cyclegan(
         domain_a, domain_b, output, metrics=chosen_metrics(metrics), progress=out.progress, **options
     )  # fmt: skip
-    _present([folder / "a2b.safetensors", folder / "b2a.safetensors"], fmt)
+    _present([folder / "a2b.safetensors", folder / "b2a.safetensors"], report, fmt)
 
 
-def _present(paths: list[Path], fmt: str) -> None:
-    """What was made: one line a generator, or their cards."""
+def _require_report(page: Path | None) -> None:
+    if page is not None:
+        from ganeval.files import require_writable
+
+        require_writable(page)
+
+
+def _present(paths: list[Path], page: Path | None, fmt: str) -> None:
+    """What was made: the page, if there is to be one, then one line a generator, or their cards."""
+    if page is not None:
+        from ganeval.report.game import read_training
+        from ganeval.report.page import write_report
+
+        write_report(page, [read_training(paths[0].parent)])
     cards = {path.name: json.loads(path.with_suffix(".json").read_text(encoding="utf-8")) for path in paths}
     if fmt == "json":
         out.document({"train": {"output": str(paths[0].parent), "generators": cards}})

@@ -128,6 +128,9 @@ class IndexedSource(NumberedSource):
         labels = self.images.labels()
         return None if labels is None else [labels[i] for i in self.indices.tolist()]
 
+    def names(self) -> list[str] | None:
+        return [self.images.name(i) for i in self.indices.tolist()] if self.images.encoded else None
+
     def describe(self) -> dict[str, object]:
         return {
             "spec": self.spec,

@@ -139,6 +139,10 @@ class ImageSource(ABC):
         """
         return None
 
+    def names(self) -> list[str] | None:
+        """One file name an image, in order, where the images are files."""
+        return None
+
 
 class NumberedSource(ImageSource):
     """Images whose number is known, of which any can be had without the others."""

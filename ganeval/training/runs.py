@@ -110,6 +110,18 @@ def open_run(output: str | Path, config: Mapping[str, Any], *, resume: bool = Fa
     return run
 
 
+def read_run(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What a run was begun with, and its log so far.
+
+    Raises:
+        InputError: the folder holds no run.
+    """
+    config = _read_config(Path(folder) / RUN)
+    if config is None:
+        raise InputError(f"{folder} holds no training run. Give the folder that `ganeval train` filled.")
+    return config, _read_log(Path(folder) / LOG)
+
+
 def _is_ours(name: str) -> bool:
     return name in (RUN, LOG, SAMPLES, FIGURE, POINTER) or bool(
         _EXPORTS.fullmatch(name) or re.fullmatch(r"checkpoint-\d{8}\.safetensors", name)

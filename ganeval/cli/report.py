@@ -1,0 +1,44 @@
+"""``ganeval report RESULTS.json ...``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganeval.cli.options import Command, option, output_options
+from ganeval.cli.output import answer
+
+
+@click.command(cls=Command)
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS.json...")
+@option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"), help="The page."
+)
+@option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="Results that all are compared with.")
+@option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets.")
+@output_options
+def report(results: tuple[Path, ...], *, output: Path, baseline: Path | None, data_root: str | None, fmt: str) -> None:
+    """A page to look at: verdict and intervals, changes, provenance, plots, and the images behind the numbers.
+
+    RESULTS.json are files that ganeval wrote with --output, or folders of training runs. The page is one file, and
+    needs neither network nor scripts. Images are opened again where they were, and shown if they are still the same;
+    which ones to show is known best where the run was measured with --report or --per-image.
+
+    \b
+    Examples:
+      ganeval report results.json -o report.html
+      ganeval report new.json --baseline old.json
+      ganeval report run-1/ run-2/ -o training.html
+    """
+    from ganeval.files import require_writable
+    from ganeval.records import read_record
+    from ganeval.report.page import read_subjects, write_report
+
+    require_writable(output, inputs=[str(path) for path in (*results, baseline) if path is not None])
+    subjects = [subject for path in results for subject in read_subjects(path)]
+    before = None if baseline is None else read_record(baseline)
+    write_report(output, subjects, baseline=before, data_root=data_root)
+    size = output.stat().st_size
+    text = f"{output}: {len(subjects)} {'run' if len(subjects) == 1 else 'runs'}, {size / 1e6:.1f} MB"
+    answer({"report": {"output": str(output), "runs": len(subjects), "bytes": size}}, text, fmt=fmt, target=None)

@@ -1,0 +1,75 @@
+"""What single images are to the other set, and how the distance falls with their number: for tables and reports.
+
+Beside the influences, scores and realism that the metrics leave: of each image the nearest one of the other set, of
+each fake how near that is in the measure of the reals,
+
+    ratio(x) = |x - y*| / |y* - its nearest other real|,    y* the real nearest to x
+
+(0 for a copy, below 1 what Alaa et al. 2022 call not authentic), and the Frechet distance of smaller random samples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ganeval.metrics.frechet import frechet_inference
+from ganeval.metrics.inputs import FeatureSet
+from ganeval.statistics.moments import Moments
+from ganeval.statistics.neighbours import nearest
+from ganeval.statistics.rows import FeatureRows
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the fakes
+WIDEST = 512  # features; beyond, each distance takes seconds
+_SEED = 0
+
+
+def neighbours_across(
+    real: np.ndarray, fake: np.ndarray, *, device: torch.device | None = None
+) -> dict[str, np.ndarray]:
+    """Of each image the nearest of the other set.
+
+    Distances are Euclidean, in the units of the features; indices are places in the other set.
+
+    Shape:
+        (m, d), (n, d) float32 -> ``nearest_real_fake``, ``nearest_distance_fake`` and ``nearest_ratio_fake`` (n,),
+        ``nearest_fake_real`` and ``nearest_distance_real`` (m,), and ``own_distance_real`` (m,), from the nearest other
+        real.
+    """
+    of_fake, of_real = nearest(real, fake, device=device), nearest(fake, real, device=device)
+    own = np.sqrt(nearest(real, device=device).distances[:, 0])
+    closest, distance = of_fake.indices[:, 0], np.sqrt(of_fake.distances[:, 0])
+    ratio: np.ndarray = np.full(len(fake), np.inf)  # what is no copy, beside a real that has one
+    np.divide(distance, own[closest], out=ratio, where=own[closest] > 0)
+    ratio[distance == 0] = 0.0
+    return {
+        "nearest_real_fake": closest, "nearest_distance_fake": distance, "nearest_ratio_fake": ratio,
+        "nearest_fake_real": of_real.indices[:, 0], "nearest_distance_real": np.sqrt(of_real.distances[:, 0]),
+        "own_distance_real": own,
+    }  # fmt: skip
+
+
+def distance_by_size(real: FeatureSet, fake: FeatureSet, *, reference: str, ddof: int) -> list[dict[str, object]]:
+    """The Frechet distance of seeded random subsets of the fakes against all reals, each plain and bias-corrected.
+
+    The plain value falls with the number of fakes, the corrected one stays; that and its error are None where a subset
+    is too small for them. Empty where there are too many features, or none of single images.
+    """
+    if fake.rows is None or real.gaussian is None or real.gaussian.dimension > WIDEST:
+        return []
+    rows = fake.rows.to_array()
+    found: list[dict[str, object]] = []
+    order = np.random.default_rng(_SEED).permutation(len(rows))
+    for share in SHARES:
+        chosen = rows[np.sort(order[: int(share * len(rows))])]
+        if len(chosen) < 2:
+            continue
+        moments = Moments(rows.shape[1])
+        moments.update(chosen)
+        with FeatureRows(rows.shape[1], memory_limit=2**62) as kept:
+            kept.append(chosen)
+            one = frechet_inference(real.gaussian, moments.finish(ddof=ddof), real.rows, kept, reference=reference)
+        found.append(
+            {"n": len(chosen), "value": one.value, "corrected": one.corrected, "standard_error": one.standard_error}
+        )
+    return found

@@ -1,0 +1,260 @@
+"""Plots as SVG inside a page: they take its colours, in light and dark, and need no program to be drawn.
+
+A plot is made of marks in the units of its axes. Series are told apart by colour (the palette of Okabe & Ito, which
+colour-blind readers can tell apart; the page's style sheet has it) and by dashes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from markupsafe import Markup
+
+WIDTH, HEIGHT = 460, 290
+_LEFT, _EDGE, _TOP, _FOOT = 62, WIDTH - 14, 34, HEIGHT - 46
+_NAME = 9  # letters of a bar's name
+_MOST_POINTS = 400  # of a line: more cannot be seen
+_TICKS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """From values to places on the paper, linear or logarithmic."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high, value = (self._inner(x) for x in (self.low, self.high, value))
+        return round(self.start + (value - low) / (high - low) * (self.end - self.start), 2)
+
+    def _inner(self, value: float) -> float:
+        return math.log10(value) if self.logarithmic else value
+
+    def ticks(self) -> list[float]:
+        if not self.logarithmic:
+            return nice_ticks(self.low, self.high)
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        for steps in ((1,), (1, 3), (1, 2, 5)):
+            ticks = [s * 10.0**p for p in powers for s in steps if self.low <= s * 10.0**p <= self.high]
+            if len(ticks) >= 3:
+                break
+        return ticks
+
+
+def nice_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two ends, about five.
+
+    >>> nice_ticks(0.0, 1.05)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    raw = (high - low) / _TICKS
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(s * power for s in (1, 2, 5, 10) if s * power >= raw * 0.7)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def padded(
+    values: Sequence[float] | np.ndarray, *, logarithmic: bool = False, share: float = 0.06
+) -> tuple[float, float]:
+    """Ends of an axis that holds these values with some room; never of no width."""
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not finite.size:
+        return (1.0, 10.0) if logarithmic else (0.0, 1.0)
+    low, high = float(finite.min()), float(finite.max())
+    if logarithmic:
+        factor = max((high / low) ** share, 1.05)
+        return low / factor, high * factor
+    room = share * (high - low) or 0.05 * abs(high) or 0.5
+    return low - room, high + room
+
+
+@dataclass(slots=True)
+class Plot:
+    """One plot; the methods draw on it in order, ``svg`` gives it.
+
+    Attributes:
+        title: above it; also what a reader of the screen is told first.
+        x, y: ends of the axes.
+        x_label, y_label: what they are, with the unit.
+    """
+
+    title: str
+    x: tuple[float, float]
+    y: tuple[float, float]
+    x_label: str
+    y_label: str
+    log_x: bool = False
+    log_y: bool = False
+    y_ticks: bool = True
+    _marks: list[Markup] = field(default_factory=list)
+    _legend: list[tuple[str, str, str]] = field(default_factory=list)
+    _across: Scale = field(init=False)
+    _up: Scale = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._across = Scale(*self.x, _LEFT, _EDGE, self.log_x)
+        self._up = Scale(*self.y, _FOOT, _TOP, self.log_y)
+
+    def line(
+        self,
+        xs: Sequence[float] | np.ndarray,
+        ys: Sequence[float] | np.ndarray,
+        series: int,
+        name: str = "",
+        *,
+        markers: bool = False,
+        faint: bool = False,
+    ) -> None:
+        """A line through points; values that are not finite break it."""
+        places = np.linspace(0, len(xs) - 1, min(len(xs), _MOST_POINTS)).round().astype(int)
+        d, pen = [], "M"
+        for i in places.tolist():
+            if not (math.isfinite(xs[i]) and math.isfinite(ys[i])):
+                pen = "M"
+                continue
+            d.append(f"{pen}{self._across(xs[i])},{self._up(ys[i])}")
+            pen = "L"
+        self._draw("path", f"{'faint' if faint else 'line'} c{series} d{series}", d=" ".join(d))
+        if markers:
+            self.points(xs, ys, series)
+        if name:
+            self._legend.append(("line", str(series), name))
+
+    def points(
+        self, xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray, series: int, name: str = ""
+    ) -> None:
+        for x, y in zip(xs, ys, strict=True):
+            if math.isfinite(x) and math.isfinite(y):
+                self._draw("circle", f"point c{series}", cx=self._across(x), cy=self._up(y), r=3)
+        if name:
+            self._legend.append(("point", str(series), name))
+
+    def band(
+        self,
+        xs: Sequence[float] | np.ndarray,
+        low: Sequence[float] | np.ndarray,
+        high: Sequence[float] | np.ndarray,
+        series: int,
+        name: str = "",
+    ) -> None:
+        """What lies between two lines."""
+        there = [*zip(xs, high, strict=True), *reversed([*zip(xs, low, strict=True)])]
+        spots = (f"{self._across(x)},{self._up(min(max(y, self.y[0]), self.y[1]))}" for x, y in there)
+        self._draw("polygon", f"band c{series}", points=" ".join(spots))
+        if name:
+            self._legend.append(("band", str(series), name))
+
+    def error(self, place: float, low: float, high: float, series: int, *, across: bool = False) -> None:
+        """An interval: upright at ``place``, or lying at that height; cut at the ends of the axis."""
+        ends = self.x if across else self.y
+        low, high = (min(max(v, ends[0]), ends[1]) for v in (low, high))
+        (x1, y1), (x2, y2) = ((low, place), (high, place)) if across else ((place, low), (place, high))
+        self._draw(
+            "line", f"error c{series}", x1=self._across(x1), y1=self._up(y1), x2=self._across(x2), y2=self._up(y2)
+        )
+
+    def histogram(self, values: np.ndarray, series: int, name: str, edges: np.ndarray) -> None:
+        """Shares of the values between the edges, as an outline that is filled lightly."""
+        d = [f"M{self._across(edges[0])},{self._up(0)}"]
+        for share, left, right in zip(heights(values, edges), edges[:-1], edges[1:], strict=True):
+            d.append(f"L{self._across(left)},{self._up(share)} L{self._across(right)},{self._up(share)}")
+        d.append(f"L{self._across(edges[-1])},{self._up(0)}")
+        self._draw("path", f"area c{series} d{series}", d=" ".join(d))
+        self._legend.append(("line", str(series), name))
+
+    def bar(self, place: float, value: float, series: int, label: str) -> None:
+        """A lying bar from 0 at height ``place``, named at its left."""
+        left, right = sorted((self._across(max(0.0, self.x[0])), self._across(value)))
+        top, bottom = self._up(place + 0.3), self._up(place - 0.3)
+        self._draw("rect", f"bar c{series}", x=left, y=top, width=round(right - left, 2), height=round(bottom - top, 2))
+        name = label if len(label) <= _NAME else label[: _NAME - 1] + "…"
+        self._draw("text", "name", name, x=_LEFT - 6, y=round(self._up(place) + 4, 2))
+
+    def level(self, value: float, name: str, *, upright: bool = False) -> None:
+        """A dashed line across the plot, with what it means."""
+        if upright:
+            x = self._across(value)
+            self._draw("line", "level", x1=x, x2=x, y1=_TOP, y2=_FOOT)
+        else:
+            y = self._up(value)
+            self._draw("line", "level", x1=_LEFT, x2=_EDGE, y1=y, y2=y)
+        self._legend.append(("level", "", name))
+
+    def _draw(self, tag: str, kind: str, text: str | None = None, **attributes: object) -> None:
+        self._marks.append(_element(tag, kind, text, **attributes))
+
+    def svg(self, alt: str) -> Markup:
+        """The picture; ``alt`` says in words what is to be seen."""
+        parts = [
+            Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg">').format(
+                WIDTH, HEIGHT, f"{self.title}. {alt}"
+            ),
+            *self._grid(), *self._marks, Markup("</svg>"),
+        ]  # fmt: skip
+        return Markup('<figure class="plot"><figcaption>{}{}</figcaption>{}</figure>').format(
+            Markup("<strong>{}</strong>").format(self.title), self._key(), Markup("").join(parts)
+        )
+
+    def _key(self) -> Markup:
+        if not self._legend:
+            return Markup("")
+        items = Markup("").join(
+            Markup('<span class="key"><svg viewBox="0 0 26 10" aria-hidden="true">{}</svg>{}</span>').format(
+                _SAMPLES[kind].format(series=series), name
+            )
+            for kind, series, name in self._legend
+        )
+        return Markup('<span class="keys">{}</span>').format(items)
+
+    def _grid(self) -> list[Markup]:
+        marks = []
+        for tick in self._across.ticks():
+            x = self._across(tick)
+            marks.append(_element("line", "rule", x1=x, x2=x, y1=_TOP, y2=_FOOT))
+            marks.append(_element("text", "tick middle", f"{tick:g}", x=x, y=_FOOT + 16))
+        for tick in self._up.ticks() if self.y_ticks else []:
+            y = self._up(tick)
+            marks.append(_element("line", "rule", x1=_LEFT, x2=_EDGE, y1=y, y2=y))
+            marks.append(_element("text", "tick end", f"{tick:g}", x=_LEFT - 6, y=round(y + 4, 2)))
+        marks.append(_element("text", "axis middle", self.x_label, x=(_LEFT + _EDGE) / 2, y=HEIGHT - 8))
+        marks.append(_element("text", "axis", self.y_label, x=4, y=_TOP - 14))
+        return marks
+
+
+def _element(tag: str, kind: str, text: str | None = None, **attributes: object) -> Markup:
+    given = Markup("").join(Markup(' {}="{}"').format(k, v) for k, v in attributes.items())
+    if text is None:
+        return Markup('<{} class="{}"{}/>').format(tag, kind, given)
+    return Markup('<{} class="{}"{}>{}</{}>').format(tag, kind, given, text, tag)
+
+
+_SAMPLES = {
+    "line": Markup('<path class="line c{series} d{series}" d="M1,5 L25,5"/>'),
+    "point": Markup('<circle class="point c{series}" cx="13" cy="5" r="4"/>'),
+    "band": Markup('<rect class="band c{series}" x="1" y="0" width="24" height="10"/>'),
+    "level": Markup('<path class="level" d="M1,5 L25,5"/>'),
+}
+
+
+def heights(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Share of the values in each bin; what lies outside counts in the bin at the end."""
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    shares: np.ndarray = counts / max(1, len(values))
+    return shares
+
+
+def edges_for(*sets: np.ndarray, bins: int = 40) -> np.ndarray:
+    """Edges that hold 99 % of each set, so that a few far values do not flatten the rest."""
+    finite = [values[np.isfinite(values)] for values in sets]
+    low = min(float(values.min()) for values in finite if values.size)
+    high = max(float(np.quantile(values, 0.99)) for values in finite if values.size)
+    return np.linspace(low, high if high > low else low + 1.0, bins + 1)

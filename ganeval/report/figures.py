@@ -1,0 +1,167 @@
+"""The plots of a report: each from what runs left, and absent where they left nothing for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ganeval.records import Record
+from ganeval.report.charts import Plot, edges_for, heights, padded
+from ganeval.results import MetricResult, format_number
+
+MOST_RUNS = 4  # in one plot: as many colours as can be told apart
+_CLASSES = 12
+
+
+def plots(records: Sequence[Record]) -> list[Markup]:
+    """All plots of some runs; those of single images are of the first runs only, by the number of colours."""
+    shown = records[:MOST_RUNS]
+    found = [
+        *(p for record in shown if (p := by_size(record, several=len(shown) > 1)) is not None), plane(shown),
+        distribution(shown, "realism_fake", "Realism of the fakes", "realism, a ratio of distances", level=1.0),
+        *(p for record in shown if (p := distances(record, several=len(shown) > 1)) is not None),
+        *(p for record in shown if (p := classes(record, several=len(shown) > 1)) is not None),
+    ]  # fmt: skip
+    return [plot for plot in found if plot is not None]
+
+
+def by_size(record: Record, *, several: bool) -> Markup | None:
+    """The Frechet distance against the number of fakes: plain values fall with it, corrected ones do not."""
+    result = record.result("fid")
+    if result is None:
+        return None
+    sizes: list[dict[str, Any]] = list(result.details.get("by_size") or [])  # type: ignore[call-overload]
+    last = {k: getattr(result, k) for k in ("value", "corrected", "standard_error")} | {"n": result.n_fake}
+    sizes = [*sizes, last]
+    if len(sizes) < 2:
+        return None
+    n, plain = [s["n"] for s in sizes], [s["value"] for s in sizes]
+    corrected = [s for s in sizes if s["corrected"] is not None]
+    ends = [c["corrected"] + sign * 1.96 * c["standard_error"] for c in corrected for sign in (-1, 1)]
+    plot = Plot(
+        _titled(f"{result.label} against the number of fakes", record, several),
+        padded(n, logarithmic=True), padded([*plain, *ends]), "fakes (logarithmic)", result.label, log_x=True,
+    )  # fmt: skip
+    plot.line(n, plain, 1, "plain: falls as the fakes grow", markers=True)
+    if corrected:
+        m = [c["n"] for c in corrected]
+        low, high = ends[::2], ends[1::2]
+        plot.band(m, low, high, 0, "95 % interval") if len(m) > 1 else plot.error(m[0], low[0], high[0], 0)
+        plot.line(m, [c["corrected"] for c in corrected], 0, "bias-corrected", markers=True)
+    told = f"From {n[0]} to {n[-1]} fakes the plain value goes from {plain[0]:.4g} to {plain[-1]:.4g}"
+    told += f"; bias-corrected it is {corrected[-1]['corrected']:.4g} at the end." if corrected else "."
+    return plot.svg(told)
+
+
+def plane(records: Sequence[Record]) -> Markup | None:
+    """Precision against recall, with both intervals."""
+    there = [(i, *pair) for i, r in enumerate(records) if (pair := _pair(r)) is not None]
+    if not there:
+        return None
+    plot = Plot("Precision and recall", (-0.03, 1.03), (-0.03, 1.03), "recall: reals near a fake", "precision")
+    told = []
+    for i, precision, recall in there:
+        if precision.interval is not None:
+            plot.error(recall.value, precision.interval.low, precision.interval.high, i)
+        if recall.interval is not None:
+            plot.error(precision.value, recall.interval.low, recall.interval.high, i, across=True)
+        plot.points([recall.value], [precision.value], i, records[i].name)
+        told.append(f"{records[i].name}: precision {precision.value:.3f}, recall {recall.value:.3f}.")
+    return plot.svg(" ".join(told))
+
+
+def distribution(
+    records: Sequence[Record], key: str, title: str, label: str, *, level: float | None = None
+) -> Markup | None:
+    """Histograms of one value an image, over the runs."""
+    there = [(i, record.arrays[key]) for i, record in enumerate(records) if len(record.arrays.get(key, ()))]
+    there = [(i, values) for i, values in there if np.isfinite(values).any()]
+    if not there:
+        return None
+    edges = edges_for(*(values for _, values in there))
+    if level is not None:
+        edges = np.linspace(min(edges[0], level), max(edges[-1], level), len(edges))
+    plot = _histogram(title, label, [values for _, values in there], edges)
+    for i, values in there:
+        plot.histogram(values, i, records[i].name, edges)
+    if level is not None:
+        plot.level(level, f"{level:g}: on the border of a ball of reals", upright=True)
+    return plot.svg(" ".join(f"{records[i].name}: median {np.median(values):.3g}." for i, values in there))
+
+
+def distances(record: Record, *, several: bool) -> Markup | None:
+    """How far fakes are from their nearest reals, beside how far reals are from each other."""
+    sets = {
+        "fakes, from the nearest real": record.arrays.get("nearest_distance_fake"),
+        "reals, from the nearest other real": record.arrays.get("own_distance_real"),
+    }
+    there = {name: values for name, values in sets.items() if values is not None and len(values)}
+    if len(there) < len(sets):
+        return None
+    edges = edges_for(*there.values())
+    edges = np.linspace(0, edges[-1], len(edges))
+    title = _titled("Distances between neighbours", record, several)
+    plot = _histogram(title, "distance in features", list(there.values()), edges)
+    for i, (name, values) in enumerate(there.items()):
+        plot.histogram(values, 1 - i, name, edges)
+    return plot.svg(" ".join(f"{name}: median {np.median(values):.3g}." for name, values in there.items()))
+
+
+def classes(record: Record, *, several: bool) -> Markup | None:
+    """The distance within each class, the worst first."""
+    result = record.result("fid")
+    per_class = {} if result is None else result.details.get("per_class")
+    if result is None or not isinstance(per_class, Mapping) or not per_class:
+        return None
+    rows = [(name, _centre(entry), entry.get("interval")) for name, entry in per_class.items()]
+    ranked = sorted(((n, c, i) for n, c, i in rows if c is not None), key=lambda row: -row[1])
+    if not ranked:
+        return None
+    worst = ranked[:_CLASSES]
+    ends = [end for _, _, interval in worst if interval for end in interval]
+    low, high = min([0.0, *ends]), max([c for _, c, _ in worst] + ends)
+    more = f", the {len(worst)} worst of {len(ranked)}" if len(ranked) > len(worst) else ""
+    plot = Plot(
+        _titled(f"{result.label} within each class{more}", record, several),
+        (low, 1.05 * high), (-0.7, len(worst) - 0.3), f"{result.label}, bias-corrected where it can be", "",
+        y_ticks=False,
+    )  # fmt: skip
+    for i, (name, centre, interval) in enumerate(worst):
+        place = len(worst) - 1 - i
+        plot.bar(place, centre, 0, str(name))
+        if interval:
+            plot.error(place, interval[0], interval[1], 3, across=True)
+    return plot.svg(" ".join(f"{name}: {centre:.4g}." for name, centre, _ in worst))
+
+
+def _pair(record: Record) -> tuple[MetricResult, MetricResult] | None:
+    precision, recall = record.result("precision"), record.result("recall")
+    return None if precision is None or recall is None else (precision, recall)
+
+
+def _centre(entry: Mapping[str, Any]) -> float | None:
+    corrected, value = entry.get("corrected"), entry.get("value")
+    return value if corrected is None else corrected
+
+
+def _histogram(title: str, label: str, sets: Sequence[np.ndarray], edges: np.ndarray) -> Plot:
+    most = max(float(heights(values, edges).max()) for values in sets)
+    return Plot(
+        title,
+        (float(edges[0]), float(edges[-1])),
+        (0.0, 1.08 * most),
+        label,
+        "share of the images; the last bin holds all beyond",
+    )
+
+
+def _titled(title: str, record: Record, several: bool) -> str:
+    return f"{title}: {record.name}" if several else title
+
+
+def number(value: float | None, error: float | None) -> str:
+    """With as many digits as its error supports, a true minus sign, and a dash where there is none."""
+    return "–" if value is None else format_number(value, error).replace("-", "−")

@@ -1,0 +1,144 @@
+"""A training run as a page shows it: its metrics with their intervals, the game's curves, samples along the way."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from ganeval.errors import InputError
+from ganeval.report.charts import Plot, padded
+from ganeval.training.cycle_game import CycleGame
+from ganeval.training.dcgan import DCGANGame
+from ganeval.training.pictures import Panel
+from ganeval.training.runs import SAMPLES, read_run
+
+_PANELS: Mapping[str, tuple[Panel, ...]] = {"dcgan": DCGANGame.panels, "cyclegan": CycleGame.panels}
+_SHOWN = 4  # grids of samples
+_LARGEST = 2**20  # bytes of one
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One run.
+
+    Attributes:
+        name: of the folder.
+        facts: (what, value) of what it was begun with.
+        metrics: rows of the last evaluation: (metric, value, interval, images).
+        plots: metrics over the steps, then the game's curves.
+        samples: (data URI, alternative text, caption).
+    """
+
+    name: str
+    steps: int
+    facts: tuple[tuple[str, str], ...]
+    metrics: tuple[tuple[str, str, str, str], ...]
+    plots: tuple[Markup, ...]
+    samples: tuple[tuple[str, str, str], ...]
+
+
+def read_training(folder: Path) -> Training:
+    """What a report shows of the run in a folder.
+
+    Raises:
+        InputError: it holds no run, or one of a model that is not known here.
+    """
+    config, log = read_run(folder)
+    model = str(config.get("model"))
+    if model not in _PANELS:
+        raise InputError(f"{folder} holds a run of {model}; a report knows {', '.join(_PANELS)}.")
+    panels = sorted(_PANELS[model], key=lambda panel: panel.kind != "eval")
+    steps = max((line["step"] for line in log), default=0)
+    return Training(
+        name=folder.resolve().name, steps=steps, facts=tuple(_facts(config)), metrics=tuple(_last(log, panels)),
+        plots=tuple(plot for panel in panels if (plot := draw(panel, log)) is not None),
+        samples=tuple(_samples(folder)),
+    )  # fmt: skip
+
+
+def draw(panel: Panel, log: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """One panel of the game over the steps; measured lines have their intervals as bands."""
+    lines = {name: found for name in panel.lines if len((found := series(log, panel.kind, name))[0])}
+    if not lines:
+        return None
+    values = np.concatenate([ys for _, ys in lines.values()])
+    if panel.level is not None:
+        values = np.append(values, panel.level[0])
+    logarithmic = panel.logarithmic and values.min() > 0 and values.max() > 3 * values.min()
+    last = max(float(xs[-1]) for xs, _ in lines.values())
+    plot = Plot(
+        panel.title, (0.0, last or 1.0), panel.limits or padded(values, logarithmic=logarithmic), "step", "",
+        log_y=logarithmic,
+    )  # fmt: skip
+    for i, (name, (xs, ys)) in enumerate(lines.items()):
+        low, high = (series(log, panel.kind, f"{name}_{end}") for end in ("low", "high"))
+        if len(low[0]) > 1 and len(low[0]) == len(high[0]):
+            plot.band(low[0], low[1], high[1], i, f"{panel.lines[name]}: interval")
+        plot.line(xs, ys, i, panel.lines[name], markers=panel.kind == "eval")
+    if panel.level is not None:
+        plot.level(*panel.level)
+    return plot.svg(" ".join(f"{panel.lines[n]} ends at {ys[-1]:.4g}." for n, (_, ys) in lines.items()))
+
+
+def series(log: Sequence[Mapping[str, Any]], kind: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of what was logged under a name; an evaluation is also at the end."""
+    kinds = (kind, "end") if kind == "eval" else (kind,)
+    pairs = [(line["step"], line[name]) for line in log if line.get("kind") in kinds and _is_number(line.get(name))]
+    steps, values = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+    return steps, values
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and bool(np.isfinite(value))
+
+
+def _last(log: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[tuple[str, str, str, str]]:
+    """The metrics of the last evaluation."""
+    evaluated = [line for line in log if line.get("kind") in ("eval", "end")]
+    if not evaluated:
+        return []
+    line, rows = evaluated[-1], []
+    for panel in panels:
+        for key, name in panel.lines.items() if panel.kind == "eval" else ():
+            if not _is_number(line.get(key)):
+                continue
+            ends = [line.get(f"{key}_{end}") for end in ("low", "high")]
+            interval = " to ".join(f"{end:.4g}" for end in ends if isinstance(end, float)) or "none"
+            prefix = f"{panel.title}: " if len(panel.lines) > 1 else ""
+            rows.append((f"{prefix}{name}", f"{line[key]:.4g}", interval, str(line.get(f"{key}_n", ""))))
+    return rows
+
+
+def _facts(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in config.items():
+        if isinstance(value, dict):
+            rows += _facts(value, f"{prefix}{key}, ")
+        elif key != "schema":
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            rows.append((f"{prefix}{key}".replace("_", " "), shown))
+    return rows
+
+
+def _samples(folder: Path) -> list[tuple[str, str, str]]:
+    """A few of the grids that the run saved, from the first to the last."""
+    paths = sorted((folder / SAMPLES).glob("*.png"))
+    chosen = [paths[i] for i in sorted({*np.linspace(0, len(paths) - 1, min(_SHOWN, len(paths))).round().astype(int)})]
+    found = []
+    for path in chosen:
+        content = path.read_bytes()
+        if len(content) > _LARGEST or not path.stem.isdigit():
+            continue
+        with Image.open(path) as image:
+            width, height = image.size
+        uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        caption = f"step {int(path.stem)}"
+        found.append((uri, f"grid of samples at {caption}, {width} by {height} pixels", caption))
+    return found

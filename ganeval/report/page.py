@@ -1,0 +1,180 @@
+"""One self-contained HTML file of runs: verdict, changes, provenance, warnings, plots, images, in this order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from torch import Tensor
+
+import ganeval
+from ganeval.demo import AGAINST, Demo
+from ganeval.files import written_whole
+from ganeval.images.audit import Audit
+from ganeval.records import Record, read_record
+from ganeval.report import words
+from ganeval.report.figures import plots
+from ganeval.report.game import Training, read_training
+from ganeval.report.grids import Grid, choose, show
+from ganeval.report.reopen import Look, looker
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A run, and how to see its images.
+
+    Attributes:
+        look: None: from what the document says of its sets.
+        verdict: of the gate whose document this is.
+    """
+
+    record: Record
+    look: Look | None = None
+    verdict: Mapping[str, Any] | None = None
+
+
+def write_report(
+    target: Path,
+    subjects: Sequence[Subject | Training],
+    *,
+    baseline: Record | None = None,
+    verdict: Mapping[str, Any] | None = None,
+    trusted: bool = False,
+    **options: Any,
+) -> None:
+    """Write the page of some runs.
+
+    Args:
+        baseline: what every run is compared with.
+        verdict: of a gate on the one run, or on none that could be measured; as ``Verdict.to_dict`` gives it.
+        trusted: the sets were named by the user in this command: see ``reopen.looker``.
+        options: of ``open_source``, which documents do not tell.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    runs = [s for s in subjects if isinstance(s, Subject)]
+    records = [s.record for s in runs]
+    if len({r.name for r in records}) < len(records):
+        records = [replace(r, name=f"{r.name} ({i})") for i, r in enumerate(records, 1)]
+    grids = [
+        (record.name, _grids(replace(s, record=record), trusted=trusted, options=options))
+        for s, record in zip(runs, records, strict=True)
+    ]
+    verdicts = [(r.name, s.verdict) for s, r in zip(runs, records, strict=True) if s.verdict is not None]
+    if verdict is not None:
+        verdicts = [("", verdict)]
+    _write(
+        target, "report.html.jinja",
+        title=f"ganeval: {', '.join([*(r.name for r in records), *(_names(subjects))])}",
+        records=records, several=len(records) > 1,
+        readings=[(r.name, words.readings(r)) for r in records],
+        verdicts=verdicts,
+        table=words.table(records),
+        baseline=baseline,
+        changes=[] if baseline is None else [(r.name, words.changes(r, baseline)) for r in records],
+        provenance=[(r.name, words.provenance(r)) for r in records],
+        remarks=[(r.name, _remarks(r)) for r in records],
+        plots=plots(records), grids=grids, trainings=[s for s in subjects if isinstance(s, Training)],
+        outcomes=words.OUTCOMES,
+    )  # fmt: skip
+
+
+def write_check(
+    target: Path,
+    audits: Sequence[Audit],
+    rows: Sequence[Sequence[tuple[str, str]]],
+    differences: Sequence[str],
+) -> None:
+    """The page of ``ganeval check``: sets side by side, and what differs.
+
+    Args:
+        rows: of each set, (what, found).
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    names = list(dict.fromkeys(what for one in rows for what, _ in one if what != "set"))
+    _write(
+        target, "check.html.jinja", title=f"ganeval check: {', '.join(a.spec for a in audits)}", audits=audits,
+        rows=[(what, [dict(one).get(what, "–") for one in rows]) for what in names], differences=differences,
+        problems=[(a.spec, a.problems()) for a in audits],
+    )  # fmt: skip
+
+
+def read_subjects(path: Path) -> list[Subject | Training]:
+    """What a file or folder holds for a report: results with or without a verdict, a demo, a training run.
+
+    Raises:
+        InputError: nothing of these.
+    """
+    if path.is_dir():
+        return [read_training(path)]
+    record = read_record(path)
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    verdict = document.get("gate")
+    return [Subject(record=record, verdict=verdict if isinstance(verdict, dict) and "checks" in verdict else None)]
+
+
+def demo_subjects(demo: Demo) -> list[Subject]:
+    """The sets of the demo, each with both of its measurements, and the images that are at hand."""
+    subjects = []
+    for row in demo.rows:
+        both = row.against_data, row.against_itself
+        evaluation = replace(
+            row.against_data, results=row.results(), per_image={**both[0].per_image, **both[1].per_image},
+            warnings=tuple(dict.fromkeys(text for one in both for text in one.warnings)),
+            notes=tuple(dict.fromkeys([*(text for one in both for text in one.notes), AGAINST])),
+            elapsed_seconds=sum(one.elapsed_seconds for one in both),
+        )  # fmt: skip
+        images = {"fake": row.images, "real": demo.reference}
+        subjects.append(Subject(record=Record.of(evaluation, row.what), look=partial(_held, images)))
+    return subjects
+
+
+def _held(images: Mapping[str, Tensor], side: str, places: Sequence[int]) -> dict[int, np.ndarray]:
+    return {place: images[side][place].permute(1, 2, 0).numpy() for place in places}
+
+
+def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> list[Grid]:
+    evaluation, arrays = subject.record.evaluation, subject.record.arrays
+    if not arrays:
+        why = subject.record.missing or "no values of single images are at hand"
+        return [Grid("Images", "", missing=f"Left out: {why}.")]
+    provenance = {"real": evaluation.real, "fake": evaluation.fake}
+    look = subject.look or looker(provenance, arrays, trusted=trusted, **options)
+    n = evaluation.fake.get("n")
+    return [show(choice, look, arrays) for choice in choose(arrays, n if isinstance(n, int) else 0)]
+
+
+def _remarks(record: Record) -> list[tuple[str, str]]:
+    evaluation = record.evaluation
+    said = [("warning", text) for text in evaluation.warnings] + [("note", text) for text in evaluation.notes]
+    return said if record.missing is None else [*said, ("note", record.missing)]
+
+
+def _names(subjects: Sequence[Subject | Training]) -> list[str]:
+    return [s.name for s in subjects if isinstance(s, Training)]
+
+
+def _write(target: Path, template: str, **values: Any) -> None:
+    style = (_HERE / "style.css").read_text(encoding="utf-8")
+    text = _templates().get_template(template).render(style=style, version=ganeval.__version__, **values)
+    with written_whole(target) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may hold what UTF-8 does not
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""The images of a run, opened again from what its document says of them, and believed only if their digests agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ganeval.errors import GanEvalError, InputError
+from ganeval.generators.load import SHIPPED, open_source
+from ganeval.images.source import NumberedSource
+
+# Images in these places of a side, uint8 (H, W, 3) each, without those whose image is not the one that was measured.
+# Raises InputError where none can be had; the message is a clause that says why.
+Look = Callable[[str, Sequence[int]], Mapping[int, np.ndarray]]
+
+_SIDES = {"real": "REAL", "fake": "FAKE"}
+
+
+def looker(
+    provenance: Mapping[str, Mapping[str, Any]], arrays: Mapping[str, np.ndarray], *, trusted: bool, **options: Any
+) -> Look:
+    """Look at images of a run.
+
+    Args:
+        provenance: by side, as the document has it.
+        arrays: the digests of single images.
+        trusted: the sets were named by the user in this very command. From a document alone no code is run: generators
+            that are imported or TorchScript stay closed.
+        options: of ``open_source``, which a document does not tell: ``data_root``.
+    """
+    opened: dict[str, tuple[NumberedSource, list[int]]] = {}
+
+    def look(side: str, places: Sequence[int]) -> Mapping[int, np.ndarray]:
+        told = provenance[side]
+        digests = arrays.get(f"{side}_image_digests", np.empty(0, np.uint64))
+        if not len(digests):
+            raise InputError(f"no digests of the single images of {_SIDES[side]} are at hand to know them by")
+        if side not in opened:
+            opened[side] = _opened(side, told, len(digests), trusted=trusted, options=options)
+        return _matching(*opened[side], places, digests)
+
+    return look
+
+
+def _opened(
+    side: str, told: Mapping[str, Any], n: int, *, trusted: bool, options: Mapping[str, Any]
+) -> tuple[NumberedSource, list[int]]:
+    """The source, and where in it each image that was measured stands."""
+    spec = told.get("spec")
+    if told.get("kind") == "statistics" or not isinstance(spec, str):
+        raise InputError(f"{_SIDES[side]} was given as statistics, or from Python: there are no images to open")
+    if not trusted and _runs_code(spec):
+        raise InputError(f"{spec} is a program, and a document alone is no reason to run one")
+    try:
+        source = open_source(spec, **_how(told, n), **options)
+    except (GanEvalError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise InputError(f"{spec} cannot be opened any more ({_first(error)})") from error
+    if not isinstance(source, NumberedSource):
+        raise InputError(f"{spec} is a stream: its images come only once")
+    skipped = {name for name, _ in told.get("skipped", ())}
+    names = source.names() or []
+    kept = [i for i in range(source.length) if not skipped or names[i] not in skipped]
+    if len(kept) != n:
+        raise InputError(f"{spec} held {n} images when it was measured and holds {len(kept)} now")
+    return source, kept
+
+
+def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """The options under which the set was opened."""
+    subset = told.get("subset") or {}
+    inner = told.get("source") or {}
+    latents, ends = told.get("latents"), told.get("value_range")
+    return {
+        "num": subset.get("n"), "seed": subset.get("seed", told.get("seed", inner.get("seed", 0))),
+        "num_samples": subset.get("of", n), "value_range": None if ends is None else tuple(ends),
+        "latent_dim": tuple(latents) if isinstance(latents, list) else None, "num_classes": told.get("num_classes"),
+    }  # fmt: skip
+
+
+def _runs_code(spec: str) -> bool:
+    names = re.findall(r"gen:([^()]*)", spec)
+    return any(name not in SHIPPED and not name.endswith(".safetensors") for name in names)
+
+
+def _matching(
+    source: NumberedSource, kept: Sequence[int], places: Sequence[int], digests: np.ndarray
+) -> dict[int, np.ndarray]:
+    wanted = sorted(set(places))
+    found: dict[int, np.ndarray] = {}
+    at = 0
+    try:
+        for batch in source.part([kept[place] for place in wanted]).batches(32):
+            for i, image in enumerate(batch.images):
+                if batch.digests is not None and batch.digests[i] == digests[wanted[at]]:
+                    found[wanted[at]] = image.permute(1, 2, 0).cpu().numpy()
+                at += 1
+    except (GanEvalError, OSError) as error:
+        raise InputError(f"{source.spec} cannot be read any more ({_first(error)})") from error
+    if not found:
+        raise InputError(f"the images of {source.spec} are not the ones that were measured: their digests are others")
+    return found
+
+
+def _first(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,160 @@
+"""What the numbers of a run say, in sentences; and its tables, as the page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ganeval.gate.compare import Compared, compare
+from ganeval.metrics.registry import METRICS
+from ganeval.records import Record
+from ganeval.report.figures import number
+from ganeval.results import MetricResult, decimals
+
+OUTCOMES = {"pass": "passed", "fail": "failed", "inconclusive": "could not be judged"}
+
+
+def readings(record: Record) -> list[str]:
+    """One sentence on each of the metrics that a reader looks for first."""
+    found = [sentence(result) for name, sentence in _SENTENCES.items() if (result := record.result(name)) is not None]
+    return [text for text in found if text]
+
+
+def _distance(r: MetricResult) -> str:
+    text = f"{r.label} is {number(r.value, r.standard_error)}"
+    if r.interval is not None:
+        text += f", bias-corrected {number(r.corrected, r.standard_error)} ({_interval(r)})"
+    floor = r.details.get("floor")
+    if isinstance(floor, Mapping):
+        one, other = floor["n"]
+        text += f"; {one} against {other} of the reals themselves, so few, are at {number(floor['value'], None)}"
+    return f"{text}. 0 would be equality."
+
+
+def _precision(r: MetricResult) -> str:
+    return f"{_percent(r.value)} of the fakes lie where reals are (precision)."
+
+
+def _recall(r: MetricResult) -> str:
+    return f"{_percent(r.value)} of the reals lie where fakes are (recall)."
+
+
+def _adversary(r: MetricResult) -> str:
+    p = r.details.get("p_value")
+    said = f", p\u00a0=\u00a0{p:.2g}" if isinstance(p, float) else ""
+    return (
+        f"An adversary on these features has an advantage of {number(r.value, r.standard_error)} in telling fakes from "
+        f"reals (0: none, 1: never wrong{said})."
+    )
+
+
+def _authentic(r: MetricResult) -> str:
+    return f"{r.value:.1f} % of the fakes are farther from their nearest real than that is from its own neighbour."
+
+
+_SENTENCES = {
+    "fid": _distance, "precision": _precision, "recall": _recall, "ind": _adversary, "authpct": _authentic,
+}  # fmt: skip
+
+
+def table(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Rows of the results, metric by metric in the order of the runs."""
+    names = dict.fromkeys(name for record in records for name in (*record.evaluation.results, *record.unusable))
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        there = [(record, record.result(name)) for record in records]
+        for record, result in there:
+            if result is None:
+                rows.append({"label": name, "run": record.name, "reason": record.unusable.get(name, "not measured")})
+                continue
+            rows.append(
+                {
+                    "label": result.label, "title": METRICS[name].title if name in METRICS else name,
+                    "run": record.name, "value": number(result.value, result.standard_error),
+                    "corrected": number(result.corrected, result.standard_error) if result.bias else "–",
+                    "interval": None if result.interval is None else _interval(result, level=False),
+                    "level": None if result.interval is None else f"{100 * result.interval.level:g} %",
+                    "reason": result.reason or "", "better": "higher" if result.higher_is_better else "lower",
+                    "counts": _counts(result), "protocol": result.protocol.name,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def changes(record: Record, baseline: Record) -> list[dict[str, Any]]:
+    """What changed from the baseline to a run, each difference with its interval."""
+    compared = compare(baseline, record)
+    return [_change(row, compared.level) for row in compared.rows]
+
+
+def _change(row: Compared, level: float) -> dict[str, Any]:
+    if row.reason is not None:
+        return {"label": row.label, "reason": row.reason}
+    digits = decimals(row.standard_error or 0.0)
+    before, after = (f"{x:.{digits}f}".replace("-", "−") for x in (row.a, row.b))
+    step, low, high = (f"{x:+.{digits}f}".replace("-", "−") for x in (row.difference, row.low, row.high))
+    said = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
+    return {
+        "label": row.label, "before": before, "after": after, "step": step, "interval": f"{low} to {high}",
+        "level": f"{100 * level:g} %", "said": said, "p": f"{row.p_value:.2g}", "pairing": row.pairing,
+        "note": row.note or "",
+    }  # fmt: skip
+
+
+def provenance(record: Record) -> list[tuple[str, str]]:
+    """Protocols, sets and machine, as (what, value)."""
+    evaluation = record.evaluation
+    rows = []
+    for protocol in {r.protocol.key(): r.protocol for r in evaluation.results.values()}.values():
+        weights = "no network" if protocol.weights is None else f"weights SHA-256 {protocol.weights[:16]}…"
+        verified = "the published ones" if protocol.verified else "not the published ones"
+        rows.append(
+            (
+                f"protocol {protocol.name}, layer {protocol.layer}",
+                f"{protocol.extractor}; {protocol.resize} to {protocol.size} pixels; {protocol.scale}; "
+                f"{protocol.precision}; {weights}, {verified}; key {protocol.key()}",
+            )
+        )
+    for name, side in (("REAL", evaluation.real), ("FAKE", evaluation.fake), ("held out", evaluation.test)):
+        if side is not None and side.get("spec") is not None:
+            rows.append((name, _side(side)))
+    environment = evaluation.environment
+    versions: Any = environment.get("versions") or {}
+    rows.append(("device", str(environment.get("device", "unknown"))))
+    rows.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items() if v)))
+    if environment.get("commit"):
+        rows.append(("commit of the working folder", str(environment["commit"])))
+    rows.append(("time", f"{evaluation.elapsed_seconds:.1f} s"))
+    return rows
+
+
+def _side(side: Mapping[str, Any]) -> str:
+    parts = [str(side["spec"]), str(side.get("kind", "")), f"{side.get('n')} images"]
+    subset = side.get("subset") or {}
+    if subset.get("of"):
+        parts.append(f"of {subset['of']}, seed {subset.get('seed')}")
+    formats = side.get("formats") or {}
+    if formats:
+        parts.append(", ".join(f"{count} {kind}" for kind, count in formats.items()))
+    if side.get("skipped"):
+        parts.append(f"{len(side['skipped'])} unreadable files skipped")
+    if side.get("digest"):
+        parts.append(f"digest {str(side['digest'])[:16]}…")
+    return "; ".join(part for part in parts if part)
+
+
+def _interval(r: MetricResult, *, level: bool = True) -> str:
+    if r.interval is None:
+        return ""
+    digits = decimals(r.interval.high - r.interval.low)
+    ends = " to ".join(f"{x:.{digits}f}".replace("-", "−") for x in (r.interval.low, r.interval.high))
+    return f"{100 * r.interval.level:g} % CI {ends}" if level else ends
+
+
+def _counts(r: MetricResult) -> str:
+    unit = str(r.details.get("unit", "fake"))
+    return ", ".join(f"{n} {side}" for n, side in ((r.n_real, "real"), (r.n_fake, unit)) if n is not None)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
