@@ -133,8 +133,10 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     rows = inputs.fake_rows()
     score = inception_score(rows)
     rule, asked = SPLIT_RULES.get(inputs.protocol.name.partition(":")[0], SplitRule()), inputs.settings.splits
-    splits = min(asked or 10, len(rows))
-    block = -(-len(rows) // splits) if rule.chunks else rule.block if asked is None else None
+    splits = min(10, len(rows)) if asked is None else asked
+    block = rule.block if asked is None else None
+    if rule.chunks and splits <= len(rows):
+        block = -(-len(rows) // splits)
     parts = split_scores(rows.to_array(), splits=splits, shuffle=rule.shuffle, block=block)
     spread = rule.ddof is not None and len(parts) > rule.ddof
     details: dict[str, object] = {

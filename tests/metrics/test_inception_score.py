@@ -137,6 +137,14 @@ def test_bias_against_itself() -> None:
     assert abs(corrected.mean() - whole.value) < 3 * error
 
 
+@pytest.mark.parametrize("protocol", ["ttur", "torchmetrics", "adm"])
+def test_splits_that_were_asked_for_are_not_made_fewer_iv(protocol: str) -> None:
+    logits = np.random.default_rng(0).standard_normal((12, 5)).astype(np.float32)
+    assert result_under(protocol, logits[:7]).details["splits"]["splits"] in (1, 7)  # type: ignore[index]
+    with pytest.raises(NotEnoughSamplesError, match="13 splits need at least 13 images; found 12"):
+        result_under(protocol, logits, splits=13)
+
+
 def test_splits_degenerate() -> None:
     with pytest.raises(NotEnoughSamplesError, match="10 splits need at least 10 images; found 4"):
         split_scores(drawn(4))
