@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ganeval.errors import ConfigError, NotEnoughSamplesError
+from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.intervals import ESTIMAND, variance_of_mean
 from ganeval.results import MetricResult
@@ -30,6 +30,7 @@ Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
 KERNELS = ("polynomial", "rbf")
 RBF_SIGMA = 10.0
 PEER_SEED = 2020  # torch-fidelity's, of its subsets
+TOO_LARGE = 1e12  # of |x|^2 / d: its cube nears the end of float32
 LARGE_PRODUCT = 1e3  # of |x.y| / d: its cube drowns everything else
 _BLOCK = 1024
 
@@ -115,12 +116,20 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
 
     Raises:
         NotEnoughSamplesError: fewer than two rows on a side.
+        InputError: features so large that their cube leaves float32.
     """
     m, n = len(real), len(fake)
     if min(m, n) < 2:
         raise NotEnoughSamplesError(f"a kernel distance needs at least 2 images on each side; found {m} and {n}.")
+    norms = [float(np.einsum("ij,ij->i", x, x, dtype=np.float64).max()) for x in (real, fake)]
+    largest = max(norms) / real.shape[1]
+    if kernel is polynomial and largest > TOO_LARGE:
+        raise InputError(
+            f"features are too large for the cube of their products (|x|^2 / d up to {largest:.3g}): scale what the "
+            "network gives, or take --kid-kernel rbf."
+        )
     # squares are summed around a typical value, which no double centring sees: they would drown in the kernel's mean
-    level = kernel(fake[:_BLOCK], real[:_BLOCK]).mean()
+    level = kernel(fake[:_BLOCK], real[:_BLOCK]).mean(dtype=np.float64)
     (within_real, squares_real), (within_fake, squares_fake) = (_within(x, kernel, level) for x in (real, fake))
     real_fake, fake_real, squares = np.zeros(m), np.zeros(n), 0.0
     for a in range(0, n, _BLOCK):
@@ -143,10 +152,9 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
     z_xy = squares / (n * m) - float(np.mean(by_fake**2) + np.mean(by_real**2)) + float(by_fake.mean()) ** 2
     noise_fake = 2 * z_x / (n * (n - 1))
     noise = noise_fake + 2 * z_y / (m * (m - 1)) + 4 * max(0.0, z_xy) / (n * m)
-    norms = [float(np.einsum("ij,ij->i", x, x, dtype=np.float64).max()) for x in (real, fake)]
     return KernelDistance(
         float(value), influence_real - influence_real.mean(), influence_fake - influence_fake.mean(),
-        noise, noise_fake, max(norms) / real.shape[1], float(mean_real), float(mean_fake),
+        noise, noise_fake, largest, float(mean_real), float(mean_fake),
     )  # fmt: skip
 
 
@@ -226,4 +234,8 @@ def _within(x: np.ndarray, kernel: Kernel, level: float) -> tuple[np.ndarray, fl
 
 def _squares(k: np.ndarray, level: float) -> float:
     flat = (k - k.dtype.type(level)).ravel()
-    return float(flat @ flat)
+    largest = float(np.abs(flat).max())
+    if largest == 0:
+        return 0.0
+    flat /= k.dtype.type(largest)  # the square of a cube leaves float32 soon
+    return largest**2 * float(flat @ flat)

@@ -13,8 +13,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ganeval.errors import InputError
+
 TILE = 1024
 BANDS, MARGIN = 101, 1.021  # at 101 bands of rounding, a ratio is off by less than 2.1 %
+LARGEST = float(np.finfo(np.float32).max) / 8  # of a squared length: a squared distance is up to 4 times that
 TINY = float(np.finfo(np.float32).tiny)
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -24,6 +27,9 @@ def lifted(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """(n, d + 2) float32: [x - c, 1, |x - c|^2].
 
     Distances do not change with the centre, rounding shrinks: |x|^2 + |y|^2 - 2 x.y cancels less.
+
+    Raises:
+        InputError: distances may leave float32.
     """
     d = points.shape[1]
     z = np.empty((len(points), d + 2), np.float32)
@@ -31,7 +37,13 @@ def lifted(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
     z[:, d] = 1.0
     for start in range(0, len(z), TILE):
         x = z[start : start + TILE, :d].astype(np.float64)
-        z[start : start + TILE, d + 1] = np.einsum("ij,ij->i", x, x)
+        squares = np.einsum("ij,ij->i", x, x)
+        if squares.max() > LARGEST:
+            raise InputError(
+                f"features are too large for distances in float32: squared lengths up to {squares.max():.3g}, and "
+                f"{LARGEST:.3g} is the most. Scale what the network gives."
+            )
+        z[start : start + TILE, d + 1] = squares
     return z
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.sides import metric_inputs
 
-from ganeval.metrics import precision_recall
+from ganeval.errors import InputError
+from ganeval.metrics import kernel, memorisation, precision_recall, two_sample
 from ganeval.metrics.inputs import NO_SPREAD
+from ganeval.results import to_json
 
 FEATURES = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
 
@@ -41,3 +45,24 @@ def test_key_of_density_in_fixed_balls_has_k() -> None:
     assert three["density"].value == pytest.approx(2 * six["density"].value)
     assert three["density"].comparison_key() != six["density"].comparison_key()
     assert three["coverage"].comparison_key() == six["coverage"].comparison_key()
+
+
+def test_features_of_any_size_degenerate() -> None:
+    """A network of one's own may give anything: values that stay, or a clear error, and no number that is none."""
+    random = np.random.default_rng(1)
+    real, fake = (random.standard_normal((60, 3)).astype(np.float32) for _ in range(2))
+    usual = precision_recall.measure(metric_inputs(real, fake, "precision"))["precision"].value
+    for scale in (1e-25, 1e-10, 1e10, 1e18):
+        scaled = metric_inputs((real * scale).astype(np.float32), (fake * scale).astype(np.float32), "precision")
+        assert precision_recall.measure(scaled)["precision"].value == usual, scale
+    large, other = ((x * 1e5).astype(np.float32) for x in (real, fake))
+    to_json(kernel.measure(metric_inputs(large, other, "kid"))["kid"].to_dict())  # the squares of cubes: 1e60
+    huge = metric_inputs((real * 1e19).astype(np.float32), (fake * 1e19).astype(np.float32), "kid")
+    with pytest.raises(InputError, match="too large for the cube of their products"):
+        kernel.measure(huge)
+    for name, measure in (
+        ("precision", precision_recall.measure), ("ind", two_sample.measure),
+        ("authpct", memorisation.measure_authenticity),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="too large for distances in float32"):
+            measure(replace(huge, wanted=frozenset([name])))
