@@ -22,7 +22,7 @@ TINY = (
 
 
 def options_of(command: click.Command) -> dict[str, Any]:
-    cli_only = {"fmt", "json", "quiet", "verbose", "config", "help", "data", "domain_a", "domain_b", "output"}
+    cli_only = {"fmt", "json", "quiet", "verbose", "config", "help", "data", "domain_a", "domain_b", "output", "report"}
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in cli_only]
     defaults = {str(p.name): p.get_default(click.Context(command)) for p in options}
     return {name: d if isinstance(d, (int, float, str, tuple)) else None for name, d in defaults.items()}

@@ -1,0 +1,93 @@
+"""The page of a gate, of the demo and of a training run, each by the option of its command."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ganeval.cli.main import main
+from ganeval.report.game import draw, read_training, series
+from ganeval.training.pictures import Panel
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def captions(text: str) -> list[str]:
+    return re.findall(r"<figcaption>([^<]*)</figcaption>", text)
+
+
+@pytest.mark.parametrize(("limit", "code", "words"), [(1e6, 0, "the gate passed"), (0.0, 1, "the gate failed")])
+def test_gate(limit: float, code: int, words: str) -> None:
+    Path("ganeval.toml").write_text(f'[gate]\nprotocol = "compact"\n[gate.rules.kid]\nmax = {limit}\n')
+    sets = ["dataset:shapes-plain:16@1", "dataset:shapes-striped:16@2", "--num-samples", "40", "--device", "cpu", "-q"]
+    assert main(["gate", *sets, "--report", "one.html", "-o", "G.json"]) == code
+    one = Path("one.html").read_text(encoding="utf-8")
+    assert words in one
+    assert "Fakes beside their nearest reals" in one
+    assert len(captions(one)) > 24
+    assert main(["gate", "--results", "G.json", "--report", "two.html", "--baseline", "G.json", "-q"]) == code
+    two = Path("two.html").read_text(encoding="utf-8")
+    assert words in two
+    assert "Changes against the baseline G.json" in two
+    assert main(["report", "G.json", "-o", "three.html", "-q"]) == 0
+    assert words in Path("three.html").read_text(encoding="utf-8")
+
+
+def test_gate_that_could_not_measure() -> None:
+    Path("ganeval.toml").write_text('[gate]\nprotocol = "compact"\n[gate.rules.precision]\nmin = 0.5\n')
+    sets = ["dataset:shapes:16@1", "dataset:shapes:16@2", "--num-samples", "2", "--device", "cpu", "-q"]
+    assert main(["gate", *sets, "--report", "page.html"]) == 3
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "the gate could not be judged" in page
+    assert "needs at least" in page
+
+
+def test_demo(capsys: Capture) -> None:
+    assert main(["demo", "-n", "100", "--device", "cpu", "--report", "demo.html", "--json"]) == 0
+    page = Path("demo.html").read_text(encoding="utf-8")
+    document = json.loads(capsys.readouterr().out)
+    for entry in document["demo"].values():
+        assert entry["what"] in page
+    assert page.count("<h4>Random fakes</h4>") == 3
+    assert page.count("Left out: no") == 0
+    assert len(page) < 5e6
+
+
+def test_train() -> None:
+    tiny = ["--width", "2", "--latent-dim", "5", "--batch-size", "4", "--steps", "4", "--log-every", "1"]
+    more = ["--sample-every", "2", "--eval-every", "2", "--eval-samples", "12", "--final-samples", "12"]
+    run = ["train", "dcgan", "--data", "dataset:shapes", "--num-samples", "12", "--metrics", "fid", "--device", "cpu"]
+    assert main([*run, *tiny, *more, "-o", "run", "-q", "--report", "run.html"]) == 0
+    page = Path("run.html").read_text(encoding="utf-8")
+    assert "run: 4 steps" in page
+    assert {"step 0", "step 2", "step 4"} <= set(captions(page))
+    for title in ("cost of each player", "Frechet distance of the averaged generator", "gradient norms"):
+        assert title in page
+    assert page.index("Frechet distance of the averaged") < page.index("cost of each player")
+    assert main(["report", "run", "-o", "again.html", "-q"]) == 0
+    assert Path("again.html").read_text(encoding="utf-8") == page
+    assert read_training(Path("run")).steps == 4
+
+
+def test_measured_lines_have_their_bands() -> None:
+    log = [
+        {"kind": kind, "step": step, "fd": value, "fd_low": value - 1, "fd_high": value + 1}
+        for kind, step, value in (("eval", 0, 9.0), ("train", 5, 7.0), ("end", 10, 5.0))
+    ]
+    panel = Panel("FD", {"fd": "FD", "never": "never logged"}, kind="eval")
+    steps, values = series(log, "eval", "fd")
+    assert (steps.tolist(), values.tolist()) == ([0.0, 10.0], [9.0, 5.0])
+    svg = str(draw(panel, log))
+    assert svg.count('class="band c0"') == 2  # in the plot and in its key
+    assert "never logged" not in svg
+    assert "FD ends at 5." in svg
+    assert draw(Panel("x", {"never": "x"}), log) is None
