@@ -246,7 +246,11 @@ def compute(
     """
     real, fake, test = (measured.get(name) for name in ("real", "fake", "test"))
     assert fake is not None
-    shared = int(np.intersect1d(real.image_digests, fake.image_digests).size) if real is not None else 0
+    shared = 0
+    if real is not None:  # every copy counts: a thousand fakes that are two of the reals are no sample of their own
+        shared = max(
+            int(np.isin(one.image_digests, other.image_digests).sum()) for one, other in ((real, fake), (fake, real))
+        )
     groups: dict[tuple[str, Place], list[Metric]] = {}
     for task in wanted:
         groups.setdefault((task.metric.measure, task.place), []).append(task.metric)

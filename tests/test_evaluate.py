@@ -410,3 +410,11 @@ def test_one_metric_that_fails_unasked_leaves_the_others(real: Path, fake: Path)
     assert any(note.startswith("left out: the features of image 3 are all zero") for note in run.notes)
     with pytest.raises(InputError, match="the features of image 3 are all zero"):
         evaluate(real, broken, metrics=("fid", "rke"), **COMPACT)
+
+
+def test_every_copy_of_a_real_image_counts() -> None:
+    """One of 120 different images is in both sets, and no fake is new."""
+    fakes = np.repeat(REAL[:1], 120, axis=0)
+    run = evaluate(REAL[:120], fakes, metrics=("kid",), **COMPACT)["kid"]
+    assert run.interval is None
+    assert run.reason == "120 images are in both sets: they are not independent samples"
