@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganeval.cli import output as out
-from ganeval.cli.options import Command, Range, option, output_options, output_path
+from ganeval.cli.options import Command, Range, option, output_options, output_path, report_path
 
 
 @click.command(cls=Command)
@@ -37,9 +37,10 @@ from ganeval.cli.options import Command, Range, option, output_options, output_p
 @option(
     "--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, help="Level of the interval."
 )
+@report_path
 @output_path
 @output_options
-def ppl(generator: str, *, output: Path | None, fmt: str, **options: Any) -> None:
+def ppl(generator: str, *, output: Path | None, report: Path | None, fmt: str, **options: Any) -> None:
     """Perceptual path length of GENERATOR: how far its image moves on a small step between two latents.
 
     GENERATOR is gen:NAME, gen:FILE (a checkpoint of `ganeval train` or TorchScript) or gen:package.module:callable, and
@@ -55,7 +56,13 @@ def ppl(generator: str, *, output: Path | None, fmt: str, **options: Any) -> Non
     from ganeval.files import require_writable
     from ganeval.walk import evaluate_path_length
 
-    if output is not None:
-        require_writable(output)
+    for file in (output, report):
+        if file is not None:
+            require_writable(file)
     evaluation = evaluate_path_length(generator, progress=out.progress, **options)
+    if report is not None:
+        from ganeval.records import Record
+        from ganeval.report.page import Subject, write_report
+
+        write_report(report, [Subject(record=Record.of(evaluation, generator))], trusted=True)
     present(evaluation, fmt=fmt, target=output)

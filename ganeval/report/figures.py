@@ -22,6 +22,7 @@ def plots(records: Sequence[Record]) -> list[Markup]:
     found = [
         *(p for record in shown if (p := by_size(record, several=len(shown) > 1)) is not None), plane(shown),
         distribution(shown, "realism_fake", "Realism of the fakes", "realism, a ratio of distances", level=1.0),
+        distribution(shown, "ppl_distance", "Steps between latents", "perceptual distance over the squared step"),
         *(p for record in shown if (p := distances(record, several=len(shown) > 1)) is not None),
         *(p for record in shown if (p := classes(record, several=len(shown) > 1)) is not None),
     ]  # fmt: skip

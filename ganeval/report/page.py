@@ -22,6 +22,7 @@ from ganeval.report import words
 from ganeval.report.figures import plots
 from ganeval.report.game import Training, read_training
 from ganeval.report.grids import Grid, choose, show
+from ganeval.report.paths import worst_steps
 from ganeval.report.reopen import Look, looker
 
 _HERE = Path(__file__).parent
@@ -152,7 +153,11 @@ def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> li
     provenance = {"real": evaluation.real, "fake": evaluation.fake}
     look = subject.look or looker(provenance, arrays, trusted=trusted, **options)
     n = evaluation.fake.get("n")
-    return [show(choice, look, arrays) for choice in choose(arrays, n if isinstance(n, int) else 0)]
+    walks = worst_steps(subject.record, trusted=trusted, options=options)
+    if walks is not None and len(evaluation.results) == 1:  # path length alone: of pairs of latents, not of images
+        return [walks]
+    found = [show(choice, look, arrays) for choice in choose(arrays, n if isinstance(n, int) else 0)]
+    return found if walks is None else [*found, walks]
 
 
 def _remarks(record: Record) -> list[tuple[str, str]]:

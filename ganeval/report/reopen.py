@@ -10,7 +10,7 @@ import numpy as np
 
 from ganeval.errors import GanEvalError, InputError
 from ganeval.generators.load import SHIPPED, open_source
-from ganeval.images.source import NumberedSource
+from ganeval.images.source import ImageSource, NumberedSource
 
 # Images in these places of a side, uint8 (H, W, 3) each, without those whose image is not the one that was measured.
 # Raises InputError where none can be had; the message is a clause that says why.
@@ -49,23 +49,32 @@ def _opened(
     side: str, told: Mapping[str, Any], n: int, *, trusted: bool, options: Mapping[str, Any]
 ) -> tuple[NumberedSource, list[int]]:
     """The source, and where in it each image that was measured stands."""
+    source = open_again(side, told, n, trusted=trusted, options=options)
+    if not isinstance(source, NumberedSource):
+        raise InputError(f"{source.spec} is a stream: its images come only once")
+    skipped = {name for name, _ in told.get("skipped", ())}
+    names = source.names() or []
+    kept = [i for i in range(source.length) if not skipped or names[i] not in skipped]
+    if len(kept) != n:
+        raise InputError(f"{source.spec} held {n} images when it was measured and holds {len(kept)} now")
+    return source, kept
+
+
+def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, options: Mapping[str, Any]) -> ImageSource:
+    """The source of ``n`` images that a document tells of.
+
+    Raises:
+        InputError: there are no images to open, or it would run a program that only a document names.
+    """
     spec = told.get("spec")
     if told.get("kind") == "statistics" or not isinstance(spec, str):
         raise InputError(f"{_SIDES[side]} was given as statistics, or from Python: there are no images to open")
     if not trusted and _runs_code(spec):
         raise InputError(f"{spec} is a program, and a document alone is no reason to run one")
     try:
-        source = open_source(spec, **_how(told, n), **options)
+        return open_source(spec, **_how(told, n), **options)
     except (GanEvalError, TypeError, ValueError, AttributeError, OSError) as error:
         raise InputError(f"{spec} cannot be opened any more ({_first(error)})") from error
-    if not isinstance(source, NumberedSource):
-        raise InputError(f"{spec} is a stream: its images come only once")
-    skipped = {name for name, _ in told.get("skipped", ())}
-    names = source.names() or []
-    kept = [i for i in range(source.length) if not skipped or names[i] not in skipped]
-    if len(kept) != n:
-        raise InputError(f"{spec} held {n} images when it was measured and holds {len(kept)} now")
-    return source, kept
 
 
 def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ganeval.cli.main import main
+from ganeval.records import read_record
 from ganeval.report.game import draw, read_training, series
 from ganeval.training.pictures import Panel
 
@@ -60,6 +62,29 @@ def test_demo(capsys: Capture) -> None:
     assert page.count("<h4>Random fakes</h4>") == 3
     assert page.count("Left out: no") == 0
     assert len(page) < 5e6
+
+
+def test_path_length() -> None:
+    """The longest steps, from the command and from its document; not where the latents are others."""
+    assert main(["ppl", "gen:dcgan-cifar10", "--distance", "compact", "--pairs", "60", "--device", "cpu", "-q",
+                 "-o", "P.json", "--report", "one.html"]) == 0  # fmt: skip
+    page = Path("one.html").read_text(encoding="utf-8")
+    record = read_record("P.json")
+    distances = record.arrays["ppl_distance"]
+    worst = np.argsort(-distances)[:6].tolist()
+    found = re.findall(r"pair (\d+): ([\d.e+-]+) \(median", page)
+    assert [int(number) for number, _ in found] == worst
+    assert [float(value) for _, value in found] == pytest.approx(distances[worst].tolist(), rel=1e-3)
+    assert page.count("<img ") == 6 * 5
+    assert main(["report", "P.json", "-o", "two.html", "-q"]) == 0
+    assert Path("two.html").read_text(encoding="utf-8").count("<img ") == 6 * 5
+    document = json.loads(Path("P.json").read_text())
+    document["fake"]["seed"] += 1
+    Path("P.json").write_text(json.dumps(document))
+    assert main(["report", "P.json", "-o", "three.html", "-q"]) == 0
+    other = Path("three.html").read_text(encoding="utf-8")
+    assert "are not those that were measured" in other
+    assert "<img " not in other
 
 
 def test_train() -> None:

@@ -1,0 +1,75 @@
+"""The steps between latents at which a generator's image moves most: what makes its path length long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ganeval.errors import GanEvalError, InputError
+from ganeval.images.generated import GeneratedSource
+from ganeval.metrics.path_length import Path
+from ganeval.records import Record
+from ganeval.report.grids import Grid, Tile, data_uri
+from ganeval.report.reopen import open_again
+from ganeval.results import MetricResult
+from ganeval.walk import Walk
+
+WORST = 6
+AROUND = (-0.1, -0.05, 0.0, 0.05, 0.1)  # the step, and places before and after it, in t
+_CHOICES = ("space", "sampling", "epsilon", "unit")
+_TITLE = "Latent interpolations at the worst steps"
+_TOLD = "Five places on a path between two latents, the measured step in the middle; the longest steps first."
+
+
+def worst_steps(record: Record, *, trusted: bool, options: Mapping[str, Any]) -> Grid | None:
+    """Interpolations around the longest steps of ``ppl``; None where that was not measured.
+
+    Args:
+        trusted: as in ``reopen.looker``.
+    """
+    result, distances = record.result("ppl"), record.arrays.get("ppl_distance")
+    digests = record.arrays.get("ppl_latent_digests")
+    if result is None or distances is None or digests is None:
+        return None
+    numbers = np.argsort(-distances, kind="stable")[:WORST].tolist()
+    try:
+        tiles = _tiles(record.evaluation.fake, result, numbers, distances, digests, trusted=trusted, options=options)
+    except (GanEvalError, TypeError, ValueError) as error:
+        return Grid(_TITLE, _TOLD, missing=f"Left out: {' '.join(str(error).split())[:200]}.")
+    return Grid(_TITLE, _TOLD, tuple(tiles))
+
+
+def _tiles(
+    told: Mapping[str, Any],
+    result: MetricResult,
+    numbers: list[int],
+    distances: np.ndarray,
+    digests: np.ndarray,
+    *,
+    trusted: bool,
+    options: Mapping[str, Any],
+) -> list[Tile]:
+    source = open_again("fake", told, len(distances), trusted=trusted, options=options)
+    if not isinstance(source, GeneratedSource):
+        raise InputError(f"{source.spec} is no generator")
+    chosen: dict[str, Any] = {name: result.settings[name] for name in _CHOICES}
+    walk = Walk(source, Path(**chosen))
+    if [walk.digest(number) for number in numbers] != digests[numbers].tolist():
+        raise InputError(f"the latents of {source.spec} are not those that were measured")
+    with source.model.on_device():
+        frames = [
+            ((images.cpu().float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+            for images in walk.images(numbers, AROUND)
+        ]
+    return [
+        Tile(
+            tuple(
+                (data_uri(frame[i]), f"path of pair {number} at t {step:+g} from the measured step")
+                for step, frame in zip(AROUND, frames, strict=True)
+            ),
+            f"pair {number}: {distances[number]:.4g} (median {np.median(distances):.4g})",
+        )
+        for i, number in enumerate(numbers)
+    ]
