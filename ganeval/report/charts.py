@@ -252,9 +252,10 @@ def heights(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     return shares
 
 
-def edges_for(*sets: np.ndarray, bins: int = 40) -> np.ndarray:
+def edges_for(*sets: np.ndarray) -> np.ndarray:
     """Edges that hold 99 % of each set, so that a few far values do not flatten the rest."""
     finite = [values[np.isfinite(values)] for values in sets]
+    bins = int(np.clip(2 * np.sqrt(min(map(len, finite))), 12, 40))
     low = min(float(values.min()) for values in finite if values.size)
     high = max(float(np.quantile(values, 0.99)) for values in finite if values.size)
     return np.linspace(low, high if high > low else low + 1.0, bins + 1)

@@ -127,8 +127,8 @@ def classes(record: Record, *, several: bool) -> Markup | None:
     more = f", the {len(worst)} worst of {len(ranked)}" if len(ranked) > len(worst) else ""
     plot = Plot(
         _titled(f"{result.label} within each class{more}", record, several),
-        (low, 1.05 * high), (-0.7, len(worst) - 0.3), f"{result.label}, bias-corrected where it can be", "",
-        y_ticks=False,
+        (low, 1.05 * high), (min(0, len(worst) - 5) - 0.7, len(worst) - 0.3),
+        f"{result.label}, bias-corrected where it can be", "", y_ticks=False,
     )  # fmt: skip
     for i, (name, centre, interval) in enumerate(worst):
         place = len(worst) - 1 - i
@@ -155,7 +155,7 @@ def _histogram(title: str, label: str, sets: Sequence[np.ndarray], edges: np.nda
         (float(edges[0]), float(edges[-1])),
         (0.0, 1.08 * most),
         label,
-        "share of the images; the last bin holds all beyond",
+        "share; the last bin holds all beyond",
     )
 
 

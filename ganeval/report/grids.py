@@ -96,7 +96,7 @@ def call(ratio: float, distance: float, same_pixels: bool) -> str:
         return "copy: the same features"
     if ratio <= NEAR:
         return "near copy"
-    return "nearer than its own neighbour" if ratio < 1 else "no copy"
+    return "nearer than any real" if ratio < 1 else "no copy"
 
 
 def show(choice: Choice, look: Look, arrays: Arrays) -> Grid:

@@ -24,6 +24,8 @@ def _distance(r: MetricResult) -> str:
     text = f"{r.label} is {number(r.value, r.standard_error)}"
     if r.interval is not None:
         text += f", bias-corrected {number(r.corrected, r.standard_error)} ({_interval(r)})"
+    elif r.reason:
+        text += f" (no interval: {r.reason})"
     floor = r.details.get("floor")
     if isinstance(floor, Mapping):
         one, other = floor["n"]
@@ -32,19 +34,20 @@ def _distance(r: MetricResult) -> str:
 
 
 def _precision(r: MetricResult) -> str:
-    return f"{_percent(r.value)} of the fakes lie where reals are (precision)."
+    return f"{_percent(r)} of the fakes lie where reals are (precision)."
 
 
 def _recall(r: MetricResult) -> str:
-    return f"{_percent(r.value)} of the reals lie where fakes are (recall)."
+    return f"{_percent(r)} of the reals lie where fakes are (recall)."
 
 
 def _adversary(r: MetricResult) -> str:
     p = r.details.get("p_value")
     said = f", p\u00a0=\u00a0{p:.2g}" if isinstance(p, float) else ""
+    value = number(r.value, r.standard_error) + (f" ({_interval(r)})" if r.interval is not None else "")
     return (
-        f"An adversary on these features has an advantage of {number(r.value, r.standard_error)} in telling fakes from "
-        f"reals (0: none, 1: never wrong{said})."
+        f"An adversary on these features has an advantage of {value} in telling fakes from reals (0: none, 1: never "
+        f"wrong{said})."
     )
 
 
@@ -156,5 +159,9 @@ def _counts(r: MetricResult) -> str:
     return ", ".join(f"{n} {side}" for n, side in ((r.n_real, "real"), (r.n_fake, unit)) if n is not None)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _percent(r: MetricResult) -> str:
+    """A share, with its interval, in percent."""
+    if r.interval is None:
+        return f"{100 * r.value:.1f} %"
+    low, high = (f"{100 * end:.0f}".replace("-", "−") for end in (r.interval.low, r.interval.high))
+    return f"{100 * r.value:.1f} % ({100 * r.interval.level:g} % CI {low} to {high} %)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,26 @@ def test_choices_follow_the_values() -> None:
 
 def test_calls() -> None:
     assert [call(*given) for given in ((0.0, 0.0, True), (0.0, 0.0, False), (0.1, 0.3, False), (0.5, 1.0, False))] == [
-        "copy, pixel by pixel", "copy: the same features", "near copy", "nearer than its own neighbour",
+        "copy, pixel by pixel", "copy: the same features", "near copy", "nearer than any real",
     ]  # fmt: skip
     assert call(1.2, 3.0, False) == "no copy"
     assert call(float("inf"), 3.0, False) == "no copy"
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2: relative luminance of #rrggbb."""
+    values = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [v / 12.92 if v <= 0.03928 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_contrast(scheme: int) -> None:
+    """Text at least 4.5 to 1, marks at least 3 to 1, in light and in dark (WCAG 2, level AA)."""
+    style = (files("ganeval.report") / "style.css").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"--(\w+): (#\w{6});", re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]))
+    text, marks = ("ink", "soft", "good", "bad", "open"), ("c0", "c1", "c2", "c3")
+    for name, least in {**dict.fromkeys(text, 4.5), **dict.fromkeys(marks, 3.0)}.items():
+        for ground in ("paper", "back"):
+            light, dark = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= least, (name, ground)
