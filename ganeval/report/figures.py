@@ -34,7 +34,8 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
     result = record.result("fid")
     if result is None:
         return None
-    sizes: list[dict[str, Any]] = list(result.details.get("by_size") or [])  # type: ignore[call-overload]
+    told: Any = result.details.get("by_size") or []
+    sizes = [s for s in told if isinstance(s, dict) and {"n", "value", "corrected", "standard_error"} <= set(s)]
     last = {k: getattr(result, k) for k in ("value", "corrected", "standard_error")} | {"n": result.n_fake}
     sizes = [*sizes, last]
     if len(sizes) < 2:
@@ -52,9 +53,9 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
         low, high = ends[::2], ends[1::2]
         plot.band(m, low, high, 0, "95 % interval") if len(m) > 1 else plot.error(m[0], low[0], high[0], 0)
         plot.line(m, [c["corrected"] for c in corrected], 0, "bias-corrected", markers=True)
-    told = f"From {n[0]} to {n[-1]} fakes the plain value goes from {plain[0]:.4g} to {plain[-1]:.4g}"
-    told += f"; bias-corrected it is {corrected[-1]['corrected']:.4g} at the end." if corrected else "."
-    return plot.svg(told)
+    words = f"From {n[0]} to {n[-1]} fakes the plain value goes from {plain[0]:.4g} to {plain[-1]:.4g}"
+    words += f"; bias-corrected it is {corrected[-1]['corrected']:.4g} at the end." if corrected else "."
+    return plot.svg(words)
 
 
 def plane(records: Sequence[Record]) -> Markup | None:

@@ -136,8 +136,11 @@ def _samples(folder: Path) -> list[tuple[str, str, str]]:
         content = path.read_bytes()
         if len(content) > _LARGEST or not path.stem.isdigit():
             continue
-        with Image.open(path) as image:
-            width, height = image.size
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except OSError:  # no picture
+            continue
         uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
         caption = f"step {int(path.stem)}"
         found.append((uri, f"grid of samples at {caption}, {width} by {height} pixels", caption))

@@ -15,7 +15,10 @@ from torch import Tensor
 
 import ganeval
 from ganeval.demo import AGAINST, Demo
+from ganeval.errors import InputError
 from ganeval.files import written_whole
+from ganeval.gate.checks import Check
+from ganeval.gate.verdict import Verdict
 from ganeval.images.audit import Audit
 from ganeval.records import Record, read_record
 from ganeval.report import words
@@ -121,8 +124,16 @@ def read_subjects(path: Path) -> list[Subject | Training]:
         return [read_training(path)]
     record = read_record(path)
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    verdict = document.get("gate")
-    return [Subject(record=record, verdict=verdict if isinstance(verdict, dict) and "checks" in verdict else None)]
+    return [Subject(record=record, verdict=_verdict(path, document.get("gate")))]
+
+
+def _verdict(path: Path, told: Any) -> dict[str, Any] | None:
+    if told is None:
+        return None
+    try:
+        return Verdict(checks=tuple(Check(**check) for check in told["checks"])).to_dict()
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} holds a damaged verdict: {error!r}. Judge the results anew.") from error
 
 
 def demo_subjects(demo: Demo) -> list[Subject]:

@@ -44,6 +44,18 @@ def test_gate(limit: float, code: int, words: str) -> None:
     assert words in Path("three.html").read_text(encoding="utf-8")
 
 
+def test_a_damaged_verdict_is_said(capsys: Capture) -> None:
+    Path("ganeval.toml").write_text('[gate]\nprotocol = "compact"\n[gate.rules.kid]\nmax = 9\n')
+    sets = ["dataset:shapes-plain:16@1", "dataset:shapes-striped:16@2", "--num-samples", "10", "--device", "cpu", "-q"]
+    assert main(["gate", *sets, "-o", "G.json"]) in (0, 3)
+    document = json.loads(Path("G.json").read_text())
+    document["gate"]["checks"][0]["metrik"] = document["gate"]["checks"][0].pop("metric")
+    Path("G.json").write_text(json.dumps(document))
+    assert main(["report", "G.json"]) == 2
+    assert "damaged verdict" in capsys.readouterr().err
+    assert not Path("report.html").exists()
+
+
 def test_gate_that_could_not_measure() -> None:
     Path("ganeval.toml").write_text('[gate]\nprotocol = "compact"\n[gate.rules.precision]\nmin = 0.5\n')
     sets = ["dataset:shapes:16@1", "dataset:shapes:16@2", "--num-samples", "2", "--device", "cpu", "-q"]
