@@ -55,3 +55,4 @@ def test_it_holds_nothing_else(installed: Path) -> None:
     assert {n for n in names if not n.endswith(".dist-info")} <= {"ganeval", "bin", "Scripts", "__pycache__"}
     assert (installed / "ganeval" / "py.typed").exists()
     assert (installed / "ganeval" / "reference_stats" / "manifest.toml").exists()
+    assert {"base.html.jinja", "style.css"} <= {p.name for p in (installed / "ganeval" / "report").iterdir()}
