@@ -188,7 +188,8 @@ class MetricInputs:
         per_image: Mapping[str, np.ndarray] | None = None,
         warnings: tuple[str, ...] = (),
     ) -> MetricResult:
-        """The result of one metric: everything that the engine knows is filled in, the interval is made here.
+        """The result of one metric: everything that the engine knows is filled in, the interval is made here,
+        and cut to the range of the metric.
 
         Args:
             standard_error: of ``value``; None, one that is nothing but rounding, or one that was told from fewer than
@@ -218,7 +219,7 @@ class MetricInputs:
             corrected = None if bias is None else value - bias
             half = quantile(self.level, degrees_of_freedom) * cast(float, standard_error)
             centre = value if corrected is None else corrected
-            interval = symmetric_interval(centre, half, self.level, method, estimand)
+            interval = symmetric_interval(centre, half, self.level, method, estimand, within=metric.range)
             if interval is None:
                 reason = "the standard error is lost in the rounding of the value"
         if interval is None:

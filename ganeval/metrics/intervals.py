@@ -29,9 +29,12 @@ def quantile(level: float, degrees_of_freedom: float | None = None) -> float:
     return float(ndtri(p) if degrees_of_freedom is None else stdtrit(degrees_of_freedom, p))
 
 
-def symmetric_interval(centre: float, half_width: float, level: float, method: str, estimand: str) -> Interval | None:
-    """``centre`` ± ``half_width``; None where rounding leaves no width."""
-    low, high = float(centre - half_width), float(centre + half_width)
+def symmetric_interval(
+    centre: float, half_width: float, level: float, method: str, estimand: str, *,
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Interval | None:  # fmt: skip
+    """``centre`` ± ``half_width``, cut to ``within``; None where rounding or the cut leave no width."""
+    low, high = max(float(centre - half_width), within[0]), min(float(centre + half_width), within[1])
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         return None
     return Interval(low=low, high=high, level=level, method=method, estimand=estimand)

@@ -211,14 +211,14 @@ def measure(
             "Look for NaN or infinity in what the generator makes."
         )
     found = path_length(values, trim=path.trim)
-    error, interval = found.standard_error, None
+    error, interval, metric = found.standard_error, None, METRICS["ppl"]
     reason = None if error > 0 else "the distances do not vary: nothing tells an error"
     if len(values) < LEAST:
         reason = f"{len(values)} pairs are too few to tell an error from; {LEAST} are needed"
     if reason is None:
         half = quantile(level, None) * error
-        interval = symmetric_interval(found.value, half, level, "winsorised" if path.trim else "mean", "population")
-    metric = METRICS["ppl"]
+        method = "winsorised" if path.trim else "mean"
+        interval = symmetric_interval(found.value, half, level, method, "population", within=metric.range)
     return MetricResult(
         name=metric.name,
         label=_label(metric.acronym, protocol),

@@ -29,8 +29,9 @@ import torch
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.clipped import clipped_coverage, clipped_density, clipped_radii
 from ganeval.metrics.inputs import MetricInputs
-from ganeval.metrics.intervals import quantile
+from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.realism import realism, summary
+from ganeval.metrics.registry import SHARE
 from ganeval.results import MetricResult
 from ganeval.statistics.depth import held_by_others
 from ganeval.statistics.neighbours import Bounds, Family, Radii, Reach, count_pairs
@@ -240,10 +241,12 @@ def null_coverage(m: int, n: int, k: int) -> float:
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
-    """The four values that are wanted, from the same searches."""
+    """Those of the four values that are wanted, from the same searches."""
     real, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
     chosen = inputs.settings
     k = {name: chosen.neighbours or default for name, default in DEFAULT_K.items()}
+    if not inputs.wanted & {"density", "coverage"}:  # then their larger k asks nothing of these sets
+        k |= {"density": k["precision"], "coverage": k["precision"]}
     reason = inputs.overlap()
     smallest = min(len(real), len(fake)) // BLOCKS
     if reason is None and smallest <= 2 * max(k.values()):
@@ -268,10 +271,11 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         if name == "density" and chosen.radius is None:
             details["null"] = 1.0
         if (other := f"{FORMS[name]} {name}") in others:
-            form, error = others[other], errors.get(other)
+            form, error = others[other], errors.get(other, 0.0)
+            ends = symmetric_interval(form, half * error, inputs.level, "blocks", "protocol", within=SHARE)
             details[FORMS[name]] = {
-                "value": form, "standard_error": error or None,
-                "interval": [max(0.0, form - half * error), min(1.0, form + half * error)] if error else None,
+                "value": form, "standard_error": error if ends else None,
+                "interval": [ends.low, ends.high] if ends else None,
             }  # fmt: skip
         per_image: dict[str, np.ndarray] = {}
         if name == "precision":

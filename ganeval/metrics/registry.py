@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,6 +29,8 @@ from ganeval.metrics.citations import (
     ZHANG_2018,
 )
 
+SHARE = (0.0, 1.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
@@ -51,6 +54,8 @@ class Metric:
             and ``ganeval eval`` computes it only where there are some.
         command: the command that computes it, where that is not its name.
         in_eval: whether ``ganeval eval`` computes it unasked.
+        range: of the values, to which an interval is cut. Without ends for a metric that is corrected for its bias: the
+            corrected value of a distance may lie below 0, and its interval then says how far that is chance.
         settings: the fields of ``ganeval.metrics.inputs.Settings`` that it reads; options of its command.
         protocol: the protocol that is part of the metric's definition; None: the run's.
         caveat: what every run that has it must say.
@@ -72,6 +77,7 @@ class Metric:
     test: str | None = None
     command: str | None = None
     in_eval: bool = True
+    range: tuple[float, float] = (-math.inf, math.inf)
     settings: tuple[str, ...] = ()
     protocol: str | None = None
     caveat: str | None = None
@@ -145,6 +151,7 @@ METRICS: Mapping[str, Metric] = {
             minimum=4,
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
+            range=SHARE,
             settings=("neighbours", "strict", "radius"),
             citation=f"{KYNKAANNIEMI_2019}\n\n{KHAYATKHOEI_2023}",
         ),
@@ -156,6 +163,7 @@ METRICS: Mapping[str, Metric] = {
             minimum=4,
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
+            range=SHARE,
             settings=("neighbours", "strict", "radius"),
             citation=f"{KYNKAANNIEMI_2019}\n\n{KHAYATKHOEI_2023}",
         ),
@@ -167,6 +175,7 @@ METRICS: Mapping[str, Metric] = {
             minimum=6,
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
+            range=(0.0, math.inf),
             settings=("neighbours", "strict", "radius"),
             citation=f"{NAEEM_2020}\n\n{SALVY_2025}",
         ),
@@ -178,6 +187,7 @@ METRICS: Mapping[str, Metric] = {
             minimum=6,
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
+            range=SHARE,
             settings=("neighbours", "strict", "radius"),
             citation=f"{NAEEM_2020}\n\n{SALVY_2025}",
         ),
@@ -188,6 +198,7 @@ METRICS: Mapping[str, Metric] = {
             higher_is_better=False,
             minimum=8,
             measure="ganeval.metrics.two_sample:measure",
+            range=(-1.0, 1.0),
             citation=LOPEZ_PAZ_2017,
         ),
         Metric(
@@ -245,6 +256,7 @@ METRICS: Mapping[str, Metric] = {
             rows=False,
             generator=True,
             in_eval=False,
+            range=(0.0, math.inf),
             citation=f"{KARRAS_2019}\n\n{ZHANG_2018}",
         ),
         Metric(
@@ -255,6 +267,7 @@ METRICS: Mapping[str, Metric] = {
             minimum=2,
             measure="ganeval.metrics.memorisation:measure_authenticity",
             test="beside",
+            range=(0.0, 100.0),
             citation=ALAA_2022,
         ),
         Metric(

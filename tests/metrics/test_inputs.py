@@ -25,6 +25,17 @@ def test_no_interval_without_a_spread(error: float | None, reason: str) -> None:
     assert (result.interval, result.standard_error, result.corrected, result.reason) == (None, None, None, reason)
 
 
+def test_intervals_are_cut_to_the_range() -> None:
+    """Of a metric that has one; a distance that is corrected for its bias may honestly lie below 0."""
+    for name, value, ends in (
+        ("ind", 0.98, (0.98 - 0.0784, 1.0)), ("ind", -0.98, (-1.0, -0.98 + 0.0784)), ("precision", 0.01, (0.0, 0.0884)),
+        ("density", 0.01, (0.0, 0.0884)), ("density", 1.2, (1.1216, 1.2784)), ("kid", 0.01, (-0.0684, 0.0884)),
+    ):  # fmt: skip
+        found = metric_inputs(FEATURES, FEATURES + 1, name).result(name, value, standard_error=0.04).interval
+        assert found is not None
+        assert (found.low, found.high) == pytest.approx(ends, abs=1e-4), name
+
+
 def test_a_handful_of_images_tells_no_error() -> None:
     few = metric_inputs(FEATURES, FEATURES[:9], "kid").result("kid", 1.0, standard_error=0.1)
     assert few.interval is None

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.sides import metric_inputs
 
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.intervals import quantile
 from ganeval.metrics.precision_recall import (
     BLOCKS,
+    FORMS,
     PARTITIONS,
     measure,
     neighbourhoods,
     null_coverage,
     with_errors,
 )
+from ganeval.metrics.registry import METRICS
 
 FOUR = frozenset({"precision", "recall", "density", "coverage"})
 
@@ -124,6 +129,41 @@ def test_results() -> None:
     assert results["coverage"].details["null"] == pytest.approx(null_coverage(400, 400, 5))
     one = measure(inputs(drawn(400, seed=1), drawn(400, seed=2, scale=0.9), "recall"))
     assert set(one) == {"recall"}
+
+
+@pytest.mark.parametrize("level", [0.95, 0.999])
+def test_intervals_stay_in_the_range(level: float) -> None:
+    """Near an end the interval of few blocks reaches beyond what a share can be: it is cut there, with a width left."""
+    for scale in (0.95, 0.3, 3.0):
+        chosen = replace(inputs(drawn(120, seed=1), drawn(120, seed=2, scale=scale)), level=level)
+        for name, result in measure(chosen).items():
+            low, high = METRICS[name].range
+            for ends in (result.interval, result.details.get(FORMS[name], {}).get("interval")):  # type: ignore[attr-defined]
+                if ends is None:
+                    continue
+                ends = ends if isinstance(ends, list) else [ends.low, ends.high]
+                assert low <= ends[0] < ends[1] <= high, name
+            if result.interval is not None:
+                assert result.interval.low <= result.value <= result.interval.high
+                half = quantile(level, BLOCKS - 1) * (result.standard_error or 0.0)
+                assert result.interval.low == pytest.approx(max(low, result.value - half))
+                assert result.interval.high == pytest.approx(min(high, result.value + half))
+
+
+def test_fewer_neighbours_need_fewer_images() -> None:
+    """Precision alone is of the third neighbour: four reals are enough, and what density needs is not searched."""
+    real, fake = drawn(4, seed=1), drawn(40, seed=2)
+    alone = measure(inputs(real, fake, "precision"))["precision"]
+    assert alone.value == neighbourhoods(real, fake, k=dict.fromkeys(FOUR, 3)).values()["precision"]
+    with pytest.raises(NotEnoughSamplesError, match="density, precision needs at least 6 real images; found 4"):
+        measure(inputs(real, fake, "precision", "density"))
+    real = drawn(400, seed=1)
+    few, all_four = measure(inputs(real, fake, "precision")), measure(inputs(real, fake))
+    assert few["precision"].value == all_four["precision"].value
+    assert few["precision"].interval is not None  # blocks of 10 hold three neighbours twice over, not five
+    assert all_four["precision"].interval is None
+    more = measure(inputs(real, real[:200] + 0.1, "precision")), measure(inputs(real, real[:200] + 0.1))
+    assert more[0]["precision"].standard_error == more[1]["precision"].standard_error
 
 
 def test_measure_degenerate() -> None:
