@@ -29,6 +29,15 @@ def quantile(level: float, degrees_of_freedom: float | None = None) -> float:
     return float(ndtri(p) if degrees_of_freedom is None else stdtrit(degrees_of_freedom, p))
 
 
+def one_sided_quantile(level: float) -> float:
+    """How many standard errors a lower bound of this level lies below the estimate.
+
+    >>> round(one_sided_quantile(0.95), 3)
+    1.645
+    """
+    return float(ndtri(checked_level(level)))
+
+
 def symmetric_interval(
     centre: float, half_width: float, level: float, method: str, estimand: str, *,
     within: tuple[float, float] = (-math.inf, math.inf),

@@ -15,17 +15,19 @@ Jensen-Shannon divergence from below, as the discriminator's value does in the g
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 from scipy.special import expit
 from scipy.stats import rankdata
 
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.inputs import MetricInputs
-from ganeval.metrics.intervals import variance_of_mean
+from ganeval.metrics.intervals import one_sided_quantile, variance_of_mean
 from ganeval.results import MetricResult
 from ganeval.statistics.neighbours import nearest
 
@@ -35,7 +37,6 @@ LEAST = 10  # held-out images of each kind in each half, for an interval
 CERTAIN = 1e-4  # probabilities are clipped to [1e-4, 1 - 1e-4]: still an adversary, with a bounded loss
 _SEED = 0  # of halves and permutations: part of the estimator
 _BLOCK = 4096
-_Z = 1.6448536269514722  # one-sided, 95 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ def fit(x: np.ndarray, labels: np.ndarray, penalty: float, start: np.ndarray | N
 class NearestNeighbours:
     """Leave-one-out 1-NN: the share of images whose nearest other image is of the same kind.
 
-    Near 1 the sets are apart, near one half they mix, and near 0 every fake sits on its real: copies.
+    Of several that are equally near, as copies are, it is the share of them that are of the same kind. Near 1 the sets are apart, near one half they mix, and near 0 every fake sits on its real: copies.
     """
 
     accuracy_real: float
@@ -147,23 +148,69 @@ class NearestNeighbours:
 def one_nearest_neighbour(
     real: np.ndarray, fake: np.ndarray, *, device: torch.device | None = None
 ) -> NearestNeighbours:
-    """Exact neighbours among both sets together; of equal distances the smaller index, reals first.
+    """Exact neighbours among both sets together, averaged over exact ties.
 
-    The graph of neighbours does not depend on the labels, so the permutation test is exact.
+    The graph of neighbours does not depend on the labels, so the permutation test is exact. Copies are one point with a
+    count: of a point that is there more than once the neighbours are its copies, of another one those of the nearest
+    points.
     """
     pooled = np.concatenate([real, fake])
-    labels = np.arange(len(pooled)) >= len(real)
-    neighbour = nearest(pooled, k=1, device=device).indices[:, 0]
-    same = labels == labels[neighbour]
+    labels = (np.arange(len(pooled)) >= len(real)).astype(np.float64)
+    first, place, counts = _distinct(pooled)
+    single = counts[place] == 1
+    points = pooled if len(first) == len(pooled) else pooled[first]
+    around = _nearest_points(points, counts, device) if len(first) > 1 else csr_array((1, 1))
+
+    def same(kinds: np.ndarray) -> np.ndarray:
+        fakes = np.bincount(place, kinds, len(first))
+        share = np.where(single, (around @ fakes)[place], (fakes[place] - kinds) / np.maximum(counts[place] - 1, 1))
+        found: np.ndarray = np.where(kinds == 1, share, 1 - share)
+        return found
+
+    observed = same(labels)
     random = np.random.default_rng(_SEED)
-    beaten = 0
-    for _ in range(PERMUTATIONS):
-        shuffled = random.permutation(labels)
-        beaten += int(np.count_nonzero(shuffled == shuffled[neighbour]) >= np.count_nonzero(same))
+    least = observed.sum() * (1 - 1e-12)  # sums of the same shares in another order
+    beaten = sum(same(random.permutation(labels)).sum() >= least for _ in range(PERMUTATIONS))
     return NearestNeighbours(
-        float(same[: len(real)].mean()), float(same[len(real) :].mean()), float(same.mean()),
-        (1 + beaten) / (1 + PERMUTATIONS),
+        float(observed[: len(real)].mean()), float(observed[len(real) :].mean()), float(observed.mean()),
+        (1 + int(beaten)) / (1 + PERMUTATIONS),
     )  # fmt: skip
+
+
+def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the different points: the first row of each; for each row, which it is; and how many rows each has."""
+    keys: dict[bytes, int] = {}
+    place = np.empty(len(points), np.int64)
+    first = []
+    for row, point in enumerate(points):
+        key = hashlib.blake2b((point + 0.0).tobytes(), digest_size=16).digest()  # -0 is 0
+        if key not in keys:
+            keys[key] = len(first)
+            first.append(row)
+        place[row] = keys[key]
+    return np.array(first), place, np.bincount(place)
+
+
+def _nearest_points(points: np.ndarray, counts: np.ndarray, device: torch.device | None) -> csr_array:
+    """(p, p): in each row one over the number of images at the points nearest to it, at those points."""
+    rows, columns = [], []
+    pending, k = np.arange(len(points)), min(2, len(points) - 1)
+    while len(pending):
+        if len(pending) == len(points):
+            found = nearest(points, k=k, device=device)
+            distances, indices = found.distances, found.indices
+        else:  # the nearest of a query is itself
+            found = nearest(points, points[pending], k=k + 1, device=device)
+            distances, indices = found.distances[:, 1:], found.indices[:, 1:]
+        tied = distances == distances[:, :1]
+        complete = ~tied[:, -1] | (k == len(points) - 1)
+        i, j = np.nonzero(tied & complete[:, None])
+        rows.append(pending[i])
+        columns.append(indices[i, j])
+        pending, k = pending[~complete], min(4 * k, len(points) - 1)
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    images = np.bincount(row, counts[column], len(points))
+    return csr_array((1 / images[row], (row, column)), shape=(len(points), len(points)))
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
@@ -179,13 +226,15 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         reason = "all images of a kind were judged alike: there is no spread from which an error could be told"
     divergence_low = gini_low = None
     if game.jsd_error is not None and game.gini_error is not None:
-        divergence_low = game.jsd - _Z * game.jsd_error
-        gini_low = 1 - float(np.sqrt(1 - min(1.0, max(0.0, game.gini - _Z * game.gini_error))))
+        z = one_sided_quantile(inputs.level)
+        divergence_low = game.jsd - z * game.jsd_error
+        gini_low = 1 - float(np.sqrt(1 - min(1.0, max(0.0, game.gini - z * game.gini_error))))
     details: dict[str, object] = {
         "p_value": game.p_value,
         "jsd": game.jsd, "jsd_lower_bound": divergence_low, "jsd_largest": float(np.log(2)),
         "value_of_the_game": 2 * game.jsd - float(np.log(4)), "equilibrium": -float(np.log(4)),
         "gini": game.gini, "total_variation_lower_bound": gini_low,
+        "lower_bounds": f"one-sided, {100 * inputs.level:g} %",
         "separable": game.advantage == 1.0,
         "one_nearest_neighbour": {
             "accuracy": neighbours.accuracy, "accuracy_real": neighbours.accuracy_real,

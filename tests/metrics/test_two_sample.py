@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import trapezoid
@@ -86,6 +88,51 @@ def test_copies_are_told_by_their_neighbours() -> None:
     assert one_nearest_neighbour(real, apart).p_value == pytest.approx(1 / 1000)
     assert 0.4 < one_nearest_neighbour(real, mixed).accuracy < 0.6
     assert one_nearest_neighbour(real, copies).accuracy == 0.0
+
+
+def test_ties_against_every_pair() -> None:
+    """On a small grid copies and equal distances are everywhere: all pairs, an average over those that are nearest."""
+    random = np.random.default_rng(0)
+    for m, n, side in ((30, 40, 3), (25, 20, 6), (40, 40, 2), (20, 20, 1)):
+        real, fake = (random.integers(0, side, (size, 2)).astype(np.float32) for size in (m, n))
+        real[real == 0] *= -1.0  # the same points
+        pooled, labels = np.concatenate([real, fake]), np.arange(m + n) >= m
+        squares = ((pooled[:, None] - pooled[None]) ** 2).sum(axis=2)
+        np.fill_diagonal(squares, np.inf)
+        closest = squares == squares.min(axis=1, keepdims=True)
+        same = (closest & (labels[:, None] == labels[None])).sum(axis=1) / closest.sum(axis=1)
+        found = one_nearest_neighbour(real, fake)
+        expected = (same[:m].mean(), same[m:].mean(), same.mean())
+        assert (found.accuracy_real, found.accuracy_fake, found.accuracy) == pytest.approx(expected, abs=1e-12)
+        turned = one_nearest_neighbour(fake, real)
+        assert (turned.accuracy_fake, turned.accuracy_real) == pytest.approx(expected[:2], abs=1e-12)
+
+
+def test_size_with_ties_against_itself() -> None:
+    """The permutation test stays exact where nearly every image has copies and ties."""
+    random = np.random.default_rng(1)
+    p = np.array(
+        [one_nearest_neighbour(*random.integers(0, 4, (2, 30, 2)).astype(np.float32)).p_value for _ in range(200)]
+    )
+    assert np.mean(p <= 0.05) <= 0.05 + 3 * 0.0154
+    assert np.mean(p <= 0.5) == pytest.approx(0.5, abs=3 * 0.0354)
+    assert one_nearest_neighbour(np.ones((9, 3), np.float32), np.ones((7, 3), np.float32)).p_value == 1.0
+
+
+def test_lower_bounds_follow_the_level() -> None:
+    real, fake = drawn(400, seed=1), drawn(400, 1.0, seed=2)
+    rows = inputs(real, fake)
+    game = play(real, fake, groups=np.concatenate([rows.real_rows().hashes, rows.fake_rows().hashes]))
+    assert game.jsd_error is not None
+    assert game.gini_error is not None
+    for level in (0.9, 0.95, 0.999):
+        details = measure(replace(rows, level=level))["ind"].details
+        z = norm.ppf(level)
+        assert details["jsd_lower_bound"] == pytest.approx(game.jsd - z * game.jsd_error)
+        assert details["total_variation_lower_bound"] == pytest.approx(
+            1 - np.sqrt(1 - (game.gini - z * game.gini_error))
+        )
+        assert details["lower_bounds"] == f"one-sided, {100 * level:g} %"
 
 
 def test_copies_stay_in_one_half() -> None:
