@@ -136,7 +136,8 @@ def fit(x: np.ndarray, labels: np.ndarray, penalty: float, start: np.ndarray | N
 class NearestNeighbours:
     """Leave-one-out 1-NN: the share of images whose nearest other image is of the same kind.
 
-    Of several that are equally near, as copies are, it is the share of them that are of the same kind. Near 1 the sets are apart, near one half they mix, and near 0 every fake sits on its real: copies.
+    Of several that are equally near, as copies are, it is the share of them that are of the same kind.
+    Near 1 the sets are apart, near one half they mix, and near 0 every fake sits on its real: copies.
     """
 
     accuracy_real: float
@@ -181,7 +182,7 @@ def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of the different points: the first row of each; for each row, which it is; and how many rows each has."""
     keys: dict[bytes, int] = {}
     place = np.empty(len(points), np.int64)
-    first = []
+    first: list[int] = []
     for row, point in enumerate(points):
         key = hashlib.blake2b((point + 0.0).tobytes(), digest_size=16).digest()  # -0 is 0
         if key not in keys:
