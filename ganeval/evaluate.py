@@ -88,7 +88,8 @@ def evaluate(
         test: held-out real images, for the metrics of memorisation.
         protocol: a name such as ``ttur``, ``clean``, ``compact`` or ``pytorch-fid:768``, a Protocol, a CustomNetwork.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        weights: a file to load instead of the published weights of the run's network, or files by network.
+        weights: a file to load instead of the published weights of the run's network, or files by network; that of
+            the distance of ``ppl`` is ``lpips-vgg``.
         reference: ``sample``: both sides are samples (default where REAL is images). ``population``: REAL is the
             target itself and has no sampling error (default where REAL is a statistics file).
         level: of the confidence intervals.

@@ -26,6 +26,7 @@ from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
 from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import MetricInputs, Settings
+from ganeval.metrics.path_length import LPIPS_VGG
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, get_metric
 from ganeval.metrics.single import distance_by_size, neighbours_across
@@ -45,7 +46,10 @@ from ganeval.statistics.reference import Statistics
 from ganeval.tally import Measured, Place
 from ganeval.walk import measure_generator
 
-NOT_FID = "FD[compact-v1] is not comparable with published FID: a small network, texture and coarse shape only"
+NOT_PUBLISHED = (
+    "compact-v1 is a small network that sees texture and coarse shape only: no value under it is comparable with a "
+    "published one"
+)
 POPULATION = "the reference is taken as the target itself: intervals cover only the sampling of the fakes"
 BOTH = ("blocks", "two-fold")  # standard errors that are always of both sides
 LATER = object()  # stands for a side whose images come later, from a training loop
@@ -101,14 +105,16 @@ class Run:
         floor = self.settings.floor and "floor" not in idle(self.settings, tasks)
         if floor and isinstance(real, Statistics) and real.rows is None:
             raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
-        paths = {**by_network(weights, networks_of(tasks, protocol)), **own}
+        kind = "compact" if protocol.extractor == COMPACT else LPIPS_VGG
+        walked = [kind] if kind == LPIPS_VGG and any(task.metric.generator for task in tasks) else []
+        paths = {**by_network(weights, [*networks_of(tasks, protocol), *walked]), **own}
         self.asked = chosen is not None
         self.wanted, self.left_out = applicable(tasks, self.sides, protocol, asked=self.asked, given=paths)
         on_features = self.on_features = [task for task in self.wanted if not task.metric.generator]
         self.distance: PerceptualDistance | None = None
         if len(on_features) < len(self.wanted):
-            kind = "compact" if protocol.extractor == COMPACT else "lpips-vgg"
-            self.distance = load_distance(kind, device=reading.device)
+            trunk = paths.get(COMPACT if kind == "compact" else kind)
+            self.distance = load_distance(kind, device=reading.device, weights=trunk)
         self.needs = {name: needs_of(name, on_features, self.settings, self.mode) for name in self.sides}
         # the protocols of the run, as they were asked for, and what becomes of them once their weights are known
         self.bound = {task.protocol: task.protocol for task in on_features}
@@ -169,7 +175,7 @@ class Run:
             self._add_neighbours(measured, results, per_image)
         notes = [*self.left_out, *failed]
         if any(task.protocol.extractor == COMPACT for task in self.wanted):
-            notes.append(NOT_FID)
+            notes.append(NOT_PUBLISHED)
         notes.extend(caveat for task in self.wanted if task.metric.name in results and (caveat := task.metric.caveat))
         if self.mode == "population" and "real" in measured:
             # those that compare, and whose error is not one given REAL

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from scipy.special import polygamma
 from torch import Tensor, nn
 
 import ganeval
-from ganeval.errors import ConfigError, InputError
+from ganeval.errors import ConfigError, InputError, WeightsError
 from ganeval.evaluate import evaluate
 from ganeval.features.perceptual import PerceptualDistance
 from ganeval.generators.load import open_source
@@ -483,3 +484,34 @@ def test_in_eval_by_name_alone() -> None:
         evaluate(None, images, metrics=("ppl", "vendi"), **options)
     with pytest.raises(ConfigError, match="ppl alone has a command"):
         evaluate(None, "gen:dcgan-cifar10", metrics=("ppl",), num_samples=40, **options)
+    assert any(note.startswith("compact-v1 is a small network") and "FD" not in note for note in found.notes)
+
+
+def test_weights_of_its_distance_in_eval(tmp_path: FilePath) -> None:
+    """Those named for LPIPS are what it takes there: the very value that it has alone, and it changes with them."""
+    network = ganeval.CustomNetwork(
+        network=lambda x: x.flatten(1)[:, :6], size=8, resize="pil-bicubic-uint8", scale="2*(x/255)-1"
+    )
+    values = []
+    for seed in (0, 1):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            trunk = torchvision.models.vgg16(weights=None).features.state_dict()
+        path = tmp_path / f"{seed}.pth"
+        torch.save({f"features.{name}": value for name, value in trunk.items()}, path)
+        options: dict[str, Any] = {"device": "cpu", "seed": 0}
+        found = evaluate(
+            None, "gen:dcgan-cifar10", metrics=("ppl", "vendi"), num_samples=12, protocol=network,
+            weights={"lpips-vgg": path}, **options,
+        )["ppl"]  # fmt: skip
+        alone = ganeval.path_length("gen:dcgan-cifar10", pairs=12, weights=path, **options)
+        assert found.value == pytest.approx(alone.value, rel=1e-6)
+        assert found.label == alone.label
+        assert found.label.startswith("PPL[lpips-vgg-")
+        values.append(found.value)
+    assert abs(values[0] - values[1]) > 1e-3 * values[0]
+    with pytest.raises(WeightsError, match="not 'lpips-vgg'"):  # no metric of that run would read them
+        evaluate(
+            None, "gen:dcgan-cifar10", metrics=("vendi",), num_samples=12, protocol=network,
+            weights={"lpips-vgg": path}, **options,
+        )  # fmt: skip

@@ -71,7 +71,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     # where REAL is the target itself, the kernel of its rows with themselves is no bias
     bias = value - found.value
     if inputs.reference == "population":
-        bias += found.within_real / len(real)
+        bias -= found.shortfall
     share = mean_term(real, fake, sigma=sigma) / value if value > _ROUNDING else None
     details: dict[str, object] = {
         "sigma": sigma, "unbiased": SCALE * found.value, "mean_term_share": share, "reference": inputs.reference,

@@ -3,7 +3,9 @@
     KID = mean_{i != i'} k(x_i, x_i') + mean_{j != j'} k(y_j, y_j') - 2 mean_{ij} k(x_i, y_j)
     k(x, y) = (x.y / d + 1)^3                                        (Binkowski et al. 2018)
 
-over all pairs: without bias, below 0 at times, 0 on average for equal laws. Its Hajek projection gives the error:
+over all pairs: without bias, below 0 at times, 0 on average for equal laws. Where the reals are the target itself,
+the second mean is over all their pairs, those of a row with itself included: what that adds is taken for a bias, and
+``value`` stays as papers print it. The Hajek projection gives the error:
 
     h_x(i) = 2 [mean_{i' != i} k(x_i, x_i') - mean_j k(x_i, y_j)],  h_y alike
     Var KID ~ var(h_x) / n + var(h_y) / m
@@ -47,6 +49,7 @@ class KernelDistance:
         largest: the largest |x.y| / d that was met.
         within_real: mean kernel of two different reals.
         within_fake: mean kernel of two different fakes.
+        shortfall: what ``value`` lacks where the reals are the target itself: of them two draws may be the same row.
     """
 
     value: float
@@ -57,6 +60,7 @@ class KernelDistance:
     largest: float
     within_real: float
     within_fake: float
+    shortfall: float
 
     def variance(self, reference: str = "sample") -> float:
         """V1; ``population``: the reals are the target itself."""
@@ -130,7 +134,9 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
         )
     # squares are summed around a typical value, which no double centring sees: they would drown in the kernel's mean
     level = kernel(fake[:_BLOCK], real[:_BLOCK]).mean(dtype=np.float64)
-    (within_real, squares_real), (within_fake, squares_fake) = (_within(x, kernel, level) for x in (real, fake))
+    (within_real, squares_real, own_real), (within_fake, squares_fake, _) = (
+        _within(x, kernel, level) for x in (real, fake)
+    )
     real_fake, fake_real, squares = np.zeros(m), np.zeros(n), 0.0
     for a in range(0, n, _BLOCK):
         for b in range(0, m, _BLOCK):
@@ -154,7 +160,7 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
     noise = noise_fake + 2 * z_y / (m * (m - 1)) + 4 * max(0.0, z_xy) / (n * m)
     return KernelDistance(
         float(value), influence_real - influence_real.mean(), influence_fake - influence_fake.mean(),
-        noise, noise_fake, largest, float(mean_real), float(mean_fake),
+        noise, noise_fake, largest, float(mean_real), float(mean_fake), float(own_real - mean_real) / m,
     )  # fmt: skip
 
 
@@ -184,11 +190,15 @@ def subset_distances(
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
-    """KID over all pairs, with its Hajek standard error; the subset form in ``details.subsets`` if asked for."""
+    """KID over all pairs, with its Hajek standard error; the subset form in ``details.subsets`` if asked for.
+
+    Where REAL is the target itself, ``corrected`` is the distance from it: pairs of a real with itself count.
+    """
     kernel = kernel_of(inputs.settings.kid_kernel)
     real, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
     found = kernel_distance(real, fake, kernel=kernel)
     less_noise = found.variance_less_noise(inputs.reference)
+    bias = -found.shortfall if inputs.reference == "population" else 0.0
     details: dict[str, object] = {
         "kernel": inputs.settings.kid_kernel, "reference": inputs.reference,
         "standard_error_less_noise": float(np.sqrt(less_noise)),
@@ -204,7 +214,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     if found.largest > LARGE_PRODUCT and inputs.settings.kid_kernel == "polynomial":
         warnings = (f"features are large (|x|^2 / d up to {found.largest:.3g}): the cube of a few products rules KID",)
     result = inputs.result(
-        "kid", found.value, standard_error=float(np.sqrt(found.variance(inputs.reference))), bias=0.0,
+        "kid", found.value, standard_error=float(np.sqrt(found.variance(inputs.reference))), bias=bias,
         method="hajek", estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(),
         settings={"kernel": inputs.settings.kid_kernel}, details=details, warnings=warnings,
         per_image={"kid_influence_fake": found.influence_fake, "kid_influence_real": found.influence_real},
@@ -212,16 +222,18 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     return {"kid": result}
 
 
-def _within(x: np.ndarray, kernel: Kernel, level: float) -> tuple[np.ndarray, float]:
-    """For each row, the sum of its kernel with all others of its own set, and the sum of all (k - level)^2.
+def _within(x: np.ndarray, kernel: Kernel, level: float) -> tuple[np.ndarray, float, float]:
+    """For each row, the sum of its kernel with all others of its own set; the sum of all (k - level)^2; and the mean
+    kernel of a row with itself.
 
     Blocks above the diagonal are used twice.
     """
-    sums, squares = np.zeros(len(x)), 0.0
+    sums, squares, own = np.zeros(len(x)), 0.0, 0.0
     for a in range(0, len(x), _BLOCK):
         for b in range(a, len(x), _BLOCK):
             k = kernel(x[a : a + _BLOCK], x[b : b + _BLOCK])
             if a == b:
+                own += float(np.trace(k, dtype=np.float64))
                 np.fill_diagonal(k, level)
                 squares += _squares(k, level)
                 np.fill_diagonal(k, 0.0)
@@ -229,7 +241,7 @@ def _within(x: np.ndarray, kernel: Kernel, level: float) -> tuple[np.ndarray, fl
                 squares += 2 * _squares(k, level)
                 sums[b : b + _BLOCK] += k.sum(axis=0, dtype=np.float64)
             sums[a : a + _BLOCK] += k.sum(axis=1, dtype=np.float64)
-    return sums, squares
+    return sums, squares, own / len(x)
 
 
 def _squares(k: np.ndarray, level: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -91,6 +92,31 @@ def test_result_holds_both_forms() -> None:
     assert result.interval.estimand == "population"
     half = inputs(drawn(200, seed=1), drawn(150, seed=2, shift=0.2), kid_kernel="rbf")
     assert measure(half)["kid"].comparison_key() != result.comparison_key()
+
+
+@pytest.mark.parametrize("kernel", ["polynomial", "rbf"])
+def test_a_reference_that_is_the_target_against_itself(kernel: str) -> None:
+    """Fakes drawn from the reals themselves are 0 away on average; others as far as a large sample of them is."""
+    target, random = drawn(60, seed=1), np.random.default_rng(0)
+    for source, truth in (
+        (target, 0.0),
+        (drawn(30_000, seed=2, shift=0.3), None),
+    ):
+        if truth is None:
+            large = kernel_distance(target, source, kernel=kernel_of(kernel))
+            truth = large.value + large.shortfall
+        found = []
+        for _ in range(150):
+            rows = inputs(target, source[random.choice(len(source), 80)], kid_kernel=kernel)
+            result = measure(replace(rows, reference="population"))["kid"]
+            assert result.interval is not None
+            assert result.corrected is not None
+            assert result.interval.estimand == "population-given-reference"
+            found.append((result.value, result.corrected, result.interval.low <= truth <= result.interval.high))
+        (raw, corrected, covered), errors = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(150)
+        assert corrected == pytest.approx(truth, abs=4 * errors[1])
+        assert raw < truth - 4 * errors[0]
+        assert covered >= 0.91
 
 
 def test_measure_iv() -> None:
