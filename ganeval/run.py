@@ -107,13 +107,14 @@ class Run:
             raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
         kind = "compact" if protocol.extractor == COMPACT else LPIPS_VGG
         walked = [kind] if kind == LPIPS_VGG and any(task.metric.generator for task in tasks) else []
-        paths = {**by_network(weights, [*networks_of(tasks, protocol), *walked]), **own}
+        named = by_network(weights, [*networks_of(tasks, protocol), *walked])
+        paths = {**named, **own}
         self.asked = chosen is not None
         self.wanted, self.left_out = applicable(tasks, self.sides, protocol, asked=self.asked, given=paths)
         on_features = self.on_features = [task for task in self.wanted if not task.metric.generator]
         self.distance: PerceptualDistance | None = None
         if len(on_features) < len(self.wanted):
-            trunk = paths.get(COMPACT if kind == "compact" else kind)
+            trunk = named.get(COMPACT if kind == "compact" else kind)
             self.distance = load_distance(kind, device=reading.device, weights=trunk)
         self.needs = {name: needs_of(name, on_features, self.settings, self.mode) for name in self.sides}
         # the protocols of the run, as they were asked for, and what becomes of them once their weights are known
