@@ -50,7 +50,11 @@ def networks() -> Iterator[tuple[str, int, int, nn.Module]]:
         import timm
     except ImportError:
         return
-    model = timm.create_model("vit_large_patch14_dinov2", pretrained=False, num_classes=0, img_size=224)
+    with torch.device("meta"):  # its own way to random weights takes minutes
+        model = timm.create_model("vit_large_patch14_dinov2", pretrained=False, num_classes=0, img_size=224)
+    model = model.to_empty(device="cpu")
+    for tensor in model.state_dict().values():
+        tensor.normal_(std=0.02)
     yield "dinov2-vitl14", 224, 1024, DINOv2(model, "1024")
 
 

@@ -42,6 +42,8 @@ def merge_statistics(parts: Iterable[Statistics], *, assume_protocol: bool = Fal
     first: Statistics | None = None
     mean, scatter, n, ddof = np.zeros(0), np.zeros((0, 0)), 0, 1
     rows: list[np.ndarray] = []
+    digests: list[np.ndarray] = []  # while they are few enough to be kept
+    whole = SetDigest()  # of all, however they were cut
     for part in parts:
         gaussian = part.gaussian()
         if first is None:
@@ -55,23 +57,26 @@ def merge_statistics(parts: Iterable[Statistics], *, assume_protocol: bool = Fal
         n = total
         if part.rows is not None:
             rows.append(part.rows)
-        seen.append(_Part(part.spec, part.meta or {}, part.warnings, part.digests, sampled_digests(part)))
+        if part.digests is not None:
+            whole.update(part.digests)
+            digests = [*digests, part.digests] if n <= reference.MAX_DIGESTS else []
+        seen.append(_Part(part.spec, part.meta or {}, part.warnings, part.digests is not None, sampled_digests(part)))
     if first is None:
         raise InputError("there is nothing to merge; give the files of two or more statistics.")
     unchecked = _require_no_overlap(seen)
-    digests = [p.digests for p in seen if p.digests is not None]
-    complete = len(digests) == len(seen)
+    complete = all(p.complete for p in seen)
+    few = complete and n <= reference.MAX_DIGESTS
     samples = [p.sample for p in seen if p.sample is not None]
     return Statistics(
         mean=mean,
         covariance=scatter / (n - ddof),
         n=n,
         ddof=ddof,
-        meta=_merged_meta(seen, n, unchecked, digests if complete else []),
+        meta=_merged_meta(seen, n, unchecked, whole.hexdigest() if complete else None),
         rows=np.concatenate(rows) if len(rows) == len(seen) else None,
-        digests=np.concatenate(digests) if complete and n <= reference.MAX_DIGESTS else None,
+        digests=np.concatenate(digests) if few else None,
         digest_sample=np.sort(np.concatenate(samples))[: reference.MAX_DIGESTS]
-        if len(samples) == len(seen) and not (complete and n <= reference.MAX_DIGESTS)
+        if len(samples) == len(seen) and not few
         else None,
     )
 
@@ -83,7 +88,7 @@ class _Part:
     spec: str
     meta: Mapping[str, Any]
     warnings: tuple[str, ...]
-    digests: np.ndarray | None
+    complete: bool  # whether the digests of all its images were known
     sample: np.ndarray | None
     shards: list[Mapping[str, Any]] = field(init=False)
 
@@ -113,7 +118,7 @@ def _require_alike(first: Statistics, part: Statistics, assume_protocol: bool) -
 def _require_no_overlap(parts: list[_Part]) -> list[str]:
     """The specs of the parts that could not be checked."""
     known = [(part.spec, part.sample) for part in parts if part.sample is not None]
-    whole = all(part.digests is not None for part in parts)
+    whole = all(part.complete for part in parts)
     if sum(len(sample) for _, sample in known) > MAX_COMPARED:
         known = [(spec, sample[: MAX_COMPARED // len(known)]) for spec, sample in known]
         whole = False
@@ -171,7 +176,7 @@ def _missing(parts: list[_Part]) -> list[str]:
     return notes
 
 
-def _merged_meta(parts: list[_Part], n: int, unchecked: list[str], digests: list[np.ndarray]) -> dict[str, Any]:
+def _merged_meta(parts: list[_Part], n: int, unchecked: list[str], digest: str | None) -> dict[str, Any]:
     warnings = dict.fromkeys(w for part in parts for w in part.warnings if _MISSING not in w)
     if unchecked:
         names = ", ".join(unchecked)
@@ -179,10 +184,7 @@ def _merged_meta(parts: list[_Part], n: int, unchecked: list[str], digests: list
     warnings |= dict.fromkeys(_missing(parts))
     meta: dict[str, Any] = dict(parts[0].meta)
     meta["source"] = {"kind": "merged", "n": n, "parts": [dict(p.meta.get("source") or {}) for p in parts]}
-    if digests:  # then it is the digest of the whole set, however it was cut
-        whole = SetDigest()
-        for share in digests:
-            whole.update(share)
-        meta["source"]["digest"] = whole.hexdigest()
+    if digest is not None:
+        meta["source"]["digest"] = digest
     meta["warnings"] = list(warnings)
     return meta

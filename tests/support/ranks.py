@@ -93,15 +93,17 @@ def folders(folder: Path) -> Any:
     from ganeval import evaluate
 
     on = {**ON, "batch_size": 4}
-    skipped = evaluate(folder / "real", folder / "fake", per_class=True, on_error="skip", **on)
+    skipped = evaluate(folder / "real", folder / "fake", on_error="skip", **on)
+    classes = evaluate(folder / "real", folder / "whole", per_class=True, **on)
     few = evaluate(folder / "real" / "a", folder / "fake" / "b", on_error="skip", **{**on, "batch_size": 64})
-    return [told(skipped), told(few)]
+    return [told(skipped), told(classes), told(few)]
 
 
 def folders_for(folder: Path) -> None:
     from PIL import Image
 
-    for side, images in zip(("real", "fake"), image_sets(), strict=True):
+    real, fake = image_sets()
+    for side, images in {"real": real, "fake": fake, "whole": fake}.items():
         for name in ("a", "b"):
             (folder / side / name).mkdir(parents=True)
             for i, image in enumerate(images[: 13 if name == "a" else 9]):
