@@ -171,6 +171,8 @@ class Group:
 ONE = Group()
 _active: ContextVar[Group] = ContextVar("ganeval_group", default=ONE)
 _alone: list[bool] = []
+_stores: list[tuple[Any, int, int]] = []  # by which ranks find each other, with rank and size: one at most
+_made: list[int] = []  # groups that were made here, so that each has keys of its own in the store
 _known: list[tuple[Any, Any]] = []  # (the user's default group, our gloo group beside it): one pair at most
 
 
@@ -219,7 +221,7 @@ def joined(*, sync: bool = True, timeout: float | None = None, device: str = "au
     own = not dist.is_initialized()
     cuda = device != "cpu" and torch.cuda.is_available()
     if own:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timedelta(seconds=seconds))
+        _make_group("cpu:gloo,cuda:nccl" if cuda else "gloo", seconds)
     try:
         through = None
         if cuda and "nccl" in str(dist.get_backend_config()):
@@ -253,6 +255,27 @@ def _several() -> bool:
     if dist.is_initialized():
         return dist.get_world_size() > 1
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ and "MASTER_ADDR" in os.environ
+
+
+def _make_group(backend: str, seconds: float) -> None:
+    """The default group, from one store for the life of the process: a second on the same port would race with it."""
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
+    wait = timedelta(seconds=seconds)
+    try:
+        if not _stores:
+            _stores.append(next(rendezvous("env://", timeout=wait)))
+        store, rank, size = _stores[0]
+        _made.append(len(_made))
+        dist.init_process_group(
+            backend, store=dist.PrefixStore(f"ganeval/{_made[-1]}", store), rank=rank, world_size=size, timeout=wait
+        )
+    except RuntimeError as error:
+        raise RankError(
+            f"not all ranks met within {seconds:g} s ({_short(error)}): every rank must make the same calls. Or take "
+            "sync=False for a call of one rank alone."
+        ) from error
 
 
 def _control_group(seconds: float) -> Any:
