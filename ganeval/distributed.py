@@ -260,6 +260,7 @@ def _several() -> bool:
 def _make_group(backend: str, seconds: float) -> None:
     """The default group, from one store for the life of the process: a second on the same port would race with it."""
     import torch.distributed as dist
+    from torch._C._distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     wait = timedelta(seconds=seconds)
@@ -269,7 +270,7 @@ def _make_group(backend: str, seconds: float) -> None:
         store, rank, size = _stores[0]
         _made.append(len(_made))
         dist.init_process_group(
-            backend, store=dist.PrefixStore(f"ganeval/{_made[-1]}", store), rank=rank, world_size=size, timeout=wait
+            backend, store=PrefixStore(f"ganeval/{_made[-1]}", store), rank=rank, world_size=size, timeout=wait
         )
     except RuntimeError as error:
         raise RankError(
