@@ -99,7 +99,7 @@ def bias_by_halves(
             for h, merged in enumerate(steps):
                 a, b = np.sort(y[halves[0][h % sides[0]]], axis=0), np.sort(x[halves[1][h]], axis=0)
                 total += sum(_between(one, other, merged) for one, other in zip(a.T, b.T, strict=True)) / 2
-    return 3 * d / number * total - whole
+    return float(3 * d / number * total - whole)
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
