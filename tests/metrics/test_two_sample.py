@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -159,6 +160,18 @@ def test_what_belongs_together_is_one_observation() -> None:
     assert collapsed.standard_error > 1.4 * spread.standard_error
     few = measure(inputs(drawn(400, seed=3), np.repeat(drawn(12, seed=4), 30, axis=0)))["ind"]
     assert few.reason == "fewer than 10 different images of a kind in a half"
+
+
+def test_memory_of_the_game() -> None:
+    """Beside the pooled features, one float64 copy of half of them: as much again, and blocks."""
+    real, fake = drawn(6000, seed=1, d=512), drawn(6000, 0.5, seed=2, d=512)
+    tracemalloc.start()
+    play(real, fake)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    pooled = real.nbytes + fake.nbytes
+    blocks = 4 * 1024 * 512 * 8
+    assert peak < 2.1 * pooled + blocks  # a further copy of the half would be another 1
 
 
 def test_results_and_ends() -> None:
