@@ -158,7 +158,9 @@ def test_coverage_of_the_adversarys_own_advantage(shift: float) -> None:
         truths = []
         for trained in (0, 1):
             rows = half == trained
-            scores = two_sample._held_out_scores(x[rows].astype(np.float64), labels[rows], fresh)
+            points, train = np.concatenate([x[rows], fresh]), np.arange(rows.sum() + 20_000) < rows.sum()
+            kinds = np.concatenate([labels[rows], np.zeros(20_000)])
+            scores = two_sample._held_out_scores(points, kinds, train)
             truths.append(np.mean(scores[:10_000] < 0) + np.mean(scores[10_000:] > 0) - 1)
         covered.append(abs(game.advantage - np.mean(truths)) <= 1.959964 * game.standard_error)
     assert np.mean(covered) >= 0.94
