@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections import Counter, deque
@@ -24,6 +26,7 @@ from ganeval.images.source import ImageBatch, Prepare, SourceReport
 if TYPE_CHECKING:
     from ganeval.images.indexed import Images
 
+_SOCKET_NAME = 40  # characters of /pymp-XXXXXXXX/listener-XXXXXXXX, and a few to spare
 _AHEAD = 2  # chunks that are decoded before they are asked for
 
 
@@ -174,7 +177,7 @@ def in_processes(
         warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
         loader: DataLoader[Chunk | GanEvalError] = DataLoader(
-            _Chunks(load, parts),
+            _Chunks(load, parts, copied=_no_room_for_sockets()),
             batch_size=None,
             num_workers=min(workers, len(parts)),
             prefetch_factor=_AHEAD,
@@ -198,6 +201,8 @@ def in_processes(
                 ) from error
             if isinstance(chunk, GanEvalError):
                 raise chunk
+            if isinstance(chunk.data, np.ndarray):
+                chunk.data = torch.from_numpy(chunk.data)
             yield chunk
     finally:
         shutdown = getattr(iterator, "_shutdown_workers", None)  # at once, not when the garbage is collected
@@ -206,9 +211,10 @@ def in_processes(
 
 
 class _Chunks(Dataset["Chunk | GanEvalError"]):
-    def __init__(self, load: Callable[..., Chunk], parts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, load: Callable[..., Chunk], parts: Sequence[Sequence[int]], *, copied: bool) -> None:
         self._load = load
         self._parts = parts
+        self._copied = copied
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -218,9 +224,22 @@ class _Chunks(Dataset["Chunk | GanEvalError"]):
             chunk = self._load(self._parts[index])
         except GanEvalError as error:  # returned, because torch would wrap a traceback around its message
             return error
+        if self._copied:
+            chunk.data = chunk.data.numpy()  # type: ignore[assignment]
+            return chunk
         # here, where running out of shared memory is an error that arrives, and not in the thread that sends
         chunk.data.share_memory_()  # type: ignore[no-untyped-call]
         return chunk
+
+
+def _no_room_for_sockets() -> bool:
+    """Whether the temporary folder's name is too long for sharing tensors.
+
+    Torch hands their memory over by sockets in that folder, and a socket's name has at most 107 characters; a worker
+    that cannot make one would be waited for in vain.
+    """
+    by_socket = torch.multiprocessing.get_sharing_strategy() == "file_descriptor"  # type: ignore[no-untyped-call]
+    return by_socket and len(os.fsencode(tempfile.gettempdir())) + _SOCKET_NAME > 107
 
 
 def _same(chunk: Any) -> Any:

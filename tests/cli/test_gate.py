@@ -90,7 +90,7 @@ def test_measuring_and_judging_in_one(rules: Configure, tmp_path: Path, capsys: 
 
 def test_too_few_images_is_not_judged(rules: Configure, capsys: Capture) -> None:
     """For a metric's command that is an error; a gate says for each rule that it could not be judged."""
-    rules("[gate.rules.precision]\nmin = 0.1\n[gate.rules.fid]\nmax = 1e9")
+    rules("[gate.rules.density]\nmin = 0.1\n[gate.rules.fid]\nmax = 1e9")
     assert main(["gate", *SETS[:2], *FAST, "--num-samples", "5", "--junit", "gate.xml", "-o", "G.json"]) == 3
     out = capsys.readouterr().out
     assert out.count("????") == 2

@@ -6,6 +6,7 @@ import functools
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -67,6 +68,26 @@ def test_images_do_not_depend_on_batch_size_or_workers_batch(folder: Path, worke
 def double(array: np.ndarray, factor: float) -> Tensor:
     assert array.dtype == np.uint8
     return torch.from_numpy(array[:4, :4].transpose(2, 0, 1) * np.float32(factor))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere tensors are shared in another way")
+def test_workers_where_the_temporary_folder_has_a_long_name(folder: Path, tmp_path: Path) -> None:
+    """Torch shares memory through sockets in that folder; past 107 characters a worker would be waited for in vain."""
+    long = tmp_path / "t" / ("n" * 120)
+    long.mkdir(parents=True)
+    code = (
+        "import sys, torch; from ganeval.images.source import open_images\n"
+        "print([int(b.images[0].sum()) for b in open_images(sys.argv[1]).batches(4, workers=2)])"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code, str(folder)], env={**os.environ, "TMPDIR": place}, capture_output=True,
+            text=True, check=True, timeout=120,
+        )
+        for place in (str(long), "/tmp")
+    ]  # fmt: skip
+    assert found[0].stdout == found[1].stdout
+    assert found[0].stderr == ""
 
 
 @pytest.mark.parametrize("workers", [0, 2])
