@@ -256,17 +256,19 @@ def other(name: str, real: np.ndarray, fake: np.ndarray) -> MetricResult:
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("name", ["kid", "mind"])
 def test_other_metrics_pair_the_same_way_against_itself(name: str, paired: bool) -> None:
+    # the first-order error of MIND is 9 % too large at 200 + 200, 7 % at 400 + 400, where 0.967 is expected
+    n = {"kid": 200, "mind": 400}[name]
     truth, hits = truth_of(name), []
     for seed in range(1000):
         random = np.random.default_rng([seed, 11])
-        real, z = random.standard_normal((200, D)).astype(np.float32), random.standard_normal((200, D))
-        z2 = z if paired else random.standard_normal((200, D))
+        real, z = random.standard_normal((n, D)).astype(np.float32), random.standard_normal((n, D))
+        z2 = z if paired else random.standard_normal((n, D))
         runs = []
         for weight, latents, tag in ((1.0, z, 0), (0.8, z2, 0 if paired else 1)):
             found = other(name, real, model(weight, latents))
             arrays = {
-                **found.per_image, "real_image_digests": np.arange(200, dtype=np.uint64),
-                "fake_input_digests": np.arange(200, dtype=np.uint64) + np.uint64(1000 * tag),
+                **found.per_image, "real_image_digests": np.arange(n, dtype=np.uint64),
+                "fake_input_digests": np.arange(n, dtype=np.uint64) + np.uint64(1000 * tag),
             }  # fmt: skip
             runs.append(Measurement(result=found, arrays=arrays))
         found_difference = difference(*runs)
