@@ -24,7 +24,7 @@ def test_list_of_the_tagged_blocks() -> None:
         (b.page, tag, b.text.splitlines()[0]) for b in blocks() for tag in sorted(b.tags) if not tag.startswith("setup")
     ]
     assert tagged == [
-        ("README.md", "needs-weights", "ganeval sample dataset:shapes@1 -n 40 -o real --overwrite"),
+        ("README.md", "needs-weights", "ganeval sample dataset:shapes@1 -n 40 -o few"),
         (
             "docs/compact.md",
             "long",
