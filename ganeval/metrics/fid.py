@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
-from ganeval.metrics.frechet import frechet_distance, frechet_inference
+from ganeval.metrics.frechet import frechet_distance, frechet_inference, require_comparable
 from ganeval.metrics.inputs import NO_ROWS, FeatureSet, MetricInputs
 from ganeval.metrics.intervals import ESTIMAND
 from ganeval.protocol import COMPACT, Protocol
 from ganeval.results import MetricResult
+from ganeval.statistics.linalg import Coupling
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 
@@ -42,7 +43,10 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     assert inputs.fake.gaussian is not None
     real, fake = inputs.real.gaussian, inputs.fake.gaussian
     real_rows, fake_rows = inputs.real.rows, inputs.fake.rows
-    value = frechet_distance(real, fake, trace=inputs.settings.trace)
+    require_comparable(real, fake)
+    rows = fake_rows is not None and (inputs.reference == "population" or real_rows is not None)
+    plan = Coupling.of(real.covariance, fake.covariance) if rows else None  # once, for the value and for its error
+    value = frechet_distance(real, fake, trace=inputs.settings.trace, plan=plan)
     details: dict[str, object] = {
         "trace": value.method, "mean_term": value.mean_term, "trace_real": value.trace_real,
         "trace_fake": value.trace_fake, "trace_sqrt": value.trace_sqrt, "reference": inputs.reference,
@@ -64,7 +68,7 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     elif inputs.reference == "sample" and real_rows is None:
         reason = NO_ROWS.format("real") + "; --reference population takes the reference as the target itself"
     else:
-        inference = frechet_inference(real, fake, real_rows, fake_rows, reference=inputs.reference)
+        inference = frechet_inference(real, fake, real_rows, fake_rows, reference=inputs.reference, plan=plan)
         reason = inference.reason
         reason = reason or inputs.overlap()
         standard_error, bias = inference.standard_error, inference.bias
@@ -142,8 +146,9 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
             continue
         ddof = inputs.protocol.ddof
         y, x = one.finish(ddof=ddof), other.finish(ddof=ddof)
-        value = frechet_distance(y, x, trace=inputs.settings.trace)
-        inference = frechet_inference(y, x, real_rows, fake_rows, reference=inputs.reference)
+        plan = Coupling.of(y.covariance, x.covariance)
+        value = frechet_distance(y, x, trace=inputs.settings.trace, plan=plan)
+        inference = frechet_inference(y, x, real_rows, fake_rows, reference=inputs.reference, plan=plan)
         interval = inference.interval(inputs.level)
         found[name] = {
             **entry, "value": value.value, "corrected": None if interval is None else inference.corrected,

@@ -32,7 +32,7 @@ import numpy as np
 from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.metrics.intervals import ESTIMAND, quantile, symmetric_interval, variance_of_mean
 from ganeval.results import Interval
-from ganeval.statistics.linalg import Coupling, trace_sqrt
+from ganeval.statistics.linalg import Coupling, cauchy_root, trace_sqrt
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
 
@@ -58,7 +58,9 @@ class FrechetValue:
     warnings: tuple[str, ...] = ()
 
 
-def frechet_distance(real: Gaussian, fake: Gaussian, *, trace: str = "auto") -> FrechetValue:
+def frechet_distance(
+    real: Gaussian, fake: Gaussian, *, trace: str = "auto", plan: Coupling | None = None
+) -> FrechetValue:
     """D = |mu - nu|^2 + tr S + tr W - 2 tr (W^1/2 S W^1/2)^1/2, in [0, inf), units of features squared.
 
     Equals the value of pytorch-fid, clean-fid, torch-fidelity, torchmetrics and NVIDIA's scripts for the same moments
@@ -68,6 +70,7 @@ def frechet_distance(real: Gaussian, fake: Gaussian, *, trace: str = "auto") -> 
         real: moments of the real features.
         fake: moments of the fake features.
         trace: ``auto``, ``sqrtm``, ``svd`` or ``eigvals``; see ``trace_sqrt``.
+        plan: their coupling, where it is at hand for ``frechet_inference``; ``auto`` then takes the trace from it.
 
     Raises:
         IncomparableError: another number of features, or another ddof.
@@ -78,7 +81,10 @@ def frechet_distance(real: Gaussian, fake: Gaussian, *, trace: str = "auto") -> 
     2.0
     """
     require_comparable(real, fake)
-    root = trace_sqrt(real.covariance, fake.covariance, method=trace)
+    if plan is not None and trace == "auto":
+        root = plan.trace
+    else:
+        root = trace_sqrt(real.covariance, fake.covariance, method=trace)
     exact = root.method not in ("sqrtm", "eigvals")
     value, notes = assembled(real, fake, root.value, root.method, rounding=ROUNDING if exact else ROOT_ROUNDING)
     return FrechetValue(
@@ -161,6 +167,7 @@ def frechet_inference(
     fake_rows: FeatureRows,
     *,
     reference: str = "sample",
+    plan: Coupling | None = None,
 ) -> FrechetInference:
     """D with the influence-function standard error and the first-order bias of the module's docstring.
 
@@ -177,6 +184,7 @@ def frechet_inference(
         fake_rows: the fake features.
         reference: ``sample``: both sets are samples. ``population``: the reference is the target itself, and has
             neither bias nor sampling error.
+        plan: ``Coupling.of`` the two covariances, where it is at hand.
 
     Raises:
         IncomparableError: another number of features, or another ddof.
@@ -190,7 +198,7 @@ def frechet_inference(
                 f"the {name} moments are of {gaussian.n} rows of {gaussian.dimension} features, the rows at hand are "
                 f"{len(rows)} of {rows.dimension}: they are not of one set."
             )
-    plan = Coupling.of(real.covariance, fake.covariance)
+    plan = plan or Coupling.of(real.covariance, fake.covariance)
     shift = fake.mean - real.mean
     traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
     value, notes = assembled(real, fake, float(plan.s.sum()), "svd")
@@ -285,18 +293,17 @@ def _one_side(
     side: Gaussian, rows: FeatureRows, transport: np.ndarray, s: np.ndarray, shift: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Influence values of one set's rows, and that set's share of the bias."""
-    n, start = len(rows), 0
+    n, start, fourth = len(rows), 0, 0.0
     influence = np.empty(n)
-    fourth = np.zeros((s.size, s.size))  # sum over the rows of P_i^2 P_j^2
+    root = cauchy_root(s)  # L L^T = 1 / (s_i + s_j): the sum over i and j is |L^T P^2|^2, for a fraction of the work
     for centred in _centred_blocks(rows, side.mean):
         squares = np.square(centred @ transport)
         part = slice(start, start + len(centred))
         influence[part] = 2.0 * centred @ shift + np.square(centred).sum(axis=1) - squares.sum(axis=1)
-        fourth += squares.T @ squares
+        fourth += squared(squares @ root)
         start += len(centred)
     influence -= influence.mean()
-    fourth /= np.add.outer(s, s)
-    bracket = float(fourth.sum()) / n - 0.5 * float(s.sum())
+    bracket = fourth / n - 0.5 * float(s.sum())
     trace = float(np.trace(side.covariance))
     return influence, trace / n + bracket / (2.0 * n) + ddof_bias(side, n, float(s.sum()))
 

@@ -17,6 +17,8 @@ from typing import Literal
 
 import numpy as np
 import scipy.linalg
+from scipy.linalg.blas import dsyrk, dtrmm
+from scipy.linalg.lapack import dpocon, dpstrf, dsygst
 
 from ganeval.errors import InputError
 
@@ -31,6 +33,8 @@ _RESIDUAL = 1e-3  # of a square root that is no garbage; a good one is below 1e-
 # Bound, relative to the trace, on what square roots of eigenvalues cost; past it singular values take over, at twice
 # the time. The true cost was 100 to 1e5 times smaller wherever it was measured (d = 64 to 1024).
 _EIGENVALUE_BOUND = 1e-10
+_LOW_RANK = 0.75  # of d: below it, eigenvectors come from a pivoted Cholesky factor in a fraction of the time
+_CAUCHY_TOLERANCE = 1e-15  # of the largest entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class TraceSqrt:
 
     Attributes:
         value: in features squared, at least 0 for ``auto`` and ``svd``.
-        method: what computed it: ``cholesky-eigvalsh``, ``cholesky-svd``, ``eigh-svd``, ``sqrtm`` or ``eigvals``.
+        method: what computed it: ``cholesky-eigvalsh``, ``cholesky-eigh`` (with vectors, for inference),
+            ``cholesky-svd``, ``eigh-svd``, ``sqrtm`` or ``eigvals``.
         warnings: everything that a reader of the number should know.
     """
 
@@ -115,7 +120,10 @@ def covariance_factor(covariance: np.ndarray, *, method: Literal["auto", "choles
     Raises:
         InputError: NaN or infinity; a singular matrix under ``cholesky``.
     """
-    matrix, _ = _symmetric(covariance, "given")
+    return _factor(_symmetric(covariance, "given")[0], method)
+
+
+def _factor(matrix: np.ndarray, method: str = "auto") -> Factor:
     if method != "eigh":
         factor = _cholesky_factor(matrix)
         if factor is not None:
@@ -147,6 +155,8 @@ class Coupling:
         left: U, (rank W, r).
         s: (r,), decreasing and positive; their sum is tr (W^1/2 S W^1/2)^1/2.
         right: V, (rank S, r).
+        method: ``cholesky-eigh``, ``cholesky-svd`` or ``eigh-svd``.
+        warnings: those of ``TraceSqrt``.
     """
 
     factor_real: np.ndarray
@@ -154,11 +164,26 @@ class Coupling:
     left: np.ndarray
     s: np.ndarray
     right: np.ndarray
+    method: str
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, real_cov: np.ndarray, fake_cov: np.ndarray) -> Coupling:
-        g, f = covariance_factor(real_cov).matrix, covariance_factor(fake_cov).matrix
-        return cls(g, f, *thin_svd(g.T @ f))
+        """Of two regular matrices, by eigenvectors of G^T S G where their spread costs no digits: 2.5 times faster."""
+        w, notes_w = _symmetric(real_cov, "real")
+        s, notes_s = _symmetric(fake_cov, "fake")
+        g, f = _factor(w), _factor(s)
+        regular = g.method == f.method == "cholesky"
+        product = dtrmm(1.0, g.matrix.T, f.matrix) if regular else g.matrix.T @ f.matrix
+        parts = _by_eigenvectors(product) if regular else None
+        method = "cholesky-svd" if regular else "eigh-svd"
+        if parts is not None:
+            method = "cholesky-eigh"
+        return cls(g.matrix, f.matrix, *(parts or thin_svd(product)), method, notes_w + notes_s)
+
+    @property
+    def trace(self) -> TraceSqrt:
+        return TraceSqrt(float(self.s.sum()), self.method, self.warnings)
 
     @property
     def rank_real(self) -> int:
@@ -171,12 +196,42 @@ class Coupling:
     @property
     def to_real(self) -> np.ndarray:
         """K = G U s^-1/2, (d, r); K K^T S K K^T = W where both have full rank."""
-        return np.asarray(self.factor_real @ self.left / np.sqrt(self.s))
+        return self._scaled(self.factor_real, self.left)
 
     @property
     def to_fake(self) -> np.ndarray:
         """K' = F V s^-1/2, (d, r): the map back."""
-        return np.asarray(self.factor_fake @ self.right / np.sqrt(self.s))
+        return self._scaled(self.factor_fake, self.right)
+
+    def _scaled(self, factor: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        vectors = vectors / np.sqrt(self.s)
+        if self.method == "eigh-svd":
+            return np.asarray(factor @ vectors)
+        return np.asarray(dtrmm(1.0, factor.T, vectors, lower=0, trans_a=1))  # the factors are triangular
+
+
+def cauchy_root(s: np.ndarray) -> np.ndarray:
+    """L, (r, k), with L L^T = 1 / (s_i + s_j) to 1e-12 of every entry's scale 1 / sqrt(s_i s_j).
+
+    The matrix is positive definite, and its eigenvalues fall off exponentially: a Cholesky factor with pivoting, of
+    the matrix scaled to a constant diagonal, ends after k columns: 40 where s spans five powers of ten, 120 at twelve.
+
+    Args:
+        s: (r,), positive.
+    """
+    if not s.size:
+        return np.zeros((0, 0))
+    roots = np.sqrt(s)
+    scaled = np.outer(roots, roots) / np.add.outer(s, s)
+    return np.asarray(_pivoted_cholesky(scaled, _CAUCHY_TOLERANCE) / roots[:, None])
+
+
+def _pivoted_cholesky(matrix: np.ndarray, tolerance: float) -> np.ndarray:
+    """F, (d, k), whose F F^T leaves no diagonal entry above ``tolerance``."""
+    packed, pivots, rank, _ = dpstrf(matrix, tol=tolerance, lower=1)
+    factor = np.zeros((len(matrix), rank))
+    factor[pivots - 1] = np.tril(packed[:, :rank])
+    return factor
 
 
 def _symmetric(matrix: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -186,6 +241,8 @@ def _symmetric(matrix: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ..
         raise InputError(f"the {name} covariance must be a square matrix; got shape {matrix.shape}.")
     if not np.isfinite(matrix).all():
         raise InputError(f"the {name} covariance has NaN or infinite entries; look for such rows among the features.")
+    if np.array_equal(matrix, matrix.T):
+        return matrix, ()
     asymmetry, largest = float(np.abs(matrix - matrix.T).max()), float(np.abs(matrix).max())
     notes: tuple[str, ...] = ()
     if asymmetry > _ASYMMETRY * largest:
@@ -203,27 +260,56 @@ def _cholesky_factor(matrix: np.ndarray) -> Factor | None:
     if pivots.min() <= len(matrix) * _EPS * np.diagonal(matrix).max():
         return None
     # The smallest eigenvalue can lie far below the smallest pivot; the estimate of the condition number sees that.
-    reciprocal, _ = scipy.linalg.lapack.dpocon(lower.T, np.linalg.norm(matrix, 1))
+    reciprocal, _ = dpocon(lower.T, np.linalg.norm(matrix, 1))
     return Factor(lower, "cholesky") if reciprocal > _REGULAR * len(matrix) * _EPS else None
 
 
 def _eigen_factor(matrix: np.ndarray) -> Factor:
+    """Eigenvectors times roots of eigenvalues, without those that are zero to rounding.
+
+    A matrix of low rank is first written as F F^T with few columns: the eigenvectors of F^T F, times F, are the same.
+    """
+    least = len(matrix) * _EPS
+    rounding = least * float(np.diagonal(matrix).max())
+    narrow = _pivoted_cholesky(matrix, rounding)
+    if 0 < narrow.shape[1] < _LOW_RANK * len(matrix) and np.abs(matrix - narrow @ narrow.T).max() <= 2.0 * rounding:
+        eigenvalues, vectors = np.linalg.eigh(narrow.T @ narrow)
+        return Factor(narrow @ vectors[:, eigenvalues > least * eigenvalues[-1]], "eigh")
     eigenvalues, vectors = np.linalg.eigh(matrix)
-    keep = eigenvalues > len(matrix) * _EPS * max(float(eigenvalues[-1]), 0.0)
+    keep = eigenvalues > least * max(float(eigenvalues[-1]), 0.0)
     return Factor(vectors[:, keep] * np.sqrt(eigenvalues[keep]), "eigh")
+
+
+def _roots(eigenvalues: np.ndarray) -> np.ndarray | None:
+    """Their square roots, or None where every eigenvalue off by eps lambda_max moves the sum by more than the bound."""
+    if not eigenvalues[0] > 0.0:
+        return None
+    roots = np.sqrt(eigenvalues)
+    bound = _EPS * eigenvalues[-1] * (0.5 / roots).sum()
+    return roots if bound <= _EIGENVALUE_BOUND * roots.sum() else None
+
+
+def _by_eigenvectors(product: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """``thin_svd`` of a square M by eigenvectors of M M^T, or None where that would cost digits.
+
+    An error e of an eigenvalue s^2 is one of e / 2s in the root and in all that is made of its vectors.
+    """
+    eigenvalues, vectors = np.linalg.eigh(dsyrk(1.0, product, lower=1))
+    roots = _roots(eigenvalues)
+    if roots is None:
+        return None
+    left, s = np.ascontiguousarray(vectors[:, ::-1]), roots[::-1]
+    return left, s, product.T @ left / s
 
 
 def _by_factors(w: np.ndarray, s: np.ndarray) -> TraceSqrt:
     factor_w, factor_s = _cholesky_factor(w), _cholesky_factor(s)
     if factor_w is None or factor_s is None:
         return _by_svd(factor_w or _eigen_factor(w), factor_s or _eigen_factor(s), "eigh-svd")
-    lower = factor_w.matrix
-    eigenvalues = np.linalg.eigvalsh(lower.T @ s @ lower)
-    if eigenvalues[0] > 0.0:
-        roots = np.sqrt(eigenvalues)
-        bound = _EPS * eigenvalues[-1] * (0.5 / roots).sum()  # every eigenvalue off by eps lambda_max
-        if bound <= _EIGENVALUE_BOUND * roots.sum():
-            return TraceSqrt(float(roots.sum()), "cholesky-eigvalsh")
+    inner, _ = dsygst(s.T, factor_w.matrix.T, itype=3, lower=0)  # L^T S L, a quarter of two general products
+    roots = _roots(np.linalg.eigvalsh(inner.T))
+    if roots is not None:
+        return TraceSqrt(float(roots.sum()), "cholesky-eigvalsh")
     return _by_svd(factor_w, factor_s, "cholesky-svd")
 
 

@@ -10,7 +10,7 @@ from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.metrics.frechet import FrechetInference, assembled, frechet_difference, frechet_distance, frechet_inference
 from ganeval.metrics.frechet_moments import delete_group_jackknife, gaussian_moments_inference
 from ganeval.results import Interval
-from ganeval.statistics.linalg import TRACE_METHODS
+from ganeval.statistics.linalg import TRACE_METHODS, Coupling
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 
@@ -204,6 +204,23 @@ def test_everything_against_dense_formulas() -> None:
     assert result.value == pytest.approx(frechet_distance(r, f).value, rel=1e-12)
     assert result.corrected == pytest.approx(result.value - result.bias_real - result.bias_fake, rel=1e-14)  # type: ignore[operator]
     assert result.standard_error == pytest.approx(np.hypot(result.se_real, result.se_fake), rel=1e-14)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [10, 300])  # singular, and regular
+def test_a_plan_that_is_at_hand_is_used_and_changes_nothing(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ganeval.metrics.frechet as module
+
+    real, fake = features(n, 16, 1), features(n, 16, 2, scale=1.2)
+    r, f = gaussian(real), gaussian(fake)
+    value, parts = frechet_distance(r, f), infer(real, fake)
+    plan = Coupling.of(r.covariance, f.covariance)
+    monkeypatch.setattr(module, "trace_sqrt", None)
+    monkeypatch.setattr(module.Coupling, "of", None)
+    planned = frechet_distance(r, f, plan=plan)
+    assert planned.value == pytest.approx(value.value, rel=1e-12)
+    assert planned.method == ("eigh-svd" if n == 10 else "cholesky-eigh")
+    with kept(real) as real_rows, kept(fake) as fake_rows:
+        assert frechet_inference(r, f, real_rows, fake_rows, plan=plan).bias_fake == parts.bias_fake
 
 
 def test_interval_is_corrected_and_symmetric() -> None:

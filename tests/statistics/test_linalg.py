@@ -9,7 +9,8 @@ import pytest
 import scipy.linalg
 
 from ganeval.errors import InputError
-from ganeval.statistics.linalg import TRACE_METHODS, Coupling, covariance_factor, thin_svd, trace_sqrt
+from ganeval.statistics import linalg
+from ganeval.statistics.linalg import TRACE_METHODS, Coupling, cauchy_root, covariance_factor, thin_svd, trace_sqrt
 
 EXACT = ("auto", "svd")
 
@@ -81,6 +82,66 @@ def test_coupling_maps_one_covariance_to_the_other_against_theory() -> None:
     np.testing.assert_allclose(back @ w @ back, s, atol=1e-11 * np.abs(s).max())
     np.testing.assert_allclose(there @ back, np.eye(16), atol=1e-9)
     assert plan.s.sum() == pytest.approx(trace_sqrt(w, s, method="svd").value, rel=1e-13)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 1.0, 1.3])
+def test_coupling_by_eigenvectors_against_singular_values(decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = rows(1500, 96, 1, decay=decay), 1.2 * rows(1500, 96, 2, decay=decay)
+    fast = Coupling.of(covariance(x), covariance(y))
+    monkeypatch.setattr(linalg, "_by_eigenvectors", lambda product: None)
+    exact = Coupling.of(covariance(x), covariance(y))
+    assert (fast.method, exact.method) == ("cholesky-eigh", "cholesky-svd")
+    assert (np.diff(fast.s) <= 0.0).all()
+    np.testing.assert_allclose(fast.s, exact.s, rtol=1e-8)
+    assert fast.trace.value == pytest.approx(exact.trace.value, rel=1e-12)
+    np.testing.assert_allclose(fast.left @ np.diag(fast.s) @ fast.right.T, exact.factor_real.T @ exact.factor_fake,
+                               atol=1e-12 * exact.s[0])  # fmt: skip
+    for one, other, rows_ in ((fast.to_real, exact.to_real, y), (fast.to_fake, exact.to_fake, x)):
+        lengths = np.square(rows_ @ one).sum(axis=1), np.square(rows_ @ other).sum(axis=1)
+        np.testing.assert_allclose(*lengths, rtol=1e-10)
+
+
+def test_coupling_takes_singular_values_where_eigenvectors_would_cost_digits() -> None:
+    spread = np.diag(np.geomspace(1.0, 1e-9, 32))
+    plan = Coupling.of(spread, spread)
+    assert plan.method == "cholesky-svd"
+    np.testing.assert_allclose(plan.s, np.diagonal(spread), rtol=1e-12)
+
+
+def test_coupling_tells_of_asymmetry() -> None:
+    w = covariance(rows(200, 10, 1))
+    bent = w.copy()
+    bent[0, 1] += 1e-6
+    assert "the fake covariance is not symmetric" in Coupling.of(w, bent).trace.warnings[0]
+
+
+@pytest.mark.parametrize("s", [np.ones(300), np.geomspace(1e-9, 1e3, 300), np.linspace(1.0, 2.0, 50), np.array([3.0])])
+def test_cauchy_root_against_theory(s: np.ndarray) -> None:
+    root, scale = cauchy_root(s), np.sqrt(np.outer(s, s))
+    assert root.shape[1] <= 20 + 9 * np.log10(s.max() / s.min())
+    np.testing.assert_allclose(root @ root.T * scale, scale / np.add.outer(s, s), atol=1e-13)
+
+
+def test_cauchy_root_of_nothing_degenerate() -> None:
+    assert cauchy_root(np.zeros(0)).shape == (0, 0)
+
+
+@pytest.mark.parametrize("n", [5, 40, 90])
+def test_low_rank_factor_against_eigenvectors(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = covariance(rows(n, 128, 1))
+    narrow = covariance_factor(w)
+    monkeypatch.setattr(linalg, "_LOW_RANK", 0.0)
+    whole = covariance_factor(w)
+    assert narrow.rank == whole.rank == n - 1
+    np.testing.assert_allclose(narrow.matrix @ narrow.matrix.T, w, atol=1e-13 * np.abs(w).max())
+    np.testing.assert_allclose(np.square(narrow.matrix).sum(0), np.square(whole.matrix).sum(0), rtol=1e-10)
+
+
+def test_what_is_no_covariance_is_not_taken_for_one_of_low_rank_degenerate() -> None:
+    """Pivots end at the negative eigenvalue; the positive one beside it would be lost."""
+    bent = np.zeros((6, 6))
+    bent[0, 0], bent[1, 2], bent[2, 1] = 5.0, 1.0, 1.0
+    assert covariance_factor(bent).rank == 2
 
 
 # --- regular input: all four agree -------------------------------------------------------------------------------
