@@ -238,7 +238,7 @@ class MetricInputs:
             corrected=None if corrected is None else float(corrected),
             interval=interval,
             reason=reason,
-            warnings=(*self.warnings, *warnings),
+            warnings=tuple(dict.fromkeys((*self.warnings, *warnings))),
             reference=(self.real.digest if self.real is not None else None) if both else NO_REFERENCE,
             settings=settings or {},
             details={**(details or {}), **({} if freedom is None else {"degrees_of_freedom": freedom})},

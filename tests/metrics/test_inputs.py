@@ -77,3 +77,9 @@ def test_features_of_any_size_degenerate() -> None:
     ):  # fmt: skip
         with pytest.raises(InputError, match="too large for distances in float32"):
             measure(replace(huge, wanted=frozenset([name])))
+
+
+def test_a_warning_of_network_and_file_stands_once() -> None:
+    inputs = replace(metric_inputs(FEATURES, FEATURES + 0.1, "kid"), warnings=("weights", "file", "weights"))
+    result = inputs.result("kid", 1.0, standard_error=0.1, warnings=("file", "own"))
+    assert result.warnings == ("weights", "file", "own")
