@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA = "ganeval/1"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +89,23 @@ class MetricResult:
         return self.value
 
     def __str__(self) -> str:
-        parts = [f"{self.label} {format_number(self.value, self.standard_error)}"]
+        label, value, *more = self.parts()
+        return "   ".join([f"{label} {value}", *filter(None, more)])
+
+    def parts(self) -> tuple[str, str, str, str]:
+        """Label; value; interval, or why there is none; protocol and numbers of images: what a person can paste."""
+        told = ""
         if self.interval is not None:
             digits = decimals(self.interval.high - self.interval.low)
             middle = f"bias-corrected {self.corrected:.{digits}f}, " if self.bias and self.corrected is not None else ""
             ends = f"{self.interval.low:.{digits}f} to {self.interval.high:.{digits}f}"
-            parts.append(f"{middle}{100 * self.interval.level:g} % CI {ends}")
+            told = f"{middle}{100 * self.interval.level:g} % CI {ends}"
         elif self.reason:
-            parts.append(f"no interval: {self.reason}")
+            told = f"no interval: {self.reason}"
         unit = self.details.get("unit", "fake")  # what one of the fakes is, where it is no image
         counts = [f"{n} {side}" for n, side in ((self.n_real, "real"), (self.n_fake, unit)) if n is not None]
-        parts.append(f"({', '.join([self.protocol.name, *counts])})")
-        return "   ".join(parts)
+        value = format_number(self.value, self.standard_error)
+        return self.label, value, told, f"({', '.join([self.protocol.name, *counts])})"
 
     @property
     def log_name(self) -> str:
@@ -213,6 +220,11 @@ def decimals(scale: float) -> int:
     if not math.isfinite(scale) or scale <= 0:
         return 2
     return min(8, max(2, 1 - math.floor(math.log10(scale))))
+
+
+def one_line(text: str) -> str:
+    """Control characters, which a terminal or a log might obey, and those that turn text round, become spaces."""
+    return _CONTROL.sub(" ", text)
 
 
 def format_number(value: float, standard_error: float | None) -> str:

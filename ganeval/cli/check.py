@@ -11,6 +11,7 @@ import click
 from ganeval.cli.options import Command, option, output_options, output_path, report_path, source_options
 from ganeval.cli.output import answer, note
 from ganeval.errors import ConfigError, InputError
+from ganeval.results import one_line
 
 if TYPE_CHECKING:
     from ganeval.images.audit import Audit
@@ -52,7 +53,7 @@ def check(
             raise InputError(f"{a.spec} has no image that can be read: {'; '.join(a.problems())}")
     sentences = compare_audits(audits[0], audits[1]) if len(audits) == 2 else []
     lines = [_table(_rows(a), fmt) + "\n" for a in audits]
-    lines += [f"- {sentence}" if fmt == "md" else sentence for sentence in sentences]
+    lines += [_sentence(sentence, fmt) for sentence in sentences]
     if len(audits) == 2 and not sentences:
         lines.append("No difference between the two sets that would bias a comparison.")
     if report is not None:
@@ -89,8 +90,18 @@ def _rows(a: Audit) -> list[tuple[str, str]]:
 
 def _table(rows: list[tuple[str, str]], fmt: str) -> str:
     if fmt == "md":
-        return "\n".join(["| what | found |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])
-    return "\n".join(f"{k:<13} {v}" for k, v in rows)
+        from ganeval.gate.words import escaped
+
+        return "\n".join(["| what | found |", "|---|---|", *(f"| {k} | {escaped(v)} |" for k, v in rows)])
+    return "\n".join(one_line(f"{k:<13} {v}") for k, v in rows)
+
+
+def _sentence(sentence: str, fmt: str) -> str:
+    if fmt == "md":
+        from ganeval.gate.words import escaped
+
+        return f"- {escaped(sentence)}"
+    return one_line(sentence)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

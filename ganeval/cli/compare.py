@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganeval.cli.lines import Cell, show
 from ganeval.cli.options import Command, option, output_options, output_path
 from ganeval.cli.output import answer, note
 
@@ -42,24 +43,27 @@ def compare(a: Path, b: Path, *, metrics: str | None, level: float, fmt: str, ou
 
     names = None if metrics is None else [name for part in metrics.split(",") if (name := part.strip())]
     found = compared(read_record(a), read_record(b), metrics=names, level=level)
-    text = _markdown(found) if fmt == "md" else "\n".join(_line(row, found.level) for row in found.rows)
+    text = _markdown(found) if fmt == "md" else ""
     answer({"compare": found.to_dict()}, text, fmt=fmt, target=output)
+    if fmt == "text":
+        show([_row(row, found.level) for row in found.rows])
     for said in dict.fromkeys(row.note for row in found.rows if row.note):
         note(said)
     return 0 if found.judged else 3
 
 
-def _line(row: Compared, level: float) -> str:
-    from ganeval.gate.words import one_line
-
+def _row(row: Compared, level: float) -> list[Cell]:
+    label = Cell(row.label, {"bold": True})
     if row.reason is not None:
-        return one_line(f"{row.label}   not compared: {row.reason}")
+        return [label, Cell(f"not compared: {row.reason}", {"fg": "yellow"}, loose=True)]
     a, b, step, low, high = _numbers(row)
-    said = f"{row.better} is better" if row.better else "no difference beyond noise"
-    return (
-        f"{row.label}   A {a}, B {b}: {step}, {100 * level:g} % CI {low} to {high}   {said}, p = {row.p_value:.2g}   "
-        f"({row.pairing})"
-    )
+    said, look = f"{row.better} is better", {"fg": "green" if row.better == "B" else "red"}
+    if row.better is None:
+        said, look = "no difference beyond noise", {}
+    return [
+        label, Cell(f"A {a}, B {b}: {step}, {100 * level:g} % CI {low} to {high}"),
+        Cell(f"{said}, p = {row.p_value:.2g}", look), Cell(f"({row.pairing})"),
+    ]  # fmt: skip
 
 
 def _markdown(found: Comparison) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +27,13 @@ from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
 
 if TYPE_CHECKING:
     from ganeval.gate.run import GateRun
+    from ganeval.gate.verdict import Verdict
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_LOOKS: Mapping[str, Mapping[str, Any]] = {
+    "pass": {"fg": "green", "bold": True}, "fail": {"fg": "red", "bold": True},
+    "inconclusive": {"fg": "yellow", "bold": True},
+}  # fmt: skip
 _FORMATS = ("text", "json", "md", "github")
 
 
@@ -160,14 +167,14 @@ def _write(run: GateRun, target: Path) -> None:
 
 def _show(run: GateRun, fmt: str) -> None:
     from ganeval.gate.run import document
-    from ganeval.gate.words import markdown, one_line, text
+    from ganeval.gate.words import markdown
 
     verdict = run.verdict
     if run.record is not None:
         for message in run.record.evaluation.notes:
-            out.note(one_line(message))
+            out.note(message)
     for message in verdict.warnings:
-        out.warning(one_line(message))
+        out.warning(message)
     if run.updated is not None:
         out.note(f"{run.updated} is the baseline now")
     if fmt == "json":
@@ -175,13 +182,26 @@ def _show(run: GateRun, fmt: str) -> None:
     elif fmt == "md":
         click.echo(markdown(verdict))
     else:
-        click.echo(text(verdict))
+        _print(verdict)
     if fmt == "github":
         from ganeval.gate.github import commands, write_summary
 
         if lines := commands(verdict):
             click.echo(lines)
         write_summary(verdict)
+
+
+def _print(verdict: Verdict) -> None:
+    """One line a check, and the sum."""
+    from ganeval.cli.lines import Cell, coloured, show, styled, write
+    from ganeval.gate.words import columns, summary
+
+    rows = []
+    for check in verdict.checks:
+        mark, name, requirement, told = columns(check)
+        rows.append([Cell(mark, _LOOKS[check.outcome]), Cell(name), Cell(requirement), Cell(told, loose=True)])
+    show(rows)
+    write(styled(summary(verdict), _LOOKS[verdict.outcome], coloured(sys.stdout)))
 
 
 def _suggest(paths: tuple[str, ...], *, fmt: str, target: Path | None) -> int:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganeval.results import SCHEMA, to_json
+from ganeval.cli.lines import coloured, styled, write
+from ganeval.results import SCHEMA, one_line, to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,18 +82,18 @@ def failure(kind: str, message: str, code: int) -> int:
         return code
     if _State.json and _State.first:
         click.echo(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
-    click.echo(f"{_styled('error:', 'red')} {' '.join(message.split())}", err=True)
+    _say(one_line(" ".join(message.split())), "error:", "red")
     return code
 
 
 def note(message: str) -> None:
     if _State.first and not _State.quiet:
-        click.echo(f"note: {message}", err=True)
+        click.echo(f"note: {one_line(message)}", err=True)
 
 
 def warning(message: str) -> None:
     if _State.first:
-        click.echo(f"{_styled('warning:', 'yellow')} {message}", err=True)
+        _say(one_line(message), "warning:", "yellow")
 
 
 def detail(message: str) -> None:
@@ -125,11 +126,9 @@ def document(fields: Mapping[str, Any]) -> None:
     click.echo(to_json({"schema": SCHEMA, **fields}))
 
 
-def _styled(text: str, colour: str) -> str:
-    """Colour on a terminal only; NO_COLOR forbids it and FORCE_COLOR asks for it."""
-    if os.environ.get("NO_COLOR"):
-        return text
-    return click.style(text, fg=colour, bold=True) if os.environ.get("FORCE_COLOR") or sys.stderr.isatty() else text
+def _say(message: str, kind: str, colour: str) -> None:
+    """A line on stderr, its kind in colour where that is allowed."""
+    write(f"{styled(kind, {'fg': colour, 'bold': True}, coloured(sys.stderr))} {message}", sys.stderr)
 
 
 def progress(what: str, total: int | None) -> Progress:

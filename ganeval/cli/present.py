@@ -9,8 +9,11 @@ from typing import Any
 import click
 
 from ganeval.cli import output
+from ganeval.cli.lines import Cell, at_the_point, show
 from ganeval.records import write_record
 from ganeval.results import Evaluation, MetricResult, format_number, to_json
+
+_BOLD, _DIM = {"bold": True}, {"dim": True}
 
 
 def present(evaluation: Evaluation, *, fmt: str, target: Path | None) -> None:
@@ -32,11 +35,33 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None) -> None:
     elif fmt == "md":
         click.echo(markdown(evaluation))
     else:
-        click.echo("\n".join(line for result in evaluation.results.values() for line in _lines(result)))
+        _print(evaluation)
 
 
-def _lines(result: MetricResult) -> list[str]:
-    lines = [str(result)]
+def _print(evaluation: Evaluation) -> None:
+    """One result as the line that people paste; several as a table of such lines."""
+    results = list(evaluation.results.values())
+    if len(results) == 1:
+        label, value, told, counts = results[0].parts()
+        rows = [[Cell(f"{label} {value}", _BOLD), _told(results[0], told), Cell(counts, _DIM)]]
+        rows += [[Cell(text)] for text in _more(results[0])]
+        show(rows, wrapped=False)
+        return
+    rows = []
+    for result, value in zip(results, at_the_point([r.parts()[1] for r in results]), strict=True):
+        label, _, told, counts = result.parts()
+        rows.append([Cell(label, _BOLD), Cell(value, _BOLD), _told(result, told), Cell(counts, _DIM)])
+        rows += [[Cell(f"  {text}", loose=True)] for text in _more(result)]
+    show(rows)
+
+
+def _told(result: MetricResult, told: str) -> Cell:
+    return Cell(told) if result.interval is not None else Cell(told, {"fg": "yellow"}, loose=True)
+
+
+def _more(result: MetricResult) -> list[str]:
+    """What else is told of a result, a line each."""
+    lines = []
     share = result.details.get("mean_term_share")
     if isinstance(share, float):
         lines.append(f"{share:.1%} of it is the distance between the two mean embeddings")
@@ -69,7 +94,9 @@ def _class_line(name: str, entry: Mapping[str, Any]) -> str:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """A table that pastes into a pull request."""
+    """A table that pastes into a pull request; whatever the names of classes hold, it stays one."""
+    from ganeval.gate.words import escaped
+
     rows = ["| metric | value | bias-corrected | interval | protocol | n real, fake |", "|---|---|---|---|---|---|"]
     for r in evaluation.results.values():
         corrected = "" if r.corrected is None else format_number(r.corrected, r.standard_error)
@@ -79,5 +106,7 @@ def markdown(evaluation: Evaluation) -> str:
             interval = f"{low} to {high} ({100 * r.interval.level:g} %)"
         counts = ", ".join("-" if n is None else str(n) for n in (r.n_real, r.n_fake))
         value = format_number(r.value, r.standard_error)
-        rows.append(f"| {r.label} | {value} | {corrected} | {interval} | {r.protocol.name} | {counts} |")
-    return "\n".join(rows)
+        cells = (r.label, value, corrected, interval, r.protocol.name, counts)
+        rows.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
+    rows += ["", *(f"- {escaped(f'{r.label}: {text}')}" for r in evaluation.results.values() for text in _more(r))]
+    return "\n".join(rows).rstrip()

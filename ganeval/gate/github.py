@@ -8,7 +8,8 @@ from pathlib import Path
 from ganeval.errors import InputError
 from ganeval.gate.checks import PASS
 from ganeval.gate.verdict import Verdict
-from ganeval.gate.words import markdown, one_line
+from ganeval.gate.words import markdown
+from ganeval.results import one_line
 
 MOST_BYTES = 1024 * 1024 - 1024  # of a step's summary; GitHub drops the whole of a larger one
 _CUT = "\n\n(cut: the summary of a step holds at most 1 MiB)\n"

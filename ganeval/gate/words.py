@@ -6,11 +6,11 @@ import re
 
 from ganeval.gate.checks import FAIL, INCONCLUSIVE, PASS, Check
 from ganeval.gate.verdict import Verdict
+from ganeval.results import one_line
 
 _MARKS = {PASS: "PASS", FAIL: "FAIL", INCONCLUSIVE: "????"}
 _SYMBOLS = {PASS: "✅", FAIL: "❌", INCONCLUSIVE: "❔"}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#@&!])")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def text(verdict: Verdict) -> str:
@@ -27,11 +27,6 @@ def summary(verdict: Verdict) -> str:
     accepted = sum(check.accepted for check in verdict.checks)
     counts += f"{', ' if counts else ''}{accepted} accepted with the new baseline" if accepted else ""
     return f"gate: {verdict.outcome} ({counts})"
-
-
-def one_line(text: str) -> str:
-    """Control characters, which a terminal or a log might obey, become spaces."""
-    return _CONTROL.sub(" ", text)
 
 
 def markdown(verdict: Verdict) -> str:
@@ -57,10 +52,16 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
 
 
+def columns(check: Check) -> tuple[str, str, str, str]:
+    """Of one check: the mark of its outcome, what it is of, what must be, what was found."""
+    return (
+        _outcome(check, _MARKS), f"{check.label or check.metric} {check.kind}", check.requirement, _told(check)
+    )  # fmt: skip
+
+
 def _line(check: Check) -> str:
-    return one_line(
-        f"{_outcome(check, _MARKS)}  {check.label or check.metric} {check.kind}: {check.requirement}: {_told(check)}"
-    )
+    mark, name, requirement, told = columns(check)
+    return one_line(f"{mark}  {name}: {requirement}: {told}")
 
 
 def _outcome(check: Check, marks: dict[str, str]) -> str:
