@@ -97,8 +97,10 @@ class MetricResult:
         told = ""
         if self.interval is not None:
             digits = decimals(self.interval.high - self.interval.low)
-            middle = f"bias-corrected {self.corrected:.{digits}f}, " if self.bias and self.corrected is not None else ""
-            ends = f"{self.interval.low:.{digits}f} to {self.interval.high:.{digits}f}"
+            middle = (
+                f"bias-corrected {fixed(self.corrected, digits)}, " if self.bias and self.corrected is not None else ""
+            )
+            ends = f"{fixed(self.interval.low, digits)} to {fixed(self.interval.high, digits)}"
             told = f"{middle}{100 * self.interval.level:g} % CI {ends}"
         elif self.reason:
             told = f"no interval: {self.reason}"
@@ -227,10 +229,15 @@ def one_line(text: str) -> str:
     return _CONTROL.sub(" ", text)
 
 
+def fixed(value: float, digits: int) -> str:
+    """With so many decimals; beyond a billion, which nobody reads digit by digit, with six digits and a power."""
+    return f"{value:.{digits}f}" if abs(value) < 1e9 else f"{value:.6g}"
+
+
 def format_number(value: float, standard_error: float | None) -> str:
     """As many decimals as the standard error supports; four significant digits where there is none."""
-    if standard_error:
-        return f"{value:.{decimals(standard_error)}f}"
+    if standard_error or abs(value) >= 1e9:
+        return fixed(value, decimals(standard_error or 0.0))
     return f"{value:.{max(2, min(8, 3 - math.floor(math.log10(abs(value)))))}f}" if abs(value) > 1e-12 else "0.00"
 
 

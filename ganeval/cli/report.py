@@ -36,7 +36,8 @@ def report(results: tuple[Path, ...], *, output: Path, baseline: Path | None, da
     from ganeval.report.page import read_subjects, write_report
 
     require_writable(output, inputs=[str(path) for path in (*results, baseline) if path is not None])
-    subjects = [subject for path in results for subject in read_subjects(path)]
+    alike = len({path.name for path in results}) < len({str(path) for path in results})
+    subjects = [one for path in results for one in read_subjects(path, name=str(path) if alike else None)]
     before = None if baseline is None else read_record(baseline)
     write_report(output, subjects, baseline=before, data_root=data_root)
     size = output.stat().st_size

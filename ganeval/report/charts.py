@@ -95,6 +95,7 @@ class Plot:
     log_x: bool = False
     log_y: bool = False
     y_ticks: bool = True
+    x_ticks: tuple[float, ...] | None = None  # None: round numbers
     _marks: list[Markup] = field(default_factory=list)
     _legend: list[tuple[str, str, str]] = field(default_factory=list)
     _across: Scale = field(init=False)
@@ -176,8 +177,12 @@ class Plot:
         left, right = sorted((self._across(max(0.0, self.x[0])), self._across(value)))
         top, bottom = self._up(place + 0.3), self._up(place - 0.3)
         self._draw("rect", f"bar c{series}", x=left, y=top, width=round(right - left, 2), height=round(bottom - top, 2))
-        name = label if len(label) <= _NAME else label[: _NAME - 1] + "…"
-        self._draw("text", "name", name, x=_LEFT - 6, y=round(self._up(place) + 4, 2))
+        self.name(place, label)
+
+    def name(self, place: float, label: str) -> None:
+        """What stands at height ``place``, at the left of the plot."""
+        short = label if len(label) <= _NAME else label[: _NAME - 1] + "…"
+        self._draw("text", "name", short, x=_LEFT - 6, y=round(self._up(place) + 4, 2))
 
     def level(self, value: float, name: str, *, upright: bool = False) -> None:
         """A dashed line across the plot, with what it means."""
@@ -217,17 +222,34 @@ class Plot:
 
     def _grid(self) -> list[Markup]:
         marks = []
-        for tick in self._across.ticks():
+        across = self.x_ticks or self._across.ticks()
+        for tick, name in zip(across, tick_names(across), strict=True):
             x = self._across(tick)
             marks.append(_element("line", "rule", x1=x, x2=x, y1=_TOP, y2=_FOOT))
-            marks.append(_element("text", "tick middle", f"{tick:g}", x=x, y=_FOOT + 16))
-        for tick in self._up.ticks() if self.y_ticks else []:
+            marks.append(_element("text", "tick middle", name, x=x, y=_FOOT + 16))
+        up = self._up.ticks() if self.y_ticks else []
+        for tick, name in zip(up, tick_names(up), strict=True):
             y = self._up(tick)
             marks.append(_element("line", "rule", x1=_LEFT, x2=_EDGE, y1=y, y2=y))
-            marks.append(_element("text", "tick end", f"{tick:g}", x=_LEFT - 6, y=round(y + 4, 2)))
+            marks.append(_element("text", "tick end", name, x=_LEFT - 6, y=round(y + 4, 2)))
         marks.append(_element("text", "axis middle", self.x_label, x=(_LEFT + _EDGE) / 2, y=HEIGHT - 8))
         marks.append(_element("text", "axis", self.y_label, x=4, y=_TOP - 14))
         return marks
+
+
+def tick_names(ticks: Sequence[float]) -> list[str]:
+    """Short, with a true minus sign, and with as many digits as tell them apart.
+
+    >>> tick_names([1e6, 2e6]), tick_names([1234567.25, 1234567.5])
+    (['1e6', '2e6'], ['1234567.2', '1234567.5'])
+    """
+    for digits in (6, 8, 10, 12):
+        names = [f"{tick:.{digits}g}" for tick in ticks]
+        if len(set(names)) == len(names):
+            break
+    return [
+        name.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e").replace("-", "\u2212") for name in names
+    ]  # fmt: skip
 
 
 def _element(tag: str, kind: str, text: str | None = None, **attributes: object) -> Markup:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from ganeval.gate.compare import Comparison
+from ganeval.metrics.registry import METRICS
 from ganeval.records import Record
 from ganeval.report.charts import Plot, edges_for, heights, padded
 from ganeval.results import MetricResult, format_number
@@ -16,9 +18,14 @@ MOST_RUNS = 4  # in one plot: as many colours as can be told apart
 _CLASSES = 12
 
 
-def plots(records: Sequence[Record]) -> list[Markup]:
-    """All plots of some runs; those of single images are of the first runs only, by the number of colours."""
-    shown = records[:MOST_RUNS]
+def chosen(records: Sequence[Record]) -> list[Record]:
+    """As many runs as can be told apart, from the first to the last."""
+    places = np.linspace(0, len(records) - 1, min(MOST_RUNS, len(records))).round().astype(int)
+    return [records[i] for i in places.tolist()]
+
+
+def plots(shown: Sequence[Record]) -> list[Markup]:
+    """All plots of a few runs, each of which has a colour."""
     found = [
         *(p for record in shown if (p := by_size(record, several=len(shown) > 1)) is not None), plane(shown),
         distribution(shown, "realism_fake", "Realism of the fakes", "realism, a ratio of distances", level=1.0),
@@ -47,7 +54,7 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
         _titled(f"{result.label} against the number of fakes", record, several),
         padded(n, logarithmic=True), padded([*plain, *ends]), "fakes (logarithmic)", result.label, log_x=True,
     )  # fmt: skip
-    plot.line(n, plain, 1, "plain: falls as the fakes grow", markers=True)
+    plot.line(n, plain, 1, "plain: falls as their number grows", markers=True)
     if corrected:
         m = [c["n"] for c in corrected]
         low, high = ends[::2], ends[1::2]
@@ -137,6 +144,32 @@ def classes(record: Record, *, several: bool) -> Markup | None:
         if interval:
             plot.error(place, interval[0], interval[1], 3, across=True)
     return plot.svg(" ".join(f"{name}: {centre:.4g}." for name, centre, _ in worst))
+
+
+def forest(found: Comparison) -> Markup | None:
+    """What changed from one run to another: each difference over its standard error, better ones to the right."""
+    rows = [row for row in found.rows if row.reason is None and row.standard_error]
+    if len(rows) < 2:
+        return None
+    signs = [1 if METRICS[row.metric].higher_is_better else -1 for row in rows]
+    told = [
+        tuple(sign * float(x or 0.0) / float(row.standard_error or 1.0) for x in (row.difference, row.low, row.high))
+        for sign, row in zip(signs, rows, strict=True)
+    ]
+    plot = Plot(
+        "Changes over their standard errors", padded([0.0, *(end for ends in told for end in ends)]),
+        (min(0, len(rows) - 5) - 0.7, len(rows) - 0.3), "standard errors; to the right: better", "", y_ticks=False,
+    )  # fmt: skip
+    plot.level(0.0, "no change", upright=True)
+    for i, (row, (centre, *ends)) in enumerate(zip(rows, told, strict=True)):
+        place = len(rows) - 1 - i
+        series = 2 if row.better == "B" else 1 if row.better == "A" else 0
+        plot.error(place, min(ends), max(ends), series, across=True)
+        plot.points([centre], [place], series)
+        plot.name(place, row.label.partition("[")[0])
+    return plot.svg(
+        " ".join(f"{row.label}: {centre:+.3g} standard errors." for row, (centre, *_) in zip(rows, told, strict=True))
+    )
 
 
 def _pair(record: Record) -> tuple[MetricResult, MetricResult] | None:

@@ -77,10 +77,12 @@ def draw(panel: Panel, log: Sequence[Mapping[str, Any]]) -> Markup | None:
         panel.title, (0.0, last or 1.0), panel.limits or padded(values, logarithmic=logarithmic), "step", "",
         log_y=logarithmic,
     )  # fmt: skip
+    banded = False
     for i, (name, (xs, ys)) in enumerate(lines.items()):
         low, high = (series(log, panel.kind, f"{name}_{end}") for end in ("low", "high"))
         if len(low[0]) > 1 and len(low[0]) == len(high[0]):
-            plot.band(low[0], low[1], high[1], i, f"{panel.lines[name]}: interval")
+            plot.band(low[0], low[1], high[1], i, "" if banded else "interval")
+            banded = True
         plot.line(xs, ys, i, panel.lines[name], markers=panel.kind == "eval")
     if panel.level is not None:
         plot.level(*panel.level)
@@ -111,7 +113,8 @@ def _last(log: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[tup
                 continue
             ends = [line.get(f"{key}_{end}") for end in ("low", "high")]
             interval = " to ".join(f"{end:.4g}" for end in ends if isinstance(end, float)) or "none"
-            prefix = f"{panel.title}: " if len(panel.lines) > 1 else ""
+            alike = sum(name in other.lines.values() for other in panels if other.kind == "eval")
+            prefix = f"{panel.title}: " if alike > 1 else ""
             rows.append((f"{prefix}{name}", f"{line[key]:.4g}", interval, str(line.get(f"{key}_n", ""))))
     return rows
 

@@ -14,7 +14,7 @@ from PIL import Image
 from ganeval.errors import InputError
 from ganeval.report.reopen import Look
 
-MANY, FEW = 24, 12
+MANY, FEW = 30, 10  # a whole number of rows on a wide screen
 PIXELS = 96  # longest side on the page, and in the file
 NEAR = 0.1  # of the distance between neighbouring reals: nearer is a near copy
 _QUALITY = 85

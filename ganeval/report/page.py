@@ -22,11 +22,12 @@ from ganeval.gate.verdict import Verdict
 from ganeval.images.audit import Audit
 from ganeval.records import Record, read_record
 from ganeval.report import words
-from ganeval.report.figures import plots
+from ganeval.report.figures import chosen, forest, plots
 from ganeval.report.game import Training, read_training
 from ganeval.report.grids import Grid, choose, show
 from ganeval.report.paths import worst_steps
 from ganeval.report.reopen import Look, looker
+from ganeval.report.steps import ordered, over_runs
 
 _HERE = Path(__file__).parent
 
@@ -66,28 +67,34 @@ def write_report(
         InputError: the file cannot be written.
     """
     runs = [s for s in subjects if isinstance(s, Subject)]
-    records = [s.record for s in runs]
-    if len({r.name for r in records}) < len(records):
-        records = [replace(r, name=f"{r.name} ({i})") for i, r in enumerate(records, 1)]
-    grids = [
-        (record.name, _grids(replace(s, record=record), trusted=trusted, options=options))
-        for s, record in zip(runs, records, strict=True)
-    ]
-    verdicts = [(r.name, s.verdict) for s, r in zip(runs, records, strict=True) if s.verdict is not None]
+    if len({s.record.name for s in runs}) < len(runs):
+        runs = [replace(s, record=replace(s.record, name=f"{s.record.name} ({i})")) for i, s in enumerate(runs, 1)]
+    order = ordered([s.record for s in runs])
+    records = list(order.records)
+    by_name = {s.record.name: s for s in runs}
+    looked_at = chosen(records)
+    grids = [(r.name, _grids(by_name[r.name], trusted=trusted, options=options)) for r in looked_at]
+    verdicts = [(r.name, v) for r in records if (v := by_name[r.name].verdict) is not None]
     if verdict is not None:
         verdicts = [("", verdict)]
+    against = [] if baseline is None else [(r, words.compared(r, baseline)) for r in records]
     _write(
         target, "report.html.jinja",
         title=f"ganeval: {', '.join([*(r.name for r in records), *(_names(subjects))])}",
         records=records, several=len(records) > 1,
         readings=[(r.name, words.readings(r)) for r in records],
-        verdicts=verdicts,
+        verdicts=[(name, told, words.verdict(told)) for name, told in verdicts],
         table=words.table(records),
         baseline=baseline,
-        changes=[] if baseline is None else [(r.name, words.changes(r, baseline)) for r in records],
-        provenance=[(r.name, words.provenance(r)) for r in records],
-        remarks=[(r.name, _remarks(r)) for r in records],
-        plots=plots(records), grids=grids, trainings=[s for s in subjects if isinstance(s, Training)],
+        changes=[
+            (r.name, words.changes(found), [] if baseline is None else words.alone(r, baseline), forest(found))
+            for r, found in against
+        ],
+        provenance=words.parted([(r.name, words.provenance(r)) for r in records]),
+        remarks=words.parted([(r.name, _remarks(r)) for r in records]),
+        plots=[*over_runs(order), *plots(looked_at)], grids=grids,
+        only=[r.name for r in looked_at] if len(looked_at) < len(records) else [],
+        trainings=[s for s in subjects if isinstance(s, Training)],
         outcomes=words.OUTCOMES,
     )  # fmt: skip
 
@@ -114,8 +121,11 @@ def write_check(
     )  # fmt: skip
 
 
-def read_subjects(path: Path) -> list[Subject | Training]:
+def read_subjects(path: Path, *, name: str | None = None) -> list[Subject | Training]:
     """What a file or folder holds for a report: results with or without a verdict, a demo, a training run.
+
+    Args:
+        name: of the run on the page, in place of the file's.
 
     Raises:
         InputError: nothing of these.
@@ -124,6 +134,8 @@ def read_subjects(path: Path) -> list[Subject | Training]:
         return [read_training(path)]
     record = read_record(path)
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if name is not None:
+        record = replace(record, name=name)
     return [Subject(record=record, verdict=_verdict(path, document.get("gate")))]
 
 
@@ -167,7 +179,11 @@ def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> li
     walks = worst_steps(subject.record, trusted=trusted, options=options)
     if walks is not None and len(evaluation.results) == 1:  # path length alone: of pairs of latents, not of images
         return [walks]
-    found = [show(choice, look, arrays) for choice in choose(arrays, n if isinstance(n, int) else 0)]
+    choices = choose(arrays, n if isinstance(n, int) else 0)
+    found = [show(choice, look, arrays) for choice in choices]
+    reasons = [grid.missing for choice, grid in zip(choices, found, strict=True) if choice.missing is None]
+    if all(reasons):  # not one image is at hand
+        found = [Grid("Images", "", missing=" ".join(dict.fromkeys(filter(None, reasons))))]
     return found if walks is None else [*found, walks]
 
 

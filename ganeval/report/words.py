@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ganeval.gate.compare import Compared, compare
+from ganeval.gate.compare import Compared, Comparison, compare
 from ganeval.metrics.registry import METRICS
 from ganeval.records import Record
 from ganeval.report.figures import number
-from ganeval.results import MetricResult, decimals
+from ganeval.results import MetricResult, decimals, fixed
 
 OUTCOMES = {"pass": "passed", "fail": "failed", "inconclusive": "could not be judged"}
 
@@ -29,7 +29,7 @@ def _distance(r: MetricResult) -> str:
     floor = r.details.get("floor")
     if isinstance(floor, Mapping):
         one, other = floor["n"]
-        text += f"; {one} against {other} of the reals themselves, so few, are at {number(floor['value'], None)}"
+        text += f"; reals against reals, {one} and {other} of them, are at {number(floor['value'], None)}"
     return f"{text}. 0 would be equality."
 
 
@@ -84,17 +84,54 @@ def table(records: Sequence[Record]) -> list[dict[str, Any]]:
     return rows
 
 
-def changes(record: Record, baseline: Record) -> list[dict[str, Any]]:
+def compared(record: Record, baseline: Record) -> Comparison:
+    """The metrics that both runs have, the baseline first."""
+    named = [[*r.evaluation.results, *r.unusable] for r in (baseline, record)]
+    return compare(baseline, record, metrics=[name for name in named[0] if name in named[1]])
+
+
+def alone(record: Record, baseline: Record) -> list[str]:
+    """Which metrics only one of the two runs has, in sentences."""
+    sentences = []
+    for one, other in ((record, baseline), (baseline, record)):
+        labels = [r.label for name, r in one.evaluation.results.items() if other.result(name) is None]
+        if labels:
+            sentences.append(f"Only {one.name} has {', '.join(labels)}.")
+    return sentences
+
+
+def changes(found: Comparison) -> list[dict[str, Any]]:
     """What changed from the baseline to a run, each difference with its interval."""
-    compared = compare(baseline, record)
-    return [_change(row, compared.level) for row in compared.rows]
+    return [_change(row, found.level) for row in found.rows]
+
+
+def verdict(told: Mapping[str, Any]) -> str:
+    """The verdict of a gate, and how many checks led to it."""
+    outcomes = [check["outcome"] for check in told["checks"] if not check["accepted"]]
+    counts = ", ".join(
+        f"{n} {'passed' if kind == 'pass' else OUTCOMES[kind]}"
+        for kind in ("fail", "inconclusive", "pass") if (n := outcomes.count(kind))
+    )  # fmt: skip
+    return f"the gate {OUTCOMES[told['verdict']]}" + (f": {counts}" if counts else "")
+
+
+Rows = Sequence[tuple[str, Sequence[tuple[str, str]]]]
+
+
+def parted(rows: Rows) -> Rows:
+    """What all runs have in common once, then what each has alone; as it is where there is but one."""
+    if len(rows) < 2:
+        return rows
+    common = [row for row in rows[0][1] if all(row in others for _, others in rows)]
+    rest = [(name, [row for row in own if row not in common]) for name, own in rows]
+    return [part for part in [("all runs", common), *rest] if part[1]]
 
 
 def _change(row: Compared, level: float) -> dict[str, Any]:
     if row.reason is not None:
         return {"label": row.label, "reason": row.reason}
     digits = decimals(row.standard_error or 0.0)
-    before, after = (f"{x:.{digits}f}".replace("-", "−") for x in (row.a, row.b))
+    before, after = (fixed(x or 0.0, digits).replace("-", "−") for x in (row.a, row.b))
     step, low, high = (f"{x:+.{digits}f}".replace("-", "−") for x in (row.difference, row.low, row.high))
     said = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
     return {
@@ -150,7 +187,7 @@ def _interval(r: MetricResult, *, level: bool = True) -> str:
     if r.interval is None:
         return ""
     digits = decimals(r.interval.high - r.interval.low)
-    ends = " to ".join(f"{x:.{digits}f}".replace("-", "−") for x in (r.interval.low, r.interval.high))
+    ends = " to ".join(fixed(x, digits).replace("-", "−") for x in (r.interval.low, r.interval.high))
     return f"{100 * r.interval.level:g} % CI {ends}" if level else ends
 
 

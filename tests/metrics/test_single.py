@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from ganeval.metrics.frechet import frechet_inference
+from ganeval.metrics import single
+from ganeval.metrics.frechet import frechet_distance, frechet_inference
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.metrics.single import SHARES, WIDEST, distance_by_size, neighbours_across
 from ganeval.statistics.moments import Moments
@@ -72,7 +73,33 @@ def test_distance_by_size_is_that_of_the_subset_itself() -> None:
     assert half["corrected"] == pytest.approx(direct.corrected, rel=1e-9)
 
 
-def test_distance_by_size_without_rows_or_too_wide() -> None:
+def test_distance_by_size_of_many_features_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past WIDEST only values, each that of the subset itself; no error is told, since none would be valid."""
+    monkeypatch.setattr(single, "WIDEST", 39)
+    monkeypatch.setattr(single, "FEW", (8, 16, 32, 64))
+    random = np.random.default_rng(4)
+    mixing = random.standard_normal((40, 40)).astype(np.float32)
+    real, fake = (feature_set(random.standard_normal((n, 40)).astype(np.float32) @ mixing) for n in (300, 100))
+    sizes = distance_by_size(real, fake, reference="sample", ddof=1)
+    assert [s["n"] for s in sizes] == [8, 16, 32]  # not more than the features
+    assert fake.rows is not None
+    assert real.gaussian is not None
+    for one in sizes:
+        chosen = feature_set(
+            fake.rows.to_array()[np.sort(np.random.default_rng(0).permutation(100)[: int(str(one["n"]))])]
+        )
+        assert chosen.gaussian is not None
+        assert one["value"] == pytest.approx(frechet_distance(real.gaussian, chosen.gaussian).value, rel=1e-6)
+        assert one["corrected"] is None
+        assert one["standard_error"] is None
+    few = Moments(40)
+    few.update(rows := fake.rows.to_array()[:16])
+    reference = real.gaussian.with_ddof(0)
+    direct = frechet_distance(reference, few.finish(ddof=0)).value
+    assert single.plain_distance(reference, rows, ddof=0) == pytest.approx(direct, rel=1e-6)
+
+
+def test_distance_by_size_without_rows_or_of_too_few() -> None:
     one = feature_set(np.random.default_rng(3).standard_normal((50, 4)).astype(np.float32))
     assert distance_by_size(one, FeatureSet(n=50, gaussian=one.gaussian), reference="sample", ddof=1) == []
     wide = feature_set(np.random.default_rng(3).standard_normal((4, WIDEST + 1)).astype(np.float32))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ganeval.cli.main import main
 from ganeval.records import read_record
+from ganeval.report.grids import MANY
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'{{ 7*7 }}"
 Capture = pytest.CaptureFixture[str]
@@ -138,7 +139,7 @@ def test_grids_show_what_they_say(folder: Path) -> None:
     uncovered = page.captions("Reals that no fake covers")
     distances = [float(re.search(r": ([\d.e+]+) from a fake", text).group(1)) for text in uncovered]  # type: ignore[union-attr]
     assert distances == sorted(distances, reverse=True)
-    assert len(uncovered) == min(24, int((read_record(folder / "run.json").arrays["covered_real"] == 0).sum()))
+    assert len(uncovered) == min(MANY, int((read_record(folder / "run.json").arrays["covered_real"] == 0).sum()))
 
 
 def test_the_images_are_those_of_the_files(folder: Path) -> None:
@@ -203,7 +204,7 @@ def test_a_document_alone_runs_no_program(tmp_path: Path, monkeypatch: pytest.Mo
     common = ["--num-samples", "40", "--protocol", "compact", "--metrics", "pr", "--device", "cpu", "-q"]
     run = ["eval", "dataset:shapes:8@1", f"gen:{module}:make", *common, "-o", "R.json", "--report", "one.html"]
     assert main(run) == 0
-    assert len(Page(Path("one.html")).captions("Random fakes")) == 24
+    assert len(Page(Path("one.html")).captions("Random fakes")) == MANY
     Path("ran").unlink()
     assert main(["report", "R.json", "-o", "two.html", "-q"]) == 0
     assert not Path("ran").exists()
