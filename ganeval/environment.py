@@ -12,7 +12,7 @@ import torch
 _PACKAGES = ("ganeval", "torch", "torchvision", "numpy", "scipy", "pillow")
 
 
-def environment(device: torch.device, precision: str) -> dict[str, object]:
+def environment(device: torch.device, precision: str, *, compiled: bool = False) -> dict[str, object]:
     """A JSON-able record; ``commit`` is that of the working folder, so that a result can be tied to a model's code."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
@@ -21,7 +21,8 @@ def environment(device: torch.device, precision: str) -> dict[str, object]:
         "device": f"{device} ({name})",
         "threads": torch.get_num_threads(),
         "dtype": precision,
-        "tf32": False,  # switched off while a network runs
+        "tf32": precision == "tf32",  # otherwise switched off while a network runs
+        "compiled": compiled,
         "commit": _commit(),
     }
 

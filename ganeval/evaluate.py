@@ -64,6 +64,8 @@ def evaluate(
     seed: int = 0,
     batch_size: int | None = None,
     workers: int | None = None,
+    precision: str | None = None,
+    compile: bool = False,
     on_error: str = "stop",
     assume_protocol: bool = False,
     feature_memory: int = DEFAULT_MEMORY,
@@ -102,6 +104,10 @@ def evaluate(
         seed: of subsets, of rendered and of generated images.
         batch_size: images in one forward pass; by default one that suits network and device.
         workers: decoding processes; by default none on the CPU, where decoding is cheap, else one a core but one.
+        precision: arithmetic of the networks: ``float32``, or, faster and less exact, ``bf16``, on CUDA also ``fp16``
+            and ``tf32``. It is part of the protocol, and a warning tells how far it moves the features of the first
+            images. That of the distance of ``ppl`` stays float32. None: the protocol's own, which is float32.
+        compile: compile the networks first: worth it for many images. Values move by float32 noise.
         on_error: ``stop`` at an unreadable file, or ``skip`` and count it.
         assume_protocol: take statistics of unknown origin as made under this protocol with its published weights.
         feature_memory: bytes of features kept in memory for one set; the rest goes to a temporary file.
@@ -140,7 +146,7 @@ def evaluate(
         run = Run(
             {name: given for name, given in specs.items() if given[0] is not None}, stack, reading, metrics=metrics,
             protocol=protocol, weights=weights, reference=reference, level=level, assume_protocol=assume_protocol,
-            settings=settings, single_images=single_images,
+            settings=settings, precision=precision, compile=compile, single_images=single_images,
         )  # fmt: skip
         return run.finish({name: run.measure(name) for name in run.sides}, started=started)
 
@@ -155,6 +161,8 @@ def build_statistics(
     shard: tuple[int, int] | None = None,
     rows: bool = False,
     note: str | None = None,
+    precision: str | None = None,
+    compile: bool = False,
     **reading: Any,
 ) -> Statistics:
     """Reference statistics of a set of images, with their protocol: what ``save_statistics`` writes.
@@ -165,11 +173,12 @@ def build_statistics(
             the whole of them.
         rows: keep the features too, so that the file can stand as a sample (``--reference sample``).
         note: something to remember about these images; shown wherever the statistics are used.
+        precision, compile: as in ``evaluate``.
         reading: how images are opened and read, as in ``evaluate``: ``num_samples``, ``latent_dim``, ``num_classes``,
             ``value_range``, ``seed``, ``batch_size``, ``workers``, ``on_error``, ``feature_memory``, ``data_root``,
             ``download``, ``progress``.
     """
-    protocol, own = resolved(protocol)
+    protocol, own = resolved(protocol, precision)
     place = protocol, "features"
     with ExitStack() as stack:
         group = stack.enter_context(shared(stack.enter_context(joined(device=device))))
@@ -184,14 +193,14 @@ def build_statistics(
         if shard is not None:
             source = shard_of(source, *shard)
         weights_given = {**by_network(weights, [protocol.extractor]), **own}.get(protocol.extractor)
-        extractor = load_extractor(protocol, device=torch_device, weights=weights_given)
+        extractor = load_extractor(protocol, device=torch_device, weights=weights_given, compile=compile)
         measured = measure_images("images", source, {protocol: extractor}, {place: Need(True, rows)}, how, stack)
         features = measured.layers[place]
         assert features.gaussian is not None
         meta = {
             "protocol": extractor.protocol.to_dict(),
             "source": dict(measured.provenance),
-            "environment": environment(torch_device, extractor.protocol.precision),
+            "environment": environment(torch_device, extractor.protocol.precision, compiled=compile),
             "warnings": [*extractor.warnings, *measured.warnings],
             "note": note,
         }

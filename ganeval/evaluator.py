@@ -48,8 +48,8 @@ class Evaluator:
     Args:
         reference: images or statistics: whatever ``evaluate`` takes as REAL; None for metrics of the fakes alone.
         metrics, test, protocol, device, weights, level, num_real, latent_dim, num_classes, value_range, seed,
-            batch_size, workers, assume_protocol, feature_memory, data_root, download, progress, settings: as in
-            ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
+            batch_size, workers, precision, compile, assume_protocol, feature_memory, data_root, download, progress,
+            settings: as in ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
         reference_as: ``sample`` or ``population``, as ``reference`` of ``evaluate``.
         log: called by the first rank with ``Evaluation.flat()`` and the step whenever ``compute`` has a result.
         keep_on_device: leave the networks on the accelerator between calls: for many small updates.
@@ -87,6 +87,8 @@ class Evaluator:
         seed: int = 0,
         batch_size: int | None = None,
         workers: int | None = None,
+        precision: str | None = None,
+        compile: bool = False,
         on_error: str = "stop",
         assume_protocol: bool = False,
         feature_memory: int = DEFAULT_MEMORY,
@@ -118,7 +120,7 @@ class Evaluator:
                     self._run = Run(
                         {name: given for name, given in specs.items() if given[0] is not None}, made, self._reading,
                         metrics=metrics, protocol=protocol, weights=weights, reference=reference_as, level=level,
-                        assume_protocol=assume_protocol, settings=settings,
+                        assume_protocol=assume_protocol, settings=settings, precision=precision, compile=compile,
                     )  # fmt: skip
                     self._measured: dict[str, Measured] = {
                         name: self._run.measure(name) for name, side in self._run.sides.items() if side is not None

@@ -20,6 +20,7 @@ VGG16 = "vgg16-fc2"
 DINOV2_L, DINOV2_B = "dinov2-vitl14", "dinov2-vitb14"
 CLIP_L_336, CLIP_B_32 = "clip-vitl14-336", "clip-vitb32"
 TORCHVISION_INCEPTION = "torchvision-inception-v3"
+PRECISIONS = ("float32", "bf16", "fp16", "tf32")  # of a network; not every device has them all
 CUSTOM = "custom"  # a network of the user's own; its only layer is what it returns
 # the layers that may be taken as features, the usual one last
 _LAYERS: Mapping[str, tuple[str, ...]] = {
@@ -53,7 +54,7 @@ class Protocol:
         size: height and width that enter the network, in pixels.
         scale: the map from 0..255 to the network's range, in ``x``.
         ddof: of the covariance, 1 or 0.
-        precision: arithmetic of the network.
+        precision: arithmetic of the network, one of ``PRECISIONS``; of a perceptual distance its dtype.
         weights: SHA-256 of the weights, once they are known.
         verified: whether those weights are the published ones; not part of the key, the hash is.
     """
@@ -94,6 +95,10 @@ class Protocol:
             network += f":{self.layer}"
         return f"{metric.replace('FID', 'FD')}[{network}]"
 
+    def told(self) -> str:
+        """The name, with the precision where it is not float32."""
+        return self.name if self.precision == "float32" else f"{self.name}, {self.precision}"
+
     def has(self, layer: str) -> bool:
         """Whether the network has what a metric calls ``features``, ``logits`` or ``spatial``."""
         return layer == "features" or layer in _TAPS.get(self.extractor, ())
@@ -125,9 +130,12 @@ class Protocol:
     def require_same(self, other: Protocol, what: str) -> None:
         """Raise IncomparableError, naming every field that differs, unless the keys are equal."""
         if differences := self.difference(other):
+            names = [f"--protocol {p.name}" for p in (self, other)]
+            if self.precision != other.precision:
+                names = [f"{name} --precision {p.precision}" for name, p in zip(names, (self, other), strict=True)]
             raise IncomparableError(
                 f"{what} were made under another protocol ({'; '.join(differences)}). "
-                f"Compute both sides under one protocol: --protocol {self.name}, or --protocol {other.name}."
+                f"Compute both sides under one protocol: {names[0]}, or {names[1]}."
             )
 
     def _identity(self) -> dict[str, object]:
@@ -198,9 +206,9 @@ def routed(protocol: Protocol, metric: str, own: str | None = None) -> Protocol:
         own: the protocol that is part of the metric's definition, if there is one.
     """
     if own is not None:
-        return PROTOCOLS[own]
+        return replace(PROTOCOLS[own], precision=protocol.precision)
     name = ROUTES.get(protocol.name.partition(":")[0], {}).get(metric)
-    return protocol if name is None else replace(PROTOCOLS[name], name=protocol.name)
+    return protocol if name is None else replace(PROTOCOLS[name], name=protocol.name, precision=protocol.precision)
 
 
 def get_protocol(name: str) -> Protocol:

@@ -107,7 +107,7 @@ class MetricResult:
         unit = self.details.get("unit", "fake")  # what one of the fakes is, where it is no image
         counts = [f"{n} {side}" for n, side in ((self.n_real, "real"), (self.n_fake, unit)) if n is not None]
         value = format_number(self.value, self.standard_error)
-        return self.label, value, told, f"({', '.join([self.protocol.name, *counts])})"
+        return self.label, value, told, f"({', '.join([self.protocol.told(), *counts])})"
 
     @property
     def log_name(self) -> str:

@@ -84,11 +84,14 @@ class Run:
         level: float,
         assume_protocol: bool,
         settings: Mapping[str, Any],
+        precision: str | None = None,
+        compile: bool = False,
         single_images: bool = False,
     ) -> None:
         chosen = [get_metric(name) for name in metrics] if metrics is not None else None
         self.settings, self.level, self.reading, self.stack = _settings(settings), level, reading, stack
-        self.protocol, own = resolved(protocol)
+        self.protocol, own = resolved(protocol, precision)
+        self.compiled = compile
         self.single_images = single_images
         protocol = self.protocol
         require_choice("reference", reference, (None, "sample", "population"))
@@ -125,8 +128,9 @@ class Run:
             if images or asked.extractor in own:
                 layers = tuple(dict.fromkeys(layer for need in self.needs.values() for p, layer in need if p == asked))
                 self.extractors[asked] = load_extractor(
-                    asked, device=reading.device, weights=paths.get(asked.extractor), layers=layers
-                )
+                    asked, device=reading.device, weights=paths.get(asked.extractor), layers=layers,
+                    compile=compile,
+                )  # fmt: skip
                 self.bound[asked] = self.extractors[asked].protocol
         self.warnings: list[str] = []
         for name, side in self.sides.items():
@@ -193,7 +197,7 @@ class Run:
             real=measured["real"].provenance if "real" in measured else nothing,
             fake=measured["fake"].provenance,
             test=measured["test"].provenance if "test" in measured else None,
-            environment={**environment(self.reading.device, self.protocol.precision), **ranks},
+            environment={**environment(self.reading.device, self.protocol.precision, compiled=self.compiled), **ranks},
             warnings=tuple(dict.fromkeys([*warnings, *(w for r in results.values() for w in r.warnings)])),
             notes=tuple(notes),
             per_image=per_image,
@@ -285,11 +289,21 @@ def compute(
     return {task.metric.name: found[task.metric.name] for task in wanted if task.metric.name in found}, notes
 
 
-def resolved(protocol: str | Protocol | CustomNetwork) -> tuple[Protocol, dict[str, Given]]:
-    """The protocol, and the user's own network, if it is on one, by name."""
+def resolved(
+    protocol: str | Protocol | CustomNetwork, precision: str | None = None
+) -> tuple[Protocol, dict[str, Given]]:
+    """The protocol, and the user's own network, if it is on one, by name.
+
+    Args:
+        precision: in place of the protocol's own.
+    """
+    own: dict[str, Given] = {}
     if isinstance(protocol, CustomNetwork):
-        return protocol.protocol(), {CUSTOM: protocol.given()}
-    return (get_protocol(protocol) if isinstance(protocol, str) else protocol), {}
+        own = {CUSTOM: protocol.given()}
+        protocol = protocol.protocol()
+    elif isinstance(protocol, str):
+        protocol = get_protocol(protocol)
+    return (protocol if precision is None else replace(protocol, precision=precision)), own
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:

@@ -14,7 +14,7 @@ import click
 from ganeval.cli import output
 from ganeval.cli.config import defaults_for, find_config
 from ganeval.errors import ConfigError
-from ganeval.protocol import PROTOCOLS
+from ganeval.protocol import PRECISIONS, PROTOCOLS
 
 Decorated = Callable[..., Any]
 
@@ -211,6 +211,13 @@ def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated
             type=click.IntRange(min=0),
             help="Decoding processes.  [default: 0 on the CPU, else one a core]",
         ),
+        option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="float32",
+            help="Arithmetic of the networks; part of the protocol.",
+        ),
+        option("--compile", is_flag=True, help="Compile the networks first: for many images, where a compiler is."),
         option(
             "--feature-memory",
             type=Size(),

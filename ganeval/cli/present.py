@@ -106,7 +106,7 @@ def markdown(evaluation: Evaluation) -> str:
             interval = f"{low} to {high} ({100 * r.interval.level:g} %)"
         counts = ", ".join("-" if n is None else str(n) for n in (r.n_real, r.n_fake))
         value = format_number(r.value, r.standard_error)
-        cells = (r.label, value, corrected, interval, r.protocol.name, counts)
+        cells = (r.label, value, corrected, interval, r.protocol.told(), counts)
         rows.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
     rows += ["", *(f"- {escaped(f'{r.label}: {text}')}" for r in evaluation.results.values() for text in _more(r))]
     return "\n".join(rows).rstrip()

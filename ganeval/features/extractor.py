@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
+from ganeval.features.compiled import Compiled, require_compiler
 from ganeval.features.fill import library, missing_library
-from ganeval.features.precision import strict_float32
+from ganeval.features.precision import HALF, Deviation, arithmetic, require_precision
 from ganeval.features.published import SPECS, WeightSpec
 from ganeval.features.weights import LocatedWeights, load_state_dict, locate, status
 from ganeval.images.resize import PIL_MODES, resize, resize_pil
@@ -69,12 +70,18 @@ class FeatureExtractor:
 
     Call it with an ``ImageBatch`` of N images of any sizes, or of float32 images that ``prepare`` has resized; it
     returns ``{tap: float32 (N, d)}`` on its device.
-    Float32 throughout: TF32 and autocast are off while it runs, and restored afterwards.
+    Float32 throughout: TF32 and autocast are off while it runs, and restored afterwards. Under another precision of the
+    protocol the network alone computes in that, and the first images go through it in float32 too, so that its
+    warnings can tell what it costs.
+
+    Args:
+        compile: run the network as one compiled program, see ``ganeval.features.compiled``.
 
     Attributes:
         protocol: the protocol, with the hash of the weights that were loaded.
         prepare: what decode workers had better do to each image (Pillow's resize modes), or None.
         dimensions: width of every tap.
+        deviation: of the protocol's precision from float32, once there were images.
         batch_size: a good batch size on this device.
     """
 
@@ -85,16 +92,24 @@ class FeatureExtractor:
         device: torch.device,
         weights: Given | None = None,
         layers: tuple[str, ...] = ("features",),
+        compile: bool = False,
     ) -> None:
+        require_precision(protocol.precision, device)
+        if compile:
+            require_compiler(device)
         network = _NETWORKS[protocol.extractor](protocol, device, weights)
         if protocol.extractor == CUSTOM:  # its width is known only now
             protocol = replace(protocol, layer=next(iter(network.dimensions)))
         self.protocol = protocol.with_weights(network.weights, verified=network.verified)
-        self.warnings = network.warnings
+        self._warnings = network.warnings
         self.device = device
+        self.deviation: Deviation | None = None
         self.taps = tuple(self.tap(layer) for layer in layers)
         self.dimensions = network.dimensions
         self._network = network.module
+        self._run: Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]] = self._network
+        if compile:
+            self._run = Compiled(self._network, device)
         self._away = False
         self.batch_size = _CPU_BATCH.get(protocol.extractor, 8) if device.type == "cpu" else 128
         self.prepare: Callable[..., Tensor] | None = None
@@ -113,13 +128,37 @@ class FeatureExtractor:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the numbers should know of the network, and of its arithmetic as far as it is known."""
+        precision = self.protocol.precision
+        if precision == "float32":
+            return self._warnings
+        if self.deviation is None:
+            return (*self._warnings, f"{precision} arithmetic: compare values of one precision only")
+        return (*self._warnings, self.deviation.told(precision, self.protocol.layer))
+
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
         if self._away:
             self._network.to(self.device)
             self._away = False
-        autocast = torch.autocast("cuda" if self.device.type == "cuda" else "cpu", enabled=False)
-        with strict_float32(), torch.inference_mode(), autocast:
-            return dict(self._network(SCALES[self.protocol.scale](self._resized(batch.images)), self.taps))
+        precision, exact = self.protocol.precision, None
+        with arithmetic("float32", self.device):
+            images = SCALES[self.protocol.scale](self._resized(batch.images))
+            if precision == "float32":
+                return dict(self._run(images, self.taps))
+            if self.deviation is None:
+                exact = self._network(images[:_CALIBRATION], self.taps)
+        half = HALF.get(precision)
+        if half is not None and self.protocol.extractor != CUSTOM:  # of which autocast casts what it can
+            images = images.to(half)
+            if exact is not None:
+                self._network.to(half)
+        with arithmetic(precision, self.device):
+            features = {tap: rows.float() for tap, rows in self._run(images, self.taps).items()}
+        if exact is not None:
+            self.deviation = Deviation.between(exact, {tap: rows[:_CALIBRATION] for tap, rows in features.items()})
+        return features
 
     def _resized(self, images: Tensor | list[Tensor]) -> Tensor:
         if isinstance(images, list):  # mixed sizes: each image by itself
@@ -134,14 +173,20 @@ class FeatureExtractor:
 
 
 def load_extractor(
-    protocol: Protocol, *, device: torch.device, weights: Given | None = None, layers: tuple[str, ...] = ("features",)
+    protocol: Protocol,
+    *,
+    device: torch.device,
+    weights: Given | None = None,
+    layers: tuple[str, ...] = ("features",),
+    compile: bool = False,
 ) -> FeatureExtractor:
     """Load the network of a protocol, from ``weights`` or from where its published weights are found or fetched.
 
     Raises:
         WeightsError: no weights, damaged ones, or ones of another network.
+        ConfigError: an arithmetic that the device does not have, or nothing that compiles.
     """
-    return FeatureExtractor(protocol, device=device, weights=weights, layers=layers)
+    return FeatureExtractor(protocol, device=device, weights=weights, layers=layers, compile=compile)
 
 
 def published_weights(extractor: str) -> str:
@@ -198,6 +243,7 @@ COMPACT_WEIGHTS = Path(__file__).with_name("compact-v1.safetensors")
 COMPACT_SHA256 = "8ab8d13c10d3fe3a2b59d2503dc1fdbe3ec72364de3f75f68044600a4cc1db60"
 
 
+_CALIBRATION = 16  # images, or those of the first batch if they are fewer
 _CPU_BATCH = {COMPACT: 64, DINOV2_L: 4, CLIP_L_336: 2}
 # the first part of a network's name: the library that it needs, and the extra that installs it
 _LIBRARIES = {"dinov2": ("timm", "dinov2"), "clip": ("open_clip", "clip")}

@@ -1,51 +1,118 @@
-"""Full float32 arithmetic in the networks, whatever the surrounding program has set.
+"""The arithmetic of the networks: full float32 whatever the surrounding program has set, or a faster one on request.
 
 TF32 keeps 10 bits of every factor: it moves features by about 1e-3, by an amount that depends on the batch size.
+bfloat16 keeps 8 bits and moves them by about 1e-2, float16 11 bits in a narrow range.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from torch import Tensor
+
+from ganeval.errors import ConfigError
+from ganeval.protocol import PRECISIONS
 
 T = TypeVar("T")
 
+HALF: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def require_precision(precision: str, device: torch.device) -> None:
+    """Raises ConfigError for an arithmetic that does not exist, or that this device does not have."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"--precision is one of {', '.join(PRECISIONS)}; got {precision!r}.")
+    here = ["float32"]
+    if device.type == "cpu":
+        here.append("bf16")
+    elif device.type == "cuda":
+        ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+        here += ["fp16", "bf16", "tf32"] if ampere else ["fp16"]
+    if precision not in here:
+        raise ConfigError(f"--precision {precision} is not to be had on {device}; there is {', '.join(here)}.")
+
 
 @contextmanager
-def strict_float32() -> Iterator[None]:
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """Inference in the named arithmetic: inside, no gradients, and what is not asked for is off."""
+    half = HALF.get(precision)
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    autocast = torch.autocast(kind, enabled=False) if half is None else torch.autocast(kind, half)
+    with strict_float32(tf32=precision == "tf32"), torch.inference_mode(), autocast:
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How far features of another arithmetic are from those of float32, on the same images.
+
+    Attributes:
+        images: how many.
+        relative: the largest difference of a feature, over the largest float32 feature of its layer.
+        length: by layer, the root of the mean square length of a row of differences, in features.
+    """
+
+    images: int
+    relative: float
+    length: Mapping[str, float]
+
+    @classmethod
+    def between(cls, exact: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Deviation:
+        """Of the same layers; (n, d) each."""
+        apart = {layer: other[layer].double() - rows.double() for layer, rows in exact.items()}
+        tiny = torch.finfo(torch.float32).tiny
+        relative = max(
+            float(apart[layer].abs().max() / rows.abs().max().clamp_min(tiny)) for layer, rows in exact.items()
+        )
+        length = {layer: float(rows.square().sum(1).mean().sqrt()) for layer, rows in apart.items()}
+        return cls(len(next(iter(exact.values()))), relative, length)
+
+    def told(self, precision: str, layer: str) -> str:
+        """In words, with what it means for a distance on ``layer``.
+
+        The root of a Frechet distance is a metric on laws, and a set is no farther from its rounded self than the mean
+        square length of the differences: it moves by no more than twice the root of that.
+        """
+        root = ""
+        if layer in self.length:
+            root = f", so the root of a Frechet distance by less than about {2 * self.length[layer]:.1g}"
+        return (
+            f"{precision} arithmetic moves features by up to {self.relative:.1e} of the largest one (against float32, "
+            f"on the first {self.images} images){root}: compare values of one precision only"
+        )
+
+
+@contextmanager
+def strict_float32(*, tf32: bool = False) -> Iterator[None]:
     """Inside, float32 matrix products and convolutions use neither TF32 nor bfloat16, on CUDA and on the CPU.
 
     Afterwards every setting is what it was, whether it was made through ``allow_tf32``,
     ``torch.set_float32_matmul_precision`` or the ``fp32_precision`` attributes. The settings are global: another
     thread that computes meanwhile computes strictly too.
+
+    Args:
+        tf32: on CUDA, TF32 wherever there is float32.
     """
     backends = torch.backends
     # PyTorch has two interfaces to one state and raises where they disagree: its kernels look at either, so both are
     # set, and what cannot be read because the user's own settings disagree is reached through the newer one alone.
-    places = [
-        place
-        for place in (
-            backends.cuda.matmul,
-            getattr(backends.cudnn, "conv", None),
-            getattr(backends.cudnn, "rnn", None),
-            getattr(backends.mkldnn, "matmul", None),
-            getattr(backends.mkldnn, "conv", None),
-        )
-        if hasattr(place, "fp32_precision")
-    ]
+    on_cuda = [backends.cuda.matmul, getattr(backends.cudnn, "conv", None), getattr(backends.cudnn, "rnn", None)]
+    on_cpu = [getattr(backends.mkldnn, "matmul", None), getattr(backends.mkldnn, "conv", None)]
+    places = [place for place in (*on_cuda, *on_cpu) if hasattr(place, "fp32_precision")]
     precisions = [place.fp32_precision for place in places]  # type: ignore[union-attr]
     matmul = _read(torch.get_float32_matmul_precision)
     cudnn = _read(lambda: backends.cudnn.allow_tf32)
     try:
         if matmul is not None:
-            torch.set_float32_matmul_precision("highest")
+            torch.set_float32_matmul_precision("high" if tf32 else "highest")
         if cudnn is not None:
-            backends.cudnn.allow_tf32 = False
+            backends.cudnn.allow_tf32 = tf32
         for place in places:
-            place.fp32_precision = "ieee"  # type: ignore[union-attr]
+            place.fp32_precision = "tf32" if tf32 and place in on_cuda else "ieee"  # type: ignore[union-attr]
         yield
     finally:
         if matmul is not None:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
 import numpy as np
+import torch
 
 from ganeval.features.extractor import FeatureExtractor
+from ganeval.images.ahead import ahead
 from ganeval.images.digest import SetDigest
 from ganeval.images.source import ImageBatch, Prepare
 from ganeval.statistics.moments import Moments
+from ganeval.statistics.on_device import DeviceSink
 from ganeval.statistics.rows import FeatureRows
 
 
@@ -70,16 +73,25 @@ def collect(
 ) -> None:
     """One pass: every image was decoded once and goes once through each network; update the moments, append the rows.
 
-    Memory does not grow with the number of images but for 8 bytes each.
+    Memory does not grow with the number of images but for 8 bytes each. On CUDA nothing waits: images cross while the
+    batch before them is computed, moments are summed there, and rows come back a few batches later.
 
     Args:
         networks: each with what is kept of its taps; without any, images are only counted.
         collected: what the images come to is added to it.
     """
+    device = next((extractor.device for extractor, _ in networks), torch.device("cpu"))
+    sinks: dict[int, DeviceSink] = {}
+    if _waits_for_nobody(device):
+        batches = ahead(batches, device, prepared_only=any(e.prepare is not None for e, _ in networks))
+        sinks = {id(kept): DeviceSink(kept.moments, kept.rows) for _, taps in networks for kept in taps.values()}
     for batch in batches:
         for extractor, taps in networks:
             features = extractor(batch)
             for tap, kept in taps.items():
+                if sinks:
+                    sinks[id(kept)].add(features[tap], batch.names)
+                    continue
                 block = features[tap].float().cpu().numpy()
                 if kept.moments is not None:
                     kept.moments.update(block, names=batch.names)
@@ -91,3 +103,10 @@ def collect(
             collected.image_digests.append(batch.digests)
         if progress is not None:
             progress.update(len(batch.names))
+    for sink in sinks.values():
+        sink.finish()
+
+
+def _waits_for_nobody(device: torch.device) -> bool:
+    """Whether work on this device is queued, so that a host that does not wait is ahead of it."""
+    return device.type == "cuda"

@@ -1,0 +1,63 @@
+"""Batches on their way to an accelerator: the bytes of the next one cross while this one is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ganeval.images.source import ImageBatch
+
+
+def ahead(batches: Iterable[ImageBatch], device: torch.device, *, prepared_only: bool = False) -> Iterator[ImageBatch]:
+    """The same batches in the same order, their images on the device.
+
+    One batch is always under way: from page-locked memory, on a stream of its own, so that neither the host nor the
+    kernels wait for the bus. What lies on the device already stays as it is.
+
+    Args:
+        prepared_only: leave 8-bit images on the host, where somebody still needs them.
+    """
+    stream = None  # on the CPU there is nothing to copy
+    if device.type == "cuda":
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    coming: tuple[ImageBatch, torch.cuda.Event | None] | None = None
+    for batch in batches:
+        sent = _sent(batch, device, stream, prepared_only)
+        if coming is not None:
+            yield _arrived(*coming)
+        coming = sent
+    if coming is not None:
+        yield _arrived(*coming)
+
+
+def _sent(
+    batch: ImageBatch, device: torch.device, stream: torch.cuda.Stream | None, prepared_only: bool
+) -> tuple[ImageBatch, torch.cuda.Event | None]:
+    one = batch.images if isinstance(batch.images, Tensor) else batch.images[0]
+    if stream is None or one.device == device or (prepared_only and not one.is_floating_point()):
+        return batch, None
+    with torch.cuda.stream(stream):
+        if isinstance(batch.images, Tensor):
+            images: Tensor | list[Tensor] = _across(batch.images, device)
+        else:
+            images = [_across(image, device) for image in batch.images]
+        return replace(batch, images=images), stream.record_event()
+
+
+def _across(images: Tensor, device: torch.device) -> Tensor:
+    # the allocator of page-locked memory keeps the source until the copy is done
+    return images.pin_memory().to(device, non_blocking=True) if images.device.type == "cpu" else images.to(device)
+
+
+def _arrived(batch: ImageBatch, event: torch.cuda.Event | None) -> ImageBatch:
+    """The stream that uses it waits, not the host."""
+    if event is not None:
+        images = batch.images if isinstance(batch.images, list) else [batch.images]
+        current = torch.cuda.current_stream(images[0].device)
+        current.wait_event(event)
+        for image in images:
+            image.record_stream(current)  # its memory is not given to the next copy before this stream is done
+    return batch

@@ -1,0 +1,101 @@
+"""Moments and rows of features that lie on an accelerator, gathered without waiting for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ganeval.statistics.moments import Moments, as_rows
+from ganeval.statistics.rows import FeatureRows
+
+_AHEAD = 2  # batches that may be under way before the host waits for the first of them
+
+
+class DeviceMoments:
+    """The sums of ``Moments`` on the features' own device: float64, one pass, nothing that the host waits for.
+
+    Equals ``Moments`` of the same rows to 1e-12 relative. Rows are not looked at: whoever reads them checks them.
+
+    Args:
+        d: features in a row.
+        shift: (d,) the point near the mean that is subtracted; None: the mean of the first batch.
+    """
+
+    def __init__(self, d: int, device: torch.device, shift: Tensor | None = None) -> None:
+        self.n = 0
+        self._shift = None if shift is None else shift.to(device, torch.float64)
+        self._sum = torch.zeros(d, dtype=torch.float64, device=device)
+        self._outer = torch.zeros(d, d, dtype=torch.float64, device=device)
+
+    @torch.no_grad()
+    def update(self, rows: Tensor) -> None:
+        """Add rows (b, d), of any float type."""
+        if not len(rows):
+            return
+        wide = rows.double()
+        if self._shift is None:
+            self._shift = wide.mean(0)
+        wide = wide - self._shift
+        self.n += len(wide)
+        self._sum += wide.sum(0)
+        self._outer.addmm_(wide.T, wide)
+
+    def to_host(self) -> Moments:
+        """The same state; here the host waits."""
+        moments = Moments(len(self._sum))
+        if self._shift is None:
+            return moments
+        state = {
+            "n": torch.tensor([self.n]), "shift": self._shift, "sum": self._sum[None], "outer": self._outer[None],
+            "groups": torch.tensor(0),
+        }  # fmt: skip
+        return Moments.from_arrays({name: tensor.cpu().numpy() for name, tensor in state.items()})
+
+
+class DeviceSink:
+    """Takes features on a device for moments and rows on the host, a few batches behind.
+
+    Rows come back through page-locked memory and are checked as they arrive, so that a row that is not finite is named
+    as always; ``finish`` brings in what is still under way, and the moments.
+    """
+
+    def __init__(self, moments: Moments | None, rows: FeatureRows | None) -> None:
+        self._moments, self._rows = moments, rows
+        self._sums: DeviceMoments | None = None
+        self._coming: deque[tuple[Tensor, torch.cuda.Event | None, Sequence[str]]] = deque()
+        self._landed = 0 if moments is None else moments.n
+
+    def add(self, features: Tensor, names: Sequence[str]) -> None:
+        """Add rows (b, d), float32, of these images."""
+        if self._moments is not None:
+            if self._sums is None:
+                shift = self._moments.shift
+                start = None if shift is None else torch.from_numpy(shift)
+                self._sums = DeviceMoments(features.shape[1], features.device, start)
+            self._sums.update(features)
+        on_cuda = features.device.type == "cuda"
+        host = torch.empty(features.shape, dtype=torch.float32, pin_memory=on_cuda)
+        host.copy_(features, non_blocking=True)
+        event = torch.cuda.current_stream(features.device).record_event() if on_cuda else None
+        self._coming.append((host, event, names))
+        while len(self._coming) > _AHEAD:
+            self._land()
+
+    def _land(self) -> None:
+        host, event, names = self._coming.popleft()
+        if event is not None:
+            event.synchronize()
+        block = as_rows(host, host.shape[1], first=self._landed, names=names)
+        self._landed += len(block)
+        if self._rows is not None:
+            self._rows.append(block)
+
+    def finish(self) -> None:
+        """Bring everything to the host."""
+        while self._coming:
+            self._land()
+        if self._moments is not None and self._sums is not None:
+            self._moments.merge(self._sums.to_host())

@@ -1,0 +1,116 @@
+"""``--compile``: the compiled program is what runs, and gives the same features."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ganeval.errors import ConfigError
+from ganeval.evaluate import evaluate
+from ganeval.features import compiled
+from ganeval.features.compiled import Compiled, require_compiler
+from ganeval.features.extractor import load_extractor
+from ganeval.features.precision import arithmetic
+from ganeval.protocol import get_protocol
+
+CPU = torch.device("cpu")
+
+
+class Counting:
+    """A backend of torch.compile that counts how often its graph runs."""
+
+    def __init__(self) -> None:
+        self.graphs, self.runs = 0, 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        self.graphs += 1
+
+        def run(*arguments: Any) -> Any:
+            self.runs += 1
+            return graph(*arguments)
+
+        return run
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    torch._dynamo.reset()
+
+
+def noise(n: int) -> torch.Tensor:
+    return torch.rand(n, 3, 32, 32, generator=torch.Generator().manual_seed(n)) * 2 - 1
+
+
+def test_the_graph_runs_for_every_whole_batch_and_for_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    network = load_extractor(get_protocol("compact"), device=CPU)._network
+    backend = Counting()
+    one = Compiled(network, CPU, backend=backend)
+    with arithmetic("float32", CPU), caplog.at_level(logging.INFO, "ganeval"):
+        for n, runs in ((4, 1), (4, 2), (3, 2), (4, 3)):
+            x = noise(n)
+            assert torch.allclose(one(x, ("256",))["256"], network(x, ("256",))["256"], atol=1e-5)
+            assert backend.runs == one.calls == runs
+    assert backend.graphs == 1
+    assert [record.message.split()[0] for record in caplog.records] == ["compiling", "compiled"]
+
+
+def test_without_a_compiler_iv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    with pytest.raises(ConfigError, match="--compile needs a C\\+\\+ compiler, and there is no no-such-compiler"):
+        evaluate(images, images, protocol="compact", device="cpu", compile=True)
+    monkeypatch.setattr(compiled, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="needs Triton"):
+        require_compiler(torch.device("cuda"))
+    with pytest.raises(ConfigError, match="not mps"):
+        require_compiler(torch.device("mps"))
+
+
+def test_a_network_that_cannot_be_compiled_iv() -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, x: torch.Tensor, taps: tuple[str, ...]) -> dict[str, torch.Tensor]:
+            torch._dynamo.graph_break()
+            return {"1": x.flatten(1)}
+
+    def broken(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        raise RuntimeError("no space left")
+
+    plain = load_extractor(get_protocol("compact"), device=CPU)._network
+    for network, backend in ((Odd(), Counting()), (plain, broken)):
+        one = Compiled(network, CPU, backend=backend)
+        with arithmetic("float32", CPU), pytest.raises(ConfigError, match="could not be compiled: .*Leave --compile"):
+            one(noise(2), ("256",))
+
+
+@pytest.mark.slow
+def test_the_run_is_compiled_and_the_value_stays_against_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[Compiled] = []
+
+    class Remembered(Compiled):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(self)
+
+    monkeypatch.setattr("ganeval.features.extractor.Compiled", Remembered)
+    generator = np.random.default_rng(0)
+    real, fake = (generator.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for n in (40, 37))
+    settings: dict[str, Any] = {"protocol": "compact", "device": "cpu", "batch_size": 16}
+    torch._dynamo.utils.counters.clear()
+    quick = evaluate(real, fake, compile=True, **settings)
+    assert [(one.calls, (one.seconds or 0) > 0) for one in made] == [
+        (4, True)
+    ]  # the smaller batches took the other way
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert torch._dynamo.utils.counters["inductor"]
+    plain = evaluate(real, fake, **settings)
+    assert quick["fid"].value == pytest.approx(plain["fid"].value, rel=1e-5)
+    assert quick["fid"].protocol.key() == plain["fid"].protocol.key()
+    assert quick.environment["compiled"] is True
+    assert plain.environment["compiled"] is False
