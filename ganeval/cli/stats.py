@@ -131,7 +131,7 @@ def _show(statistics: Statistics, name: str, fmt: str, target: Path | None = Non
         "trace": float(statistics.covariance.trace()),
         "mean_norm": float((statistics.mean**2).sum() ** 0.5),
     }
-    made = "unknown (the file does not say)" if protocol is None else f"{protocol.name}, key {protocol.key()}"
+    made = "unknown (the file does not say)" if protocol is None else f"{protocol.told()}, key {protocol.key()}"
     rows = [
         ("file", name),
         ("images", "unknown" if statistics.n is None else statistics.n),
