@@ -214,8 +214,7 @@ def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated
         option(
             "--precision",
             type=click.Choice(PRECISIONS),
-            default="float32",
-            help="Arithmetic of the networks; part of the protocol.",
+            help="Arithmetic of the networks; part of the protocol.  [default: float32]",
         ),
         option("--compile", is_flag=True, help="Compile the networks first: for many images, where a compiler is."),
         option(
