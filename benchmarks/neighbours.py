@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import resource
 import subprocess
@@ -87,6 +88,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--prdc", action="store_true", help="also the peer, which holds n x n matrices of float64")
     parser.add_argument("--memory", action="store_true", help="only the peak memory")
+    parser.add_argument("-o", "--output", type=Path, help="write times and ratios there, as JSON")
     parser.add_argument("--only-run", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.only_run:
@@ -125,14 +127,19 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         "errors / values": ("with errors", "values", 1.0),
         "prdc / values": ("prdc", "values", 0.0),
     }
-    found = {}
+    found, rounds = {}, {}
     for title, (one, other, less) in ratios.items():
         if one not in runs:
             continue
         for clock, which in ((0, "wall"), (1, "processor")):
             each = [a[clock] / b[clock] - less for a, b in zip(times[one], times[other], strict=True)]
+            rounds[f"{title}, {which}"] = each
             found[f"{title}, {which}"] = median(each)
             print(f"{title:<16} {which:<9} {median(each):6.2f}  ({min(each):.2f} to {max(each):.2f})")
+    if options.output is not None:
+        seconds = {name: median(wall for wall, _ in each) for name, each in times.items()}
+        fields = {"seconds": seconds, "ratios": rounds, "threads": options.threads}
+        options.output.write_text(json.dumps(fields) + "\n", encoding="utf-8")
     return found
 
 

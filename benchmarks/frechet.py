@@ -1,0 +1,75 @@
+"""The Frechet distance from moments: its value, and its value with bias and error, beside scipy's square root."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import material
+from benchmarks.options import Options
+from benchmarks.runs import in_turns, job, ratio, row, timed
+
+
+def times(n: int, d: int, rounds: int) -> dict[str, Any]:
+    """The runs in turns, in this process, and by how much the values differ."""
+    import numpy as np
+    import scipy.linalg
+
+    from benchmarks.neighbours import features
+    from ganeval.metrics.frechet import frechet_distance, frechet_inference
+    from ganeval.statistics.linalg import Coupling, cauchy_root
+    from ganeval.statistics.moments import Moments
+    from ganeval.statistics.rows import FeatureRows
+
+    sides = []
+    for seed in (1, 2):
+        moments, rows, array = Moments(d), FeatureRows(d), features(n, d, seed) * np.float32(1 + 0.02 * seed)
+        for start in range(0, n, 512):
+            moments.update(array[start : start + 512])
+        rows.append(array)
+        sides.append((moments.finish(), rows))
+    (w, w_rows), (s, s_rows) = sides
+
+    def decomposition() -> None:
+        """Everything of bias and error that does not look at the rows."""
+        plan = Coupling.of(w.covariance, s.covariance)
+        plan.to_real, plan.to_fake, cauchy_root(plan.s)
+
+    found = in_turns(
+        {
+            "sqrtm": lambda: timed(lambda: scipy.linalg.sqrtm(w.covariance @ s.covariance)),
+            "value": lambda: timed(lambda: frechet_distance(w, s)),
+            "decomposition": lambda: timed(decomposition),
+            "value, bias and error": lambda: timed(lambda: frechet_inference(w, s, w_rows, s_rows)),
+        },
+        rounds,
+    )
+    value, root = frechet_distance(w, s).value, np.trace(scipy.linalg.sqrtm(w.covariance @ s.covariance)).real
+    shift = w.mean - s.mean
+    plain = float(shift @ shift + np.trace(w.covariance) + np.trace(s.covariance) - 2 * root)
+    return {"rounds": found, "value": value, "by sqrtm": plain}
+
+
+def measure(options: Options) -> dict[str, Any]:
+    n, d = (600, 128) if options.quick else (10_000, 2048)
+    out: list[dict[str, object]] = []
+    raw = {}
+    for threads in dict.fromkeys((options.threads, 1)):
+        raw[str(threads)] = found = job("frechet:times", threads=threads, n=n, d=d, rounds=options.rounds)
+        rounds, where = found["rounds"], f"{threads} thread{'s' * (threads > 1)}"
+        needed = threads == options.threads
+        for run, title, need in (
+            ("value", "the value from moments", ">= 8"),
+            ("decomposition", "value, bias and error without the pass over the rows", ">= 3"),
+            ("value, bias and error", f"value, bias and error with the rows of 2 x {n} images", None),
+        ):
+            out.append(row(f"sqrtm / {title}, {where}", ratio(rounds, "sqrtm", run), "x", need if needed else None))
+        for run in rounds[0]:
+            out.append(row(f"{run}, {where}", [each[run]["wall"] for each in rounds], "s"))
+        if needed:
+            weights = material.weights(options.folder)
+            images = 8 if options.quick else 64
+            network = job("inception:bare", weights=str(weights), device=options.device, images=images, limit=False)
+            pass_ = 2 * n / network["images a second"]
+            more = [(each["value, bias and error"]["wall"] - each["value"]["wall"]) / pass_ for each in rounds]
+            out.append(row(f"bias and error / network's time for 2 x {n} images", more, "", "<= 0.15"))
+    return {"settings": {"n": n, "d": d}, "rounds": raw, "rows": out}
