@@ -42,7 +42,7 @@ def images(options: Options) -> dict[str, Any]:
 
 def neighbours(options: Options) -> dict[str, Any]:
     """Precision and recall at growing n; prdc only where its n x n matrices have room and time."""
-    sizes = (300, 600) if options.quick else (5000, 10_000, 20_000, 50_000)
+    sizes, d = ((300, 600), 64) if options.quick else ((5000, 10_000, 20_000, 50_000), 2048)
     points, rows = [], []
     for n in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +51,7 @@ def neighbours(options: Options) -> dict[str, Any]:
             rounds = options.rounds if beside else 1
             command = [
                 sys.executable, str(ROOT / "benchmarks" / "neighbours.py"), "--n", str(n), "--rounds", str(rounds),
-                "--dimension", "64" if options.quick else "2048", "-o", str(written), *(["--prdc"] if beside else []),
+                "--dimension", str(d), "-o", str(written), *(["--prdc"] if beside else []),
             ]  # fmt: skip
             figures, _ = child(command)
             found = json.loads(written.read_text(encoding="utf-8"))
@@ -61,8 +61,8 @@ def neighbours(options: Options) -> dict[str, Any]:
             each = found["ratios"].get(f"{title}, wall")
             if each:
                 rows.append(row(f"{title}, {n} x {n}", each, "x", need if promised else None))
-        options.keep({"settings": {"d": 2048}, "curve": points, "rows": rows})
-    return {"settings": {"d": 2048}, "curve": points, "rows": rows}
+        options.keep({"settings": {"d": d}, "curve": points, "rows": rows})
+    return {"settings": {"d": d}, "curve": points, "rows": rows}
 
 
 def ranks(options: Options) -> dict[str, Any]:
