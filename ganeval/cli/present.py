@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,9 @@ def _print(evaluation: Evaluation) -> None:
     if len(results) == 1:
         label, value, told, counts = results[0].parts()
         rows = [[Cell(f"{label} {value}", _BOLD), _told(results[0], told), Cell(counts, _DIM)]]
-        rows += [[Cell(text)] for text in _more(results[0])]
+        rows += [[Cell(text, loose=True)] for text in _more(results[0])]
         show(rows, wrapped=False)
+        show(_class_rows(results))
         return
     rows = []
     for result, value in zip(results, at_the_point([r.parts()[1] for r in results]), strict=True):
@@ -53,6 +54,17 @@ def _print(evaluation: Evaluation) -> None:
         rows.append([Cell(label, _BOLD), Cell(value, _BOLD), _told(result, told), Cell(counts, _DIM)])
         rows += [[Cell(f"  {text}", loose=True)] for text in _more(result)]
     show(rows)
+    show(_class_rows(results))
+
+
+def _class_rows(results: Sequence[MetricResult]) -> list[list[Cell]]:
+    """One line a class, each with all that it takes to read it."""
+    found = [(result, entry) for result in results for entry in _classes(result)]
+    rows = []
+    for (result, entry), value in zip(found, at_the_point([entry[1] for _, entry in found]), strict=True):
+        name, _, told, counts = entry
+        rows.append([Cell(f"{result.label} {name}"), Cell(value), Cell(told), Cell(counts, _DIM)])
+    return rows
 
 
 def _told(result: MetricResult, told: str) -> Cell:
@@ -78,19 +90,24 @@ def _more(result: MetricResult) -> list[str]:
             f"as papers take it {format_number(subsets['mean'], subsets['std'])}, deviation "
             f"{format_number(subsets['std'], None)}   ({subsets['subsets']} subsets of {subsets['size']})"
         )
-    classes = result.details.get("per_class")
-    if isinstance(classes, dict):
-        lines += [_class_line(name, entry) for name, entry in classes.items()]
     return lines
 
 
-def _class_line(name: str, entry: Mapping[str, Any]) -> str:
+def _classes(result: MetricResult) -> list[tuple[str, str, str, str]]:
+    """Of each class the name, the value, the interval or why there is none, and the numbers of images."""
+    classes = result.details.get("per_class")
+    if not isinstance(classes, dict):
+        return []
+    return [_class(name, entry, result.protocol.name) for name, entry in classes.items()]
+
+
+def _class(name: str, entry: Mapping[str, Any], protocol: str) -> tuple[str, str, str, str]:
     value = "no value" if entry["value"] is None else format_number(entry["value"], None)
     told = f"no interval: {entry['reason']}"
     if entry["interval"] is not None:
         low, high = (format_number(x, None) for x in entry["interval"])
         told = f"bias-corrected {format_number(entry['corrected'], None)}, CI {low} to {high}"
-    return f"class {name} {value}   {told}   ({entry['n_real']} real, {entry['n_fake']} fake)"
+    return f"class {name}", value, told, f"({protocol}, {entry['n_real']} real, {entry['n_fake']} fake)"
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -108,5 +125,10 @@ def markdown(evaluation: Evaluation) -> str:
         value = format_number(r.value, r.standard_error)
         cells = (r.label, value, corrected, interval, r.protocol.told(), counts)
         rows.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
-    rows += ["", *(f"- {escaped(f'{r.label}: {text}')}" for r in evaluation.results.values() for text in _more(r))]
-    return "\n".join(rows).rstrip()
+    more = [f"- {escaped(f'{r.label}: {text}')}" for r in evaluation.results.values() for text in _more(r)]
+    rows += ["", *more] if more else []
+    for r in evaluation.results.values():
+        if classes := _classes(r):
+            rows += ["", f"| {escaped(r.label)} | value | interval | images |", "|---|---|---|---|"]
+            rows += [f"| {' | '.join(escaped(cell) for cell in cells)} |" for cells in classes]
+    return "\n".join(rows)

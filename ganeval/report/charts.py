@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 460, 290
 _LEFT, _EDGE, _TOP, _FOOT = 62, WIDTH - 14, 34, HEIGHT - 46
-_NAME = 9  # letters of a bar's name
+NAMED = 128  # where a plot begins that has names at its left
+_LETTER = 7.2  # width of one in a name, as broad ones are
 _MOST_POINTS = 400  # of a line: more cannot be seen
 _TICKS = 5
 
@@ -85,6 +86,7 @@ class Plot:
         title: above it; also what a reader of the screen is told first.
         x, y: ends of the axes.
         x_label, y_label: what they are, with the unit.
+        left: where it begins; ``NAMED`` leaves room for names.
     """
 
     title: str
@@ -96,13 +98,14 @@ class Plot:
     log_y: bool = False
     y_ticks: bool = True
     x_ticks: tuple[float, ...] | None = None  # None: round numbers
+    left: int = _LEFT
     _marks: list[Markup] = field(default_factory=list)
     _legend: list[tuple[str, str, str]] = field(default_factory=list)
     _across: Scale = field(init=False)
     _up: Scale = field(init=False)
 
     def __post_init__(self) -> None:
-        self._across = Scale(*self.x, _LEFT, _EDGE, self.log_x)
+        self._across = Scale(*self.x, self.left, _EDGE, self.log_x)
         self._up = Scale(*self.y, _FOOT, _TOP, self.log_y)
 
     def line(
@@ -181,8 +184,9 @@ class Plot:
 
     def name(self, place: float, label: str) -> None:
         """What stands at height ``place``, at the left of the plot."""
-        short = label if len(label) <= _NAME else label[: _NAME - 1] + "…"
-        self._draw("text", "name", short, x=_LEFT - 6, y=round(self._up(place) + 4, 2))
+        most = int((self.left - 6) / _LETTER)
+        short = label if len(label) <= most else label[: most - 1] + "…"
+        self._draw("text", "name", short, x=self.left - 6, y=round(self._up(place) + 4, 2))
 
     def level(self, value: float, name: str, *, upright: bool = False) -> None:
         """A dashed line across the plot, with what it means."""
@@ -191,7 +195,7 @@ class Plot:
             self._draw("line", "level", x1=x, x2=x, y1=_TOP, y2=_FOOT)
         else:
             y = self._up(value)
-            self._draw("line", "level", x1=_LEFT, x2=_EDGE, y1=y, y2=y)
+            self._draw("line", "level", x1=self.left, x2=_EDGE, y1=y, y2=y)
         self._legend.append(("level", "", name))
 
     def _draw(self, tag: str, kind: str, text: str | None = None, **attributes: object) -> None:
@@ -230,9 +234,9 @@ class Plot:
         up = self._up.ticks() if self.y_ticks else []
         for tick, name in zip(up, tick_names(up), strict=True):
             y = self._up(tick)
-            marks.append(_element("line", "rule", x1=_LEFT, x2=_EDGE, y1=y, y2=y))
-            marks.append(_element("text", "tick end", name, x=_LEFT - 6, y=round(y + 4, 2)))
-        marks.append(_element("text", "axis middle", self.x_label, x=(_LEFT + _EDGE) / 2, y=HEIGHT - 8))
+            marks.append(_element("line", "rule", x1=self.left, x2=_EDGE, y1=y, y2=y))
+            marks.append(_element("text", "tick end", name, x=self.left - 6, y=round(y + 4, 2)))
+        marks.append(_element("text", "axis middle", self.x_label, x=(self.left + _EDGE) / 2, y=HEIGHT - 8))
         marks.append(_element("text", "axis", self.y_label, x=4, y=_TOP - 14))
         return marks
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ganeval.gate.compare import Comparison
 from ganeval.metrics.registry import METRICS
 from ganeval.records import Record
-from ganeval.report.charts import Plot, edges_for, heights, padded
+from ganeval.report.charts import NAMED, Plot, edges_for, heights, padded
 from ganeval.results import MetricResult, format_number
 
 MOST_RUNS = 4  # in one plot: as many colours as can be told apart
@@ -54,7 +54,7 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
         _titled(f"{result.label} against the number of fakes", record, several),
         padded(n, logarithmic=True), padded([*plain, *ends]), "fakes (logarithmic)", result.label, log_x=True,
     )  # fmt: skip
-    plot.line(n, plain, 1, "plain: falls as their number grows", markers=True)
+    plot.line(n, plain, 1, "plain, with its bias", markers=True)
     if corrected:
         m = [c["n"] for c in corrected]
         low, high = ends[::2], ends[1::2]
@@ -136,7 +136,7 @@ def classes(record: Record, *, several: bool) -> Markup | None:
     plot = Plot(
         _titled(f"{result.label} within each class{more}", record, several),
         (low, 1.05 * high), (min(0, len(worst) - 5) - 0.7, len(worst) - 0.3),
-        f"{result.label}, bias-corrected where it can be", "", y_ticks=False,
+        f"{result.label}, bias-corrected where it can be", "", y_ticks=False, left=NAMED,
     )  # fmt: skip
     for i, (name, centre, interval) in enumerate(worst):
         place = len(worst) - 1 - i
@@ -159,6 +159,7 @@ def forest(found: Comparison) -> Markup | None:
     plot = Plot(
         "Changes over their standard errors", padded([0.0, *(end for ends in told for end in ends)]),
         (min(0, len(rows) - 5) - 0.7, len(rows) - 0.3), "standard errors; to the right: better", "", y_ticks=False,
+        left=NAMED,
     )  # fmt: skip
     plot.level(0.0, "no change", upright=True)
     for i, (row, (centre, *ends)) in enumerate(zip(rows, told, strict=True)):

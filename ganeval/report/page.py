@@ -11,6 +11,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 from torch import Tensor
 
 import ganeval
@@ -206,7 +207,14 @@ def _write(target: Path, template: str, **values: Any) -> None:
 
 @cache
 def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["label"] = _breakable
+    return environment
+
+
+def _breakable(label: str) -> Markup:
+    """The label of a metric, which may be broken before the name of its network."""
+    return Markup("<wbr>[").join(label.split("["))

@@ -58,8 +58,10 @@ def test_through_the_program(folders: tuple[Path, Path], capsys: pytest.CaptureF
     assert entry["details"]["per_class"]["plain"]["n_real"] == 40
     assert main(["fid", *map(str, folders), "--per-class", *FAST]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines[1:]] == [["class", name] for name in ("one", "plain", "striped")]
-    assert "(40 real, 40 fake)" in lines[2]
+    label = lines[0].split()[0]
+    told = [[label, "class", name] for name in ("one", "plain", "striped")]
+    assert [line.split()[:3] for line in lines[1:]] == told
+    assert lines[2].endswith("(compact, 40 real, 40 fake)")
 
 
 def test_classes_iv(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ class Page(HTMLParser):
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.words: list[str] = []
-        self.text = path.read_text(encoding="utf-8")
+        self.text = path.read_text(encoding="utf-8").replace("<wbr>", "")
         self.feed(self.text)
         assert self.open == []
 

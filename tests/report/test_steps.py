@@ -152,7 +152,7 @@ def test_a_page_of_many_runs_shows_a_few_and_says_so(tmp_path: Path, capsys: Cap
     assert "Of step-0.json, step-200.json, step-300.json, step-500.json." in text
     assert text.count("<h4>Random fakes</h4>") == MOST_RUNS
     assert text.count("KID[compact-v1] over the runs</strong>") == 1
-    values = re.findall(r"KID\[compact-v1\]</th><td>step-(\d+)\.json", text)
+    values = re.findall(r"KID<wbr>\[compact-v1\]</th><td>step-(\d+)\.json", text)
     assert values == ["0", "100", "200", "300", "400", "500"]
     capsys.readouterr()
     for name in ("x", "y"):
