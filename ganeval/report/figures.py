@@ -42,13 +42,13 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
     if result is None:
         return None
     told: Any = result.details.get("by_size") or []
-    sizes = [s for s in told if isinstance(s, dict) and {"n", "value", "corrected", "standard_error"} <= set(s)]
+    sizes = [s for s in told if isinstance(s, dict) and _sound(s)] if isinstance(told, list) else []
     last = {k: getattr(result, k) for k in ("value", "corrected", "standard_error")} | {"n": result.n_fake}
     sizes = [*sizes, last]
     if len(sizes) < 2:
         return None
     n, plain = [s["n"] for s in sizes], [s["value"] for s in sizes]
-    corrected = [s for s in sizes if s["corrected"] is not None]
+    corrected = [s for s in sizes if None not in (s["corrected"], s["standard_error"])]
     ends = [c["corrected"] + sign * 1.96 * c["standard_error"] for c in corrected for sign in (-1, 1)]
     plot = Plot(
         _titled(f"{result.label} against the number of fakes", record, several),
@@ -63,6 +63,13 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
     words = f"From {n[0]} to {n[-1]} fakes the plain value goes from {plain[0]:.4g} to {plain[-1]:.4g}"
     words += f"; bias-corrected it is {corrected[-1]['corrected']:.4g} at the end." if corrected else "."
     return plot.svg(words)
+
+
+def _sound(size: Mapping[str, Any]) -> bool:
+    """Whether these are numbers, of one size: documents may come from anywhere."""
+    numbers = [size.get(name) for name in ("n", "value")]
+    numbers += [x for name in ("corrected", "standard_error") if (x := size.get(name)) is not None]
+    return all(isinstance(x, (int, float)) and np.isfinite(x) for x in numbers) and size["n"] > 0
 
 
 def plane(records: Sequence[Record]) -> Markup | None:
@@ -125,7 +132,8 @@ def classes(record: Record, *, several: bool) -> Markup | None:
     per_class = {} if result is None else result.details.get("per_class")
     if result is None or not isinstance(per_class, Mapping) or not per_class:
         return None
-    rows = [(name, _centre(entry), entry.get("interval")) for name, entry in per_class.items()]
+    entries = {name: entry for name, entry in per_class.items() if isinstance(entry, Mapping)}
+    rows = [(name, _centre(entry), entry.get("interval")) for name, entry in entries.items()]
     ranked = sorted(((n, c, i) for n, c, i in rows if c is not None), key=lambda row: -row[1])
     if not ranked:
         return None

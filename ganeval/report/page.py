@@ -85,7 +85,7 @@ def write_report(
         records=records, several=len(records) > 1,
         readings=[(r.name, words.readings(r)) for r in records],
         verdicts=[(name, told, words.verdict(told)) for name, told in verdicts],
-        table=words.table(records),
+        table=words.table(records), cautions=words.cautions(records),
         baseline=baseline,
         changes=[
             (r.name, words.changes(found), [] if baseline is None else words.alone(r, baseline), forest(found))

@@ -84,6 +84,24 @@ def table(records: Sequence[Record]) -> list[dict[str, Any]]:
     return rows
 
 
+def cautions(records: Sequence[Record]) -> list[str]:
+    """Which numbers of the table may not be held against each other."""
+    by_name: dict[str, list[MetricResult]] = {}
+    for record in records:
+        for name, result in record.evaluation.results.items():
+            by_name.setdefault(name, []).append(result)
+    protocols = [rs[-1].label for rs in by_name.values() if len({r.protocol.key() for r in rs}) > 1]
+    counts = [rs[-1].label for rs in by_name.values() if len({(r.n_real, r.n_fake) for r in rs}) > 1]
+    sentences = []
+    if protocols:
+        sentences.append(f"Runs of different protocols, whose values may not be compared: {', '.join(protocols)}.")
+    if counts:
+        sentences.append(
+            f"Different numbers of images, at which only bias-corrected values may be compared: {', '.join(counts)}."
+        )
+    return sentences
+
+
 def compared(record: Record, baseline: Record) -> Comparison:
     """The metrics that both runs have, the baseline first."""
     named = [[*r.evaluation.results, *r.unusable] for r in (baseline, record)]
@@ -159,7 +177,8 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         if side is not None and side.get("spec") is not None:
             rows.append((name, _side(side)))
     environment = evaluation.environment
-    versions: Any = environment.get("versions") or {}
+    versions = environment.get("versions")
+    versions = versions if isinstance(versions, Mapping) else {}
     rows.append(("device", str(environment.get("device", "unknown"))))
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items() if v)))
     if environment.get("commit"):
@@ -170,11 +189,11 @@ def provenance(record: Record) -> list[tuple[str, str]]:
 
 def _side(side: Mapping[str, Any]) -> str:
     parts = [str(side["spec"]), str(side.get("kind", "")), f"{side.get('n')} images"]
-    subset = side.get("subset") or {}
-    if subset.get("of"):
+    subset = side.get("subset")
+    if isinstance(subset, Mapping) and subset.get("of"):
         parts.append(f"of {subset['of']}, seed {subset.get('seed')}")
-    formats = side.get("formats") or {}
-    if formats:
+    formats = side.get("formats")
+    if isinstance(formats, Mapping) and formats:
         parts.append(", ".join(f"{count} {kind}" for kind, count in formats.items()))
     if side.get("skipped"):
         parts.append(f"{len(side['skipped'])} unreadable files skipped")

@@ -16,7 +16,7 @@ from ganeval.records import Record, read_record
 from ganeval.report.charts import tick_names
 from ganeval.report.figures import MOST_RUNS, chosen, forest
 from ganeval.report.steps import ordered, over_runs
-from ganeval.report.words import alone, parted, verdict
+from ganeval.report.words import alone, cautions, parted, verdict
 from ganeval.results import Evaluation, Interval, MetricResult
 
 Capture = pytest.CaptureFixture[str]
@@ -134,6 +134,11 @@ def test_words() -> None:
     assert alone(one, bare) == ["Only a has FD[compact-v1]."]
     assert alone(bare, one) == ["Only a has FD[compact-v1]."]
     assert alone(one, other) == []
+    assert cautions([one, other]) == []
+    (told,) = cautions([one, run("c", n_fake=7)])
+    assert told.startswith("Different numbers of images")
+    (told,) = cautions([one, run("c", protocol=replace(MetricResult.example().protocol, size=64))])
+    assert told.startswith("Runs of different protocols")
     assert tick_names([-0.5, 0.0, 2e6]) == ["\u22120.5", "0", "2e6"]
     assert tick_names([1000000.25, 1000000.5]) == ["1000000.2", "1000000.5"]
 
@@ -178,3 +183,26 @@ def test_images_that_are_gone_are_told_once(tmp_path: Path) -> None:
     assert text.count("cannot be opened any more") == 1
     assert "<img" not in text
     assert len(read_record(tmp_path / "r.json").arrays["realism_fake"]) == 20
+
+
+def test_a_document_of_any_content_makes_a_page(tmp_path: Path) -> None:
+    """Huge numbers, no intervals, details of no sense: a page that can be read, and never a traceback."""
+    sets = ["dataset:shapes:16@1", "dataset:shapes-striped:16@2", "--num-samples", "30", "--protocol", "compact"]
+    path = tmp_path / "r.json"
+    assert main(["eval", *sets, "--metrics", "fid,kid", "--device", "cpu", "-q", "-o", str(path)]) == 0
+    document = json.loads(path.read_text())
+    fid, kid = document["results"]["fid"], document["results"]["kid"]
+    fid["value"], kid["value"] = 1e300, -3.2e15
+    kid["interval"] |= {"low": -1e17, "high": 1e17}
+    sizes = [{"n": 0, "value": 1}, "x", {"n": 5, "value": None}, {"n": 8, "value": 2.0, "corrected": 3.0}]
+    fid["details"] = {"by_size": sizes, "per_class": {"a": 5}}
+    fid["reason"] = "<script>alert(1)</script>"
+    document["real"], document["environment"] = {"spec": 5, "n": "x", "subset": "y"}, {"versions": "x"}
+    path.write_text(json.dumps(document))
+    assert main(["report", str(path), "-o", str(tmp_path / "page.html"), "--baseline", str(path), "-q"]) == 0
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "1e+300" in text
+    assert "\u22121e+17 to 1e+17" in text
+    assert "against the number of fakes</strong>" in text  # of the two sizes that are sound
+    assert max(map(len, re.findall(r">([^<]*)</t[dh]>", text))) < 300
