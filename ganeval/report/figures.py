@@ -48,7 +48,7 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
     if len(sizes) < 2:
         return None
     n, plain = [s["n"] for s in sizes], [s["value"] for s in sizes]
-    corrected = [s for s in sizes if None not in (s["corrected"], s["standard_error"])]
+    corrected = [s for s in sizes if None not in (s.get("corrected"), s.get("standard_error"))]
     ends = [c["corrected"] + sign * 1.96 * c["standard_error"] for c in corrected for sign in (-1, 1)]
     plot = Plot(
         _titled(f"{result.label} against the number of fakes", record, several),
