@@ -24,6 +24,8 @@ from ganeval.statistics.reference import Statistics, is_statistics, load_referen
 from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
 from ganeval.tally import Measured, Need, Place, Tally
 
+_MOST_WORKERS = 32
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -54,13 +56,17 @@ class Reading:
             raise ConfigError(f"--workers is a number of processes, 0 or more; got {self.workers}.")
 
     def processes(self) -> int:
-        """Unless told: none on the CPU, where the network is the slow part; else one a core but one, at most 8."""
+        """Unless told: none on the CPU, where the network is the slow part; else one a core but one, at most 32.
+
+        Only of the cores that this process may use, and of this machine's ranks each takes its share of them.
+        """
         if self.workers is not None:
             return self.workers
         # where processes are spawned, a script without a main guard would be run again in each: they must be asked for
         if self.device.type == "cpu" or sys.platform != "linux":
             return 0
-        return max(1, min(8, (os.cpu_count() or 2) - 1))
+        share = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return max(1, min(_MOST_WORKERS, share - 1))
 
 
 def open_side(

@@ -46,8 +46,13 @@ SCALES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _standardised(x: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
-    middle, spread = (torch.tensor(v, device=x.device)[:, None, None] for v in (mean, deviation))
-    return (x / 255 - middle) / spread
+    return (x / 255 - _of_channels(mean, x.device)) / _of_channels(deviation, x.device)
+
+
+@functools.lru_cache
+def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(c, 1, 1); kept, because the host would wait for its copy to a device every time."""
+    return torch.tensor(values, device=device)[:, None, None]
 
 
 # what a network is loaded from in place of its published weights: a file, or a network of the user's own

@@ -11,6 +11,7 @@ from ganeval.metrics.intervals import ESTIMAND
 from ganeval.protocol import COMPACT, Protocol
 from ganeval.results import MetricResult
 from ganeval.statistics.linalg import Coupling
+from ganeval.statistics.linalg_torch import eigh_for
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 
@@ -45,7 +46,9 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     real_rows, fake_rows = inputs.real.rows, inputs.fake.rows
     require_comparable(real, fake)
     rows = fake_rows is not None and (inputs.reference == "population" or real_rows is not None)
-    plan = Coupling.of(real.covariance, fake.covariance) if rows else None  # once, for the value and for its error
+    plan = None
+    if rows:  # once, for the value and for its error
+        plan = Coupling.of(real.covariance, fake.covariance, eigh=eigh_for(inputs.device))
     value = frechet_distance(real, fake, trace=inputs.settings.trace, plan=plan)
     details: dict[str, object] = {
         "trace": value.method, "mean_term": value.mean_term, "trace_real": value.trace_real,
@@ -68,7 +71,9 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     elif inputs.reference == "sample" and real_rows is None:
         reason = NO_ROWS.format("real") + "; --reference population takes the reference as the target itself"
     else:
-        inference = frechet_inference(real, fake, real_rows, fake_rows, reference=inputs.reference, plan=plan)
+        inference = frechet_inference(
+            real, fake, real_rows, fake_rows, reference=inputs.reference, plan=plan, device=inputs.device
+        )
         reason = inference.reason
         reason = reason or inputs.overlap()
         standard_error, bias = inference.standard_error, inference.bias

@@ -106,7 +106,9 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     if inputs.reference == "sample" and real_rows is None:
         reason: str | None = NO_ROWS.format("real") + "; --reference population takes the reference as the target"
     else:
-        inference = frechet_inference(real, fake, real_rows, fake_rows, reference=inputs.reference)
+        inference = frechet_inference(
+            real, fake, real_rows, fake_rows, reference=inputs.reference, device=inputs.device
+        )
         reason = inference.reason or inputs.overlap()
         details["analytic"] = {"corrected": inference.corrected, "standard_error": inference.standard_error}
         if reason is None and line.sizes[0] <= STRAIGHT * inference.rank_fake:

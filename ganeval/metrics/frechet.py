@@ -28,11 +28,13 @@ from math import hypot, sqrt
 from typing import Literal
 
 import numpy as np
+import torch
 
 from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.metrics.intervals import ESTIMAND, quantile, symmetric_interval, variance_of_mean
 from ganeval.results import Interval
 from ganeval.statistics.linalg import Coupling, cauchy_root, trace_sqrt
+from ganeval.statistics.linalg_torch import Projected, eigh_for, fast_float64
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
 
@@ -168,6 +170,7 @@ def frechet_inference(
     *,
     reference: str = "sample",
     plan: Coupling | None = None,
+    device: torch.device | None = None,
 ) -> FrechetInference:
     """D with the influence-function standard error and the first-order bias of the module's docstring.
 
@@ -185,6 +188,7 @@ def frechet_inference(
         reference: ``sample``: both sets are samples. ``population``: the reference is the target itself, and has
             neither bias nor sampling error.
         plan: ``Coupling.of`` the two covariances, where it is at hand.
+        device: an accelerator for the large products, where it is fast at float64.
 
     Raises:
         IncomparableError: another number of features, or another ddof.
@@ -198,17 +202,17 @@ def frechet_inference(
                 f"the {name} moments are of {gaussian.n} rows of {gaussian.dimension} features, the rows at hand are "
                 f"{len(rows)} of {rows.dimension}: they are not of one set."
             )
-    plan = plan or Coupling.of(real.covariance, fake.covariance)
+    plan = plan or Coupling.of(real.covariance, fake.covariance, eigh=eigh_for(device))
     shift = fake.mean - real.mean
     traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
     value, notes = assembled(real, fake, float(plan.s.sum()), "svd")
-    influence_fake, bias_fake = _one_side(fake, fake_rows, plan.to_real, plan.s, shift)
+    influence_fake, bias_fake = _one_side(fake, fake_rows, plan.to_real, plan.s, shift, device)
     se_fake = sqrt(variance_of_mean(influence_fake))
     influence_real, bias_real, se_real = None, None, None
     if mode == "population":
         bias_real = se_real = 0.0
     elif real_rows is not None:
-        influence_real, bias_real = _one_side(real, real_rows, plan.to_fake, plan.s, -shift)
+        influence_real, bias_real = _one_side(real, real_rows, plan.to_fake, plan.s, -shift, device)
         se_real = sqrt(variance_of_mean(influence_real))
     distinct_real = None if real_rows is None else real_rows.distinct()
     distinct_fake = fake_rows.distinct()
@@ -290,17 +294,23 @@ def frechet_difference(a: FrechetInference, b: FrechetInference, *, paired: bool
 
 
 def _one_side(
-    side: Gaussian, rows: FeatureRows, transport: np.ndarray, s: np.ndarray, shift: np.ndarray
-) -> tuple[np.ndarray, float]:
+    side: Gaussian, rows: FeatureRows, transport: np.ndarray, s: np.ndarray, shift: np.ndarray,
+    device: torch.device | None,
+) -> tuple[np.ndarray, float]:  # fmt: skip
     """Influence values of one set's rows, and that set's share of the bias."""
     n, start, fourth = len(rows), 0, 0.0
     influence = np.empty(n)
     root = cauchy_root(s)  # L L^T = 1 / (s_i + s_j): the sum over i and j is |L^T P^2|^2, for a fraction of the work
+    projected = Projected(transport, root, device) if device is not None and fast_float64(device) else None
     for centred in _centred_blocks(rows, side.mean):
-        squares = np.square(centred @ transport)
+        if projected is None:
+            squares = np.square(centred @ transport)
+            lengths, energy = squares.sum(axis=1), squared(squares @ root)
+        else:
+            lengths, energy = projected(centred)
         part = slice(start, start + len(centred))
-        influence[part] = 2.0 * centred @ shift + np.square(centred).sum(axis=1) - squares.sum(axis=1)
-        fourth += squared(squares @ root)
+        influence[part] = 2.0 * centred @ shift + np.square(centred).sum(axis=1) - lengths
+        fourth += energy
         start += len(centred)
     influence -= influence.mean()
     bracket = fourth / n - 0.5 * float(s.sum())

@@ -84,7 +84,9 @@ def collect(
     sinks: dict[int, DeviceSink] = {}
     if _waits_for_nobody(device):
         batches = ahead(batches, device, prepared_only=any(e.prepare is not None for e, _ in networks))
-        sinks = {id(kept): DeviceSink(kept.moments, kept.rows) for _, taps in networks for kept in taps.values()}
+        sinks = {
+            id(kept): DeviceSink(kept.moments, kept.rows, device) for _, taps in networks for kept in taps.values()
+        }
     for batch in batches:
         for extractor, taps in networks:
             features = extractor(batch)

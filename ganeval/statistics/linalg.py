@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -168,14 +169,21 @@ class Coupling:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, real_cov: np.ndarray, fake_cov: np.ndarray) -> Coupling:
-        """Of two regular matrices, by eigenvectors of G^T S G where their spread costs no digits: 2.5 times faster."""
+    def of(
+        cls, real_cov: np.ndarray, fake_cov: np.ndarray, *,
+        eigh: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = np.linalg.eigh,
+    ) -> Coupling:  # fmt: skip
+        """Of two regular matrices, by eigenvectors of G^T S G where their spread costs no digits: 2.5 times faster.
+
+        Args:
+            eigh: finds those, of a symmetric matrix of which the lower triangle is given.
+        """
         w, notes_w = _symmetric(real_cov, "real")
         s, notes_s = _symmetric(fake_cov, "fake")
         g, f = _factor(w), _factor(s)
         regular = g.method == f.method == "cholesky"
         product = dtrmm(1.0, g.matrix.T, f.matrix) if regular else g.matrix.T @ f.matrix
-        parts = _by_eigenvectors(product) if regular else None
+        parts = _by_eigenvectors(product, eigh) if regular else None
         method = "cholesky-svd" if regular else "eigh-svd"
         if parts is not None:
             method = "cholesky-eigh"
@@ -289,12 +297,14 @@ def _roots(eigenvalues: np.ndarray) -> np.ndarray | None:
     return roots if bound <= _EIGENVALUE_BOUND * roots.sum() else None
 
 
-def _by_eigenvectors(product: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+def _by_eigenvectors(
+    product: np.ndarray, eigh: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """``thin_svd`` of a square M by eigenvectors of M M^T, or None where that would cost digits.
 
     An error e of an eigenvalue s^2 is one of e / 2s in the root and in all that is made of its vectors.
     """
-    eigenvalues, vectors = np.linalg.eigh(dsyrk(1.0, product, lower=1))
+    eigenvalues, vectors = eigh(dsyrk(1.0, product, lower=1))
     roots = _roots(eigenvalues)
     if roots is None:
         return None

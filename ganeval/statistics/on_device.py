@@ -60,10 +60,13 @@ class DeviceSink:
 
     Rows come back through page-locked memory and are checked as they arrive, so that a row that is not finite is named
     as always; ``finish`` brings in what is still under way, and the moments.
+
+    Args:
+        device: where the moments are summed; features that lie elsewhere are taken there.
     """
 
-    def __init__(self, moments: Moments | None, rows: FeatureRows | None) -> None:
-        self._moments, self._rows = moments, rows
+    def __init__(self, moments: Moments | None, rows: FeatureRows | None, device: torch.device) -> None:
+        self._moments, self._rows, self._device = moments, rows, device
         self._sums: DeviceMoments | None = None
         self._coming: deque[tuple[Tensor, torch.cuda.Event | None, Sequence[str]]] = deque()
         self._landed = 0 if moments is None else moments.n
@@ -74,8 +77,8 @@ class DeviceSink:
             if self._sums is None:
                 shift = self._moments.shift
                 start = None if shift is None else torch.from_numpy(shift)
-                self._sums = DeviceMoments(features.shape[1], features.device, start)
-            self._sums.update(features)
+                self._sums = DeviceMoments(features.shape[1], self._device, start)
+            self._sums.update(features.to(self._device, non_blocking=True))
         on_cuda = features.device.type == "cuda"
         host = torch.empty(features.shape, dtype=torch.float32, pin_memory=on_cuda)
         host.copy_(features, non_blocking=True)

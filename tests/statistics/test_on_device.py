@@ -13,8 +13,11 @@ from ganeval.errors import InputError
 from ganeval.evaluate import build_statistics, evaluate
 from ganeval.features.extractor import load_extractor
 from ganeval.images.source import open_images
+from ganeval.metrics import frechet
 from ganeval.protocol import get_protocol
+from ganeval.sides import Reading
 from ganeval.statistics import collect as loop
+from ganeval.statistics import linalg_torch
 from ganeval.statistics.collect import Collected, Kept, collect
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.on_device import DeviceMoments, DeviceSink
@@ -56,7 +59,7 @@ def test_a_sink_adds_to_what_was_there() -> None:
     moments = Moments(24)
     with FeatureRows(24) as kept:
         for start, stop in ((0, 40), (40, 41), (41, 90)):
-            sink = DeviceSink(moments, kept)
+            sink = DeviceSink(moments, kept, CPU)
             for i in range(start, stop, 6):
                 part = x[i : min(i + 6, stop)]
                 sink.add(torch.from_numpy(part), ["a"] * len(part))
@@ -68,7 +71,7 @@ def test_a_sink_adds_to_what_was_there() -> None:
 def test_a_row_that_is_not_finite_is_named_iv() -> None:
     moments = Moments(3)
     moments.update(rows(10, 3))
-    sink = DeviceSink(moments, None)
+    sink = DeviceSink(moments, None, CPU)
     bad = torch.ones(2, 3)
     bad[1, 2] = float("nan")
     sink.add(torch.ones(2, 3), ["a.png", "b.png"])
@@ -94,6 +97,52 @@ def test_a_run_that_waits_for_nobody_against_one_that_does(
     again = build_statistics(real, rows=True, protocol="compact", device="cpu", batch_size=16)
     assert np.array_equal(again.rows, statistics.rows)  # type: ignore[arg-type]
     assert np.abs(again.covariance - statistics.covariance).max() <= 1e-12 * np.abs(statistics.covariance).max()
+
+
+def test_the_error_of_a_distance_by_torch_against_that_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the device is fast at float64, eigenvectors and the pass over the rows are torch's."""
+    x, y = rows(300, seed=1), rows(280, seed=2)[:, ::-1]
+    found, used = [], []
+    for fast in (False, True):
+        monkeypatch.setattr(linalg_torch, "fast_float64", lambda device, fast=fast: fast)
+        monkeypatch.setattr(frechet, "fast_float64", lambda device, fast=fast: fast)
+        solve = linalg_torch.eigh_torch
+        monkeypatch.setattr(
+            linalg_torch, "eigh_torch", lambda m, device, solve=solve: used.append(1) or solve(m, device)
+        )
+        with FeatureRows(24) as real, FeatureRows(24) as fake:
+            gaussians = []
+            for kept, block in ((real, x), (fake, y)):
+                kept.append(block)
+                moments = Moments(24)
+                moments.update(block)
+                gaussians.append(moments.finish())
+            found.append(frechet.frechet_inference(*gaussians, real, fake, device=CPU))
+        assert bool(used) == fast
+    by_numpy, by_torch = found
+    assert by_numpy.reason is None
+    for name in ("value", "bias", "standard_error"):
+        assert getattr(by_torch, name) == pytest.approx(getattr(by_numpy, name), rel=1e-10)
+    assert by_torch.influence_fake == pytest.approx(by_numpy.influence_fake, rel=1e-8, abs=1e-8 * by_numpy.value)
+
+
+def test_which_devices_are_fast_at_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capability, fast in (((7, 5), False), ((8, 0), True), ((8, 6), False), ((8, 9), False), ((9, 0), True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
+        assert linalg_torch.fast_float64(torch.device("cuda")) == fast
+    assert not linalg_torch.fast_float64(CPU)
+    assert not linalg_torch.fast_float64(None)
+    assert linalg_torch.eigh_for(CPU) is np.linalg.eigh
+
+
+def test_decode_processes_are_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    for ranks, processes in ((None, 32), ("4", 15), ("64", 1)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks) if ranks else monkeypatch.delenv("LOCAL_WORLD_SIZE", False)
+        assert Reading(device=torch.device("cuda")).processes() == processes
+    assert Reading(device=CPU).processes() == 0
+    assert Reading(device=torch.device("cuda"), workers=3).processes() == 3
 
 
 # --- on a CUDA device --------------------------------------------------------------------------------------------
