@@ -16,6 +16,7 @@ from typing import Any
 from ganeval.distributed import joined, shared
 from ganeval.environment import environment
 from ganeval.errors import InputError
+from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device, load_extractor
 from ganeval.features.weights import by_network
@@ -72,6 +73,7 @@ def evaluate(
     data_root: str | Path | None = None,
     download: bool = False,
     progress: ProgressFactory | None = None,
+    cache: bool | str | Path | FeatureCache | None = None,
     sync: bool = True,
     single_images: bool = False,
     **settings: Any,
@@ -114,6 +116,8 @@ def evaluate(
         data_root: folder of torchvision data sets.
         download: allow torchvision to download them.
         progress: called with what is done and the number of images, returns a progress display.
+        cache: whether the features of files that were seen before are recalled, and those of others kept: True: in the
+            user's cache folder; None: likewise, unless ``GANEVAL_CACHE=0``; or a folder; False: no.
         sync: under torchrun, or in a process group of torch.distributed, all ranks make this call, share the work and
             get the same results; False: this rank alone.
         single_images: also what tables and reports show of single images: names of files, nearest neighbours across the
@@ -141,6 +145,7 @@ def evaluate(
             device=choose_device(device), num_samples=num_samples, latent_dim=latent_dim, num_classes=num_classes,
             value_range=value_range, seed=seed, data_root=data_root, download=download, on_error=on_error,
             batch_size=batch_size, workers=workers, feature_memory=feature_memory, progress=progress,
+            cache=open_cache(cache),
         )  # fmt: skip
         require_effect([real, fake, test], reading)
         run = Run(
@@ -163,6 +168,7 @@ def build_statistics(
     note: str | None = None,
     precision: str | None = None,
     compile: bool = False,
+    cache: bool | str | Path | FeatureCache | None = None,
     **reading: Any,
 ) -> Statistics:
     """Reference statistics of a set of images, with their protocol: what ``save_statistics`` writes.
@@ -173,7 +179,7 @@ def build_statistics(
             the whole of them.
         rows: keep the features too, so that the file can stand as a sample (``--reference sample``).
         note: something to remember about these images; shown wherever the statistics are used.
-        precision, compile: as in ``evaluate``.
+        precision, compile, cache: as in ``evaluate``.
         reading: how images are opened and read, as in ``evaluate``: ``num_samples``, ``latent_dim``, ``num_classes``,
             ``value_range``, ``seed``, ``batch_size``, ``workers``, ``on_error``, ``feature_memory``, ``data_root``,
             ``download``, ``progress``.
@@ -185,7 +191,7 @@ def build_statistics(
         stack.enter_context(group.together("build_statistics"))
         group.agree("build_statistics")
         torch_device = choose_device(device)
-        how = Reading(device=torch_device, **reading)
+        how = Reading(device=torch_device, cache=open_cache(cache), **reading)
         require_effect([images], how)
         source = open_side("images", images, how, num=num)
         if isinstance(source, Statistics):

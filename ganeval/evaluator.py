@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ganeval.distributed import ONE, Group, joined, shared, unwrapped
 from ganeval.errors import ConfigError, IncomparableError, InputError
+from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device
 from ganeval.images.borrowed import random_states_kept
@@ -49,7 +50,7 @@ class Evaluator:
         reference: images or statistics: whatever ``evaluate`` takes as REAL; None for metrics of the fakes alone.
         metrics, test, protocol, device, weights, level, num_real, latent_dim, num_classes, value_range, seed,
             batch_size, workers, precision, compile, assume_protocol, feature_memory, data_root, download, progress,
-            settings: as in ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
+            cache, settings: as in ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
         reference_as: ``sample`` or ``population``, as ``reference`` of ``evaluate``.
         log: called by the first rank with ``Evaluation.flat()`` and the step whenever ``compute`` has a result.
         keep_on_device: leave the networks on the accelerator between calls: for many small updates.
@@ -95,6 +96,7 @@ class Evaluator:
         data_root: str | Path | None = None,
         download: bool = False,
         progress: ProgressFactory | None = None,
+        cache: bool | str | Path | FeatureCache | None = None,
         keep_on_device: bool = False,
         sync: bool = True,
         timeout: float | None = None,
@@ -113,7 +115,7 @@ class Evaluator:
                         device=choose_device(device), num_samples=num_samples, latent_dim=latent_dim,
                         num_classes=num_classes, value_range=value_range, seed=seed, data_root=data_root,
                         download=download, on_error=on_error, batch_size=batch_size, workers=workers,
-                        feature_memory=feature_memory, progress=progress,
+                        feature_memory=feature_memory, progress=progress, cache=open_cache(cache),
                     )  # fmt: skip
                     made_here = replace(self._reading, latent_dim=None, num_classes=None)  # those are of the fakes too
                     require_effect([reference, test], made_here)

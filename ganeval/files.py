@@ -60,3 +60,23 @@ def _not_written(path: Path, error: OSError) -> InputError:
 def write_text(path: Path, text: str) -> None:
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+_UNITS = (("GB", 2**30), ("MB", 2**20), ("KB", 2**10), ("B", 1), ("", 1))
+
+
+def parse_size(text: str) -> int | None:
+    """Bytes, with the units KB, MB, GB: ``256MB``; None for what is no size above 0.
+
+    >>> parse_size("1.5 kb")
+    1536
+    """
+    text = text.strip().upper()
+    for unit, factor in _UNITS:
+        if text.endswith(unit):
+            try:
+                size = int(float(text.removesuffix(unit)) * factor)
+            except (ValueError, OverflowError):
+                return None
+            return size if size > 0 else None
+    return None

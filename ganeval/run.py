@@ -192,12 +192,17 @@ class Run:
         )
         nothing: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
         ranks = {"ranks": current().size} if current().size > 1 else {}
+        recalled = {} if self.reading.cache is None else {"recalled": {s: one.recalled for s, one in measured.items()}}
         return Evaluation(
             results=results,
             real=measured["real"].provenance if "real" in measured else nothing,
             fake=measured["fake"].provenance,
             test=measured["test"].provenance if "test" in measured else None,
-            environment={**environment(self.reading.device, self.protocol.precision, compiled=self.compiled), **ranks},
+            environment={
+                **environment(self.reading.device, self.protocol.precision, compiled=self.compiled),
+                **ranks,
+                **recalled,
+            },
             warnings=tuple(dict.fromkeys([*warnings, *(w for r in results.values() for w in r.warnings)])),
             notes=tuple(notes),
             per_image=per_image,

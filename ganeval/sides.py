@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import torch
 
 from ganeval.distributed import Group, current
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
+from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.source import ImageSource, NumberedSource
@@ -25,6 +27,7 @@ from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
 from ganeval.tally import Measured, Need, Place, Tally
 
 _MOST_WORKERS = 32
+_logger = logging.getLogger("ganeval")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class Reading:
 
     Attributes:
         in_place: a generator runs where it is, not on ``device``.
+        cache: opened; None: nothing is recalled or kept.
     """
 
     device: torch.device
@@ -49,6 +53,7 @@ class Reading:
     feature_memory: int = DEFAULT_MEMORY
     progress: ProgressFactory | None = None
     in_place: bool = False
+    cache: FeatureCache | None = None
 
     def __post_init__(self) -> None:
         require_choice("on_error", self.on_error, ("stop", "skip"))
@@ -149,6 +154,8 @@ def measure_images(
         tally.close()
         stack.callback(whole.close)
     require_enough(side, whole.n, source.spec, minimum)
+    if reading.cache is not None and group.rank == 0:
+        _logger.debug("%s: %d of %d images recalled from the cache", side, whole.recalled, whole.n)
     return whole.measured(side)
 
 
@@ -158,7 +165,7 @@ def fill(tally: Tally, side: str, source: ImageSource, reading: Reading, group: 
     try:
         tally.add(
             source, call=call, group=group, batch_size=reading.batch_size, workers=reading.processes(),
-            on_error=reading.on_error, progress=bar,
+            on_error=reading.on_error, progress=bar, cache=reading.cache,
         )  # fmt: skip
     finally:
         if bar is not None:

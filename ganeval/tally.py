@@ -12,6 +12,7 @@ import numpy as np
 
 from ganeval.distributed import Group
 from ganeval.errors import InputError
+from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.digest import SetDigest
 from ganeval.images.source import ImageSource
@@ -19,6 +20,7 @@ from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
 from ganeval.statistics.collect import Collected, Kept, Progress, collect, how_to_batch
 from ganeval.statistics.moments import Moments
+from ganeval.statistics.reuse import ReusedSource, reusing
 from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
 from ganeval.statistics.sharing import Order, Own, gathered_rows, summed_moments
 
@@ -48,6 +50,7 @@ class Measured:
     provenance: Mapping[str, object]
     warnings: tuple[str, ...]
     input_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # see ``ImageSource``
+    recalled: int = 0  # images that did not have to be decoded
 
 
 class Tally:
@@ -66,6 +69,7 @@ class Tally:
         notes, formats, ignored, skipped: what was met while images were drawn, as in ``SourceReport``; those skipped
             with (segment, place) before them.
         sources: what the different sources say of themselves.
+        recalled: images that the cache knew, so that they were not decoded.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class Tally:
         self.skipped: list[tuple[int, int, str, str]] = []
         self.sources: list[dict[str, object]] = []
         self.blocks: list[tuple[int, int, int]] = []  # (segment, block, images), see ``Order``
+        self.recalled = 0
         self._segments = 0
         self._failed = False
         self._apart = False  # whether other ranks were given images of their own
@@ -108,6 +113,7 @@ class Tally:
         workers: int = 0,
         on_error: str = "stop",
         progress: Progress | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         """One pass over a source.
 
@@ -122,16 +128,20 @@ class Tally:
         size, prepare = how_to_batch(extractors, batch_size)
         before, self._failed = self.n, True
         self._apart = self._apart or group is None
-        if group is None or group.size == 1:
-            batches = source.batches(size, workers=workers, prepare=prepare, on_error=on_error)
-            own, part = None, cast(ImageSource | None, source)
-        else:
-            own = Own(source, group, size)
-            batches = own.batches(call, workers=workers, prepare=prepare, on_error=on_error)
-            part = own.part
-        collect(
-            batches, [(self.extractors[p], taps) for p, taps in networks.items()], self.collected, progress=progress
-        )  # fmt: skip
+        given = [(self.extractors[p], list(taps)) for p, taps in networks.items()]
+        with reusing(source, given, cache) as (source, calls):
+            if group is None or group.size == 1:
+                batches = source.batches(size, workers=workers, prepare=prepare, on_error=on_error)
+                own, part = None, cast(ImageSource | None, source)
+            else:
+                own = Own(source, group, size)
+                batches = own.batches(call, workers=workers, prepare=prepare, on_error=on_error)
+                part = own.part
+            collect(
+                batches, list(zip(calls, networks.values(), strict=True)), self.collected, progress=progress
+            )  # fmt: skip
+        if isinstance(part, ReusedSource):
+            self.recalled += part.recalled
         added = self.n - before
         blocks = own.blocks if own is not None else [(0, added)]
         self.blocks += [(self._segments, block, n) for block, n in blocks]
@@ -158,12 +168,8 @@ class Tally:
         self._require_sound()
         other._require_sound()
         for place, kept in self.kept.items():
-            theirs = other.kept[place]
-            if kept.moments is not None and theirs.moments is not None:
-                kept.moments.merge(theirs.moments)
-            if kept.rows is not None and theirs.rows is not None:
-                for block in theirs.rows.blocks():
-                    kept.rows.append(block)
+            kept.merge(other.kept[place])
+        self.recalled += other.recalled
         self.collected.n += other.collected.n
         self.collected.digest.merge(other.collected.digest)
         self.collected.image_digests += other.collected.image_digests
@@ -192,8 +198,8 @@ class Tally:
         try:
             for place, kept in self.kept.items():
                 moments, what = None, f"{call}: {place[1]} of {place[0].name}"
-                if kept.moments is not None:
-                    moments = summed_moments(kept.moments, group, what)
+                if (own := kept.moments) is not None:
+                    moments = summed_moments(own, group, what)
                 rows = whole.kept[place].rows
                 if kept.rows is not None and rows is not None:
                     for block in gathered_rows(kept.rows, order, group, what):
@@ -203,7 +209,7 @@ class Tally:
             known = self.inputs is not None
             inputs = group.gather(self.inputs if known else np.empty(0, np.uint64), f"{call}: inputs")  # type: ignore[arg-type]
             counts = [dict(self.notes), dict(self.formats), dict(self.ignored)]
-            said = [*counts, self.skipped, self.sources, self.labels, known, self._apart]
+            said = [*counts, self.skipped, self.sources, self.recalled, self.labels, known, self._apart]
             met = group.gather_json(said, f"{call}: reports")
         except BaseException:
             whole.close()
@@ -215,7 +221,8 @@ class Tally:
         whole.collected.digest.update(everything)
         whole.collected.image_digests = [everything] if len(everything) else []
         whole.blocks = [(0, 0, order.n)]
-        for notes, formats, ignored, skipped, sources, _, _, _ in met:
+        for notes, formats, ignored, skipped, sources, recalled, _, _, _ in met:
+            whole.recalled += recalled
             whole.notes.update(notes)
             whole.formats.update(formats)
             whole.ignored.update(ignored)
@@ -247,7 +254,7 @@ class Tally:
         layers = {
             place: FeatureSet(
                 n=self.n,
-                gaussian=None if kept.moments is None else kept.moments.finish(ddof=place[0].ddof),
+                gaussian=None if (moments := kept.moments) is None else moments.finish(ddof=place[0].ddof),
                 rows=kept.rows,
                 digest=digest,
                 image_digests=digests,
@@ -261,7 +268,9 @@ class Tally:
             "formats": dict(self.formats), "ignored": dict(self.ignored),
         }  # fmt: skip
         inputs = np.empty(0, np.uint64) if self.inputs is None else self.inputs
-        return Measured(layers, self.n, digest, digests, provenance, self._warnings(side), inputs)
+        return Measured(
+            layers, self.n, digest, digests, provenance, self._warnings(side), inputs, self.recalled
+        )  # fmt: skip
 
     def described(self) -> dict[str, object]:
         """Where the images come from."""
@@ -309,8 +318,9 @@ class Tally:
         if self.inputs is not None:
             arrays["inputs"] = self.inputs.view(np.int64)
         for i, kept in enumerate(self.kept.values()):
-            if kept.moments is not None:
-                arrays |= {f"{i}.moments.{name}": array for name, array in kept.moments.to_arrays().items()}
+            if kept.settled is not None:
+                arrays |= {f"{i}.moments.{name}": array for name, array in kept.settled.to_arrays().items()}
+                arrays[f"{i}.waiting"] = kept.waiting
             if kept.rows is not None:
                 arrays[f"{i}.rows"] = np.array(kept.rows.to_array())
         return arrays
@@ -324,16 +334,19 @@ class Tally:
         try:
             plain = json.loads(arrays["tally"].tobytes())
             for i, (place, kept) in enumerate(self.kept.items()):
-                moments = kept.moments
+                moments, waiting = kept.settled, None
                 if moments is not None:
                     start = f"{i}.moments."
                     state = {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
                     moments = Moments.from_arrays(state)
-                    if moments.dimension != kept.moments.dimension:  # type: ignore[union-attr]
+                    if moments.dimension != kept.settled.dimension:  # type: ignore[union-attr]
                         raise ValueError(f"{moments.dimension} features")
+                    waiting = arrays[f"{i}.waiting"]
+                    if waiting.ndim != 2 or (len(waiting) and waiting.shape[1] != moments.dimension):
+                        raise ValueError(f"rows of shape {waiting.shape} that wait for others")
                 if kept.rows is not None:
                     kept.rows.append(arrays[f"{i}.rows"])
-                self.kept[place] = Kept(moments, kept.rows)
+                self.kept[place] = Kept(moments, kept.rows, waiting)
             digests = arrays["digests"].view(np.uint64)
             self.collected = Collected(plain["n"], SetDigest(*plain["digest"]), [digests] if len(digests) else [])
             self.inputs = arrays["inputs"].view(np.uint64) if "inputs" in arrays else None

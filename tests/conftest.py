@@ -18,6 +18,7 @@ from filelock import FileLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GANEVAL_OFFLINE", "1")
+os.environ["GANEVAL_CACHE"] = "0"  # what a test says of networks and decoders must not depend on the tests before it
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plain = {**os.environ, "GANEVAL_OFFLINE": "1"}
+        plain = {**os.environ, "GANEVAL_OFFLINE": "1", "GANEVAL_CACHE_DIR": str(folder / "cache")}
         weights = folder / "surrogate.pth"
         subprocess.run([sys.executable, str(ROOT / "tests" / "surrogate.py"), str(weights)], check=True)
         work = folder / "work"

@@ -247,6 +247,7 @@ def test_command_and_function_have_the_same_options() -> None:
     parameters = dict(inspect.signature(evaluate).parameters) | dict(inspect.signature(Settings).parameters)
     shown = {"json", "fmt", "quiet", "verbose", "config", "output", "report", "per_image"}
     shown |= {"network", "network_size", "network_resize", "network_scale"}  # they make a protocol
+    shown |= {"cache", "cache_dir", "cache_size"}  # they make a FeatureCache
     defaults = eval_command().make_context("eval", ["a", "b"]).params
     for name in set(defaults) - shown - {"real", "fake", "metrics"}:
         assert defaults[name] == parameters[name].default, name

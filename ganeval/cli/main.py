@@ -41,6 +41,7 @@ _COMMANDS = {
     "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),
     "train": ("ganeval.cli.train", "Train a reference generator: dcgan or cyclegan."),
     "weights": ("ganeval.cli.weights", "List, fetch, verify and import the weights of networks."),
+    "cache": ("ganeval.cli.cache", "List and clear the features that are kept of files seen before."),
     "doctor": ("ganeval.cli.doctor", "Check installation, devices, weights and numerics of this machine."),
     "cite": ("ganeval.cli.cite", "BibTeX of a metric."),
 }

@@ -14,6 +14,7 @@ import click
 from ganeval.cli import output
 from ganeval.cli.config import defaults_for, find_config
 from ganeval.errors import ConfigError
+from ganeval.files import parse_size
 from ganeval.protocol import PRECISIONS, PROTOCOLS
 
 Decorated = Callable[..., Any]
@@ -67,20 +68,10 @@ class Size(click.ParamType[Any]):
     """Bytes, with the units KB, MB, GB: ``256MB``."""
 
     name = "SIZE"
-    _units = (("GB", 2**30), ("MB", 2**20), ("KB", 2**10), ("B", 1), ("", 1))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value).strip().upper()
-        for unit, factor in self._units:
-            if text.endswith(unit):
-                try:
-                    size = int(float(text.removesuffix(unit)) * factor)
-                except (ValueError, OverflowError):
-                    break
-                if size > 0:
-                    return size
-                break
-        return self.fail(f"{value!r} is not a size, for instance 256MB or 2GB", param, ctx)
+        size = parse_size(str(value))
+        return self.fail(f"{value!r} is not a size, for instance 256MB or 2GB", param, ctx) if size is None else size
 
 
 class Pair(click.ParamType[Any]):
@@ -187,8 +178,40 @@ def image_options(f: Decorated) -> Decorated:
     )(f)
 
 
+def cache_place(f: Decorated) -> Decorated:
+    return option(
+        "--cache-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder of the cache.  [default: below the user's cache folder]",
+    )(f)
+
+
+def cache_options(f: Decorated) -> Decorated:
+    """Whether features are kept and recalled, and where; passes ``cache``, as ``evaluate`` takes it."""
+
+    @functools.wraps(f)
+    def wrapper(*args: Any, cache: bool, cache_dir: Path | None, cache_size: int, **kwargs: Any) -> Any:
+        return f(*args, cache=_cache(cache_dir, cache_size) if cache else False, **kwargs)
+
+    return _stack(
+        option(
+            "--cache/--no-cache",
+            default=True,
+            help="Recall the features of files that were seen before, and keep others.",
+        ),
+        option("--cache-size", type=Size(), default="4GB", help="Bound of the cache; what was used last stays."),
+        cache_place,
+    )(wrapper)
+
+
+def _cache(folder: Path | None, size: int) -> Any:
+    from ganeval.features.cache import FeatureCache, default_folder
+
+    return FeatureCache(folder or default_folder(), size=size)
+
+
 def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated:
-    """Protocol, network and device.
+    """Protocol, network, device and cache.
 
     Args:
         protocol: the default; None where the command finds it out by itself.
@@ -223,6 +246,7 @@ def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated
             default="256MB",
             help="Features kept in memory; the rest goes to a temporary file.",
         ),
+        cache_options,
     )(f)
 
 

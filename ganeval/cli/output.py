@@ -66,14 +66,15 @@ def configure(*, json: bool, quiet: bool, verbose: bool) -> None:
     """Set up from the parsed options; what the library logs becomes notes."""
     _State.json, _State.quiet, _State.verbose = json, quiet, verbose
     logger = logging.getLogger("ganeval")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
     logger.handlers = [_Notes()]
 
 
 class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"note: {record.getMessage()}", err=True)  # downloads are announced whatever --quiet says
+        start = "note: " if record.levelno >= logging.INFO else ""
+        click.echo(f"{start}{record.getMessage()}", err=True)  # downloads are announced whatever --quiet says
 
 
 def failure(kind: str, message: str, code: int) -> int:

@@ -88,6 +88,8 @@ class FeatureExtractor:
         dimensions: width of every tap.
         deviation: of the protocol's precision from float32, once there were images.
         batch_size: a good batch size on this device.
+        compiled: whether it is one.
+        from_file: whether the hash of the weights stands for all of the network, which it does not for code of a user.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class FeatureExtractor:
             protocol = replace(protocol, layer=next(iter(network.dimensions)))
         self.protocol = protocol.with_weights(network.weights, verified=network.verified)
         self._warnings = network.warnings
+        self.from_file, self.compiled = weights is None or isinstance(weights, Path), compile
         self.device = device
         self.deviation: Deviation | None = None
         self.taps = tuple(self.tap(layer) for layer in layers)

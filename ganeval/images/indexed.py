@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -53,6 +54,19 @@ class Images(ABC):
     def read(self, index: int) -> bytes:
         """Where ``encoded``: the file. Raises UnreadableImage where it cannot be read."""
         raise UnreadableImage(f"{self.kind} images are no files")
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the images lie in files, so that ``fingerprint`` tells them apart."""
+        return self.encoded
+
+    def fingerprint(self, index: int) -> bytes | None:
+        """Where ``on_disk``: 16 bytes that stand for what image ``index`` is decoded from; None if it is unreadable."""
+        try:
+            data = self.read(index)
+        except UnreadableImage:
+            return None
+        return hashlib.blake2b(data, digest_size=16).digest()
 
     def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
         """Where ``on_accelerator``: these images as uint8 (N, 3, H, W), and notes."""
@@ -149,25 +163,41 @@ class IndexedSource(NumberedSource):
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         self.report.restart()
         regrouper = Regrouper(batch_size, self.report)
-        chunks = self._chunks(batch_size, workers, prepare)
+        chunks = self.chunks(batch_size, workers, prepare)
         try:
             for chunk in chunks:
-                bad = [(self.images.name(index), reason) for index, reason in chunk.bad]
-                if bad and on_error == "stop":
-                    raise unusable(self.spec, bad[:1], self.length)
-                self.report.skipped.extend(bad)
-                self.report.skipped_places.extend(
-                    np.searchsorted(self.indices, [index for index, _ in chunk.bad]).tolist()
-                )
-                self.report.notes.update(chunk.notes)
-                self.report.formats.update(chunk.formats)
-                names = [self.images.name(index) for index in chunk.indices]
+                names = self.met(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
                 yield from regrouper.add(chunk.images(), names, chunk.digests)
             yield from regrouper.rest()
         finally:
             chunks.close()  # ends the thread, or the processes
 
-    def _chunks(self, batch_size: int, workers: int, prepare: Prepare | None) -> Generator[Chunk, None, None]:
+    def met(
+        self,
+        indices: Sequence[int],
+        bad: Sequence[tuple[int, str]],
+        notes: Mapping[str, int],
+        formats: Mapping[str, int],
+        on_error: str,
+    ) -> list[str]:
+        """Put into the report what was met while these images were decoded; the names of those that can be used.
+
+        Args:
+            indices: of those that can, among all the images of ``images``.
+            bad: (index, reason) of those that cannot.
+            notes, formats, on_error: as in ``SourceReport`` and ``batches``.
+        """
+        named = [(self.images.name(index), reason) for index, reason in bad]
+        if named and on_error == "stop":
+            raise unusable(self.spec, named[:1], self.length)
+        self.report.skipped.extend(named)
+        self.report.skipped_places.extend(np.searchsorted(self.indices, [index for index, _ in bad]).tolist())
+        self.report.notes.update(notes)
+        self.report.formats.update(formats)
+        return [self.images.name(index) for index in indices]
+
+    def chunks(self, batch_size: int, workers: int, prepare: Prepare | None) -> Generator[Chunk, None, None]:
+        """The images decoded, ``batch_size`` files at a time, in order, ahead of their use."""
         parts = [self.indices[i : i + batch_size].tolist() for i in range(0, self.length, batch_size)]
         if self.images.on_accelerator:
             return (take_chunk(self.images, part, prepare=prepare) for part in parts)

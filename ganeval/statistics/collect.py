@@ -8,14 +8,17 @@ from typing import Protocol as Interface
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.ahead import ahead
 from ganeval.images.digest import SetDigest
 from ganeval.images.source import ImageBatch, Prepare
-from ganeval.statistics.moments import Moments
+from ganeval.statistics.moments import Moments, as_rows
 from ganeval.statistics.on_device import DeviceSink
 from ganeval.statistics.rows import FeatureRows
+
+_TOGETHER = 256  # rows
 
 
 class Progress(Interface):
@@ -29,12 +32,75 @@ class Progress(Interface):
 ProgressFactory = Callable[[str, int | None], Progress]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What is kept of one tap of the network: its moments, its rows, or both."""
+class Network(Interface):
+    """A ``FeatureExtractor``, or what stands for it; see there."""
 
-    moments: Moments | None
-    rows: FeatureRows | None
+    device: torch.device
+    prepare: Callable[..., Tensor] | None
+
+    def __call__(self, batch: ImageBatch, /) -> Mapping[str, Tensor]: ...
+
+
+class Kept:
+    """What is kept of one tap of the network: its moments, its rows, or both.
+
+    Moments take 256 rows at a time, however the rows come: the same to the bit for every batch size, and cheaper (of
+    8 rows, the d x d sums cost memory traffic alone). Rows that wait for others are counted whenever moments are asked
+    for.
+
+    Args:
+        moments: None if they are not needed.
+        rows: likewise.
+        waiting: (b, d) float32, rows that belong to the moments and are not in them yet.
+    """
+
+    def __init__(self, moments: Moments | None, rows: FeatureRows | None, waiting: np.ndarray | None = None) -> None:
+        self.settled, self.rows = moments, rows  # moments without those that wait
+        self._waiting = [] if waiting is None or not len(waiting) else [waiting]
+        self._names: list[str] = [""] * sum(map(len, self._waiting))
+
+    @property
+    def moments(self) -> Moments | None:
+        """Of all rows so far; asking changes nothing."""
+        if self.settled is None or not self._names:
+            return self.settled
+        whole = Moments.from_arrays(self.settled.to_arrays())
+        whole.update(self.waiting, names=self._names)
+        return whole
+
+    @property
+    def waiting(self) -> np.ndarray:
+        return np.concatenate(self._waiting) if self._waiting else np.empty((0, 0), np.float32)
+
+    def add(self, block: np.ndarray, names: Sequence[str]) -> None:
+        """Args: block: (b, d) float32. Raises InputError, which names the image, where it has NaN or infinity."""
+        if self.settled is not None:
+            first = self.settled.n + len(self._names)
+            block = as_rows(block, self.settled.dimension, first=first, names=names)
+            start = 0
+            while start < len(block):
+                stop = min(len(block), start + _TOGETHER - len(self._names))
+                self._waiting.append(block[start:stop].copy())
+                self._names += names[start:stop]
+                start = stop
+                if len(self._names) == _TOGETHER:
+                    self._settle()
+        if self.rows is not None:
+            self.rows.append(block)
+
+    def merge(self, other: Kept) -> None:
+        """Add what another one has seen; it is left as it is."""
+        if self.settled is not None and (theirs := other.moments) is not None:
+            self._settle()
+            self.settled.merge(theirs)
+        if self.rows is not None and other.rows is not None:
+            for block in other.rows.blocks():
+                self.rows.append(block)
+
+    def _settle(self) -> None:
+        if self.settled is not None and self._names:
+            self.settled.update(self.waiting, names=self._names)
+            self._waiting, self._names = [], []
 
 
 @dataclass(slots=True)
@@ -66,7 +132,7 @@ def how_to_batch(extractors: Sequence[FeatureExtractor], batch_size: int | None)
 
 def collect(
     batches: Iterable[ImageBatch],
-    networks: Sequence[tuple[FeatureExtractor, Mapping[str, Kept]]],
+    networks: Sequence[tuple[Network, Mapping[str, Kept]]],
     collected: Collected,
     *,
     progress: Progress | None = None,
@@ -80,25 +146,21 @@ def collect(
         networks: each with what is kept of its taps; without any, images are only counted.
         collected: what the images come to is added to it.
     """
-    device = next((extractor.device for extractor, _ in networks), torch.device("cpu"))
+    device = next((network.device for network, _ in networks), torch.device("cpu"))
     sinks: dict[int, DeviceSink] = {}
     if _waits_for_nobody(device):
-        batches = ahead(batches, device, prepared_only=any(e.prepare is not None for e, _ in networks))
+        batches = ahead(batches, device, prepared_only=any(n.prepare is not None for n, _ in networks))
         sinks = {
-            id(kept): DeviceSink(kept.moments, kept.rows, device) for _, taps in networks for kept in taps.values()
+            id(kept): DeviceSink(kept.settled, kept.rows, device) for _, taps in networks for kept in taps.values()
         }
     for batch in batches:
-        for extractor, taps in networks:
-            features = extractor(batch)
+        for network, taps in networks:
+            features = network(batch)
             for tap, kept in taps.items():
                 if sinks:
                     sinks[id(kept)].add(features[tap], batch.names)
-                    continue
-                block = features[tap].float().cpu().numpy()
-                if kept.moments is not None:
-                    kept.moments.update(block, names=batch.names)
-                if kept.rows is not None:
-                    kept.rows.append(block)
+                else:
+                    kept.add(features[tap].float().cpu().numpy(), batch.names)
         collected.n += len(batch.names)
         if batch.digests is not None:
             collected.digest.update(batch.digests)

@@ -1,0 +1,105 @@
+"""``ganeval cache list | clear``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ganeval.cli.options import Command, cache_place, option, output_options, output_path
+from ganeval.cli.output import answer
+from ganeval.protocol import get_protocol
+
+if TYPE_CHECKING:
+    from ganeval.features.cache import FeatureCache
+
+
+@click.group()
+def cache() -> None:
+    """List and clear the features that are kept of files seen before.
+
+    \b
+    Examples:
+      ganeval cache list
+      ganeval cache clear --older-than 30
+    """
+
+
+@cache.command("list", cls=Command)
+@cache_place
+@output_path
+@output_options
+def list_command(*, cache_dir: Path | None, fmt: str, output: Path | None) -> None:
+    """What the cache holds, by set of images, protocol and layer; the last used first.
+
+    \b
+    Example:
+      ganeval cache list
+    """
+    store = _open(cache_dir)
+    rows = store.list()
+    total = sum(row.bytes for row in rows)
+    columns = ("images of", "protocol", "layer", "weights", "images", "MB", "last used")
+    table = [
+        (
+            row.spec, row.protocol, row.layer, (row.weights or "")[:8], str(row.images), f"{row.bytes / 1e6:.1f}",
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(row.used)),
+        )
+        for row in rows
+    ]  # fmt: skip
+    if fmt == "md":
+        lines = [_bar(columns), _bar(["---"] * len(columns)), *(_bar(one) for one in table)]
+    elif table:
+        widths = [max(map(len, column)) for column in zip(columns, *table, strict=True)]
+        lines = [
+            "  ".join(x.ljust(w) for x, w in zip(one, widths, strict=True)).rstrip() for one in (columns, *table)
+        ]  # fmt: skip
+        lines.append(f"{total / 1e6:.1f} MB in {store.folder}")
+    else:
+        lines = [f"nothing is in the cache ({store.folder})"]
+    fields = [{name: getattr(row, name) for name in row.__slots__} for row in rows]
+    answer(
+        {"cache": {"folder": str(store.folder), "bytes": total, "sets": fields}}, "\n".join(lines), fmt=fmt,
+        target=output,
+    )  # fmt: skip
+
+
+@cache.command(cls=Command)
+@option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    help="Only what was not used for so many days.",
+)
+@click.option("--protocol", metavar="NAME[:LAYER]", help="Only what was made under this protocol, with any weights.")
+@cache_place
+@output_path
+@output_options
+def clear(
+    *, older_than: float | None, protocol: str | None, cache_dir: Path | None, fmt: str, output: Path | None
+) -> None:
+    """Remove features from the cache: all, or those that the options name; what a running evaluation uses stays.
+
+    \b
+    Examples:
+      ganeval cache clear
+      ganeval cache clear --older-than 30 --protocol ttur
+    """
+    chosen = None if protocol is None else get_protocol(protocol)
+    removed, freed, kept = _open(cache_dir).clear(older_than=older_than, protocol=chosen)
+    text = f"removed {removed} entries, {freed / 1e6:.1f} MB"
+    if kept:
+        text += f"; {kept} are in use by a running evaluation and stay"
+    answer({"cleared": {"entries": removed, "bytes": freed, "in_use": kept}}, text, fmt=fmt, target=output)
+
+
+def _open(folder: Path | None) -> FeatureCache:
+    from ganeval.features.cache import FeatureCache, default_folder
+
+    return FeatureCache(folder or default_folder())
+
+
+def _bar(cells: tuple[str, ...] | list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,431 @@
+"""The cache: features of files that went through a network before, by what they are made of and how.
+
+An entry holds the features of one block of files at one layer of one network, and what was met when they were decoded.
+Its name is a hash of the files' bytes, in order; its folder (a shelf) is named by a hash of everything else that the
+features depend on: network, layer, weights, decoding, resize, scale, precision, kind of device, versions, and the code
+of this package that turns pixels into features. Nothing is looked up by path or by date, so that nothing has to be
+trusted; whatever differs is not found. Entries are written whole, carry a hash of their own, and are never unpickled.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import secrets
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import platformdirs
+from filelock import FileLock, Timeout
+from PIL import Image, features
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ganeval.distributed import current
+from ganeval.errors import ConfigError, InputError
+from ganeval.files import parse_size, written_whole
+from ganeval.protocol import Protocol
+
+if TYPE_CHECKING:
+    from ganeval.features.extractor import FeatureExtractor
+
+VARIABLE, DIRECTORY_VARIABLE, SIZE_VARIABLE = "GANEVAL_CACHE", "GANEVAL_CACHE_DIR", "GANEVAL_CACHE_SIZE"
+DEFAULT_SIZE = 4 * 2**30  # bytes
+_LAYOUT = "1"  # of the folder and of an entry
+_ABOUT, _HELD, _SUFFIX = "about.json", "held", ".features"
+_HASH_BYTES = 32
+_LEFT_BEHIND = 3600.0  # seconds after which a temporary file belongs to nobody any more
+_FRESH = 60.0  # seconds in which a hold counts without a look at its lock, which may just be being taken
+_COUNT_AGAIN = 2.0  # seconds for which the number of bytes is believed: other processes write too
+_NO = ("0", "false", "f", "no", "n", "off")
+_PACKAGES = ("torch", "torchvision", "pillow", "numpy", "timm", "open_clip_torch")
+
+_logger = logging.getLogger("ganeval")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a block of files.
+
+    Attributes:
+        rows: (n, d) float32, of the images that could be used, in order.
+        digests: (n,) uint64, of their pixels; see ``ganeval.images.decode.digest``.
+        bad: (place in the block, reason) of those that could not.
+        notes, formats: as in ``SourceReport``.
+        spec: what the set was called when the entry was written; for people.
+    """
+
+    rows: np.ndarray
+    digests: np.ndarray
+    bad: tuple[tuple[int, str], ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+    formats: Mapping[str, int] = field(default_factory=dict)
+    spec: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
+    """Where the entries of one layer of one network lie, and what is the same for all of them."""
+
+    folder: Path
+    about: Mapping[str, Any]
+
+    def path(self, key: str, files: int) -> Path:
+        return self.folder / f"{key}-{files}{_SUFFIX}"
+
+    def has(self, key: str, files: int) -> bool:
+        return self.path(key, files).is_file()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """Entries of one set under one protocol at one layer: ``images`` counts files, ``used`` is seconds since 1970."""
+
+    spec: str
+    protocol: str
+    extractor: str
+    layer: str
+    weights: str | None
+    precision: str
+    device: str
+    entries: int
+    images: int
+    bytes: int
+    used: float
+
+
+class FeatureCache:
+    """A folder of entries with a bound on its bytes; any number of processes may use it at once.
+
+    What goes wrong with it (a read-only folder, a full disk, a damaged entry) costs time and never a run: it is said
+    once, and the features are computed.
+
+    Args:
+        folder: made when the first entry is written.
+        size: bytes; the entries that were not used for longest go first, never one that a running pass has used.
+
+    Raises:
+        ConfigError: a size that is none.
+    """
+
+    def __init__(self, folder: str | Path, *, size: int = DEFAULT_SIZE) -> None:
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(f"the size of the cache is a number of bytes from 1 on; got {size!r}.")
+        self.folder, self.size = Path(folder).expanduser(), size
+        self._bytes, self._counted = 0, -_COUNT_AGAIN
+        self._writes = True  # until it turns out that nothing can be written
+        self._full_until = 0.0
+        self._speaks, self._said = True, set[str]()
+
+    def shelf(self, extractor: FeatureExtractor, tap: str) -> Shelf:
+        """The place of one layer's features."""
+        about = {
+            **_of_network(extractor.protocol, tap), "device": extractor.device.type, "compiled": extractor.compiled,
+            **_of_this_installation(),
+        }  # fmt: skip
+        named = {k: v for k, v in about.items() if k != "name"}  # protocols of one preparation share their features
+        digest = hashlib.blake2b(json.dumps(named, sort_keys=True).encode(), digest_size=16).hexdigest()
+        return Shelf(self.folder / digest, about)
+
+    # --- entries ---------------------------------------------------------------------------------------------------
+
+    def get(self, shelf: Shelf, key: str, files: int) -> Entry | None:
+        """The entry, or None; one that is damaged is dropped."""
+        path = shelf.path(key, files)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return None
+        entry = _unpacked(data, files)
+        if entry is None:
+            _logger.debug("the entry %s of the cache is damaged: it is dropped, and computed again", path.name)
+            with suppress(OSError):
+                path.unlink()
+            return None
+        with suppress(OSError):  # a read-only folder does not remember
+            os.utime(path)
+        return entry
+
+    def put(self, shelf: Shelf, key: str, files: int, entry: Entry) -> None:
+        """Write an entry, if there is room for it and it is worth keeping; features that are not finite are not."""
+        if not self._writes or time.monotonic() < self._full_until or not np.isfinite(entry.rows).all():
+            return
+        data = _packed(entry)
+        if not self._has_room(len(data)):
+            self._full_until = time.monotonic() + _COUNT_AGAIN
+            self._say(
+                f"the cache is full: what is in use fills its {self.size / 1e6:.0f} MB, and the features of further "
+                f"images are not kept. Allow more with --cache-size ({SIZE_VARIABLE})"
+            )
+            return
+        try:
+            shelf.folder.mkdir(parents=True, exist_ok=True)
+            if not (shelf.folder / _ABOUT).exists():
+                with written_whole(shelf.folder / _ABOUT) as temporary:
+                    temporary.write_text(json.dumps(shelf.about, sort_keys=True), encoding="utf-8")
+            with written_whole(shelf.path(key, files)) as temporary:
+                temporary.write_bytes(data)
+        except (OSError, InputError) as error:
+            reason = error if isinstance(error, OSError) else error.__cause__
+            why = getattr(reason, "strerror", None) or reason
+            self._say(f"features are not kept: the cache in {self.folder} cannot be written to ({why})")
+            self._writes = False
+            return
+        self._bytes += len(data)
+
+    # --- room ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While the block runs, nothing that is used in it is thrown away, by any process."""
+        self._speaks = current().rank == 0
+        lock = None
+        with suppress(OSError):
+            (self.folder / _HELD).mkdir(parents=True, exist_ok=True)
+            name = f"{time.time_ns()}-{os.getpid()}-{secrets.token_hex(4)}.lock"
+            lock = FileLock(self.folder / _HELD / name, thread_local=False)
+            lock.acquire(timeout=1)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                with suppress(OSError):
+                    lock.release()
+                    Path(lock.lock_file).unlink(missing_ok=True)
+
+    def trim(self, size: int | None = None) -> None:
+        """Throw away what was not used for longest, down to ``size`` bytes (default: the bound)."""
+        size = self.size if size is None else size
+        found, since = sorted(self._entries(), key=lambda entry: entry[2]), self._held_since()
+        total = sum(length for _, length, _ in found)
+        for path, length, used in found:
+            if total <= size or used >= since:
+                break
+            if _removed(path):
+                total -= length
+        self._bytes, self._counted = total, time.monotonic()
+
+    def clear(self, *, older_than: float | None = None, protocol: Protocol | None = None) -> tuple[int, int, int]:
+        """Remove entries; those that a running pass has used stay.
+
+        Args:
+            older_than: only those not used for so many days.
+            protocol: only those of this network and preparation, at any weights; at its layer alone if that is not the
+                network's usual one.
+
+        Returns:
+            Numbers of entries removed, of their bytes, and of entries that were kept because they are in use.
+        """
+        before = time.time() - 86400 * (older_than or 0.0)
+        removed = freed = kept = 0
+        since = self._held_since()
+        for shelf in self._shelves():
+            if protocol is not None and not _is_of(shelf.about, protocol):
+                continue
+            for path, length, used in self._entries(shelf.folder):
+                if used > before and older_than is not None:
+                    continue
+                if used >= since:
+                    kept += 1
+                elif _removed(path):
+                    removed, freed = removed + 1, freed + length
+            with suppress(OSError):  # not while there are entries
+                if not any(path.suffix == _SUFFIX for path in shelf.folder.iterdir()):
+                    (shelf.folder / _ABOUT).unlink(missing_ok=True)
+                    shelf.folder.rmdir()
+        return removed, freed, kept
+
+    def list(self) -> list[Listed]:
+        """What is there, by set, protocol and layer; the last used first."""
+        found: dict[tuple[str, Path], list[tuple[int, int, float]]] = {}
+        shelves = {shelf.folder: shelf for shelf in self._shelves()}
+        for folder in shelves:
+            for path, length, used in self._entries(folder):
+                spec = _spec_of(path)
+                if spec is not None:
+                    found.setdefault((spec, folder), []).append((int(path.stem.rpartition("-")[2]), length, used))
+        rows = []
+        for (spec, folder), entries in found.items():
+            about = shelves[folder].about
+            images, lengths, uses = zip(*entries, strict=True)
+            shown = {name: about[name] for name in _SHOWN if name != "name"}
+            counted = {"entries": len(entries), "images": sum(images), "bytes": sum(lengths), "used": max(uses)}
+            rows.append(Listed(spec=spec, protocol=str(about["name"]), **shown, **counted))
+        return sorted(rows, key=lambda row: -row.used)
+
+    def _has_room(self, needed: int) -> bool:
+        if time.monotonic() - self._counted > _COUNT_AGAIN:
+            self._bytes, self._counted = sum(length for _, length, _ in self._entries()), time.monotonic()
+        if self._bytes + needed > self.size:
+            # a tenth at once, so that a full cache is not searched for every entry
+            self.trim(self.size - max(needed, self.size // 10))
+        return self._bytes + needed <= self.size
+
+    def _entries(self, folder: Path | None = None) -> Iterator[tuple[Path, int, float]]:
+        """Path, bytes and time of last use; what a killed process left half-written is removed on the way."""
+        for shelf in self.folder.glob("*/") if folder is None else [folder]:
+            with suppress(OSError), os.scandir(shelf) as found:
+                for one in found:
+                    if one.name.endswith((_SUFFIX, ".json")):
+                        with suppress(OSError):
+                            status = one.stat()
+                            if one.name.startswith("."):
+                                if time.time() - status.st_mtime > _LEFT_BEHIND:
+                                    Path(one.path).unlink(missing_ok=True)
+                            elif one.name != _ABOUT:
+                                yield Path(one.path), status.st_size, status.st_mtime
+
+    def _shelves(self) -> Iterator[Shelf]:
+        for path in sorted(self.folder.glob(f"*/{_ABOUT}")):
+            with suppress(OSError, ValueError):
+                about = json.loads(path.read_text(encoding="utf-8"))
+                if isinstance(about, dict) and about.keys() >= set(_SHOWN):
+                    yield Shelf(path.parent, about)
+
+    def _held_since(self) -> float:
+        """When the first of the passes that still run began; infinity where none does."""
+        started = [float("inf")]
+        for path in self.folder.glob(f"{_HELD}/*.lock"):
+            with suppress(OSError, ValueError):
+                begun = int(path.name.partition("-")[0]) / 1e9
+                if time.time() - begun > _FRESH:
+                    try:
+                        with FileLock(path, timeout=0, thread_local=False):
+                            path.unlink(missing_ok=True)  # its process has ended without a word
+                        continue
+                    except Timeout:
+                        pass
+                started.append(begun - 1)  # clocks of file systems are coarse
+        return min(started)
+
+    def _say(self, message: str) -> None:
+        if message not in self._said and self._speaks:
+            _logger.info("%s", message)
+        self._said.add(message)
+
+
+def open_cache(given: bool | str | Path | FeatureCache | None) -> FeatureCache | None:
+    """What the argument ``cache`` of ``evaluate`` stands for.
+
+    Args:
+        given: False: none; True: the one of this user; None: likewise unless ``GANEVAL_CACHE=0``; or its folder.
+    """
+    if isinstance(given, FeatureCache):
+        return given
+    if given is None:
+        given = os.environ.get(VARIABLE, "").strip().lower() not in _NO
+    if given is False:
+        return None
+    text = os.environ.get(SIZE_VARIABLE)
+    size = DEFAULT_SIZE if not text else parse_size(text)
+    if size is None:
+        raise ConfigError(f"{SIZE_VARIABLE} is {text!r}, which is not a size. Give one such as 500MB or 8GB.")
+    return FeatureCache(default_folder() if given is True else given, size=size)
+
+
+def default_folder() -> Path:
+    """``GANEVAL_CACHE_DIR``, else below the user's cache folder."""
+    named = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(named) if named else platformdirs.user_cache_path("ganeval", appauthor=False) / "features"
+
+
+# --- what features depend on -----------------------------------------------------------------------------------------
+
+# ddof is of the covariance, and whether the weights are the published ones says no more than their hash
+_NOT_OF_FEATURES = ("ddof", "verified")
+_SHOWN = ("name", "extractor", "layer", "weights", "precision", "device")
+
+
+def _of_network(protocol: Protocol, tap: str) -> dict[str, object]:
+    fields = asdict(replace(protocol, layer=tap))
+    return {k: v for k, v in fields.items() if k not in _NOT_OF_FEATURES}
+
+
+@functools.cache
+def _of_this_installation() -> dict[str, object]:
+    """Versions of what decodes and computes, Pillow's limit, and a hash of the code between pixels and features."""
+    code = hashlib.blake2b(digest_size=16)
+    here = Path(__file__).parent
+    for path in sorted([*here.glob("*.py"), *(here.parent / "images").glob("*.py")]):
+        code.update(path.name.encode() + path.read_bytes())
+    versions = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    decoders = {name: features.version(name) for name in ("libjpeg_turbo", "jpg", "webp")}
+    return {
+        "format": _LAYOUT, "code": code.hexdigest(), "versions": versions, "decoders": decoders,
+        "max_pixels": Image.MAX_IMAGE_PIXELS,
+    }  # fmt: skip
+
+
+def _is_of(about: Mapping[str, object], protocol: Protocol) -> bool:
+    same = ["extractor", "decode", "resize", "size", "scale", "precision", *(["layer"] if ":" in protocol.name else [])]
+    return all(about.get(name) == getattr(protocol, name) for name in same)
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def _packed(entry: Entry) -> bytes:
+    """The hash of what follows, then a safetensors file."""
+    told = {
+        "bad": json.dumps(entry.bad), "notes": json.dumps(dict(entry.notes)),
+        "formats": json.dumps(dict(entry.formats)), "spec": entry.spec,
+    }  # fmt: skip
+    rows: np.ndarray = np.ascontiguousarray(entry.rows, np.float32)
+    data = save({"rows": rows, "digests": np.asarray(entry.digests, np.uint64)}, metadata=told)
+    return hashlib.blake2b(data, digest_size=_HASH_BYTES).digest() + data
+
+
+def _unpacked(data: bytes, files: int) -> Entry | None:
+    """None where it is damaged."""
+    view = memoryview(data)
+    if hashlib.blake2b(view[_HASH_BYTES:], digest_size=_HASH_BYTES).digest() != data[:_HASH_BYTES]:
+        return None
+    try:
+        arrays, told = load(data[_HASH_BYTES:]), _told(data[_HASH_BYTES:])
+        bad = tuple((int(place), str(reason)) for place, reason in json.loads(told["bad"]))
+        rows, digests = arrays["rows"], arrays["digests"]
+        if len(rows) != len(digests) or len(rows) + len(bad) != files:
+            return None
+        notes, formats = Counter(json.loads(told["notes"])), Counter(json.loads(told["formats"]))
+        return Entry(np.array(rows), np.array(digests), bad, notes, formats, told["spec"])
+    except (SafetensorError, KeyError, ValueError, TypeError, struct.error):
+        return None
+
+
+def _told(data: bytes) -> dict[str, str]:
+    (length,) = struct.unpack("<Q", data[:8])
+    told = json.loads(data[8 : 8 + length])["__metadata__"]
+    return {str(k): str(v) for k, v in told.items()}
+
+
+def _spec_of(path: Path) -> str | None:
+    """Read from the head of an entry, whose hash is not looked at; None where that is damaged."""
+    try:
+        with path.open("rb") as file:
+            file.seek(_HASH_BYTES)
+            head = file.read(8)
+            (length,) = struct.unpack("<Q", head)
+            return _told(head + file.read(min(length, 2**20)))["spec"]
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return None
+
+
+def _removed(path: Path) -> bool:
+    with suppress(OSError):
+        path.unlink()
+        return True
+    return False

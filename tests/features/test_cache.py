@@ -1,0 +1,306 @@
+"""The store: what is found again, what is thrown away first, and what happens where nothing can be written."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ganeval.errors import ConfigError
+from ganeval.features import cache as module
+from ganeval.features.cache import Entry, FeatureCache, Shelf, default_folder, open_cache
+from ganeval.protocol import Protocol, get_protocol
+
+COMPACT = get_protocol("compact").with_weights("ab" * 32, verified=False)
+
+
+def shelf_of(
+    cache: FeatureCache, protocol: Protocol = COMPACT, device: str = "cpu", tap: str = "256", compiled: bool = False
+) -> Shelf:
+    network = SimpleNamespace(protocol=protocol, device=torch.device(device), compiled=compiled)
+    return cache.shelf(network, tap)  # type: ignore[arg-type]
+
+
+def entry(n: int = 4, fill: float = 1.0, **others: object) -> Entry:
+    return Entry(np.full((n, 256), fill, np.float32), np.arange(n, dtype=np.uint64), **others)  # type: ignore[arg-type]
+
+
+UNIT = len(module._packed(entry()))
+
+
+def used(shelf: Shelf, key: str, files: int, ago: float) -> None:
+    at = time.time() - ago
+    os.utime(shelf.path(key, files), (at, at))
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What is logged, by level and text."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(f"{record.levelname} {record.getMessage()}")  # type: ignore[method-assign]
+    logger = logging.getLogger("ganeval")
+    before, _ = logger.level, logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+def test_entry_comes_back_whole(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    shelf = shelf_of(cache)
+    rows = np.random.default_rng(0).standard_normal((3, 256)).astype(np.float32)
+    rows[0, 0], rows[0, 1] = -0.0, 1e-45
+    digests = np.array([0, 2**64 - 1, 7], np.uint64)
+    kept = Entry(rows, digests, bad=((1, "damaged"),), notes={"grey": 2}, formats={"PNG": 3}, spec="ünter/set")
+    cache.put(shelf, "k", 4, kept)
+    found = cache.get(shelf, "k", 4)
+    assert found is not None
+    assert found.rows.tobytes() == rows.tobytes()
+    assert found.digests.tolist() == digests.tolist()
+    assert (found.bad, found.notes, found.formats, found.spec) == (kept.bad, kept.notes, kept.formats, kept.spec)
+    assert cache.get(shelf, "k", 5) is None
+    assert cache.get(shelf, "other", 4) is None
+
+
+def test_shelves_differ_in_whatever_features_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = FeatureCache(tmp_path)
+    own = shelf_of(cache).folder
+    for same in ({"name": "other"}, {"ddof": 0}, {"verified": True}):
+        assert shelf_of(cache, replace(COMPACT, **same)).folder == own  # type: ignore[arg-type]
+    others = {
+        "extractor": "e", "resize": "r", "size": 33, "scale": "x", "decode": "nv", "precision": "bf16",
+        "weights": "cd" * 32,
+    }  # fmt: skip
+    assert {*others, "name", "ddof", "verified", "layer"} == set(Protocol.__dataclass_fields__)
+    folders = {shelf_of(cache, replace(COMPACT, **{field: value})).folder for field, value in others.items()}  # type: ignore[arg-type]
+    folders |= {shelf_of(cache, tap="logits").folder, shelf_of(cache, device="meta").folder}
+    folders |= {shelf_of(cache, compiled=True).folder}
+    assert len(folders | {own}) == len(others) + 4
+    for change in ("max_pixels", "code", "versions"):
+        installed = {**module._of_this_installation(), change: "another"}
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_of_this_installation", lambda installed=installed: installed)
+            assert shelf_of(cache).folder not in folders | {own}
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
+def test_damaged_entry_is_dropped(tmp_path: Path, said: list[str], damage: str) -> None:
+    cache = FeatureCache(tmp_path)
+    shelf = shelf_of(cache)
+    cache.put(shelf, "k", 4, entry())
+    path = shelf.path("k", 4)
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes({"flip": bytes(data), "cut": data[:-9], "empty": b"", "foreign": b"x" * 999}[damage])
+    assert cache.get(shelf, "k", 4) is None
+    assert not path.exists()
+    assert [line for line in said if "damaged" in line] == said != []
+    cache.put(shelf, "k", 4, entry())
+    assert cache.get(shelf, "k", 4) is not None
+
+
+def test_whole_entry_of_other_files_is_no_answer(tmp_path: Path) -> None:
+    """The number of files is checked even where the hash is right."""
+    cache = FeatureCache(tmp_path)
+    shelf = shelf_of(cache)
+    cache.put(shelf, "k", 4, entry())
+    os.rename(shelf.path("k", 4), shelf.path("k", 6))
+    assert cache.get(shelf, "k", 6) is None
+
+
+def test_features_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    cache.put(shelf_of(cache), "k", 4, entry(fill=np.nan))
+    assert cache.get(shelf_of(cache), "k", 4) is None
+
+
+def test_what_was_used_last_stays(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, size=5 * UNIT)
+    shelf = shelf_of(cache)
+    for i, key in enumerate("abcd"):
+        cache.put(shelf, key, 4, entry())
+        used(shelf, key, 4, ago=1000 - i)
+    assert cache.get(shelf, "a", 4) is not None  # which makes it the last used one
+    for key in "ef":
+        cache.put(shelf, key, 4, entry())
+    left = {path.name[0] for path in shelf.folder.glob("*.features")}
+    assert left == set("acdef")
+    assert sum(path.stat().st_size for path in shelf.folder.glob("*.features")) <= cache.size
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_a_running_pass_has_used_stays(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    cache = FeatureCache(tmp_path, size=2 * UNIT)
+    shelf = shelf_of(cache)
+    for key in "ab":
+        cache.put(shelf, key, 4, entry())
+        used(shelf, key, 4, ago=1000)
+    with another_process(tmp_path) if elsewhere else cache.held():
+        assert cache.get(shelf, "a", 4) is not None
+        cache.put(shelf, "c", 4, entry())  # in place of b
+        cache.put(shelf, "d", 4, entry())  # there is no room: a and c are in use
+        assert {path.name[0] for path in shelf.folder.glob("*.features")} == {"a", "c"}
+        assert [line for line in said if line.startswith("INFO the cache is full")] == said != []
+        assert FeatureCache(tmp_path).clear() == (0, 0, 2)
+    monkeypatch.setattr(module, "_FRESH", 0.0)  # the process that was killed left its hold behind
+    FeatureCache(tmp_path, size=1).trim()
+    assert not list(shelf.folder.glob("*.features"))
+    assert not list((tmp_path / "held").iterdir())
+
+
+@contextmanager
+def another_process(folder: Path) -> Iterator[None]:
+    """That holds what is used, and is killed in the end."""
+    code = (
+        "import sys, time; from ganeval.features.cache import FeatureCache\n"
+        "with FeatureCache(sys.argv[1]).held(): print('held', flush=True); time.sleep(120)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_half_written_files_of_the_killed_are_removed(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    shelf = shelf_of(cache)
+    cache.put(shelf, "k", 4, entry())
+    old, young = (shelf.folder / f".k-4.{name}.features" for name in ("old", "young"))
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    cache.trim()
+    assert not old.exists()
+    assert young.exists()
+    assert cache.get(shelf, "k", 4) is not None
+
+
+def test_folder_that_cannot_be_written_to_is_said_once(tmp_path: Path, said: list[str]) -> None:
+    (tmp_path / "file").touch()
+    cache = FeatureCache(tmp_path / "file" / "cache")
+    with cache.held():
+        for key in "ab":
+            cache.put(shelf_of(cache), key, 4, entry())
+    assert len(said) == 1
+    assert said[0].startswith(
+        f"INFO features are not kept: the cache in {tmp_path / 'file' / 'cache'} cannot be written"
+    )
+    assert cache.list() == []
+    assert cache.clear() == (0, 0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder_is_still_read(tmp_path: Path, said: list[str]) -> None:
+    cache = FeatureCache(tmp_path)
+    shelf = shelf_of(cache)
+    cache.put(shelf, "k", 4, entry())
+    for folder in (shelf.folder, tmp_path):
+        folder.chmod(0o555)
+    try:
+        with cache.held():
+            assert cache.get(shelf, "k", 4) is not None
+            cache.put(shelf, "l", 4, entry())
+    finally:
+        for folder in (tmp_path, shelf.folder):
+            folder.chmod(0o755)
+    assert "Permission denied" in said[0]
+    assert len(said) == 1
+
+
+def test_full_disk_is_said_once(tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = FeatureCache(tmp_path)
+    cache.put(shelf_of(cache), "k", 4, entry())
+
+    def full(self: Path, data: bytes) -> int:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for key in "ab":
+        cache.put(shelf_of(cache), key, 4, entry())
+    assert said == [
+        f"INFO features are not kept: the cache in {tmp_path} cannot be written to (No space left on device)"
+    ]
+    assert [path.name for path in shelf_of(cache).folder.glob("*.features")] == ["k-4.features"]
+    assert not list(shelf_of(cache).folder.glob(".k*"))
+
+
+def test_list_and_clear(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    other = shelf_of(cache, get_protocol("ttur:768").with_weights("cd" * 32, verified=True), tap="768")
+    for shelf, spec, key, ago in (
+        (shelf_of(cache), "one", "a", 9),
+        (shelf_of(cache), "one", "b", 8),
+        (other, "two", "c", 90_000),
+    ):
+        cache.put(shelf, key, 4, entry(spec=spec))
+        used(shelf, key, 4, ago)
+    one, two = cache.list()
+    assert (one.spec, one.protocol, one.extractor, one.layer, one.entries, one.images) == (
+        "one", "compact", "compact-v1", "256", 2, 8,
+    )  # fmt: skip
+    assert (two.spec, two.protocol, two.layer, two.weights, two.images) == ("two", "ttur:768", "768", "cd" * 32, 4)
+    assert one.used == pytest.approx(time.time() - 8, abs=2)
+    assert one.bytes + two.bytes == sum(path.stat().st_size for path in tmp_path.glob("*/*.features"))
+
+    assert cache.clear(protocol=get_protocol("clean")) == (0, 0, 0)
+    assert cache.clear(protocol=get_protocol("ttur:64")) == (0, 0, 0)
+    assert cache.clear(older_than=1.1) == (0, 0, 0)
+    assert cache.clear(older_than=1, protocol=get_protocol("compact")) == (0, 0, 0)
+    assert cache.clear(older_than=1)[0] == 1
+    assert [row.spec for row in cache.list()] == ["one"]
+    assert cache.clear(protocol=get_protocol("ttur")) == (0, 0, 0)
+    assert cache.clear()[0] == 2
+    assert not list(tmp_path.glob("*/*"))
+
+
+def test_what_the_argument_stands_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert os.environ["GANEVAL_CACHE"] == "0"  # of every other test
+    assert open_cache(None) is None
+    assert open_cache(False) is None
+    monkeypatch.setenv("GANEVAL_CACHE_DIR", str(tmp_path / "named"))
+    cache = open_cache(True)
+    assert cache is not None
+    assert (cache.folder, cache.size) == (tmp_path / "named", 4 * 2**30)
+    assert open_cache(cache) is cache
+    for value in ("", "1", "true"):
+        monkeypatch.setenv("GANEVAL_CACHE", value)
+        monkeypatch.setenv("GANEVAL_CACHE_SIZE", "1MB")
+        found = open_cache(None)
+        assert found is not None
+        assert found.size == 2**20
+    named = open_cache(str(tmp_path / "other"))
+    assert named is not None
+    assert named.folder == tmp_path / "other"
+    monkeypatch.delenv("GANEVAL_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    if sys.platform == "linux":
+        assert default_folder() == tmp_path / "home" / "ganeval" / "features"
+
+
+def test_sizes_iv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="number of bytes from 1 on; got 0"):
+        FeatureCache(tmp_path, size=0)
+    monkeypatch.setenv("GANEVAL_CACHE_SIZE", "much")
+    with pytest.raises(ConfigError, match="GANEVAL_CACHE_SIZE is 'much', which is not a size"):
+        open_cache(tmp_path)
