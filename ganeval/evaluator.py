@@ -48,14 +48,13 @@ class Evaluator:
 
     Args:
         reference: images or statistics: whatever ``evaluate`` takes as REAL; None for metrics of the fakes alone.
-        metrics, test, protocol, device, weights, level, num_real, latent_dim, num_classes, value_range, seed,
-            batch_size, workers, precision, compile, assume_protocol, feature_memory, data_root, download, progress,
-            cache, settings: as in ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
         reference_as: ``sample`` or ``population``, as ``reference`` of ``evaluate``.
         log: called by the first rank with ``Evaluation.flat()`` and the step whenever ``compute`` has a result.
         keep_on_device: leave the networks on the accelerator between calls: for many small updates.
         sync: False: this rank alone, whatever process group there is.
         timeout: seconds to wait for another rank; default ``GANEVAL_RANK_TIMEOUT``, else 600.
+
+    All others are those of ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
 
     >>> images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
     >>> with Evaluator(images, protocol="compact", device="cpu") as evaluator:
@@ -65,7 +64,7 @@ class Evaluator:
     0.0
 
     Raises:
-        As ``evaluate``.
+        GanEvalError: as ``evaluate``.
     """
 
     def __init__(

@@ -83,7 +83,7 @@ class Metric:
     caveat: str | None = None
 
 
-METRICS: Mapping[str, Metric] = {
+_METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
         Metric(
@@ -282,6 +282,20 @@ METRICS: Mapping[str, Metric] = {
         ),
     )
 }
+METRICS: Mapping[str, Metric] = _METRICS
+
+
+def register(metric: Metric) -> None:
+    """Make a metric of your own known in this process: ``evaluate``, ``Evaluator`` and a gate then take its name.
+
+    Its ``measure`` names a function of ``ganeval.metrics.inputs.MetricInputs``, and is imported when it is needed.
+
+    Raises:
+        ConfigError: the name, or the command of that name, is taken.
+    """
+    if metric.name in {name for m in METRICS.values() for name in (m.name, m.command)}:
+        raise ConfigError(f"there is a metric {metric.name!r} already. Give yours another name.")
+    _METRICS[metric.name] = metric
 
 
 def get_metric(name: str) -> Metric:

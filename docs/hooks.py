@@ -1,0 +1,69 @@
+"""What mkdocs does to the pages: facts of the package are written into them, so that they stand nowhere twice.
+
+``<!-- metrics -->``, ``<!-- commands -->`` and ``<!-- weights -->`` become tables and help texts. The tags behind a
+fence's language (see ``tests/readme.py``) are taken off, since Markdown knows no such thing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from ganeval.cli.main import ganeval_command
+from ganeval.features.published import SPECS
+from ganeval.metrics.registry import METRICS
+
+_FENCE = re.compile(r"^```(\w+)(?: [a-z-]+)+$", re.MULTILINE)
+_WIDTH = 96
+
+
+def metrics() -> str:
+    lines = [
+        "| metric | | better | layer | fewest images | ganeval ... |",
+        "|---|---|---|---|---|---|",
+    ]
+    for m in METRICS.values():
+        better = "higher" if m.higher_is_better else "lower"
+        layer = "of the generator" if m.generator else m.layer + (f" of `{m.protocol}`" if m.protocol else "")
+        command = m.command or m.name
+        lines.append(f"| `{m.name}` | {m.title} | {better} | {layer} | {m.minimum} | `{command}` |")
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    return "\n\n".join(_helps(ganeval_command, "ganeval", None))
+
+
+def _helps(command: click.Command, name: str, parent: click.Context | None) -> list[str]:
+    context = click.Context(command, info_name=name.split()[-1], parent=parent, terminal_width=_WIDTH)
+    context.max_content_width = _WIDTH
+    parts = [f"## {name}" if parent else "", f"```text\n{command.get_help(context)}\n```"]
+    if isinstance(command, click.Group):
+        for child in command.list_commands(context):
+            found = command.get_command(context, child)
+            assert found is not None
+            parts += _helps(found, f"{name} {child}", context)
+    return [part for part in parts if part]
+
+
+def weights() -> str:
+    lines = ["| name | what | licence | MB | SHA-256 | published at |", "|---|---|---|---|---|---|"]
+    for spec in SPECS.values():
+        size = "" if spec.bytes is None else f"{spec.bytes / 1e6:.0f}"
+        digest = "not on record" if spec.sha256 is None else f"`{spec.sha256[:16]}...`"
+        lines.append(f"| `{spec.name}` | {spec.what} | {spec.licence} | {size} | {digest} | <{spec.url}> |")
+    return "\n".join(lines)
+
+
+_FILLED: Mapping[str, Callable[[], str]] = {"metrics": metrics, "commands": commands, "weights": weights}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    for name, made in _FILLED.items():
+        mark = f"<!-- {name} -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, made())
+    return _FENCE.sub(r"```\1", markdown)

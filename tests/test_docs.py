@@ -1,0 +1,150 @@
+"""The documentation: built as strictly as mkdocs can, without another host, and saying what the package says."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from support.browser import needs_browser, opened
+
+import ganeval
+from ganeval.features.published import SPECS
+from ganeval.metrics.registry import METRICS
+
+ROOT = Path(__file__).resolve().parents[1]
+FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}  # without being asked to
+
+
+def build(target: Path, docs: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(target)], cwd=docs, text=True,
+        capture_output=True, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("site")
+    run = build(target)
+    assert run.returncode == 0, run.stderr + run.stdout
+    return target
+
+
+class Fetched(HTMLParser):
+    """What a browser fetches for a page by itself."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in FETCHED and (address := given.get(FETCHED[tag])):
+            self.found.append(address)
+        self.found += re.findall(r"url\(([^)]+)\)", given.get("style") or "")
+
+
+def test_nothing_comes_from_another_host(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 15
+    for page in pages:
+        outside = [address for address in Fetched(page).found if re.match(r"(\w+:)?//", address)]
+        assert outside == [], page.name
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        assert not re.search(r"@import|url\([\"']?(?:\w+:)?//", text), sheet.name
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("page", "width", "dark"), [("index", 1300, False), ("choosing", 1300, True), ("reference/metrics", 480, False)]
+)
+def test_pages_in_a_browser(site: Path, tmp_path: Path, page: str, width: int, dark: bool) -> None:
+    said, asked, picture = opened(site / f"{page}.html", tmp_path, width, dark=dark)
+    assert said == []
+    assert asked == []
+    with Image.open(picture) as image:
+        corner = image.convert("L").getpixel((4, 800))
+    assert isinstance(corner, (int, float))
+    assert (corner < 70) == dark
+
+
+def test_every_fence_is_a_block(site: Path) -> None:
+    """Tags behind a language are for the tests, and no Markdown."""
+    for page in site.rglob("*.html"):
+        assert "```" not in page.read_text(encoding="utf-8"), page.name
+
+
+def test_reference_pages_are_made_of_the_package(site: Path) -> None:
+    text = {name: (site / "reference" / f"{name}.html").read_text(encoding="utf-8") for name in ("metrics", "weights")}
+    assert all(f"<code>{name}</code>" in text["metrics"] for name in METRICS)
+    assert all(f"<code>{name}</code>" in text["weights"] for name in SPECS)
+    commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert "ganeval stats build" in commands
+    assert "--max-regression" in commands or "--baseline" in commands
+    python = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    assert all(f">{name}<" in python for name in ganeval.__all__ if name not in ("__version__", "GanEvalError"))
+
+
+def test_a_broken_link_ends_the_build(tmp_path: Path) -> None:
+    """Of a page, and of a heading."""
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    validation = settings[settings.index("validation:") :]
+    for link in ("missing.md", "index.md#missing"):
+        (tmp_path / "docs").mkdir(exist_ok=True)
+        (tmp_path / "docs" / "index.md").write_text(f"# A\n\n[b]({link})\n", encoding="utf-8")
+        (tmp_path / "mkdocs.yml").write_text(f"site_name: x\ntheme: material\n{validation}", encoding="utf-8")
+        run = build(tmp_path / "site", tmp_path)
+        assert run.returncode != 0, link
+        assert "missing" in run.stdout + run.stderr
+
+
+def precision() -> object:
+    spec = importlib.util.spec_from_file_location("precision", ROOT / "benchmarks" / "precision.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["precision"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_of_precision_is_what_was_measured(tmp_path: Path) -> None:
+    """All within what is promised, and the page shows the kept file as it is."""
+    found = json.loads((ROOT / "benchmarks" / "results" / "precision.json").read_text(encoding="utf-8"))
+    assert len(found["rows"]) > 25
+    assert {"pytorch-fid", "torch-fidelity", "torchmetrics", "clean-fid", "prdc", "lpips"} <= set(found["versions"])
+    for row in found["rows"]:
+        assert 0 <= row["difference"] <= row["tolerance"], row["what"]
+    page = ROOT / "docs" / "precision.md"
+    copy = tmp_path / "precision.md"
+    copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    precision().write_page(copy, found)  # type: ignore[attr-defined]
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_script_of_precision_measures() -> None:
+    rows = list(precision().resizes())  # type: ignore[attr-defined]
+    assert [row.difference <= row.tolerance for row in rows] == [True] * 6
+    assert any(row.difference > 0 for row in rows)
+
+
+def test_citation_and_notice() -> None:
+    """The fields that the Citation File Format asks for, of this version; and the licence of every file of weights."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert str(cited["version"]) == ganeval.__version__
+    assert cited["license"] == "Apache-2.0"
+    assert all(set(author) & {"name", "family-names"} for author in cited["authors"])
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    assert all(spec.licence in notice for spec in SPECS.values())
