@@ -289,8 +289,8 @@ def end_to_end(folder: Path) -> Iterator[Row]:
     from torch_fidelity.metric_kid import kid_features_to_metric
 
     weights = surrogate.write_surrogate(folder / "inception.pth")
-    real, fake = saved(folder / "real", 40, 1, 0.1), saved(folder / "fake", 36, 2, 0.6)
-    on = "40 + 36 files of four sizes"
+    real, fake = saved(folder / "real", 24, 1, 0.1), saved(folder / "fake", 22, 2, 0.6)
+    on = "24 + 22 files of four sizes"
     for protocol, peer in PEERS.items():
         names = ("fid", "is", "kid") if protocol == "ttur" else ("fid",)
         ours = evaluate(

@@ -21,7 +21,7 @@ MARKS = ("<!-- by number: begin -->", "<!-- by number: end -->")
 def cell(result: MetricResult) -> str:
     """What the interval is around, and half of its width."""
     if result.interval is None:
-        return f"{format_number(result.value, None)}, no interval"
+        return "none: too few"
     half = (result.interval.high - result.interval.low) / 2
     centre = result.value if result.corrected is None else result.corrected
     return f"{format_number(centre, half)} &plusmn; {format_number(half, half)}"

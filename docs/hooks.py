@@ -1,16 +1,19 @@
 """What mkdocs does to the pages: facts of the package are written into them, so that they stand nowhere twice.
 
 ``<!-- metrics -->``, ``<!-- commands -->`` and ``<!-- weights -->`` become tables and help texts. The tags behind a
-fence's language (see ``tests/readme.py``) are taken off, since Markdown knows no such thing.
+fence's language (see ``tests/readme.py``) are taken off, since Markdown knows no such thing. A page that the navigation
+in mkdocs.yml does not name is put at its end.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
+from mkdocs.config.defaults import MkDocsConfig
 
 from ganeval.cli.main import ganeval_command
 from ganeval.features.published import SPECS
@@ -59,6 +62,22 @@ def weights() -> str:
 
 
 _FILLED: Mapping[str, Callable[[], str]] = {"metrics": metrics, "commands": commands, "weights": weights}
+
+
+def _named(nav: Any) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for entry in nav.values() if isinstance(nav, dict) else nav:
+            yield from _named(entry)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    folder = Path(config.docs_dir)
+    pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.md"))
+    if others := [page for page in pages if page not in set(_named(config.nav))]:
+        config.nav = [*(config.nav or []), {"More": others}]
+    return config
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

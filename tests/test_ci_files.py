@@ -140,6 +140,9 @@ def test_every_yaml_of_the_page_is_yaml() -> None:
     assert all(yaml.safe_load(block) for block in blocks)
     (uses,) = [step for step in yaml.safe_load(blocks[0]) if "ganeval" in step["uses"]]
     assert set(uses["with"]) <= set(ACTION["inputs"])
+    (here,) = yaml.safe_load(blocks[2])["repos"][0]["hooks"]
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert all(here[name] == hook[name] for name in ("id", "entry", "files", "pass_filenames"))
 
 
 def test_the_commit_hook(folder: Path) -> None:
