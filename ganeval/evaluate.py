@@ -179,7 +179,9 @@ def build_statistics(
             the whole of them.
         rows: keep the features too, so that the file can stand as a sample (``--reference sample``).
         note: something to remember about these images; shown wherever the statistics are used.
-        precision, compile, cache: as in ``evaluate``.
+        precision: as in ``evaluate``.
+        compile: as in ``evaluate``.
+        cache: as in ``evaluate``.
         reading: how images are opened and read, as in ``evaluate``: ``num_samples``, ``latent_dim``, ``num_classes``,
             ``value_range``, ``seed``, ``batch_size``, ``workers``, ``on_error``, ``feature_memory``, ``data_root``,
             ``download``, ``progress``.
