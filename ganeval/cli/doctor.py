@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
+from ganeval.cli.lines import Cell, show
 from ganeval.cli.options import Command, output_options, output_path
 from ganeval.cli.output import answer, note
+
+_LOOKS: Mapping[str, Mapping[str, Any]] = {
+    "ok": {"fg": "green"}, "missing": {"fg": "yellow"}, "broken": {"fg": "red", "bold": True},
+}  # fmt: skip
 
 
 @click.command(cls=Command)
@@ -26,13 +33,13 @@ def doctor(*, fmt: str, output: Path | None) -> None:
 
     findings = diagnose()
     broken = [f for f in findings if f.state == "broken"]
+    text = ""
     if fmt == "md":
         rows = [f"| {f.what} | {f.state} | {f.found} |" for f in findings]
         text = "\n".join(["| what | state | found |", "|---|---|---|", *rows])
-    else:
-        width = max(len(f.what) for f in findings)
-        text = "\n".join(f"{f.state:<8} {f.what:<{width}}  {f.found}" for f in findings)
     answer({"doctor": [f.to_dict() for f in findings]}, text, fmt=fmt, target=output)
+    if fmt == "text":
+        show([[Cell(f.state, _LOOKS.get(f.state)), Cell(f.what), Cell(f.found, loose=True)] for f in findings])
     for f in findings:
         if f.advice:
             note(f"{f.what}: {f.advice}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ganeval.cli.lines import Cell, show
 from ganeval.cli.options import Command, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.features import weights as files
@@ -33,13 +34,19 @@ def list_command(*, fmt: str, output: Path | None) -> None:
       ganeval weights list
     """
     rows = files.list_weights()
-    lines = []
+    table = []
     for row in rows:
         unknown = "unverified (no hash is on record)" if files.SPECS[row.name].sha256 is None else "WRONG FILE"
         state = "verified" if row.verified else unknown if row.present else "not fetched"
         size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else "size unknown"
-        lines.append(f"{row.name}  {state}  {row.path}  ({size}, {row.licence})")
-    answer({"weights": [_fields(row) for row in rows]}, "\n".join(lines), fmt=fmt, target=output)
+        table.append((row.name, state, f"({size}, {row.licence})", str(row.path)))
+    text = ""
+    if fmt == "md":
+        head = ["| network | state | file | path |", "|---|---|---|---|"]
+        text = "\n".join([*head, *(f"| {' | '.join(cells)} |" for cells in table)])
+    answer({"weights": [_fields(row) for row in rows]}, text, fmt=fmt, target=output)
+    if fmt == "text":
+        show([[Cell(n, {"bold": True}), Cell(s), Cell(f), Cell(p, {"dim": True}, loose=True)] for n, s, f, p in table])
 
 
 @weights.command(cls=Command)
