@@ -71,7 +71,8 @@ class FIDInception(nn.Module):
         """
         if unknown := set(taps) - set(TAPS):
             raise InputError(f"Inception has no tap {', '.join(sorted(unknown))}; there are {', '.join(TAPS)}.")
-        wanted, out = set(taps), dict[str, Tensor]()
+        wanted: set[str] = set(taps)
+        out: dict[str, Tensor] = {}
 
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = functional.max_pool2d(x, 3, stride=2)

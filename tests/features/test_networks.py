@@ -6,6 +6,7 @@ into a test. Published values need published weights: see ``test_published_value
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +21,14 @@ from ganeval.errors import ConfigError, WeightsError
 from ganeval.features import extractor as extractors
 from ganeval.features import fill
 from ganeval.features.clip import SHAPES, Shape, load_clip, read_clip
+from ganeval.features.compiled import Compiled
 from ganeval.features.dinov2 import load_dinov2, resized_positions
 from ganeval.features.extractor import SCALES, load_extractor, not_at_hand
+from ganeval.features.inception import FIDInception, load_inception
+from ganeval.features.precision import Deviation, arithmetic
 from ganeval.features.published import SPECS
 from ganeval.features.torchvision_inception import load_torchvision_inception
+from ganeval.features.vgg16 import load_vgg16
 from ganeval.images.source import ImageBatch
 from ganeval.protocol import CUSTOM, PROTOCOLS, get_protocol
 
@@ -235,6 +240,46 @@ def test_the_large_clip_is_what_cmmd_loads(tmp_path: Path) -> None:
     (row,) = extractor(ImageBatch(pictures(1, 50), ["a"], None))["768"]
     assert bool(torch.isfinite(row).all())
     assert row.shape == (768,)
+
+
+# --- another arithmetic, and compiled ------------------------------------------------------------------------------
+
+
+def network(name: str) -> tuple[nn.Module, Tensor]:
+    """A network with random weights, and an image for it."""
+    from torchvision.models import inception_v3, vgg16
+
+    x = SCALES["imagenet"](pictures(1, {"inception": 299, "torchvision": 299, "clip": 64}.get(name, 224)).float())
+    if name == "inception":
+        return load_inception(of(FIDInception)), x
+    if name == "vgg16":
+        return load_vgg16(of(lambda: vgg16(weights=None, init_weights=False))), x
+    if name == "dinov2":
+        return load_dinov2(published_dinov2(384, 12), "dinov2-vits14"), x
+    if name == "clip":
+        from torch_fidelity.feature_extractor_clip import VisionTransformer
+
+        shape = Shape(64, 16, 128, 3, 32)
+        return load_clip(of(lambda: VisionTransformer(64, 16, 128, 3, 2, 32)), shape), x
+    build = functools.partial(inception_v3, weights=None, aux_logits=False, transform_input=False, init_weights=False)
+    return load_torchvision_inception(of(build)), x
+
+
+@pytest.mark.parametrize("name", ["inception", "vgg16", "torchvision", "dinov2", "clip"])
+def test_every_network_is_one_graph_and_takes_half_precision(name: str) -> None:
+    module, x = network(name)
+    taps = {"inception": ("2048", "logits_unbiased", "sfid"), "vgg16": ("4096",), "torchvision": ("2048", "logits")}
+    wanted = taps.get(name) or (module.tap,)
+    torch._dynamo.reset()
+    with arithmetic("float32", CPU):
+        exact = {tap: rows.clone() for tap, rows in module(x, wanted).items()}
+        graph = Compiled(module, CPU, backend="eager")  # of which a break would be an error
+        for tap, rows in graph(x, wanted).items():
+            close(rows, exact[tap])
+    module.to(torch.bfloat16)
+    with arithmetic("bf16", CPU):
+        half = {tap: rows.float() for tap, rows in module(x.bfloat16(), wanted).items()}
+    assert 1e-4 < Deviation.between(exact, half).relative < 0.1
 
 
 # --- accelerators -------------------------------------------------------------------------------------------------
