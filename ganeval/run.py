@@ -190,6 +190,8 @@ class Run:
             f"--{name.replace('_', '-')} has no effect here: no metric of this run reads it"
             for name in idle(self.settings, self.wanted)
         )
+        if self.compiled and not self.extractors:
+            notes.append("--compile has no effect here: no network of features runs")
         nothing: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
         ranks = {"ranks": current().size} if current().size > 1 else {}
         recalled = {} if self.reading.cache is None else {"recalled": {s: one.recalled for s, one in measured.items()}}

@@ -72,7 +72,8 @@ class DeviceSink:
         self._landed = 0 if moments is None else moments.n
 
     def add(self, features: Tensor, names: Sequence[str]) -> None:
-        """Add rows (b, d), float32, of these images."""
+        """Add rows (b, d) of these images; they are kept in float32, as on the host."""
+        features = features.float()
         if self._moments is not None:
             if self._sums is None:
                 shift = self._moments.shift

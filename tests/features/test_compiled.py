@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ganeval.errors import ConfigError
-from ganeval.evaluate import evaluate
+from ganeval.evaluate import build_statistics, evaluate
 from ganeval.features import compiled
 from ganeval.features.compiled import Compiled, require_compiler
 from ganeval.features.extractor import load_extractor
@@ -85,6 +85,13 @@ def test_a_network_that_cannot_be_compiled_iv() -> None:
         one = Compiled(network, CPU, backend=backend)
         with arithmetic("float32", CPU), pytest.raises(ConfigError, match="could not be compiled: .*Leave --compile"):
             one(noise(2), ("256",))
+
+
+def test_where_no_network_runs_a_note_says_so() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
+    made = build_statistics(images, protocol="compact", device="cpu")
+    told = evaluate(made, made, protocol="compact", device="cpu", compile=True).notes
+    assert [note for note in told if "--compile has no effect" in note]
 
 
 @pytest.mark.slow
