@@ -201,7 +201,9 @@ def build_statistics(
         if shard is not None:
             source = shard_of(source, *shard)
         weights_given = {**by_network(weights, [protocol.extractor]), **own}.get(protocol.extractor)
-        extractor = load_extractor(protocol, device=torch_device, weights=weights_given, compile=compile)
+        extractor = load_extractor(
+            protocol, device=torch_device, weights=weights_given, compile=compile, batch_size=how.batch_size
+        )
         measured = measure_images("images", source, {protocol: extractor}, {place: Need(True, rows)}, how, stack)
         features = measured.layers[place]
         assert features.gaussian is not None

@@ -129,7 +129,7 @@ class Run:
                 layers = tuple(dict.fromkeys(layer for need in self.needs.values() for p, layer in need if p == asked))
                 self.extractors[asked] = load_extractor(
                     asked, device=reading.device, weights=paths.get(asked.extractor), layers=layers,
-                    compile=compile,
+                    compile=compile, batch_size=reading.batch_size,
                 )  # fmt: skip
                 self.bound[asked] = self.extractors[asked].protocol
         self.warnings: list[str] = []

@@ -15,6 +15,7 @@ from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
 from ganeval.features.compiled import Compiled, require_compiler
 from ganeval.features.fill import library, missing_library
+from ganeval.features.lanes import Features, Images, Lanes
 from ganeval.features.precision import HALF, Deviation, arithmetic, require_precision
 from ganeval.features.published import SPECS, WeightSpec
 from ganeval.features.weights import LocatedWeights, load_state_dict, locate, status
@@ -87,7 +88,7 @@ class FeatureExtractor:
         prepare: what decode workers had better do to each image (Pillow's resize modes), or None.
         dimensions: width of every tap.
         deviation: of the protocol's precision from float32, once there were images.
-        batch_size: a good batch size on this device.
+        batch_size: a good batch size on this device, unless it was given.
         compiled: whether it is one.
         from_file: whether the hash of the weights stands for all of the network, which it does not for code of a user.
     """
@@ -100,6 +101,7 @@ class FeatureExtractor:
         weights: Given | None = None,
         layers: tuple[str, ...] = ("features",),
         compile: bool = False,
+        batch_size: int | None = None,
     ) -> None:
         require_precision(protocol.precision, device)
         if compile:
@@ -116,10 +118,17 @@ class FeatureExtractor:
         self.dimensions = network.dimensions
         self._network = network.module
         self._run: Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]] = self._network
+        self._away = False
+        self.batch_size = batch_size or (_CPU_BATCH.get(protocol.extractor, 8) if device.type == "cpu" else 128)
+        self._lanes: Lanes | None = None
         if compile:
             self._run = Compiled(self._network, device)
-        self._away = False
-        self.batch_size = _CPU_BATCH.get(protocol.extractor, 8) if device.type == "cpu" else 128
+        elif device.type == "cpu" and protocol.extractor == INCEPTION and protocol.precision == "float32":
+            from ganeval.features.packed import packed
+
+            self._run = self._network = packed(network.module)
+            self.batch_size = batch_size or _LANES_BATCH
+            self._lanes = Lanes(protocol.extractor, self.batch_size, tuned=batch_size is None)
         self.prepare: Callable[..., Tensor] | None = None
         if protocol.resize in PIL_MODES:
             self.prepare = functools.partial(resize_pil, size=protocol.size, mode=protocol.resize)
@@ -152,6 +161,8 @@ class FeatureExtractor:
             self._away = False
         precision, exact = self.protocol.precision, None
         with arithmetic("float32", self.device):
+            if self._lanes is not None:
+                return self._lanes(self._features, batch.images)
             images = SCALES[self.protocol.scale](self._resized(batch.images))
             if precision == "float32":
                 return dict(self._run(images, self.taps))
@@ -168,7 +179,10 @@ class FeatureExtractor:
             self.deviation = Deviation.between(exact, {tap: rows[:_CALIBRATION] for tap, rows in features.items()})
         return features
 
-    def _resized(self, images: Tensor | list[Tensor]) -> Tensor:
+    def _features(self, images: Images) -> Features:
+        return dict(self._network(SCALES[self.protocol.scale](self._resized(images)), self.taps))
+
+    def _resized(self, images: Images) -> Tensor:
         if isinstance(images, list):  # mixed sizes: each image by itself
             return torch.cat([self._resized(image[None]) for image in images])
         if images.is_floating_point():  # the decode workers did it
@@ -187,6 +201,7 @@ def load_extractor(
     weights: Given | None = None,
     layers: tuple[str, ...] = ("features",),
     compile: bool = False,
+    batch_size: int | None = None,
 ) -> FeatureExtractor:
     """Load the network of a protocol, from ``weights`` or from where its published weights are found or fetched.
 
@@ -194,7 +209,9 @@ def load_extractor(
         WeightsError: no weights, damaged ones, or ones of another network.
         ConfigError: an arithmetic that the device does not have, or nothing that compiles.
     """
-    return FeatureExtractor(protocol, device=device, weights=weights, layers=layers, compile=compile)
+    return FeatureExtractor(
+        protocol, device=device, weights=weights, layers=layers, compile=compile, batch_size=batch_size
+    )
 
 
 def published_weights(extractor: str) -> str:
@@ -253,6 +270,7 @@ COMPACT_SHA256 = "8ab8d13c10d3fe3a2b59d2503dc1fdbe3ec72364de3f75f68044600a4cc1db
 
 _CALIBRATION = 16  # images, or those of the first batch if they are fewer
 _CPU_BATCH = {COMPACT: 64, DINOV2_L: 4, CLIP_L_336: 2}
+_LANES_BATCH = 16  # for all lanes together
 # the first part of a network's name: the library that it needs, and the extra that installs it
 _LIBRARIES = {"dinov2": ("timm", "dinov2"), "clip": ("open_clip", "clip")}
 

@@ -45,17 +45,17 @@ class FIDInception(nn.Module):
         self.Conv2d_2b_3x3 = BasicConv2d(32, 64, kernel_size=3, padding=1)
         self.Conv2d_3b_1x1 = BasicConv2d(64, 80, kernel_size=1)
         self.Conv2d_4a_3x3 = BasicConv2d(80, 192, kernel_size=3)
-        self.Mixed_5b = _BlockA(192, pool_features=32)
-        self.Mixed_5c = _BlockA(256, pool_features=64)
-        self.Mixed_5d = _BlockA(288, pool_features=64)
+        self.Mixed_5b = BlockA(192, pool_features=32)
+        self.Mixed_5c = BlockA(256, pool_features=64)
+        self.Mixed_5d = BlockA(288, pool_features=64)
         self.Mixed_6a = InceptionB(288)
-        self.Mixed_6b = _BlockC(768, channels_7x7=128)
-        self.Mixed_6c = _BlockC(768, channels_7x7=160)
-        self.Mixed_6d = _BlockC(768, channels_7x7=160)
-        self.Mixed_6e = _BlockC(768, channels_7x7=192)
+        self.Mixed_6b = BlockC(768, channels_7x7=128)
+        self.Mixed_6c = BlockC(768, channels_7x7=160)
+        self.Mixed_6d = BlockC(768, channels_7x7=160)
+        self.Mixed_6e = BlockC(768, channels_7x7=192)
         self.Mixed_7a = InceptionD(768)
-        self.Mixed_7b = _BlockE(1280)
-        self.Mixed_7c = _LastBlock(2048)
+        self.Mixed_7b = BlockE(1280)
+        self.Mixed_7c = LastBlock(2048)
         self.fc = nn.Linear(2048, NUM_CLASSES)
         self.eval().requires_grad_(False)
 
@@ -188,27 +188,31 @@ def _mean(x: Tensor) -> Tensor:
     return functional.adaptive_avg_pool2d(x, 1).flatten(1)
 
 
-def _average(x: Tensor) -> Tensor:
+def average(x: Tensor) -> Tensor:
     """TensorFlow's average: at the border it divides by the number of pixels that are there."""
     return functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
-class _BlockA(InceptionA):  # type: ignore[misc]
+def largest(x: Tensor) -> Tensor:
+    return functional.max_pool2d(x, 3, stride=1, padding=1)
+
+
+class BlockA(InceptionA):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         double = self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x)))
         five = self.branch5x5_2(self.branch5x5_1(x))
-        return torch.cat([self.branch1x1(x), five, double, self.branch_pool(_average(x))], 1)
+        return torch.cat([self.branch1x1(x), five, double, self.branch_pool(average(x))], 1)
 
 
-class _BlockC(InceptionC):  # type: ignore[misc]
+class BlockC(InceptionC):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         seven = self.branch7x7_3(self.branch7x7_2(self.branch7x7_1(x)))
         double = self.branch7x7dbl_3(self.branch7x7dbl_2(self.branch7x7dbl_1(x)))
         double = self.branch7x7dbl_5(self.branch7x7dbl_4(double))
-        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(_average(x))], 1)
+        return torch.cat([self.branch1x1(x), seven, double, self.branch_pool(average(x))], 1)
 
 
-class _BlockE(InceptionE):  # type: ignore[misc]
+class BlockE(InceptionE):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         three = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
@@ -225,9 +229,9 @@ class _BlockE(InceptionE):  # type: ignore[misc]
         )
 
     def pool(self, x: Tensor) -> Tensor:
-        return _average(x)
+        return average(x)
 
 
-class _LastBlock(_BlockE):
+class LastBlock(BlockE):
     def pool(self, x: Tensor) -> Tensor:
-        return functional.max_pool2d(x, 3, stride=1, padding=1)
+        return largest(x)

@@ -1,0 +1,134 @@
+"""Threads side by side: what each of them has set, and that nothing but time depends on them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+import pytest
+import torch
+from torch import Tensor
+
+from ganeval.features.extractor import FeatureExtractor, load_extractor
+from ganeval.features.lanes import Features, Images, Lanes, shares
+from ganeval.features.tuning import Way
+from ganeval.images.source import ImageBatch
+from ganeval.protocol import get_protocol
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: tmp_path)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 33])
+@pytest.mark.parametrize("way", [Way(1, 4), Way(2, 4), Way(2, 1), Way(3, 16)])
+def test_shares_are_all_images_in_order_alike_in_every_lane(n: int, way: Way) -> None:
+    parts = shares(n, way)
+    assert [i for start, end in parts for i in range(start, end)] == list(range(n))
+    sizes = [end - start for start, end in parts]
+    assert max(sizes) <= way.images
+    assert max(sizes) - min(sizes) <= 1
+    assert len(parts) % way.lanes == 0 or len(parts) == n
+
+
+def test_each_lane_computes_on_one_core_at_the_same_time_and_without_gradients() -> None:
+    together = threading.Barrier(2)
+    seen: list[tuple[int, bool, bool, int]] = []
+
+    def function(images: Images) -> Features:
+        together.wait(timeout=30)  # passes only if two are here at once
+        assert isinstance(images, Tensor)
+        seen.append(
+            (torch.get_num_threads(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), len(images))
+        )
+        return {"tap": 2.0 * images.flatten(1)}
+
+    lanes, images = Lanes("net", 8, tuned=False), torch.arange(24.0).reshape(8, 3, 1, 1)
+    with torch.inference_mode(), torch.autocast("cpu"):
+        found = [lanes(function, images)["tap"] for _ in range(3)]
+    assert seen == [(1, True, False, 4)] * 6
+    assert all(torch.equal(one, 2.0 * images.flatten(1)) for one in found)
+    fresh: list[int] = []
+    other = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert fresh == [2]  # a thread that begins to compute afterwards has what the program has set
+
+
+def test_number_of_threads_may_change_between_calls() -> None:
+    seen: list[tuple[str, int]] = []
+
+    def function(images: Images) -> Features:
+        seen.append((threading.current_thread().name.rpartition("_")[0], len(images)))
+        return {"tap": torch.zeros(len(images), 1)}
+
+    lanes, images = Lanes("net", 8, tuned=False), torch.zeros(8, 3, 1, 1)
+    lanes(function, images)
+    torch.set_num_threads(1)
+    lanes(function, images)
+    torch.set_num_threads(4)
+    lanes(function, images)
+    torch.set_num_threads(2)
+    assert sorted(seen[:2]) == [("ganeval-lane", 4)] * 2
+    assert seen[2] == ("", 8)  # the thread that asked
+    assert seen[3:] == [("ganeval-lane", 2)] * 4
+
+
+def test_an_error_in_a_lane_is_that_of_the_call() -> None:
+    def function(images: Images) -> Features:
+        if float(images[0].max()) > 3:
+            raise ValueError("four")
+        return {"tap": torch.zeros(len(images), 1)}
+
+    lanes = Lanes("net", 8, tuned=False)
+    with pytest.raises(ValueError, match="four"):
+        lanes(function, torch.arange(8.0).reshape(8, 1, 1, 1))
+    assert len(lanes(function, torch.zeros(8, 1, 1, 1))["tap"]) == 8  # and the next call is none the worse
+
+
+def images_of(n: int) -> ImageBatch:
+    random = torch.Generator().manual_seed(3)
+    images = torch.randint(0, 256, (n, 3, 40, 30), generator=random, dtype=torch.uint8)
+    return ImageBatch(images, [str(i) for i in range(n)], None)
+
+
+def test_features_of_one_thread_and_of_two(surrogate_weights: Path) -> None:
+    """So does a FID depend on the number of threads by less than 1e-5 of itself."""
+    extractor: FeatureExtractor = load_extractor(
+        get_protocol("ttur"), device=torch.device("cpu"), weights=surrogate_weights
+    )
+    batch = images_of(5)
+    two = extractor(batch)["2048"]
+    assert threading.active_count() > 1
+    torch.set_num_threads(1)
+    one = extractor(batch)["2048"]
+    torch.set_num_threads(2)
+    mixed = extractor(ImageBatch(list(batch.images), batch.names, None))["2048"]
+    assert one.shape == (5, 2048)
+    assert (one[1:] - one[0]).abs().max() > 0.05 * one.abs().max()
+    for other in (two, mixed):
+        assert (other - one).abs().max() < 1e-5 * one.abs().max()
+
+
+def test_a_given_batch_size_is_the_number_of_images_in_the_network(surrogate_weights: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    for given, expected in ((None, [4, 4]), (6, [3, 3, 3, 3][:4])):
+        extractor = load_extractor(
+            get_protocol("ttur"), device=torch.device("cpu"), weights=surrogate_weights, batch_size=given
+        )
+        assert extractor.batch_size == (given or 16)
+        hook = extractor._network.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+        seen.clear()
+        extractor._network.forward = lambda x, taps: {"2048": x.flatten(1)[:, :4]}  # the network itself is slow
+        extractor(images_of(8 if given is None else 12))
+        hook.remove()
+        assert seen == expected
+    assert not list(tmp_path.iterdir())  # a batch that is not full is no measurement, a given size needs none
