@@ -114,15 +114,24 @@ def _tf1_bilinear(images: Tensor, size: int) -> Tensor:
 
     Interpolates along x, then along y, in the form ``a + (b - a) * w``, whose rounding torch.lerp does not share.
     """
-    low, high, weight = _tf1_axis(images.shape[2], size, images.device)
+    low, high, down = _tf1_axis(images.shape[2], size, images.device)
     # Of a tall image only these rows are ever read; interpolating along x first, on them alone, changes no value.
     rows, places = torch.unique(torch.cat([low, high]), return_inverse=True)
-    if len(rows) < images.shape[2]:
-        images = images.index_select(2, rows)
-        low, high = places[:size], places[size:]
+    low, high = places[:size], places[size:]
     left, right, across = _tf1_axis(images.shape[3], size, images.device)
-    wide = _blend(images.index_select(3, left), images.index_select(3, right), across)
-    return _blend(wide.index_select(2, low), wide.index_select(2, high), weight[:, None])
+
+    def interpolated(planes: Tensor) -> Tensor:
+        if len(rows) < planes.shape[-2]:
+            planes = planes.index_select(-2, rows)
+        wide = _blend(planes.index_select(-1, left), planes.index_select(-1, right), across)
+        return _blend(wide.index_select(-2, low), wide.index_select(-2, high), down[:, None])
+
+    if images.device.type != "cpu":
+        return interpolated(images)
+    out = images.new_empty(*images.shape[:2], size, size)
+    for plane, target in zip(images.flatten(0, 1), out.flatten(0, 1), strict=True):
+        target.copy_(interpolated(plane))  # one plane at a time, and all in between stays in the cache
+    return out
 
 
 def _tf1_axis(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
