@@ -8,11 +8,12 @@ every FID has inherited); and the input is scaled to about -1..1 without ImageNe
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models.inception import BasicConv2d, InceptionA, InceptionB, InceptionC, InceptionD, InceptionE
 
 from ganeval.errors import InputError, WeightsError
@@ -118,7 +119,10 @@ class FIDInception(nn.Module):
         """Put every normalisation into the convolution before it, in place."""
         for module in self.modules():
             if isinstance(module, BasicConv2d) and not isinstance(module.bn, nn.Identity):
-                module.conv = fuse_conv_bn_eval(module.conv, module.bn)
+                conv, bn = module.conv, module.bn
+                conv.weight, conv.bias = fuse_conv_bn_weights(
+                    conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
+                )
                 module.bn = nn.Identity()
         return self.eval().requires_grad_(False)
 
@@ -176,7 +180,10 @@ def _check(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> None:
             f"These are not the weights of FID's Inception-v3 ({len(needed)} tensors): {found}. "
             f"Torchvision's own inception_v3 is another network; `ganeval weights fetch` gets the right file."
         )
-    if damaged := [n for n, t in given.items() if not t.is_floating_point() or not bool(torch.isfinite(t).all())]:
+    # a sum is finite if and only if all are: float32 does not overflow in float64, and infinity stays so or is NaN
+    if damaged := [
+        n for n, t in given.items() if not t.is_floating_point() or not isfinite(t.sum(dtype=torch.float64))
+    ]:
         raise WeightsError(f"These Inception weights are damaged: {_few(damaged)} holds NaN, infinity or no floats.")
 
 

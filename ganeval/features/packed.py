@@ -51,7 +51,8 @@ class Convolution(nn.Module):
         convolutions = [cast(nn.Conv2d, part.conv) for part in parts]
         self.rectify, first = rectify, convolutions[0]
         self.stride, self.padding = list(first.stride), list(cast(tuple[int, int], first.padding))
-        weight = torch.cat([one.weight.detach() for one in convolutions])
+        weights = [one.weight.detach() for one in convolutions]
+        weight = torch.cat(weights) if len(weights) > 1 else weights[0]
         # a plain attribute: what oneDNN has laid out is no tensor that a module could move or save
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         self.bias = torch.cat([cast(Tensor, one.bias).detach() for one in convolutions])
