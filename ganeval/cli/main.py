@@ -14,6 +14,7 @@ import click
 
 import ganeval
 from ganeval.cli import output
+from ganeval.cli.variables import warn_of_unknown
 from ganeval.errors import GanEvalError
 
 _COMMANDS = {
@@ -90,6 +91,7 @@ def ganeval_command() -> None:
     With Inception weights:
       ganeval fid real/ fake/
     """
+    warn_of_unknown(ganeval_command)
 
 
 def _shared(arguments: list[str]) -> bool:

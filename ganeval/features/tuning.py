@@ -42,6 +42,7 @@ def ways(threads: int, batch: int) -> tuple[Way, ...]:
     """
     lanes = min(threads, MOST_LANES, batch)
     each = [Way(lanes, images) for images in (4, 2, 8, 16, 1) if images * lanes <= batch and (images > 1 or lanes > 4)]
+    each = each or [Way(lanes, 1)]
     return (*each, *(Way(1, images) for images in (8, 16) if lanes > 1 and images <= batch))
 
 
