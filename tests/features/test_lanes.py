@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import ganeval
+import ganeval.features.lanes as lanes_module
 from ganeval.features.extractor import FeatureExtractor, load_extractor
 from ganeval.features.lanes import Features, Images, Lanes, shares
 from ganeval.features.tuning import Way
@@ -101,7 +103,6 @@ def images_of(n: int) -> ImageBatch:
 
 
 def test_features_of_one_thread_and_of_two(surrogate_weights: Path) -> None:
-    """So does a FID depend on the number of threads by less than 1e-5 of itself."""
     extractor: FeatureExtractor = load_extractor(
         get_protocol("ttur"), device=torch.device("cpu"), weights=surrogate_weights
     )
@@ -116,6 +117,21 @@ def test_features_of_one_thread_and_of_two(surrogate_weights: Path) -> None:
     assert (one[1:] - one[0]).abs().max() > 0.05 * one.abs().max()
     for other in (two, mixed):
         assert (other - one).abs().max() < 1e-5 * one.abs().max()
+
+
+def test_fid_of_one_thread_and_of_two(surrogate_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(lanes_module, "shares", lambda n, way: taken.append(way.lanes) or shares(n, way))
+    real, fake = (images_of(22).images.numpy()[part] for part in (slice(0, 12), slice(12, 22)))
+
+    def value(threads: int) -> float:
+        torch.set_num_threads(threads)
+        return ganeval.fid(real, fake // 2, weights=surrogate_weights, device="cpu").value
+
+    one, two = value(1), value(2)
+    assert one > 0
+    assert two == pytest.approx(one, rel=1e-5)
+    assert taken == [1, 1, 2, 2]
 
 
 def test_a_given_batch_size_is_the_number_of_images_in_the_network(surrogate_weights: Path, tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def test_the_network_computes_in_what_was_asked_for(protocol: str, surrogate_wei
         apart = float((block - exact[tap]).abs().max() / exact[tap].abs().max())
         assert 1e-4 < apart < 5e-2
         assert one.deviation is not None
-        assert one.deviation.relative == pytest.approx(apart, rel=1e-6)
+        # where float32 alone has a faster form of the network (Inception on the CPU), the two differ by its noise
+        assert one.deviation.relative == pytest.approx(apart, rel=1e-6, abs=1e-5 if protocol == "ttur" else 0)
         assert one.deviation.images == 4
 
 
