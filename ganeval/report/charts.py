@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from unicodedata import east_asian_width
 
 import numpy as np
 from markupsafe import Markup
@@ -16,7 +17,8 @@ from markupsafe import Markup
 WIDTH, HEIGHT = 460, 290
 _LEFT, _EDGE, _TOP, _FOOT = 62, WIDTH - 14, 34, HEIGHT - 46
 NAMED = 128  # where a plot begins that has names at its left
-_LETTER = 7.2  # width of one in a name, as broad ones are
+_BROAD, _LETTER = 13.5, 8.6  # no letter of a name is wider, on a narrow screen either
+_DIGIT = 9.8  # likewise of the numbers below a plot
 _MOST_POINTS = 400  # of a line: more cannot be seen
 _TICKS = 5
 
@@ -184,9 +186,7 @@ class Plot:
 
     def name(self, place: float, label: str) -> None:
         """What stands at height ``place``, at the left of the plot."""
-        most = int((self.left - 6) / _LETTER)
-        short = label if len(label) <= most else label[: most - 1] + "…"
-        self._draw("text", "name", short, x=self.left - 6, y=round(self._up(place) + 4, 2))
+        self._draw("text", "name", shortened(label, self.left - 10), x=self.left - 6, y=round(self._up(place) + 4, 2))
 
     def level(self, value: float, name: str, *, upright: bool = False) -> None:
         """A dashed line across the plot, with what it means."""
@@ -230,7 +230,8 @@ class Plot:
         for tick, name in zip(across, tick_names(across), strict=True):
             x = self._across(tick)
             marks.append(_element("line", "rule", x1=x, x2=x, y1=_TOP, y2=_FOOT))
-            marks.append(_element("text", "tick middle", name, x=x, y=_FOOT + 16))
+            inside = min(x, WIDTH - _DIGIT * len(name) / 2)  # the last number may be wider than the margin
+            marks.append(_element("text", "tick middle", name, x=round(inside, 2), y=_FOOT + 16))
         up = self._up.ticks() if self.y_ticks else []
         for tick, name in zip(up, tick_names(up), strict=True):
             y = self._up(tick)
@@ -239,6 +240,16 @@ class Plot:
         marks.append(_element("text", "axis middle", self.x_label, x=(self.left + _EDGE) / 2, y=HEIGHT - 8))
         marks.append(_element("text", "axis", self.y_label, x=4, y=_TOP - 14))
         return marks
+
+
+def shortened(label: str, room: float) -> str:
+    """As much of a name as fits, and an ellipsis for the rest.
+
+    >>> shortened("airplane", 118), shortened("a flying machine", 118)
+    ('airplane', 'a flying mac…')
+    """
+    ends = np.cumsum([_BROAD if c in "MWmw@%" or east_asian_width(c) in "WF" else _LETTER for c in label])
+    return label if not len(label) or ends[-1] <= room else label[: int((ends <= room - _LETTER).sum())] + "…"
 
 
 def tick_names(ticks: Sequence[float]) -> list[str]:

@@ -144,7 +144,7 @@ def classes(record: Record, *, several: bool) -> Markup | None:
     plot = Plot(
         _titled(f"{result.label} within each class{more}", record, several),
         (low, 1.05 * high), (min(0, len(worst) - 5) - 0.7, len(worst) - 0.3),
-        f"{result.label}, bias-corrected where it can be", "", y_ticks=False, left=NAMED,
+        "distance, bias-corrected where it can be", "", y_ticks=False, left=NAMED,
     )  # fmt: skip
     for i, (name, centre, interval) in enumerate(worst):
         place = len(worst) - 1 - i

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from ganeval.training.runs import SAMPLES, read_run
 
 _PANELS: Mapping[str, tuple[Panel, ...]] = {"dcgan": DCGANGame.panels, "cyclegan": CycleGame.panels}
 _SHOWN = 4  # grids of samples
-_LARGEST = 2**20  # bytes of one
+_LARGEST = 2**17  # bytes of one
+_WIDEST, _QUALITY = 640, 85  # of a larger one, which is shown at half of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +138,27 @@ def _samples(folder: Path) -> list[tuple[str, str, str]]:
     chosen = [paths[i] for i in sorted({*np.linspace(0, len(paths) - 1, min(_SHOWN, len(paths))).round().astype(int)})]
     found = []
     for path in chosen:
-        content = path.read_bytes()
-        if len(content) > _LARGEST or not path.stem.isdigit():
+        if not path.stem.isdigit():
             continue
         try:
-            with Image.open(path) as image:
-                width, height = image.size
-        except OSError:  # no picture
+            kind, content, (width, height) = _small(path)
+        except (OSError, Image.DecompressionBombError):  # no picture
             continue
-        uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
         caption = f"step {int(path.stem)}"
         found.append((uri, f"grid of samples at {caption}, {width} by {height} pixels", caption))
     return found
+
+
+def _small(path: Path) -> tuple[str, bytes, tuple[int, int]]:
+    """A picture as it is, if that is a small file, else reduced, in JPEG; and its own width and height."""
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
+        size = image.size
+        if len(content) <= _LARGEST:
+            return "png", content, size
+        picture = image.convert("RGB")
+    picture.thumbnail((_WIDEST, _WIDEST), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_QUALITY)
+    return "jpeg", buffer.getvalue(), size

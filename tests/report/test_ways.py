@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ganeval.cli.main import main
 from ganeval.records import read_record
-from ganeval.report.game import draw, read_training, series
+from ganeval.report.game import _samples, draw, read_training, series
 from ganeval.training.pictures import Panel
 
 Capture = pytest.CaptureFixture[str]
@@ -128,3 +131,19 @@ def test_measured_lines_have_their_bands() -> None:
     assert "never logged" not in svg
     assert "FD ends at 5." in svg
     assert draw(Panel("x", {"never": "x"}), log) is None
+
+
+def test_large_grids_of_samples_are_reduced(tmp_path: Path) -> None:
+    """A page of many runs stays small: noise of a megabyte becomes a tenth of that, a small grid stays as it is."""
+    (tmp_path / "samples").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (800, 600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "samples" / "00000010.png")
+    Image.fromarray(noise[:40, :30]).save(tmp_path / "samples" / "00000020.png")
+    (tmp_path / "samples" / "00000030.png").write_bytes(b"no picture")
+    (large, alt, caption), (small, *_) = _samples(tmp_path)
+    assert (alt, caption) == ("grid of samples at step 10, 600 by 800 pixels", "step 10")
+    assert large.startswith("data:image/jpeg;base64,")
+    assert len(large) < 0.4 * (tmp_path / "samples" / "00000010.png").stat().st_size
+    with Image.open(io.BytesIO(base64.b64decode(large.split(",")[1]))) as image:
+        assert image.size == (480, 640)
+    assert base64.b64decode(small.split(",")[1]) == (tmp_path / "samples" / "00000020.png").read_bytes()
