@@ -6,6 +6,8 @@ A fenced block of ``sh`` or ``python`` may carry tags behind its language:
 ``long``                        takes hours; not run
 ``no-run``                      shows output or a file
 
+A block of Python whose first line is ``# NAME.py`` is kept under that name, and can be imported by later ones.
+
 ``python tests/readme.py run-block TAG`` runs one, ``run-all`` all but the set-up, in a temporary folder, in order.
 """
 
@@ -50,7 +52,8 @@ def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
     if block.language == "sh":
         command = ["bash", "-euo", "pipefail", "-c", block.text]
     else:
-        script = folder / "block.py"
+        named = re.match(r"# (\w+\.py)\n", block.text)
+        script = folder / (named[1] if named else "block.py")
         script.write_text(block.text, encoding="utf-8")
         command = [sys.executable, str(script)]
     subprocess.run(command, cwd=folder, env=environment, check=True, stdin=subprocess.DEVNULL)

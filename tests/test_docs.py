@@ -109,6 +109,14 @@ def test_a_broken_link_ends_the_build(tmp_path: Path) -> None:
         assert "missing" in run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_of_pages_outside_the_site(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if not target.startswith("http")]
+    assert targets or name != "README.md"
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
 def precision() -> object:
     spec = importlib.util.spec_from_file_location("precision", ROOT / "benchmarks" / "precision.py")
     assert spec is not None
