@@ -31,5 +31,5 @@ def test_list_of_the_tagged_blocks() -> None:
             "python -m ganeval.training.compact --data cifar10-train.zip --test cifar10-test.zip -o compact-v1",
         ),
         ("docs/index.md", "no-run", "python3 -m venv .venv && . .venv/bin/activate"),
-        ("docs/index.md", "needs-weights", "ganeval fid start-real start-fake.zip --num-real 20 --num-fake 20"),
+        ("docs/index.md", "needs-weights", "ganeval fid start-real start-fake.zip --num-real 12 --num-fake 12"),
     ]
