@@ -305,13 +305,16 @@ class _Blocks:
             block = self._begun.popleft()
             key, files = self._keys[block.number], self.rows(block.number)
             digests = np.concatenate([np.empty(0, np.uint64), *block.digests])
+            unchanged = self._pool.submit(self._is_unchanged, block.number)
             for shelf in self._shelves:
                 parts = block.rows.get(shelf, [torch.empty(0, 0)])  # not one image that can be used
                 entry = Entry(
                     torch.cat(parts).cpu().numpy(), digests, tuple(block.bad), block.notes, block.formats,
                     self._source.spec,
                 )  # fmt: skip
-                self._writing.append(self._pool.submit(self._put, shelf, key, files.stop - files.start, entry))
+                self._writing.append(
+                    self._pool.submit(self._put, shelf, key, unchanged, files.stop - files.start, entry)
+                )
             while len(self._writing) > _WAITING * len(self._shelves):
                 self._writing.popleft().result()
 
@@ -321,10 +324,16 @@ class _Blocks:
         while self._writing:
             self._writing.popleft().result()
 
-    def _put(self, shelf: Shelf, key: Future[str | None], files: int, entry: Entry) -> None:
-        name = key.result()  # hashed before, in this same thread
-        if name is not None and not shelf.has(name, files):
+    def _put(
+        self, shelf: Shelf, key: Future[str | None], unchanged: Future[bool], files: int, entry: Entry
+    ) -> None:  # fmt: skip
+        name = key.result()  # found before, in this same thread, as is the other
+        if name is not None and unchanged.result() and not shelf.has(name, files):
             self._cache.put(shelf, name, files, entry)
+
+    def _is_unchanged(self, number: int) -> bool:
+        """Whether what was hashed is what was decoded: single files can be written anew in between."""
+        return not self._images.encoded or self._hash(number) == self._keys[number].result()
 
     def _key(self, number: int) -> tuple[str | None, int]:
         files = self.rows(number)

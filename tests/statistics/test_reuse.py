@@ -183,6 +183,30 @@ def test_changed_file_costs_its_block(sets: Path, cache: FeatureCache, counted: 
     assert told(warm) == told(evaluate(sets / "real", sets / "fake", cache=False, **ON))
 
 
+def test_file_that_changes_while_it_is_read(sets: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features of what came after never stand for what was hashed before."""
+    file = sorted((sets / "real").rglob("*.png"))[20]
+    before, load = file.read_bytes(), loading.load_chunk
+
+    def rewriting(images: Any, indices: list[int], *rest: Any, **options: Any) -> object:
+        if 20 in indices and images.kind == "folder" and images.root == sets / "real":
+            deadline = time.monotonic() + 60
+            while not entries(cache) and time.monotonic() < deadline:  # then the second block is hashed too
+                time.sleep(0.01)
+            Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(file)
+        return load(images, indices, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexed, "load_chunk", rewriting)
+        changed = build_statistics(sets / "real", cache=cache, **{**ON, "batch_size": BLOCK})
+    file.write_bytes(before)
+    off = build_statistics(sets / "real", cache=False, **{**ON, "batch_size": BLOCK})
+    again = build_statistics(sets / "real", cache=cache, **{**ON, "batch_size": BLOCK})
+    assert not np.array_equal(changed.mean, off.mean)
+    assert np.array_equal(again.mean, off.mean)
+    assert np.array_equal(again.covariance, off.covariance)
+
+
 def test_blocks_that_are_known_far_behind_unknown_ones(sets: Path, cache: FeatureCache, counted: Counter[str]) -> None:
     """Further than is looked ahead: decoding is called off when they come, and no network runs for them."""
     real = open_images(sets / "real")
