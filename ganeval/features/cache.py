@@ -15,12 +15,10 @@ import json
 import logging
 import os
 import secrets
-import struct
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,11 +27,10 @@ import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 from PIL import Image, features
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from ganeval.distributed import current
 from ganeval.errors import ConfigError, InputError
+from ganeval.features.cache_entry import Entry, packed, spec_of, unpacked
 from ganeval.files import parse_size, written_whole
 from ganeval.protocol import Protocol
 
@@ -44,7 +41,6 @@ VARIABLE, DIRECTORY_VARIABLE, SIZE_VARIABLE = "GANEVAL_CACHE", "GANEVAL_CACHE_DI
 DEFAULT_SIZE = 4 * 2**30  # bytes
 _LAYOUT = "1"  # of the folder and of an entry
 _ABOUT, _HELD, _SUFFIX = "about.json", "held", ".features"
-_HASH_BYTES = 32
 _LEFT_BEHIND = 3600.0  # seconds after which a temporary file belongs to nobody any more
 _FRESH = 60.0  # seconds in which a hold counts without a look at its lock, which may just be being taken
 _COUNT_AGAIN = 2.0  # seconds for which the number of bytes is believed: other processes write too
@@ -52,26 +48,6 @@ _NO = ("0", "false", "f", "no", "n", "off")
 _PACKAGES = ("torch", "torchvision", "pillow", "numpy", "timm", "open_clip_torch")
 
 _logger = logging.getLogger("ganeval")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What is known of a block of files.
-
-    Attributes:
-        rows: (n, d) float32, of the images that could be used, in order.
-        digests: (n,) uint64, of their pixels; see ``ganeval.images.decode.digest``.
-        bad: (place in the block, reason) of those that could not.
-        notes, formats: as in ``SourceReport``.
-        spec: what the set was called when the entry was written; for people.
-    """
-
-    rows: np.ndarray
-    digests: np.ndarray
-    bad: tuple[tuple[int, str], ...] = ()
-    notes: Mapping[str, int] = field(default_factory=dict)
-    formats: Mapping[str, int] = field(default_factory=dict)
-    spec: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +123,7 @@ class FeatureCache:
             data = path.read_bytes()
         except OSError:
             return None
-        entry = _unpacked(data, files)
+        entry = unpacked(data, files)
         if entry is None:
             _logger.debug("the entry %s of the cache is damaged: it is dropped, and computed again", path.name)
             with suppress(OSError):
@@ -161,7 +137,7 @@ class FeatureCache:
         """Write an entry, if there is room for it and it is worth keeping; features that are not finite are not."""
         if not self._writes or time.monotonic() < self._full_until or not np.isfinite(entry.rows).all():
             return
-        data = _packed(entry)
+        data = packed(entry)
         if not self._has_room(len(data)):
             self._full_until = time.monotonic() + _COUNT_AGAIN
             self._say(
@@ -252,7 +228,7 @@ class FeatureCache:
         shelves = {shelf.folder: shelf for shelf in self._shelves()}
         for folder in shelves:
             for path, length, used in self._entries(folder):
-                spec = _spec_of(path)
+                spec = spec_of(path)
                 if spec is not None:
                     found.setdefault((spec, folder), []).append((int(path.stem.rpartition("-")[2]), length, used))
         rows = []
@@ -373,55 +349,6 @@ def _of_this_installation() -> dict[str, object]:
 def _is_of(about: Mapping[str, object], protocol: Protocol) -> bool:
     same = ["extractor", "decode", "resize", "size", "scale", "precision", *(["layer"] if ":" in protocol.name else [])]
     return all(about.get(name) == getattr(protocol, name) for name in same)
-
-
-# --- the file --------------------------------------------------------------------------------------------------------
-
-
-def _packed(entry: Entry) -> bytes:
-    """The hash of what follows, then a safetensors file."""
-    told = {
-        "bad": json.dumps(entry.bad), "notes": json.dumps(dict(entry.notes)),
-        "formats": json.dumps(dict(entry.formats)), "spec": entry.spec,
-    }  # fmt: skip
-    rows: np.ndarray = np.ascontiguousarray(entry.rows, np.float32)
-    data = save({"rows": rows, "digests": np.asarray(entry.digests, np.uint64)}, metadata=told)
-    return hashlib.blake2b(data, digest_size=_HASH_BYTES).digest() + data
-
-
-def _unpacked(data: bytes, files: int) -> Entry | None:
-    """None where it is damaged."""
-    view = memoryview(data)
-    if hashlib.blake2b(view[_HASH_BYTES:], digest_size=_HASH_BYTES).digest() != data[:_HASH_BYTES]:
-        return None
-    try:
-        arrays, told = load(data[_HASH_BYTES:]), _told(data[_HASH_BYTES:])
-        bad = tuple((int(place), str(reason)) for place, reason in json.loads(told["bad"]))
-        rows, digests = arrays["rows"], arrays["digests"]
-        if len(rows) != len(digests) or len(rows) + len(bad) != files:
-            return None
-        notes, formats = Counter(json.loads(told["notes"])), Counter(json.loads(told["formats"]))
-        return Entry(np.array(rows), np.array(digests), bad, notes, formats, told["spec"])
-    except (SafetensorError, KeyError, ValueError, TypeError, struct.error):
-        return None
-
-
-def _told(data: bytes) -> dict[str, str]:
-    (length,) = struct.unpack("<Q", data[:8])
-    told = json.loads(data[8 : 8 + length])["__metadata__"]
-    return {str(k): str(v) for k, v in told.items()}
-
-
-def _spec_of(path: Path) -> str | None:
-    """Read from the head of an entry, whose hash is not looked at; None where that is damaged."""
-    try:
-        with path.open("rb") as file:
-            file.seek(_HASH_BYTES)
-            head = file.read(8)
-            (length,) = struct.unpack("<Q", head)
-            return _told(head + file.read(min(length, 2**20)))["spec"]
-    except (OSError, ValueError, KeyError, TypeError, struct.error):
-        return None
 
 
 def _removed(path: Path) -> bool:

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.features.cache import Entry, FeatureCache, Shelf
+from ganeval.features.cache import FeatureCache, Shelf
+from ganeval.features.cache_entry import Entry
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.indexed import IndexedSource, check_batches
 from ganeval.images.loading import Chunk, Regrouper

@@ -20,7 +20,8 @@ import torch
 
 from ganeval.errors import ConfigError
 from ganeval.features import cache as module
-from ganeval.features.cache import Entry, FeatureCache, Shelf, default_folder, open_cache
+from ganeval.features.cache import FeatureCache, Shelf, default_folder, open_cache
+from ganeval.features.cache_entry import Entry, packed
 from ganeval.protocol import Protocol, get_protocol
 
 COMPACT = get_protocol("compact").with_weights("ab" * 32, verified=False)
@@ -37,7 +38,7 @@ def entry(n: int = 4, fill: float = 1.0, **others: object) -> Entry:
     return Entry(np.full((n, 256), fill, np.float32), np.arange(n, dtype=np.uint64), **others)  # type: ignore[arg-type]
 
 
-UNIT = len(module._packed(entry()))
+UNIT = len(packed(entry()))
 
 
 def used(shelf: Shelf, key: str, files: int, ago: float) -> None:

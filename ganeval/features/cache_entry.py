@@ -1,0 +1,83 @@
+"""An entry of the cache, and its file: a hash of what follows, then safetensors. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+_HASH_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a block of files.
+
+    Attributes:
+        rows: (n, d) float32, of the images that could be used, in order.
+        digests: (n,) uint64, of their pixels; see ``ganeval.images.decode.digest``.
+        bad: (place in the block, reason) of those that could not.
+        notes, formats: as in ``SourceReport``.
+        spec: what the set was called when the entry was written; for people.
+    """
+
+    rows: np.ndarray
+    digests: np.ndarray
+    bad: tuple[tuple[int, str], ...] = ()
+    notes: Mapping[str, int] = field(default_factory=dict)
+    formats: Mapping[str, int] = field(default_factory=dict)
+    spec: str = ""
+
+
+def packed(entry: Entry) -> bytes:
+    """The hash of what follows, then a safetensors file."""
+    told = {
+        "bad": json.dumps(entry.bad), "notes": json.dumps(dict(entry.notes)),
+        "formats": json.dumps(dict(entry.formats)), "spec": entry.spec,
+    }  # fmt: skip
+    rows: np.ndarray = np.ascontiguousarray(entry.rows, np.float32)
+    data = save({"rows": rows, "digests": np.asarray(entry.digests, np.uint64)}, metadata=told)
+    return hashlib.blake2b(data, digest_size=_HASH_BYTES).digest() + data
+
+
+def unpacked(data: bytes, files: int) -> Entry | None:
+    """None where it is damaged."""
+    view = memoryview(data)
+    if hashlib.blake2b(view[_HASH_BYTES:], digest_size=_HASH_BYTES).digest() != data[:_HASH_BYTES]:
+        return None
+    try:
+        arrays, told = load(data[_HASH_BYTES:]), _told(data[_HASH_BYTES:])
+        bad = tuple((int(place), str(reason)) for place, reason in json.loads(told["bad"]))
+        rows, digests = arrays["rows"], arrays["digests"]
+        if len(rows) != len(digests) or len(rows) + len(bad) != files:
+            return None
+        notes, formats = Counter(json.loads(told["notes"])), Counter(json.loads(told["formats"]))
+        return Entry(np.array(rows), np.array(digests), bad, notes, formats, told["spec"])
+    except (SafetensorError, KeyError, ValueError, TypeError, struct.error):
+        return None
+
+
+def _told(data: bytes) -> dict[str, str]:
+    (length,) = struct.unpack("<Q", data[:8])
+    told = json.loads(data[8 : 8 + length])["__metadata__"]
+    return {str(k): str(v) for k, v in told.items()}
+
+
+def spec_of(path: Path) -> str | None:
+    """Read from the head of an entry, whose hash is not looked at; None where that is damaged."""
+    try:
+        with path.open("rb") as file:
+            file.seek(_HASH_BYTES)
+            head = file.read(8)
+            (length,) = struct.unpack("<Q", head)
+            return _told(head + file.read(min(length, 2**20)))["spec"]
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return None
