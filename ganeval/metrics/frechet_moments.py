@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+from scipy.linalg.blas import dsyrk
 
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.metrics.frechet import (
@@ -53,9 +54,10 @@ def gaussian_moments_inference(real: Gaussian, fake: Gaussian, *, reference: str
     bracket = float(np.einsum("i,j,ij->", plan.s, plan.s, 1.0 / np.add.outer(plan.s, plan.s))) + 0.5 * plan.s.sum()
 
     def one_side(side: Gaussian, n: int, factor: np.ndarray, vectors: np.ndarray) -> tuple[float, float]:
-        # tr [((I - T) S)^2] = |F^T F - (K^T F)^T (K^T F)|^2, and (K^T F)^T (K^T F) = V diag(s) V^T
-        inside = factor.T @ factor - (vectors * plan.s) @ vectors.T
-        variance = 4.0 * squared(factor.T @ shift) + 2.0 * squared(inside)
+        # tr [((I - T) S)^2] = |F^T F - (K^T F)^T (K^T F)|^2, and (K^T F)^T (K^T F) = V diag(s) V^T: one triangle of it
+        inside = dsyrk(1.0, factor, trans=1)
+        inside = dsyrk(-1.0, vectors * np.sqrt(plan.s), beta=1.0, c=inside, overwrite_c=1)
+        variance = 4.0 * squared(factor.T @ shift) + 4.0 * squared(inside) - 2.0 * squared(np.diagonal(inside))
         bias = (np.trace(side.covariance) + bracket / 2.0) / n + ddof_bias(side, n, float(plan.s.sum()))
         return float(bias), sqrt(variance / n)
 
