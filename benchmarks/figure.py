@@ -27,6 +27,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     for ax, (panel, key) in zip(axes.flat, panels, strict=False):
         panel(ax, parts[key])
         ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=8)
     machine = next(iter(parts.values()))["machine"]
     figure.suptitle(f"{machine['hardware']}, {machine['cores']} cores", fontsize=10)
     figure.savefig(path, dpi=110)
@@ -40,6 +41,13 @@ def _bars(ax: Any, names: list[str], values: list[float], colours: list[str], fo
     ax.set_xlim(0, 1.18 * max(values))
     for i, value in enumerate(values):
         ax.text(value, i, f" {value:{form}}", va="center", fontsize=8)
+
+
+def _sizes(ax: Any, n: list[int]) -> None:
+    ax.set_xscale("log")
+    ax.set_xticks(n, [f"{each:,}" for each in n])
+    ax.minorticks_off()
+    ax.set_xlabel("images of each side", fontsize=8)
 
 
 def _medians(part: dict[str, Any], ending: str) -> dict[str, float]:
@@ -81,9 +89,8 @@ def _frechet(ax: Any, part: dict[str, Any]) -> None:
 def _images(ax: Any, part: dict[str, Any]) -> None:
     n = [point["n"] for point in part["curve"]]
     ax.plot(n, [1000 * p["processor"] / (2 * p["n"]) for p in part["curve"]], "o-", color=OURS, label="ms an image")
-    ax.set_xscale("log")
+    _sizes(ax, n)
     ax.set_ylim(0)
-    ax.set_xlabel("images of each side", fontsize=8)
     ax.set_ylabel("processor time an image, ms", fontsize=8, color=OURS)
     memory = ax.twinx()
     memory.plot(n, [p["peak"] / 1e9 for p in part["curve"]], "s--", color="#c0562f")
@@ -99,9 +106,8 @@ def _neighbours(ax: Any, part: dict[str, Any]) -> None:
         points = [(p["n"], p["seconds"][name]) for p in part["curve"] if name in p["seconds"]]
         if points:
             ax.plot(*zip(*points, strict=True), "o-", color=colour if name != "bare" else "#555", label=name)
-    ax.set_xscale("log")
+    _sizes(ax, [point["n"] for point in part["curve"]])
     ax.set_yscale("log")
-    ax.set_xlabel("images of each side", fontsize=8)
     ax.set_ylabel("seconds", fontsize=8)
     ax.set_title(f"Precision and recall, d = {part['settings']['d']}", fontsize=9)
     ax.legend(fontsize=8, frameon=False)
