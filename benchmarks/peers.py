@@ -99,4 +99,4 @@ PEERS: dict[str, Callable[[str, str, str, str], float]] = {
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # none of ours
-    print(repr(PEERS[sys.argv[1]](*sys.argv[2:])))
+    print(repr(float(PEERS[sys.argv[1]](*sys.argv[2:]))))

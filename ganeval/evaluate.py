@@ -153,7 +153,9 @@ def evaluate(
             protocol=protocol, weights=weights, reference=reference, level=level, assume_protocol=assume_protocol,
             settings=settings, precision=precision, compile=compile, single_images=single_images,
         )  # fmt: skip
-        return run.finish({name: run.measure(name) for name in run.sides}, started=started)
+        measured = {name: run.measure(name) for name in run.sides}
+        run.drop_networks()
+        return run.finish(measured, started=started)
 
 
 def build_statistics(

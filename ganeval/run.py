@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from difflib import get_close_matches
 from importlib import import_module
@@ -123,6 +124,7 @@ class Run:
         # the protocols of the run, as they were asked for, and what becomes of them once their weights are known
         self.bound = {task.protocol: task.protocol for task in on_features}
         self.extractors: dict[Protocol, FeatureExtractor] = {}
+        self._remarks: dict[Protocol, tuple[str, ...]] = {}
         images = not all(isinstance(side, Statistics) for side in self.sides.values())
         for asked in self.bound:
             if images or asked.extractor in own:
@@ -157,6 +159,17 @@ class Run:
         served = [asked for asked in self.bound if serves(side, asked, self.protocol)]
         return measure_statistics(side, served, self.reading, self.stack, rows=rows)
 
+    def remarks(self) -> dict[Protocol, tuple[str, ...]]:
+        """Warnings of each network."""
+        return {asked: one.warnings for asked, one in self.extractors.items()} or self._remarks
+
+    def drop_networks(self) -> None:
+        """Once all sides are measured: metrics take features, and decompositions need the memory."""
+        self._remarks = self.remarks()
+        self.extractors.clear()
+        with suppress(AttributeError, OSError, TypeError):  # a C library that keeps what was freed: 200 MB of Inception
+            ctypes.CDLL(None).malloc_trim(0)
+
     def finish(self, measured: Mapping[str, Measured], *, started: float) -> Evaluation:
         """Every metric, from all sides."""
         warnings = [*self.warnings, *(warning for one in measured.values() for warning in one.warnings)]
@@ -164,7 +177,7 @@ class Run:
         results, failed = compute(
             self.on_features, measured, bound=self.bound, settings=self.settings, reference=self.mode,
             level=self.level, warnings=tuple(warnings), skip_failed=not self.asked, device=self.reading.device,
-            remarks={asked: one.warnings for asked, one in self.extractors.items()},
+            remarks=self.remarks(),
         )  # fmt: skip
         if self.distance is not None:
             results["ppl"] = measure_generator(

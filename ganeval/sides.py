@@ -156,7 +156,10 @@ def measure_images(
     require_enough(side, whole.n, source.spec, minimum)
     if reading.cache is not None and group.rank == 0:
         _logger.debug("%s: %d of %d images recalled from the cache", side, whole.recalled, whole.n)
-    return whole.measured(side)
+    measured = whole.measured(side)
+    for one in (tally, whole):
+        one.drop_moments()
+    return measured
 
 
 def fill(tally: Tally, side: str, source: ImageSource, reading: Reading, group: Group | None, call: str) -> None:

@@ -272,6 +272,10 @@ class Tally:
             layers, self.n, digest, digests, provenance, self._warnings(side), inputs, self.recalled
         )  # fmt: skip
 
+    def drop_moments(self) -> None:
+        """After ``measured``, which has all that metrics take of them; nothing can be added any more."""
+        self.kept = {place: Kept(None, kept.rows) for place, kept in self.kept.items()}
+
     def described(self) -> dict[str, object]:
         """Where the images come from."""
         if len(self.sources) == 1:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from PIL import Image
 import ganeval
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.evaluate import build_statistics, evaluate, fid
-from ganeval.metrics.inputs import Settings
+from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.results import Evaluation, to_json
 from ganeval.statistics.merging import merge_statistics
 from ganeval.statistics.reference import save_statistics
@@ -55,6 +58,35 @@ def fake(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def result() -> ganeval.MetricResult:
     return fid(REAL, FAKE, **COMPACT)
+
+
+def test_networks_and_sums_are_gone_when_metrics_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a distance of many features needs would come on top of them."""
+    import ganeval.metrics.fid as module
+    import ganeval.run
+    import ganeval.tally
+
+    made: list[weakref.ref[object]] = []
+
+    def noted(function: Callable[..., object]) -> Callable[..., object]:
+        def wrapper(*arguments: object, **keywords: object) -> object:
+            made.append(weakref.ref(one := function(*arguments, **keywords)))
+            return one
+
+        return wrapper
+
+    original, alive = module._distance, []
+
+    def distance(name: str, inputs: MetricInputs) -> ganeval.MetricResult:
+        gc.collect()
+        alive.extend(one() for one in made)
+        return original(name, inputs)
+
+    monkeypatch.setattr(ganeval.run, "load_extractor", noted(ganeval.run.load_extractor))
+    monkeypatch.setattr(ganeval.tally, "Moments", noted(ganeval.tally.Moments))
+    monkeypatch.setattr(module, "_distance", distance)
+    assert fid(FEW, OTHERS, **COMPACT).warnings  # those of the network are kept
+    assert alive == [None, None, None]
 
 
 def test_value_is_the_textbook_formula(result: ganeval.MetricResult, real: Path, fake: Path) -> None:

@@ -17,7 +17,7 @@ from ganeval.metrics import frechet
 from ganeval.protocol import get_protocol
 from ganeval.sides import Reading
 from ganeval.statistics import collect as loop
-from ganeval.statistics import linalg_torch
+from ganeval.statistics import linalg, linalg_torch
 from ganeval.statistics.collect import Collected, Kept, collect
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.on_device import DeviceMoments, DeviceSink
@@ -132,7 +132,7 @@ def test_which_devices_are_fast_at_float64(monkeypatch: pytest.MonkeyPatch) -> N
         assert linalg_torch.fast_float64(torch.device("cuda")) == fast
     assert not linalg_torch.fast_float64(CPU)
     assert not linalg_torch.fast_float64(None)
-    assert linalg_torch.eigh_for(CPU) is np.linalg.eigh
+    assert linalg_torch.eigh_for(CPU) is linalg.eigh_in_place
 
 
 def test_decode_processes_are_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
