@@ -22,6 +22,12 @@ def ours(real: str, fake: str, weights: Path, device: str, *more: str) -> Figure
     return figures | {"value": json.loads(written)["results"]["fid"]["value"]}
 
 
+def warm(options: Options, weights: Path) -> None:
+    """One run that is not timed: how many images at a time suit the machine is measured once, and remembered."""
+    few = material.folders(options.folder, 4 if options.quick else 96)
+    ours(*(str(folder) for folder in few), weights, options.device)
+
+
 def peer(name: str, real: Path, fake: Path, weights: Path, device: str, **environment: str) -> Figures:
     figures, written = child(
         python("benchmarks.peers", name, str(real), str(fake), str(weights), device), **environment
@@ -44,7 +50,7 @@ def measure(options: Options) -> dict[str, Any]:
             strict = f"{name}, float32"
             runs[strict] = functools.partial(runs[name], NVIDIA_TF32_OVERRIDE="0")
             pairs[-1] = (mine, strict)
-    ours(*(str(f) for f in material.folders(options.folder, 8)), weights, options.device)  # what is kept a machine
+    warm(options, weights)
     about = {"images of each side": options.images, "device": options.device, "peers": list(options.peers)}
 
     def found(rounds: Rounds) -> dict[str, Any]:

@@ -63,15 +63,14 @@ def _peers(ax: Any, part: dict[str, Any]) -> None:
 
 
 def _limit(ax: Any, part: dict[str, Any]) -> None:
-    lines = {line["what"]: line["median"] for line in part["rows"] if line["unit"] == "GFLOP/s"}
-    rate = next(line["median"] for line in part["rows"] if line["unit"] == "images/s")
-    whole = next(line["median"] for line in part["rows"] if line["what"].startswith("whole program, start"))
-    network = lines["bare folded network"]
-    names = ["measured convolution", "measured product, float32", "bare folded network", "whole program"]
-    values = [
-        lines["the machine's convolution"], lines["the machine's product, float32"], network, network * whole / rate,
-    ]  # fmt: skip
-    _bars(ax, names, values, [LIMIT, LIMIT, THEIRS, OURS], ".0f")
+    lines = {line["what"]: line["median"] for line in part["rows"]}
+    work = part["settings"]["GFLOP an image"]
+    limits = {name.removeprefix("the machine's "): v for name, v in lines.items() if name.startswith("the machine's ")}
+    names = {"folded network": THEIRS, "network as it runs": OURS, "whole program, start and distance included": OURS}
+    found = {name: value for name, value in limits.items() if "float64" not in name}
+    found |= {name.partition(",")[0]: work * lines[name] for name in names}
+    colours = [LIMIT] * (len(found) - len(names)) + list(names.values())
+    _bars(ax, list(found), list(found.values()), colours, ".0f")
     ax.set_title(f"How far from the limit ({part['settings']['images of each side']} images a side)", fontsize=9)
     ax.set_xlabel("GFLOP/s", fontsize=8)
 

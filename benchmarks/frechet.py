@@ -69,7 +69,7 @@ def measure(options: Options) -> dict[str, Any]:
             weights = material.weights(options.folder)
             images = 8 if options.quick else 64
             network = job("inception:bare", weights=str(weights), device=options.device, images=images, limit=False)
-            pass_ = 2 * n / network["images a second"]
+            pass_ = 2 * n / network["own"]
             more = [(each["all with rows"]["wall"] - each["value"]["wall"]) / pass_ for each in rounds]
             out.append(row(f"bias and error / network's time for 2 x {n} images", more, "", "<= 0.15"))
     return {"settings": {"n": n, "d": d}, "rounds": raw, "rows": out}

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks.runs import ROOT
+from benchmarks.runs import ROOT, job
 
 
 def surrogate() -> ModuleType:
@@ -19,37 +19,52 @@ def surrogate() -> ModuleType:
     return module
 
 
+def made(path: Path, function: str, **arguments: object) -> Path:
+    """Made once, by a process of its own: what this process has in memory would count in the peaks of its children."""
+    if not path.exists():
+        job(f"material:{function}", path=str(path), **arguments)
+    return path
+
+
 def weights(folder: Path) -> Path:
-    """A file in pytorch-fid's format, made once a folder."""
-    path = folder / "inception.pth"
-    return path if path.exists() else surrogate().write_surrogate(path)
+    """A file in pytorch-fid's format."""
+    return made(folder / "inception.pth", "make_weights")
+
+
+def make_weights(path: str) -> None:
+    surrogate().write_surrogate(Path(path))
 
 
 def folders(folder: Path, images: int, size: int = 32) -> tuple[Path, Path]:
     """Two folders of so many PNG images each, of other scenes and of another kind: no image is 299 x 299."""
+    real, fake = (
+        made(folder / f"{side}-{images}x{size}", "make_folder", images=images, size=size, seed=seed, variant=variant)
+        for seed, (side, variant) in enumerate((("real", "plain"), ("fake", "striped")))
+    )
+    return real, fake
+
+
+def make_folder(path: str, images: int, size: int, seed: int, variant: str) -> None:
     from PIL import Image
 
     from ganeval.images.shapes import render
 
-    sides = []
-    for seed, (side, variant) in enumerate((("real", "plain"), ("fake", "striped"))):
-        place = folder / f"{side}-{images}x{size}"
-        sides.append(place)
-        if place.exists():
-            continue
-        place.mkdir(parents=True)
-        for i in range(images):
-            Image.fromarray(render(i, seed=seed, size=size, variant=variant)).save(place / f"{i:06}.png")
-    return sides[0], sides[1]
+    place = Path(path).with_suffix(".part")
+    place.mkdir(parents=True, exist_ok=True)
+    for i in range(images):
+        Image.fromarray(render(i, seed=seed, size=size, variant=variant)).save(place / f"{i:06}.png")
+    place.rename(path)
 
 
-def wide_network(path: Path) -> Path:
+def wide_network(folder: Path) -> Path:
     """A TorchScript network of 2048 features that costs next to nothing: all else then shows."""
+    return made(folder / "wide.pt", "make_wide_network")
+
+
+def make_wide_network(path: str) -> None:
     import torch
     from torch import nn
 
-    if not path.exists():
-        torch.manual_seed(0)
-        net = nn.Sequential(nn.Conv2d(3, 128, 8, stride=8), nn.ReLU(), nn.Flatten()).eval()
-        torch.jit.trace(net, torch.zeros(1, 3, 32, 32)).save(str(path))
-    return path
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 128, 8, stride=8), nn.ReLU(), nn.Flatten()).eval()
+    torch.jit.trace(net, torch.zeros(1, 3, 32, 32)).save(path)

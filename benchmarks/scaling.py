@@ -17,8 +17,8 @@ FLAT, MEMORY = "<= 1.3", "<= 1.5"
 
 def images(options: Options) -> dict[str, Any]:
     """``ganeval fid`` on N + N rendered images with a network of 2048 features that costs next to nothing."""
-    network = material.wide_network(options.folder / "wide.pt")
-    sizes = (100, 300) if options.quick else (1000, 5000, 20_000, 50_000)
+    network = material.wide_network(options.folder)
+    sizes = (100, 300) if options.quick else (1000, 4000, 16_000, 50_000)
     points = []
     for n in sizes:
         figures, _ = child(
