@@ -41,5 +41,6 @@ def report(results: tuple[Path, ...], *, output: Path, baseline: Path | None, da
     before = None if baseline is None else read_record(baseline)
     write_report(output, subjects, baseline=before, data_root=data_root)
     size = output.stat().st_size
-    text = f"{output}: {len(subjects)} {'run' if len(subjects) == 1 else 'runs'}, {size / 1e6:.1f} MB"
+    told = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+    text = f"{output}: {len(subjects)} {'run' if len(subjects) == 1 else 'runs'}, {told}"
     answer({"report": {"output": str(output), "runs": len(subjects), "bytes": size}}, text, fmt=fmt, target=None)

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 460, 290
 _LEFT, _EDGE, _TOP, _FOOT = 62, WIDTH - 14, 34, HEIGHT - 46
-NAMED = 128  # where a plot begins that has names at its left
+NAMED = 152  # where a plot begins that has names at its left
 _BROAD, _LETTER = 13.5, 8.6  # no letter of a name is wider, on a narrow screen either
 _DIGIT = 9.8  # likewise of the numbers below a plot
 _MOST_POINTS = 400  # of a line: more cannot be seen
@@ -186,7 +186,9 @@ class Plot:
 
     def name(self, place: float, label: str) -> None:
         """What stands at height ``place``, at the left of the plot."""
-        self._draw("text", "name", shortened(label, self.left - 10), x=self.left - 6, y=round(self._up(place) + 4, 2))
+        short = shortened(label, self.left - 10)
+        shown = short if short == label else Markup("<title>{}</title>{}").format(label, short)
+        self._draw("text", "name", shown, x=self.left - 6, y=round(self._up(place) + 4, 2))
 
     def level(self, value: float, name: str, *, upright: bool = False) -> None:
         """A dashed line across the plot, with what it means."""
@@ -197,6 +199,10 @@ class Plot:
             y = self._up(value)
             self._draw("line", "level", x1=self.left, x2=_EDGE, y1=y, y2=y)
         self._legend.append(("level", "", name))
+
+    def explain(self, kind: str, series: int, name: str) -> None:
+        """One more line of the key."""
+        self._legend.append((kind, str(series), name))
 
     def _draw(self, tag: str, kind: str, text: str | None = None, **attributes: object) -> None:
         self._marks.append(_element(tag, kind, text, **attributes))
@@ -277,6 +283,7 @@ def _element(tag: str, kind: str, text: str | None = None, **attributes: object)
 _SAMPLES = {
     "line": Markup('<path class="line c{series} d{series}" d="M1,5 L25,5"/>'),
     "point": Markup('<circle class="point c{series}" cx="13" cy="5" r="4"/>'),
+    "error": Markup('<path class="error c{series}" d="M1,5 L25,5"/>'),
     "band": Markup('<rect class="band c{series}" x="1" y="0" width="24" height="10"/>'),
     "level": Markup('<path class="level" d="M1,5 L25,5"/>'),
 }

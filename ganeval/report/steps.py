@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ganeval.records import Record
-from ganeval.report.charts import Plot, padded
-from ganeval.results import MetricResult
+from ganeval.report.charts import NAMED, Plot, padded
+from ganeval.results import Interval, MetricResult
 
 FEWEST = 3  # runs; two are compared in the table
+_ROWS = 16  # runs whose names fit beside a plot
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +53,36 @@ def ordered(records: Sequence[Record]) -> Order:
 
 def over_runs(order: Order) -> list[Markup]:
     """One plot a metric and protocol, of those that at least three runs have."""
-    found: dict[tuple[str, str], list[tuple[float, MetricResult]]] = {}
+    found: dict[tuple[str, str], list[Spot]] = {}
     for place, record in zip(order.places, order.records, strict=True):
         for name, result in record.evaluation.results.items():
-            found.setdefault((name, result.protocol.key()), []).append((place, result))
-    return [_plot(points, order) for points in found.values() if len(points) >= FEWEST]
+            found.setdefault((name, result.protocol.key()), []).append(Spot(place, record.name, result))
+    draw = _beside if not order.steps and len(order.records) <= _ROWS else _over
+    return [draw(spots, order) for spots in found.values() if len(spots) >= FEWEST]
 
 
-def _plot(points: Sequence[tuple[float, MetricResult]], order: Order) -> Markup:
-    places, results = [place for place, _ in points], [result for _, result in points]
-    unbiased = all(r.corrected is not None for r in results)
-    values = [_centre(r) if unbiased else r.value for r in results]
-    intervals = [r.interval if unbiased or not r.bias else None for r in results]
-    ends = [end for one in intervals if one is not None for end in (one.low, one.high)]
-    kind = "bias-corrected" if unbiased and any(r.bias for r in results) else "value"
-    if not unbiased and len({(r.n_real, r.n_fake) for r in results}) > 1:
-        kind = "value; the numbers of images differ"
-    label = results[0].label
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A metric of one run, and where it stands."""
+
+    place: float
+    name: str
+    result: MetricResult
+
+
+def _over(spots: Sequence[Spot], order: Order) -> Markup:
+    """Upright, over the steps or the numbers of the runs; a band where there is a line."""
+    places = [spot.place for spot in spots]
+    values, intervals, kind = _told(spots)
     low, high = min(order.places), max(order.places)
     room = 0.03 * (high - low)
     plot = Plot(
-        f"{label} over the runs", (low - room, high + room), padded([*values, *ends]), order.label, kind,
-        x_ticks=None if order.steps else order.places[:: 1 + len(order.places) // 13],
+        f"{spots[0].result.label} over the runs", (low - room, high + room), _axis(values, intervals), order.label,
+        kind, x_ticks=None if order.steps else order.places[:: 1 + len(order.places) // 13],
     )  # fmt: skip
     there = [one for one in intervals if one is not None]
-    level = f"{100 * there[0].level:g} % interval" if there else ""
-    if order.steps and len(there) == len(points):
-        plot.band(places, [one.low for one in there], [one.high for one in there], 0, level)
+    if order.steps and len(there) == len(spots):
+        plot.band(places, [one.low for one in there], [one.high for one in there], 0, _level(intervals))
     else:
         for place, one in zip(places, intervals, strict=True):
             if one is not None:
@@ -86,10 +90,44 @@ def _plot(points: Sequence[tuple[float, MetricResult]], order: Order) -> Markup:
     if order.steps:
         plot.line(places, values, 0, kind, markers=True)
     else:
-        plot.points(places, values, 0, kind if not there else f"{kind} with its {level}")
-    told = "; ".join(f"{value:.4g} at {place:g}" for place, value in zip(places, values, strict=True))
-    return plot.svg(f"{told}.")
+        plot.points(places, values, 0, ", ".join(filter(None, (kind, _level(intervals)))))
+    return plot.svg("; ".join(f"{value:.4g} at {place:g}" for place, value in zip(places, values, strict=True)) + ".")
 
 
-def _centre(r: MetricResult) -> float:
-    return r.value if r.corrected is None else r.corrected
+def _beside(spots: Sequence[Spot], order: Order) -> Markup:
+    """Lying, one row a run, with its name."""
+    values, intervals, kind = _told(spots)
+    rows = len(order.records)
+    plot = Plot(
+        f"{spots[0].result.label} of the runs", _axis(values, intervals), (min(0, rows - 5) - 0.7, rows - 0.3),
+        kind, "", y_ticks=False, left=NAMED,
+    )  # fmt: skip
+    for spot, value, one in zip(spots, values, intervals, strict=True):
+        height = rows - spot.place
+        if one is not None:
+            plot.error(height, one.low, one.high, 0, across=True)
+        plot.points([value], [height], 0)
+        plot.name(height, spot.name)
+    if level := _level(intervals):
+        plot.explain("error", 0, level)
+    return plot.svg("; ".join(f"{spot.name}: {value:.4g}" for spot, value in zip(spots, values, strict=True)) + ".")
+
+
+def _told(spots: Sequence[Spot]) -> tuple[list[float], list[Interval | None], str]:
+    """Bias-corrected values where all runs have one, else plain ones; their intervals; and what they are."""
+    results = [spot.result for spot in spots]
+    unbiased = all(r.corrected is not None for r in results)
+    values = [r.value if r.corrected is None or not unbiased else r.corrected for r in results]
+    intervals = [r.interval if unbiased or not r.bias else None for r in results]
+    kind = "bias-corrected" if unbiased and any(r.bias for r in results) else "value"
+    if not unbiased and len({(r.n_real, r.n_fake) for r in results}) > 1:
+        kind = "value; the numbers of images differ"
+    return values, intervals, kind
+
+
+def _axis(values: Sequence[float], intervals: Sequence[Interval | None]) -> tuple[float, float]:
+    return padded([*values, *(end for one in intervals if one is not None for end in (one.low, one.high))])
+
+
+def _level(intervals: Sequence[Interval | None]) -> str:
+    return next((f"{100 * one.level:g} % interval" for one in intervals if one is not None), "")

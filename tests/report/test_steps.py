@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ganeval.cli.main import main
@@ -67,9 +68,19 @@ def test_a_line_with_its_band_over_the_steps() -> None:
 
 
 def test_runs_without_an_order_are_not_joined() -> None:
-    (plot,) = over_runs(ordered([run(name) for name in ("b", "a", "c")]))
-    assert "<path" not in plot.split("</figcaption>")[1].split("aria-label")[1]
-    assert plot.count('class="error c0"') == 3
+    (plot,) = over_runs(ordered([run(name, value) for name, value in (("b", 5.0), ("a", 9.0), ("c", 7.0))]))
+    drawn = plot.split("</figcaption>")[1]
+    assert "<path" not in drawn
+    assert re.findall(r'class="name"[^>]*>(\w)<', drawn) == ["b", "a", "c"]
+    rows = re.findall(r'<circle class="point c0" cx="([\d.]+)" cy="([\d.]+)"', drawn)
+    across, down = (np.array(one, dtype=float) for one in zip(*rows, strict=True))
+    assert np.argsort(across).tolist() == [0, 2, 1]  # by value
+    assert (np.diff(down) > 0).all()  # in their order, from the top
+    assert drawn.count('class="error c0"') == 3
+    many = [run(f"run {word}") for word in "abcdefghijklmnopq"]
+    (plot,) = over_runs(ordered(many))
+    assert plot.count('class="error c0"') == len(many)
+    assert "run, in the order of the table" in plot
     assert over_runs(ordered([run("a"), run("b")])) == []
 
 
@@ -77,7 +88,7 @@ def test_plain_values_of_other_numbers_of_images_are_told() -> None:
     runs = [run("a", interval=False), run("b", interval=False), run("c", interval=False, n_fake=7)]
     (plot,) = over_runs(ordered(runs))
     assert "the numbers of images differ" in plot
-    assert "5.5 at 1" in plot  # the plain value, not the corrected one
+    assert "a: 5.5; b: 5.5" in plot  # the plain value, not the corrected one
 
 
 def test_other_protocols_have_other_plots() -> None:
