@@ -8,6 +8,7 @@ an image; and every mode is the identity at the target size.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -114,11 +115,10 @@ def _tf1_bilinear(images: Tensor, size: int) -> Tensor:
 
     Interpolates along x, then along y, in the form ``a + (b - a) * w``, whose rounding torch.lerp does not share.
     """
-    low, high, down = _tf1_axis(images.shape[2], size, images.device)
-    # Of a tall image only these rows are ever read; interpolating along x first, on them alone, changes no value.
-    rows, places = torch.unique(torch.cat([low, high]), return_inverse=True)
-    low, high = places[:size], places[size:]
-    left, right, across = _tf1_axis(images.shape[3], size, images.device)
+    # Of a tall image only some rows are ever read; interpolating along x first, on them alone, changes no value.
+    rows, low, high, down = _tf1_axis(images.shape[2], size, images.device)
+    columns, left, right, across = _tf1_axis(images.shape[3], size, images.device)
+    left, right = columns[left], columns[right]
 
     def interpolated(planes: Tensor) -> Tensor:
         if len(rows) < planes.shape[-2]:
@@ -134,12 +134,19 @@ def _tf1_bilinear(images: Tensor, size: int) -> Tensor:
     return out
 
 
-def _tf1_axis(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+@functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may serve outside of it too
+def _tf1_axis(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The places that are read, the lower and the higher neighbour among them, and the weight of the higher one.
+
+    Worked out on the host and kept: a device would have to be waited for every time.
+    """
     # TensorFlow rounds the scale and every coordinate to float32: double coordinates move pixels by 0.01 grey levels.
-    scale = torch.tensor(length / size, dtype=torch.float32, device=device)
-    coordinate = torch.arange(size, dtype=torch.float32, device=device) * scale
+    coordinate = torch.arange(size, dtype=torch.float32) * torch.tensor(length / size, dtype=torch.float32)
     low = coordinate.long().clamp_max(length - 1)
-    return low, (low + 1).clamp_max(length - 1), coordinate - low
+    read, places = torch.unique(torch.cat([low, (low + 1).clamp_max(length - 1)]), return_inverse=True)
+    found = read, places[:size], places[size:], coordinate - low
+    return tuple(one.to(device) for one in found)  # type: ignore[return-value]
 
 
 def _blend(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
