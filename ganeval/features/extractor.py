@@ -123,12 +123,14 @@ class FeatureExtractor:
         self._lanes: Lanes | None = None
         if compile:
             self._run = Compiled(self._network, device)
-        elif device.type == "cpu" and protocol.extractor == INCEPTION and protocol.precision == "float32":
-            from ganeval.features.packed import packed
-
-            self._run = self._network = packed(network.module)
+        elif device.type == "cpu" and protocol.extractor == INCEPTION:
             self.batch_size = batch_size or _LANES_BATCH
-            self._lanes = Lanes(protocol.extractor, self.batch_size, tuned=batch_size is None)
+            name = protocol.extractor
+            if protocol.precision == "float32":
+                self._pack()
+            else:
+                name = f"{name}-{protocol.precision}"
+            self._lanes = Lanes(name, self.batch_size, tuned=batch_size is None)
         self.prepare: Callable[..., Tensor] | None = None
         if protocol.resize in PIL_MODES:
             self.prepare = functools.partial(resize_pil, size=protocol.size, mode=protocol.resize)
@@ -161,7 +163,7 @@ class FeatureExtractor:
             self._away = False
         precision, exact = self.protocol.precision, None
         with arithmetic("float32", self.device):
-            if self._lanes is not None:
+            if self._lanes is not None and (precision == "float32" or self.deviation is not None):
                 return self._lanes(self._features, batch.images)
             images = SCALES[self.protocol.scale](self._resized(batch.images))
             if precision == "float32":
@@ -173,6 +175,8 @@ class FeatureExtractor:
             images = images.to(half)
             if exact is not None:
                 self._network.to(half)
+                if self._lanes is not None:
+                    self._pack()
         with arithmetic(precision, self.device):
             features = {tap: rows.float() for tap, rows in self._run(images, self.taps).items()}
         if exact is not None:
@@ -180,7 +184,17 @@ class FeatureExtractor:
         return features
 
     def _features(self, images: Images) -> Features:
-        return dict(self._network(SCALES[self.protocol.scale](self._resized(images)), self.taps))
+        """Of one lane, which has float32 around it."""
+        scaled, half = SCALES[self.protocol.scale](self._resized(images)), HALF.get(self.protocol.precision)
+        if half is None:
+            return dict(self._network(scaled, self.taps))
+        with torch.autocast("cpu", half):
+            return {tap: rows.float() for tap, rows in self._network(scaled.to(half), self.taps).items()}
+
+    def _pack(self) -> None:
+        from ganeval.features.packed import packed
+
+        self._run = self._network = packed(self._network)
 
     def _resized(self, images: Images) -> Tensor:
         if isinstance(images, list):  # mixed sizes: each image by itself

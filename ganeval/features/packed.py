@@ -59,7 +59,7 @@ class Convolution(nn.Module):
         self._laid_out = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if not has_onednn():
+        if not has_onednn() or (x.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()):
             out = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
             return out.relu_() if self.rectify else out
         if not self._laid_out:  # only now, because the best order depends on the size of the input
