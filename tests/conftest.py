@@ -19,6 +19,7 @@ from filelock import FileLock
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GANEVAL_OFFLINE", "1")
 os.environ["GANEVAL_CACHE"] = "0"  # what a test says of networks and decoders must not depend on the tests before it
+os.environ.pop("FORCE_COLOR", None)  # tests read what a pipe gets; those of colour ask for it themselves
 
 
 @pytest.fixture(scope="session")
