@@ -134,6 +134,7 @@ class Run:
                     compile=compile, batch_size=reading.batch_size,
                 )  # fmt: skip
                 self.bound[asked] = self.extractors[asked].protocol
+        self._computes = bool(self.extractors)
         self.warnings: list[str] = []
         for name, side in self.sides.items():
             if isinstance(side, Statistics):
@@ -203,7 +204,7 @@ class Run:
             f"--{name.replace('_', '-')} has no effect here: no metric of this run reads it"
             for name in idle(self.settings, self.wanted)
         )
-        if self.compiled and not self.extractors:
+        if self.compiled and not self._computes:
             notes.append("--compile has no effect here: no network of features runs")
         nothing: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
         ranks = {"ranks": current().size} if current().size > 1 else {}

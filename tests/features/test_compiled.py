@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -87,11 +88,15 @@ def test_a_network_that_cannot_be_compiled_iv() -> None:
             one(noise(2), ("256",))
 
 
-def test_where_no_network_runs_a_note_says_so() -> None:
+def test_where_no_network_runs_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Counting()
+    monkeypatch.setattr("ganeval.features.extractor.Compiled", functools.partial(Compiled, backend=backend))
     images = np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8)
     made = build_statistics(images, protocol="compact", device="cpu")
-    told = evaluate(made, made, protocol="compact", device="cpu", compile=True).notes
-    assert [note for note in told if "--compile has no effect" in note]
+    for fake, runs in ((made, 0), (images, 1)):
+        told = evaluate(made, fake, protocol="compact", device="cpu", compile=True).notes
+        assert bool([note for note in told if "--compile has no effect" in note]) == (runs == 0)
+        assert backend.runs == runs
 
 
 @pytest.mark.slow
