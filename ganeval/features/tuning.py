@@ -22,7 +22,8 @@ from ganeval.errors import InputError
 from ganeval.files import written_whole
 
 MOST_LANES = 16
-_TURNS = 2  # that each way is timed
+_TURNS = 2  # that each way is timed, unless it is far behind after the first
+_FAR = 1.25  # times the fastest
 _BETTER = 0.97  # of the time of the way that comes first: less is noise
 
 
@@ -83,7 +84,8 @@ class Tuner:
         way, started = self._trials[0], time.perf_counter()
         yield way
         self._seconds[way] = min(self._seconds.get(way, float("inf")), time.perf_counter() - started)
-        del self._trials[0]
+        slow = _FAR * min(self._seconds.values())
+        self._trials = [other for other in self._trials[1:] if self._seconds.get(other, 0.0) <= slow]
         if not self._trials:
             self._choose()
 
