@@ -86,13 +86,18 @@ def _row(row: Sequence[Cell], widths: Sequence[int], width: int | None, colour: 
             continue
         if width is not None and at and at + left + len(text.rstrip()) > width:
             lines.append(line)
-            *full, text = textwrap.wrap(text, width - len(_INDENT)) or [""]
+            *full, text = _wrapped(text, width - len(_INDENT))
             lines += [_INDENT + styled(piece, cell.look, colour) for piece in full]
             line, at, left, column = _INDENT, len(_INDENT), 0, 0
         line += " " * left + styled(text, cell.look, colour)
         at += left + len(text)
         left = max(0, column - len(text)) + _BETWEEN
     return [*lines, line]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Pieces of at most this width; a path or another long word stays whole, so that it can be copied."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def styled(text: str, look: Mapping[str, Any] | None, colour: bool) -> str:

@@ -43,6 +43,12 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     ]
 
 
+def test_a_path_stays_whole() -> None:
+    path = "/a/long-path/" + "x" * 60
+    lines = aligned([[Cell("file"), Cell(f"is at {path}")]], width=40)
+    assert lines == ["file", "    is at", f"    {path}"]
+
+
 def test_colour_changes_no_place_and_names_give_no_orders() -> None:
     hostile = Cell("a\x1b[31m\nb\u202ec", {"bold": True})
     plain, coloured = (aligned([[hostile, Cell("end")], *ROWS], colour=colour) for colour in (False, True))
