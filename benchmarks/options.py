@@ -19,12 +19,14 @@ class Options:
 
     Attributes:
         images: of each side, end to end.
+        most: of each side, in the curves over their number.
         peers: that run end to end.
         before: what the part found in an earlier call, where rounds are added to it.
         keep: writes down what a part has so far.
     """
 
     images: int
+    most: int
     rounds: int
     quick: bool
     device: str
@@ -43,6 +45,7 @@ def parse(parts: Sequence[str], peers: Sequence[str], arguments: Sequence[str] |
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything run? No figures to keep")
     parser.add_argument("--images", type=int, help="of each side, end to end (default 1000; --quick: 12)")
+    parser.add_argument("--most", type=int, default=50_000, help="where the curves over the number of images end")
     parser.add_argument("--rounds", type=int, help="turns of each program (default 3; --quick: 1)")
     parser.add_argument("--only", action="append", choices=parts, help="a part; may be repeated (default: all)")
     parser.add_argument("--peer", action="append", choices=peers, help="a peer; may be repeated (default: all)")
@@ -58,12 +61,14 @@ def parse(parts: Sequence[str], peers: Sequence[str], arguments: Sequence[str] |
     found.rounds = found.rounds or (1 if found.quick else 3)
     if min(found.images, found.rounds) < 1 or found.images < 2:
         parser.error("--images takes 2 or more, --rounds 1 or more")
+    if found.most < 5000:
+        parser.error("--most takes 5000 or more: a curve has two points")
     return found
 
 
 def options_of(found: argparse.Namespace, peers: Sequence[str]) -> Options:
     found.material.mkdir(parents=True, exist_ok=True)
     return Options(
-        images=found.images, rounds=found.rounds, quick=found.quick, device=found.device, folder=found.material,
-        peers=tuple(found.peer or peers), threads=len(os.sched_getaffinity(0)),
+        images=found.images, most=found.most, rounds=found.rounds, quick=found.quick, device=found.device,
+        folder=found.material, peers=tuple(found.peer or peers), threads=len(os.sched_getaffinity(0)),
     )  # fmt: skip

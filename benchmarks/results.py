@@ -43,7 +43,7 @@ def rounded(value: Any, key: str = "") -> Any:
 
 def markdown(found: dict[str, Any]) -> str:
     """A table a part: medians, ranges, what is needed."""
-    out = ["# Measured", ""]
+    out: list[str] = []
     for key, part in found["parts"].items():
         machine = part["machine"]
         settings = ", ".join(f"{name} {_words(value)}" for name, value in part["settings"].items())

@@ -20,7 +20,7 @@ def images(options: Options) -> dict[str, Any]:
     network = material.wide_network(options.folder)
     sizes = (100, 300) if options.quick else (1000, 4000, 16_000, 50_000)
     points = []
-    for n in sizes:
+    for n in (n for n in sizes if n <= options.most):
         figures, _ = child(
             python(
                 "ganeval", "fid", "dataset:shapes-plain", "dataset:shapes-striped", "--num-samples", str(n),
@@ -44,7 +44,7 @@ def neighbours(options: Options) -> dict[str, Any]:
     """Precision and recall at growing n; prdc only where its n x n matrices have room and time."""
     sizes, d = ((300, 600), 64) if options.quick else ((5000, 10_000, 20_000, 50_000), 2048)
     points, rows = [], []
-    for n in sizes:
+    for n in (n for n in sizes if n <= options.most):
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder) / "found.json"
             beside = n <= 10_000

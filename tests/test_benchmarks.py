@@ -86,7 +86,7 @@ def test_end_to_end_stops_where_a_peer_says_another_number(tmp_path: Path, monke
     monkeypatch.setattr(end_to_end, "peer", lambda *_, **__: figures(7.0, theirs[0]))
     kept: list[dict[str, Any]] = []
     options = Options(
-        images=10, rounds=2, quick=True, device="cpu", folder=tmp_path, peers=("pytorch-fid",), threads=1,
+        images=10, most=10, rounds=2, quick=True, device="cpu", folder=tmp_path, peers=("pytorch-fid",), threads=1,
         keep=kept.append,
     )  # fmt: skip
     found = end_to_end.measure(options)
