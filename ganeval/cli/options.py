@@ -243,7 +243,7 @@ def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated
         option(
             "--feature-memory",
             type=Size(),
-            default="128MB",
+            default="64MB",
             help="Features kept in memory; the rest goes to a temporary file.",
         ),
         cache_options,

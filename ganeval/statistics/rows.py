@@ -22,7 +22,7 @@ import numpy as np
 from ganeval.errors import InputError
 from ganeval.statistics.moments import as_rows
 
-DEFAULT_MEMORY = 128 * 2**20  # bytes, of one set: two sets and the network stay below 1.5 GB
+DEFAULT_MEMORY = 64 * 2**20  # bytes, of one set: two sets and the network stay below 1.5 GB
 _CHUNK_BYTES = 8 * 2**20
 _LEAST_CHUNK_BYTES = 2**18  # the chunk being filled is memory too, and counts against the limit
 
