@@ -55,8 +55,9 @@ def gaussian_moments_inference(real: Gaussian, fake: Gaussian, *, reference: str
 
     def one_side(side: Gaussian, n: int, factor: np.ndarray, vectors: np.ndarray) -> tuple[float, float]:
         # tr [((I - T) S)^2] = |F^T F - (K^T F)^T (K^T F)|^2, and (K^T F)^T (K^T F) = V diag(s) V^T: one triangle of it
-        inside = dsyrk(1.0, factor, trans=1)
-        inside = dsyrk(-1.0, vectors * np.sqrt(plan.s), beta=1.0, c=inside, overwrite_c=1)
+        inside = dsyrk(1.0, factor, trans=1) if factor.size else np.zeros((0, 0))  # BLAS takes no empty matrix
+        if plan.s.size:
+            inside = dsyrk(-1.0, vectors * np.sqrt(plan.s), beta=1.0, c=inside, overwrite_c=1)
         variance = 4.0 * squared(factor.T @ shift) + 4.0 * squared(inside) - 2.0 * squared(np.diagonal(inside))
         bias = (np.trace(side.covariance) + bracket / 2.0) / n + ddof_bias(side, n, float(plan.s.sum()))
         return float(bias), sqrt(variance / n)

@@ -310,7 +310,10 @@ def _by_eigenvectors(
 
     An error e of an eigenvalue s^2 is one of e / 2s in the root and in all that is made of its vectors.
     """
-    eigenvalues, vectors = eigh(dsyrk(1.0, product, lower=1))
+    try:
+        eigenvalues, vectors = eigh(dsyrk(1.0, product, lower=1))
+    except np.linalg.LinAlgError:  # it gives up on a few matrices
+        return None
     roots = _roots(eigenvalues)
     if roots is None:
         return None

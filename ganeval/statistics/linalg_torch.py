@@ -26,13 +26,21 @@ def eigh_for(device: torch.device | None) -> Eigh:
 
 
 def eigh_torch(matrix: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
-    """``numpy.linalg.eigh`` of a symmetric (d, d), of which the lower triangle is read."""
-    eigenvalues, vectors = torch.linalg.eigh(torch.from_numpy(np.ascontiguousarray(matrix)).to(device))
-    return eigenvalues.cpu().numpy(), vectors.cpu().numpy()
+    """``numpy.linalg.eigh`` of a symmetric (d, d), of which the lower triangle is read.
+
+    On the host where the device cannot: its memory is full of somebody's training, say.
+    """
+    try:
+        eigenvalues, vectors = torch.linalg.eigh(torch.from_numpy(np.ascontiguousarray(matrix)).to(device))
+        return eigenvalues.cpu().numpy(), vectors.cpu().numpy()
+    except RuntimeError:  # torch's LinAlgError and OutOfMemoryError are such
+        return eigh_in_place(matrix)
 
 
 class Projected:
     """Of rows x: the squared length of T^T x, and what the squares of its entries come to behind another map.
+
+    On the host where the device's memory is full.
 
     Args:
         transport: T, (d, r).
@@ -40,13 +48,23 @@ class Projected:
     """
 
     def __init__(self, transport: np.ndarray, root: np.ndarray, device: torch.device) -> None:
-        self._device = device
-        self._transport, self._root = (self._there(array) for array in (transport, root))
+        self._device, self._maps = device, (transport, root)
+        self._there: list[torch.Tensor] = []
 
     def __call__(self, centred: np.ndarray) -> tuple[np.ndarray, float]:
         """(b,) sum_i P_i^2 with P = X T, and the sum over the rows of |root^T P^2|^2."""
-        squares = (self._there(centred) @ self._transport).square_()
-        return squares.sum(1).cpu().numpy(), float((squares @ self._root).square_().sum())
+        try:
+            return self._of(centred)
+        except torch.cuda.OutOfMemoryError:
+            self._device, self._there = torch.device("cpu"), []
+            return self._of(centred)
 
-    def _there(self, array: np.ndarray) -> torch.Tensor:
+    def _of(self, centred: np.ndarray) -> tuple[np.ndarray, float]:
+        if not self._there:
+            self._there = [self._sent(array) for array in self._maps]
+        transport, root = self._there
+        squares = (self._sent(centred) @ transport).square_()
+        return squares.sum(1).cpu().numpy(), float((squares @ root).square_().sum())
+
+    def _sent(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

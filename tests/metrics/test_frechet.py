@@ -367,6 +367,16 @@ def test_gaussian_moments_against_dense_formulas() -> None:
     assert result.bias_fake == pytest.approx((np.trace(f.covariance) + bracket / 2.0) / 70, rel=1e-9)
 
 
+def test_gaussian_moments_of_sets_without_variance_degenerate() -> None:
+    flat, other = (Gaussian(n=50, mean=np.full(4, m), covariance=np.zeros((4, 4))) for m in (0.0, 1.0))
+    spread = gaussian(features(90, 4, 2))
+    assert gaussian_moments_inference(flat, other).value == pytest.approx(4.0)
+    for real, fake in ((flat, spread), (spread, flat)):
+        result = gaussian_moments_inference(real, fake)
+        assert result.se_fake + result.se_real > 0
+        assert np.isfinite([result.value, result.bias_fake, result.bias_real]).all()
+
+
 def test_gaussian_moments_need_n_iv() -> None:
     g = gaussian(features(90, 5, 1))
     unknown = Gaussian(None, g.mean, g.covariance)

@@ -196,3 +196,32 @@ def test_no_batch_is_waited_for(protocol: str, cuda: torch.device, surrogate_wei
             torch.cuda.set_sync_debug_mode("default")
     assert kept.moments is not None
     assert kept.moments.n == 192
+
+
+def test_what_a_device_cannot_is_done_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, cpu = np.diag([1.0, 2.0, 5.0]) + 0.1, torch.device("cpu")
+    expected = np.linalg.eigvalsh(matrix)
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.cuda.OutOfMemoryError("full")
+
+    monkeypatch.setattr(torch.linalg, "eigh", full)
+    assert linalg_torch.eigh_torch(matrix.copy(), cpu)[0] == pytest.approx(expected)
+    transport, root, x = np.random.default_rng(0).standard_normal((3, 4, 4))
+    lengths, energy = linalg_torch.Projected(transport, root, cpu)(x)
+    tight, sent, calls = linalg_torch.Projected(transport, root, cpu), linalg_torch.Projected._sent, []
+    monkeypatch.setattr(
+        linalg_torch.Projected,
+        "_sent",
+        lambda self, a: calls.append(1) or (full() if len(calls) == 3 else sent(self, a)),
+    )
+    assert tight(x)[0] == pytest.approx(lengths)
+    assert tight(x)[1] == pytest.approx(energy)
+    assert len(calls) > 3
+
+
+def test_eigenvectors_that_do_not_come_leave_it_to_singular_values() -> None:
+    def fails(_: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise np.linalg.LinAlgError("did not converge")
+
+    assert linalg._by_eigenvectors(np.eye(3), fails) is None
