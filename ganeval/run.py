@@ -134,7 +134,7 @@ class Run:
                     compile=compile, batch_size=reading.batch_size,
                 )  # fmt: skip
                 self.bound[asked] = self.extractors[asked].protocol
-        self._computes = bool(self.extractors)
+        self._computes, self._in_vain = bool(self.extractors), False
         self.warnings: list[str] = []
         for name, side in self.sides.items():
             if isinstance(side, Statistics):
@@ -164,9 +164,14 @@ class Run:
         """Warnings of each network."""
         return {asked: one.warnings for asked, one in self.extractors.items()} or self._remarks
 
+    def compiled_in_vain(self) -> bool:
+        """Whether a network was compiled for batches of which hardly any came."""
+        return any(one.compiled_in_vain for one in self.extractors.values()) or self._in_vain
+
     def drop_networks(self) -> None:
         """Once all sides are measured: metrics take features, and decompositions need the memory."""
         self._remarks = self.remarks()
+        self._in_vain = self.compiled_in_vain()
         self.extractors.clear()
         with suppress(AttributeError, OSError, TypeError):  # a C library that keeps what was freed: 200 MB of Inception
             ctypes.CDLL(None).malloc_trim(0)
@@ -206,6 +211,8 @@ class Run:
         )
         if self.compiled and not self._computes:
             notes.append("--compile has no effect here: no network of features runs")
+        elif self.compiled_in_vain():
+            notes.append("--compile had little effect: most batches had another size than the first; set --batch-size")
         nothing: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
         ranks = {"ranks": current().size} if current().size > 1 else {}
         recalled = {} if self.reading.cache is None else {"recalled": {s: one.recalled for s, one in measured.items()}}

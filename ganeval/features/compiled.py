@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
+import types
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -27,8 +29,10 @@ _logger = logging.getLogger("ganeval")
 def require_compiler(device: torch.device) -> None:
     """Raises ConfigError where nothing can be compiled: no C++ compiler for the CPU, no Triton for CUDA."""
     if device.type == "cpu":
-        compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
-        if shutil.which(compiler) is None:
+        usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+        compiler = os.environ.get("CXX") or usual
+        # it may be a command of several words, "ccache g++"; on Windows it is a path
+        if shutil.which(compiler) is None and shutil.which(_first_word(compiler)) is None:
             raise ConfigError(f"--compile needs a C++ compiler, and there is no {compiler}: install one, or set CXX.")
     elif device.type == "cuda":
         if find_spec("triton") is None:
@@ -37,8 +41,15 @@ def require_compiler(device: torch.device) -> None:
         raise ConfigError(f"--compile knows the CPU and CUDA, not {device}. Leave it out.")
 
 
+def _first_word(command: str) -> str:
+    try:
+        return (shlex.split(command) or [command])[0]
+    except ValueError:  # quotes that do not close
+        return command
+
+
 class Compiled:
-    """``module(x, taps)``, compiled: weights as constants on the CPU, one CUDA graph a batch on CUDA.
+    """``module(x, taps)``, compiled by Inductor; on CUDA a batch is one CUDA graph.
 
     Features differ from those of the module by float32 noise, by less than 1e-5 of the largest.
 
@@ -47,47 +58,68 @@ class Compiled:
 
     Attributes:
         calls: batches that went through the compiled program.
+        others: batches of other shapes, which went through the module.
         seconds: what compiling took; None before the first batch.
     """
 
     def __init__(self, module: nn.Module, device: torch.device, *, backend: Any = "inductor") -> None:
         if backend == "inductor":
             require_compiler(device)
-        how: dict[str, Any] = {}
-        if backend == "inductor":
-            how = {"options": {"freezing": True}} if device.type == "cpu" else {"mode": "reduce-overhead"}
-        self.module, self.device, self.calls = module, device, 0
+        how = {"mode": "reduce-overhead"} if backend == "inductor" and device.type == "cuda" else {}
+        self.module, self.device, self.calls, self.others = module, device, 0, 0
         self.seconds: float | None = None
-        self._graph: Callable[..., Mapping[str, Tensor]] = torch.compile(
-            module, fullgraph=True, dynamic=False, backend=backend, **how
-        )
+        self._how: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": backend, **how}
+        self._graph: Callable[..., Mapping[str, Tensor]] | None = None
         self._shape: torch.Size | None = None
 
     def __call__(self, x: Tensor, taps: tuple[str, ...]) -> dict[str, Tensor]:
-        if self._shape is None:
+        if self._graph is None or self._shape is None:
             return self._first(x, taps)
         if x.shape != self._shape:
+            self.others += 1
             return dict(self.module(x, taps))
-        self.calls += 1
+        return self._through(self._graph, x, taps)
+
+    def _through(
+        self, graph: Callable[..., Mapping[str, Tensor]], x: Tensor, taps: tuple[str, ...]
+    ) -> dict[str, Tensor]:
         if self.device.type != "cuda":
-            return dict(self._graph(x, taps))
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        # copied, because the next call writes to the same place
-        return {tap: rows.clone() for tap, rows in self._graph(x, taps).items()}
+            out = dict(graph(x, taps))
+        else:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            # copied, because the next call writes to the same place
+            out = {tap: rows.clone() for tap, rows in graph(x, taps).items()}
+        self.calls += 1
+        return out
 
     def _first(self, x: Tensor, taps: tuple[str, ...]) -> dict[str, Tensor]:
         _logger.warning("compiling the network, which is done once a run and can take minutes (--compile)")
         started = time.perf_counter()
-        self._shape = x.shape
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the compiler's, about itself
-                out = self(x, taps)
-        except RuntimeError as error:
-            lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+                graph = torch.compile(_own(self.module), **self._how)
+                out = self._through(graph, x, taps)
+        except Exception as error:  # the compiler has errors of many kinds, not all of them RuntimeErrors
+            said = " ".join([line for line in str(error).splitlines() if line.strip()][:2]) or type(error).__name__
             raise ConfigError(
-                f"this network could not be compiled: {lines[0][:200]} Leave --compile out, or repair the compiler."
+                f"this network could not be compiled: {said[:200]} Leave --compile out, or repair the compiler."
             ) from error
+        self._graph, self._shape = graph, x.shape
         self.seconds = time.perf_counter() - started
         _logger.warning(f"compiled in {self.seconds:.0f} s")
         return out
+
+
+def _own(module: nn.Module) -> Callable[..., Mapping[str, Tensor]]:
+    """The module as a function with a code object of its own.
+
+    Dynamo counts what it has compiled by code object and stops at eight; a second network would count as the first
+    compiled anew.
+    """
+
+    def run(x: Tensor, taps: tuple[str, ...]) -> Mapping[str, Tensor]:
+        out: Mapping[str, Tensor] = module(x, taps)
+        return out
+
+    return types.FunctionType(run.__code__.replace(), run.__globals__, run.__name__, None, run.__closure__)

@@ -118,11 +118,12 @@ class FeatureExtractor:
         self.dimensions = network.dimensions
         self._network = network.module
         self._run: Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]] = self._network
-        self._away = False
+        self._away, self._halved = False, False
         self.batch_size = batch_size or (_CPU_BATCH.get(protocol.extractor, 8) if device.type == "cpu" else 128)
         self._lanes: Lanes | None = None
+        self._program: Compiled | None = None
         if compile:
-            self._run = Compiled(self._network, device)
+            self._run = self._program = Compiled(self._network, device)
         elif device.type == "cpu" and protocol.extractor == INCEPTION:
             self.batch_size = batch_size or _LANES_BATCH
             name = protocol.extractor
@@ -140,12 +141,20 @@ class FeatureExtractor:
         return self.protocol.at(layer).layer
 
     def release(self) -> None:
-        """Move the network off the accelerator, and give its memory back, until the next batch."""
-        if self.device.type != "cpu" and not self._away:
+        """Move the network off the accelerator, and give its memory back, until the next batch.
+
+        A compiled network stays: a captured graph knows the places of its weights.
+        """
+        if self.device.type != "cpu" and not self._away and not self.compiled:
             self._network.to("cpu")
             self._away = True
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @property
+    def compiled_in_vain(self) -> bool:
+        """Whether most batches had another shape than the first, for which the network was compiled."""
+        return self._program is not None and self._program.others > self._program.calls
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -163,18 +172,19 @@ class FeatureExtractor:
             self._away = False
         precision, exact = self.protocol.precision, None
         with arithmetic("float32", self.device):
-            if self._lanes is not None and (precision == "float32" or self.deviation is not None):
+            if self._lanes is not None and (precision == "float32" or self._halved):
                 return self._lanes(self._features, batch.images)
             images = SCALES[self.protocol.scale](self._resized(batch.images))
             if precision == "float32":
                 return dict(self._run(images, self.taps))
-            if self.deviation is None:
+            if self.deviation is None and not self._halved:
                 exact = self._network(images[:_CALIBRATION], self.taps)
         half = HALF.get(precision)
         if half is not None and self.protocol.extractor != CUSTOM:  # of which autocast casts what it can
             images = images.to(half)
-            if exact is not None:
+            if not self._halved:  # once, though the batch may fail: what is lost of the weights does not come back
                 self._network.to(half)
+                self._halved = True
                 if self._lanes is not None:
                     self._pack()
         with arithmetic(precision, self.device):

@@ -63,8 +63,10 @@ class Lanes:
     def _threads(self, lanes: int, threads: int) -> ThreadPoolExecutor:
         made_for = os.getpid(), lanes, threads  # a forked process has no threads but one
         if self._pool is None or self._pool[0] != made_for:
-            self._pool = made_for, _pool(lanes, threads // lanes)
-            torch.set_num_threads(threads)  # what every thread that begins to compute later takes up
+            try:
+                self._pool = made_for, _pool(lanes, threads // lanes)
+            finally:
+                torch.set_num_threads(threads)  # what every thread that begins to compute later takes up
         return self._pool[1]
 
 
@@ -98,5 +100,10 @@ def _pool(lanes: int, cores: int) -> ThreadPoolExecutor:
             torch.set_num_threads(cores)
         together.wait()  # so that no thread begins twice
 
-    list(pool.map(begin, range(lanes)))
+    try:
+        list(pool.map(begin, range(lanes)))
+    except BaseException:  # an interrupt: none may wait for ever, nor set its number of threads later
+        together.abort()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
     return pool

@@ -99,6 +99,74 @@ def test_where_no_network_runs_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -
         assert backend.runs == runs
 
 
+def test_networks_compiled_in_one_process_do_not_count_as_one() -> None:
+    """Dynamo gives up at the ninth program of one code object."""
+    backend = Counting()
+    for n in range(1, 11):
+        network = load_extractor(get_protocol("compact"), device=CPU)._network
+        with arithmetic("float32", CPU):
+            Compiled(network, CPU, backend=backend)(noise(n), ("256",))
+    assert backend.graphs == backend.runs == 10
+
+
+def test_an_error_of_any_kind_is_told_and_the_next_batch_tries_again_iv(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = [True]
+    counting = Counting()
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        if broken.pop():
+            raise FileNotFoundError("no such linker")
+        return counting(graph, inputs)
+
+    one = Compiled(load_extractor(get_protocol("compact"), device=CPU)._network, CPU, backend=backend)
+    with arithmetic("float32", CPU):
+        with pytest.raises(ConfigError, match="no such linker"):
+            one(noise(2), ("256",))
+        assert one.calls == 0
+        broken.append(False)
+        torch._dynamo.reset()
+        one(noise(3), ("256",))
+    assert one.calls == counting.runs == 1
+    missing = Compiled(torch.nn.Flatten(), CPU, backend="no-such-backend")
+    with arithmetic("float32", CPU), pytest.raises(ConfigError, match="could not be compiled"):
+        missing(noise(2), ("1",))
+
+    def no_room(*_: Any, **__: Any) -> Any:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(torch, "compile", no_room)
+    with pytest.raises(ConfigError, match="the disk is full"):
+        Compiled(torch.nn.Flatten(), CPU, backend=Counting())(noise(2), ("1",))
+
+
+def test_which_compiler_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(compiled.shutil, "which", asked.append)
+    for platform, variable, names in (
+        ("win32", "", ["cl", "cl"]),
+        ("linux", "", ["g++", "g++"]),
+        ("linux", "ccache g++ -m64", ["ccache g++ -m64", "ccache"]),
+        ("linux", "g'++", ["g'++", "g'++"]),
+    ):
+        asked.clear()
+        monkeypatch.setattr(compiled.sys, "platform", platform)
+        monkeypatch.setenv("CXX", variable)
+        with pytest.raises(ConfigError, match="C\\+\\+ compiler"):
+            require_compiler(CPU)
+        assert asked == names
+
+
+def test_where_hardly_a_batch_was_compiled_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganeval.features.extractor.Compiled", functools.partial(Compiled, backend=Counting()))
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    for first, noted in ((5, True), (40, False)):
+        told = evaluate(
+            images[:first], images, protocol="compact", device="cpu", compile=True,
+            batch_size=10,
+        ).notes  # fmt: skip
+        assert bool([note for note in told if "--compile had little effect" in note]) == noted
+
+
 @pytest.mark.slow
 def test_the_run_is_compiled_and_the_value_stays_against_itself(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path

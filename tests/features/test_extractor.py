@@ -107,6 +107,21 @@ def test_other_weights_are_labelled_by_their_hash(tmp_path: Path) -> None:
         load_extractor(get_protocol("compact"), device=CPU, weights=path)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_release_empties_the_store_and_leaves_a_compiled_network(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = load_extractor(get_protocol("compact"), device=torch.device("cpu"))
+    emptied, moved = [], []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(1))
+    monkeypatch.setattr(one._network, "to", moved.append)
+    one.device, one.compiled = torch.device("cuda"), compiled
+    one.release()
+    one.release()
+    assert len(emptied) == 2
+    assert moved == ([] if compiled else ["cpu"])
+
+
 def test_choose_device_iv() -> None:
     assert choose_device("cpu") == CPU
     with pytest.raises(ConfigError, match="no device 'cuda:99' here; there are auto, "):

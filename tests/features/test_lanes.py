@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import pytest
@@ -94,6 +95,30 @@ def test_an_error_in_a_lane_is_that_of_the_call() -> None:
     with pytest.raises(ValueError, match="four"):
         lanes(function, torch.arange(8.0).reshape(8, 1, 1, 1))
     assert len(lanes(function, torch.zeros(8, 1, 1, 1))["tap"]) == 8  # and the next call is none the worse
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupt_while_lanes_begin_leaves_the_number_of_threads(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, real = threading.active_count(), lanes_module.ThreadPoolExecutor.map
+
+    def interrupted(pool: Any, function: Any, items: Any) -> Any:
+        real(pool, function, list(items)[:1])  # one lane waits for the other
+        raise error
+
+    monkeypatch.setattr(lanes_module.ThreadPoolExecutor, "map", interrupted)
+    lanes = Lanes("net", 8, tuned=False)
+    with pytest.raises(error):
+        lanes(lambda images: {"tap": torch.zeros(len(images), 1)}, torch.zeros(8, 1, 1, 1))
+    assert torch.get_num_threads() == 2
+    fresh: list[int] = []
+    other = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert fresh == [2]
+    assert threading.active_count() <= before
+    monkeypatch.undo()
 
 
 def images_of(n: int) -> ImageBatch:

@@ -73,6 +73,23 @@ def test_the_network_computes_in_what_was_asked_for(protocol: str, surrogate_wei
         assert one.deviation.images == 4
 
 
+def test_a_first_batch_that_fails_does_not_spoil_the_next() -> None:
+    one, ran = extractor("bf16"), extractor("bf16")
+    works = one._run
+
+    def fails(*_: object) -> dict[str, torch.Tensor]:
+        raise torch.OutOfMemoryError("out of memory")
+
+    one._run = fails
+    with pytest.raises(torch.OutOfMemoryError):
+        one(batch(4))
+    one._run = works
+    for _ in range(2):
+        assert torch.equal(one(batch(4))["256"], ran(batch(4))["256"])
+    assert one.deviation is None  # nothing is left to compare with
+    assert "compare values of one precision only" in one.warnings[-1]
+
+
 def test_float32_is_what_it_was_to_the_last_bit() -> None:
     one = extractor("float32")
     rows = one(batch(4))["256"]
