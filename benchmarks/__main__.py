@@ -27,7 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 measured, 1 a program failed or two numbers do not agree; whether a promise holds is in the table."""
     given = options.parse(list(PARTS), list(PEERS), arguments)
     common = options.options_of(given, list(PEERS))
-    about = job("machine:about", device=given.device)
+    try:
+        about = job("machine:about", device=given.device)
+    except BenchmarkError as error:
+        print(error, file=sys.stderr)
+        return 1
     path = results.path_of(given.output, about, given.device)
     for name, measure in PARTS.items():
         if given.only and name not in given.only:

@@ -57,6 +57,8 @@ def parse(parts: Sequence[str], peers: Sequence[str], arguments: Sequence[str] |
         help="where images and weights are made and kept (default: in the temporary folder)",
     )  # fmt: skip
     found = parser.parse_args(arguments)
+    if found.quick and found.output == RESULTS:  # what is measured there is kept
+        found.output = Path(tempfile.gettempdir()) / "ganeval-benchmarks-quick"
     found.images = found.images or (12 if found.quick else 1000)
     found.rounds = found.rounds or (1 if found.quick else 3)
     if min(found.images, found.rounds) < 1 or found.images < 2:

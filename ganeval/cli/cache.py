@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import click
 
 from ganeval.cli.options import Command, cache_place, option, output_options, output_path
 from ganeval.cli.output import answer
+from ganeval.errors import ConfigError
 from ganeval.protocol import get_protocol
 
 if TYPE_CHECKING:
@@ -41,10 +43,11 @@ def list_command(*, cache_dir: Path | None, fmt: str, output: Path | None) -> No
     store = _open(cache_dir)
     rows = store.list()
     total = sum(row.bytes for row in rows)
-    columns = ("images of", "protocol", "layer", "weights", "images", "MB", "last used")
+    columns = ("images of", "protocol", "precision", "layer", "weights", "images", "MB", "last used")
     table = [
         (
-            row.spec, row.protocol, row.layer, (row.weights or "")[:8], str(row.images), f"{row.bytes / 1e6:.1f}",
+            row.spec, row.protocol, row.precision, row.layer, (row.weights or "")[:8], str(row.images),
+            f"{row.bytes / 1e6:.1f}",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(row.used)),
         )
         for row in rows
@@ -87,6 +90,11 @@ def clear(
       ganeval cache clear
       ganeval cache clear --older-than 30 --protocol ttur
     """
+    if older_than is not None and not math.isfinite(older_than):
+        raise ConfigError(f"--older-than is a number of days, 0 or more; got {older_than}.")
+    source = click.get_current_context().get_parameter_source("protocol")
+    if source is click.core.ParameterSource.DEFAULT_MAP:
+        protocol = None  # a file tells what is measured under, not what is thrown away
     chosen = None if protocol is None else get_protocol(protocol)
     removed, freed, kept = _open(cache_dir).clear(older_than=older_than, protocol=chosen)
     text = f"removed {removed} entries, {freed / 1e6:.1f} MB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from ganeval.cli.lines import Cell, show
 from ganeval.cli.options import Command, option, output_options, output_path
 from ganeval.cli.output import answer, note
+from ganeval.errors import ConfigError
 
 if TYPE_CHECKING:
     from ganeval.gate.compare import Compared, Comparison
@@ -41,6 +43,8 @@ def compare(a: Path, b: Path, *, metrics: str | None, level: float, fmt: str, ou
     from ganeval.gate.compare import compare as compared
     from ganeval.records import read_record
 
+    if math.isnan(level):
+        raise ConfigError(f"--level lies between 0.5 and 1; got {level}. The usual one is 0.95.")
     names = None if metrics is None else [name for part in metrics.split(",") if (name := part.strip())]
     found = compared(read_record(a), read_record(b), metrics=names, level=level)
     text = _markdown(found) if fmt == "md" else ""

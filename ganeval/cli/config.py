@@ -78,6 +78,8 @@ def defaults_for(
     merged = {**table, **table.get(name.split()[0], {})}
     several = {p.name for p in command.params if isinstance(p, click.Option) and p.multiple}
     values = {mine[key]: value for key, value in merged.items() if key in mine}
+    for parameter in command.params:
+        _require_kind(parameter, values.get(str(parameter.name)), f"{path}: {parameter.opts[-1].lstrip('-')}")
     return {name: [v] if name in several and not isinstance(v, list) else v for name, v in values.items()}
 
 
@@ -100,6 +102,16 @@ def _require_known(table: Mapping[str, Any], known: Collection[str], where: str)
     for key in table:
         if key not in known:
             raise ConfigError(f"{where}: there is no option {key!r}.{_hint(key, known)}")
+
+
+def _require_kind(parameter: click.Parameter, value: Any, what: str) -> None:
+    """What click itself would stumble over: it expects the texts of a command line."""
+    if value is None:
+        return
+    if isinstance(parameter.type, click.Path) and not isinstance(value, str):
+        raise ConfigError(f"{what} is a path, in quotes; got {value!r}.")
+    if isinstance(parameter.type, click.types.BoolParamType) and not isinstance(value, bool | str):
+        raise ConfigError(f"{what} is true or false; got {value!r}.")
 
 
 def _hint(key: str, known: Collection[str]) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from importlib import import_module
@@ -139,6 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return OK
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return output.failure("output", f"cannot write: {error.strerror}. Make room, and try again.", ERROR)
         traceback.print_exc(file=sys.stderr)
         message = (
             f"internal error: {error!r}. This is a fault of ganeval, not of your input: please report it in the "

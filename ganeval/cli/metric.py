@@ -123,6 +123,9 @@ def _command(
             from ganeval.report.table import require_form
 
             require_form(table)
+        named = [Path(file).absolute() for file in (target, page, table) if file is not None]
+        if len(set(named)) < len(named):
+            raise ConfigError("-o, --report and --per-image name one file. Give each its own.")
         for file in (target, page, table):
             if file is not None:
                 require_writable(file, inputs=[options.get("real"), fake, options.get("test")])

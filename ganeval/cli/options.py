@@ -181,7 +181,8 @@ def image_options(f: Decorated) -> Decorated:
 def cache_place(f: Decorated) -> Decorated:
     return option(
         "--cache-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(file_okay=False),
+        callback=lambda ctx, param, value: Path(value) if value else None,
         help="Folder of the cache.  [default: below the user's cache folder]",
     )(f)
 
@@ -232,7 +233,7 @@ def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated
         option(
             "--workers",
             type=click.IntRange(min=0),
-            help="Decoding processes.  [default: 0 on the CPU, else one a core]",
+            help="Decoding processes.  [default: 0 on the CPU, else a core less than there are, at most 32]",
         ),
         option(
             "--precision",

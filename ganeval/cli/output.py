@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,8 @@ def failure(kind: str, message: str, code: int) -> int:
     if not _State.first and kind != "internal":  # the first rank fails with the same message
         return code
     if _State.json and _State.first:
-        click.echo(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
+        with suppress(OSError):  # stdout itself may be what failed
+            click.echo(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
     _say(one_line(" ".join(message.split())), "error:", "red")
     return code
 

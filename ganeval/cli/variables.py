@@ -30,7 +30,9 @@ def warn_of_unknown(group: click.Group) -> None:
     known = {*OTHERS, *_of_options(group)}
     for name in names:
         if name not in known:
-            close = get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in sorted(known)], 1)
+            close = get_close_matches(
+                name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in sorted(known)], 1, 0.75
+            )
             hint = f" Did you mean {PREFIX}{close[0]}?" if close else ""
             output.warning(f"nothing reads the variable {name}.{hint}")
 

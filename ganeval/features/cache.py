@@ -141,7 +141,7 @@ class FeatureCache:
         if not self._has_room(len(data)):
             self._full_until = time.monotonic() + _COUNT_AGAIN
             self._say(
-                f"the cache is full: what is in use fills its {self.size / 1e6:.0f} MB, and the features of further "
+                f"the cache is full: what is in use fills its {self.size / 1e6:.3g} MB, and the features of further "
                 f"images are not kept. Allow more with --cache-size ({SIZE_VARIABLE})"
             )
             return
@@ -250,7 +250,7 @@ class FeatureCache:
 
     def _entries(self, folder: Path | None = None) -> Iterator[tuple[Path, int, float]]:
         """Path, bytes and time of last use; what a killed process left half-written is removed on the way."""
-        for shelf in self.folder.glob("*/") if folder is None else [folder]:
+        for shelf in filter(_is_shelf, self.folder.glob("*/")) if folder is None else [folder]:
             with suppress(OSError), os.scandir(shelf) as found:
                 for one in found:
                     if one.name.endswith((_SUFFIX, ".json")):
@@ -259,11 +259,13 @@ class FeatureCache:
                             if one.name.startswith("."):
                                 if time.time() - status.st_mtime > _LEFT_BEHIND:
                                     Path(one.path).unlink(missing_ok=True)
-                            elif one.name != _ABOUT:
+                            elif one.name.endswith(_SUFFIX):
                                 yield Path(one.path), status.st_size, status.st_mtime
 
     def _shelves(self) -> Iterator[Shelf]:
         for path in sorted(self.folder.glob(f"*/{_ABOUT}")):
+            if not _is_shelf(path.parent):
+                continue
             with suppress(OSError, ValueError):
                 about = json.loads(path.read_text(encoding="utf-8"))
                 if isinstance(about, dict) and about.keys() >= set(_SHOWN):
@@ -349,6 +351,11 @@ def _of_this_installation() -> dict[str, object]:
 def _is_of(about: Mapping[str, object], protocol: Protocol) -> bool:
     same = ["extractor", "decode", "resize", "size", "scale", "precision", *(["layer"] if ":" in protocol.name else [])]
     return all(about.get(name) == getattr(protocol, name) for name in same)
+
+
+def _is_shelf(folder: Path) -> bool:
+    """By its name: whatever else lies in a folder that was named as the cache is somebody's, and stays."""
+    return len(folder.name) == 32 and set(folder.name) <= set("0123456789abcdef")
 
 
 def _removed(path: Path) -> bool:
