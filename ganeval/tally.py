@@ -129,7 +129,7 @@ class Tally:
         before, self._failed = self.n, True
         self._apart = self._apart or group is None
         given = [(self.extractors[p], list(taps)) for p, taps in networks.items()]
-        with reusing(source, given, cache) as (source, calls):
+        with reusing(source, given, cache, size) as (source, calls):
             if group is None or group.size == 1:
                 batches = source.batches(size, workers=workers, prepare=prepare, on_error=on_error)
                 own, part = None, cast(ImageSource | None, source)

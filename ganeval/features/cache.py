@@ -2,9 +2,10 @@
 
 An entry holds the features of one block of files at one layer of one network, and what was met when they were decoded.
 Its name is a hash of the files' bytes, in order; its folder (a shelf) is named by a hash of everything else that the
-features depend on: network, layer, weights, decoding, resize, scale, precision, kind of device, versions, and the code
-of this package that turns pixels into features. Nothing is looked up by path or by date, so that nothing has to be
-trusted; whatever differs is not found. Entries are written whole, carry a hash of their own, and are never unpickled.
+features depend on: network, layer, weights, decoding, resize, scale, precision (with the batch size, where that is not
+float32), kind of device, Pillow's limits, versions, and the code of this package that turns pixels into features.
+Nothing is looked up by path or by date, so that nothing has to be trusted; whatever differs is not found. Entries are
+written whole, carry a hash of their own, and are never unpickled.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from ganeval.distributed import current
 from ganeval.errors import ConfigError, InputError
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 VARIABLE, DIRECTORY_VARIABLE, SIZE_VARIABLE = "GANEVAL_CACHE", "GANEVAL_CACHE_DIR", "GANEVAL_CACHE_SIZE"
 DEFAULT_SIZE = 4 * 2**30  # bytes
-_LAYOUT = "1"  # of the folder and of an entry
+_LAYOUT = "2"  # of the folder and of an entry
 _ABOUT, _HELD, _SUFFIX = "about.json", "held", ".features"
 _LEFT_BEHIND = 3600.0  # seconds after which a temporary file belongs to nobody any more
 _FRESH = 60.0  # seconds in which a hold counts without a look at its lock, which may just be being taken
@@ -104,10 +105,13 @@ class FeatureCache:
         self._full_until = 0.0
         self._speaks, self._said = True, set[str]()
 
-    def shelf(self, extractor: FeatureExtractor, tap: str) -> Shelf:
-        """The place of one layer's features."""
+    def shelf(self, extractor: FeatureExtractor, tap: str, batch_size: int) -> Shelf:
+        """The place of one layer's features; the batch counts where its float noise is that of a lower precision."""
+        protocol = extractor.protocol
         about = {
-            **_of_network(extractor.protocol, tap), "device": extractor.device.type, "compiled": extractor.compiled,
+            **_of_network(protocol, tap), "device": extractor.device.type, "compiled": extractor.compiled,
+            "batch": None if protocol.precision == "float32" else batch_size,
+            "max_pixels": Image.MAX_IMAGE_PIXELS, "truncated": ImageFile.LOAD_TRUNCATED_IMAGES,
             **_of_this_installation(),
         }  # fmt: skip
         named = {k: v for k, v in about.items() if k != "name"}  # protocols of one preparation share their features
@@ -145,20 +149,26 @@ class FeatureCache:
                 f"images are not kept. Allow more with --cache-size ({SIZE_VARIABLE})"
             )
             return
-        try:
-            shelf.folder.mkdir(parents=True, exist_ok=True)
-            if not (shelf.folder / _ABOUT).exists():
-                with written_whole(shelf.folder / _ABOUT) as temporary:
-                    temporary.write_text(json.dumps(shelf.about, sort_keys=True), encoding="utf-8")
-            with written_whole(shelf.path(key, files)) as temporary:
-                temporary.write_bytes(data)
-        except (OSError, InputError) as error:
-            reason = error if isinstance(error, OSError) else error.__cause__
-            why = getattr(reason, "strerror", None) or reason
-            self._say(f"features are not kept: the cache in {self.folder} cannot be written to ({why})")
-            self._writes = False
-            return
-        self._bytes += len(data)
+        for _ in range(2):  # once more where another process cleared the folder in between
+            try:
+                _write(shelf, shelf.path(key, files), data)
+                self._bytes += len(data)
+                return
+            except (OSError, InputError) as error:
+                reason = error if isinstance(error, OSError) else error.__cause__
+                # Windows forbids what lies in a folder that is being removed
+                removed = not shelf.folder.is_dir() and os.access(self.folder, os.W_OK)
+                if isinstance(reason, FileNotFoundError) or (removed and isinstance(reason, PermissionError)):
+                    continue
+                why = getattr(reason, "strerror", None) or reason or error
+                self._say(f"features are not kept: the cache in {self.folder} cannot be written to ({why})")
+                self._writes = False
+                return
+        _logger.debug("the folder %s was removed while an entry was written, which is left out", shelf.folder)
+
+    def failed(self, error: Exception) -> None:
+        """Say what nobody foresaw, instead of raising it."""
+        self._say(f"features are not kept: the cache in {self.folder} failed ({type(error).__name__}: {error})")
 
     # --- room ------------------------------------------------------------------------------------------------------
 
@@ -167,7 +177,7 @@ class FeatureCache:
         """While the block runs, nothing that is used in it is thrown away, by any process."""
         self._speaks = current().rank == 0
         lock = None
-        with suppress(OSError):
+        with suppress(OSError, NotImplementedError):  # a file system without locks
             (self.folder / _HELD).mkdir(parents=True, exist_ok=True)
             name = f"{time.time_ns()}-{os.getpid()}-{secrets.token_hex(4)}.lock"
             lock = FileLock(self.folder / _HELD / name, thread_local=False)
@@ -176,8 +186,9 @@ class FeatureCache:
             yield
         finally:
             if lock is not None:
-                with suppress(OSError):
+                with suppress(OSError, NotImplementedError):
                     lock.release()
+                with suppress(OSError):
                     Path(lock.lock_file).unlink(missing_ok=True)
 
     def trim(self, size: int | None = None) -> None:
@@ -282,7 +293,7 @@ class FeatureCache:
                         with FileLock(path, timeout=0, thread_local=False):
                             path.unlink(missing_ok=True)  # its process has ended without a word
                         continue
-                    except Timeout:
+                    except (Timeout, NotImplementedError):  # where nothing can be locked, nothing is thrown away
                         pass
                 started.append(begun - 1)  # clocks of file systems are coarse
         return min(started)
@@ -332,7 +343,7 @@ def _of_network(protocol: Protocol, tap: str) -> dict[str, object]:
 
 @functools.cache
 def _of_this_installation() -> dict[str, object]:
-    """Versions of what decodes and computes, Pillow's limit, and a hash of the code between pixels and features."""
+    """Versions of what decodes and computes, and a hash of the code between pixels and features."""
     code = hashlib.blake2b(digest_size=16)
     here = Path(__file__).parent
     for path in sorted([*here.glob("*.py"), *(here.parent / "images").glob("*.py")]):
@@ -342,10 +353,16 @@ def _of_this_installation() -> dict[str, object]:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     decoders = {name: features.version(name) for name in ("libjpeg_turbo", "jpg", "webp")}
-    return {
-        "format": _LAYOUT, "code": code.hexdigest(), "versions": versions, "decoders": decoders,
-        "max_pixels": Image.MAX_IMAGE_PIXELS,
-    }  # fmt: skip
+    return {"format": _LAYOUT, "code": code.hexdigest(), "versions": versions, "decoders": decoders}
+
+
+def _write(shelf: Shelf, path: Path, data: bytes) -> None:
+    shelf.folder.mkdir(parents=True, exist_ok=True)
+    if not (shelf.folder / _ABOUT).exists():
+        with written_whole(shelf.folder / _ABOUT) as temporary:
+            temporary.write_text(json.dumps(shelf.about, sort_keys=True), encoding="utf-8")
+    with written_whole(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _is_of(about: Mapping[str, object], protocol: Protocol) -> bool:

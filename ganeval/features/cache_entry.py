@@ -22,16 +22,14 @@ class Entry:
     """What is known of a block of files.
 
     Attributes:
-        rows: (n, d) float32, of the images that could be used, in order.
+        rows: (n, d) float32, of all of them, in order.
         digests: (n,) uint64, of their pixels; see ``ganeval.images.decode.digest``.
-        bad: (place in the block, reason) of those that could not.
         notes, formats: as in ``SourceReport``.
         spec: what the set was called when the entry was written; for people.
     """
 
     rows: np.ndarray
     digests: np.ndarray
-    bad: tuple[tuple[int, str], ...] = ()
     notes: Mapping[str, int] = field(default_factory=dict)
     formats: Mapping[str, int] = field(default_factory=dict)
     spec: str = ""
@@ -40,8 +38,8 @@ class Entry:
 def packed(entry: Entry) -> bytes:
     """The hash of what follows, then a safetensors file."""
     told = {
-        "bad": json.dumps(entry.bad), "notes": json.dumps(dict(entry.notes)),
-        "formats": json.dumps(dict(entry.formats)), "spec": entry.spec,
+        "notes": json.dumps(dict(entry.notes)), "formats": json.dumps(dict(entry.formats)),
+        "spec": entry.spec.encode(errors="backslashreplace").decode(),  # a path need not be UTF-8
     }  # fmt: skip
     rows: np.ndarray = np.ascontiguousarray(entry.rows, np.float32)
     data = save({"rows": rows, "digests": np.asarray(entry.digests, np.uint64)}, metadata=told)
@@ -55,12 +53,11 @@ def unpacked(data: bytes, files: int) -> Entry | None:
         return None
     try:
         arrays, told = load(data[_HASH_BYTES:]), _told(data[_HASH_BYTES:])
-        bad = tuple((int(place), str(reason)) for place, reason in json.loads(told["bad"]))
         rows, digests = arrays["rows"], arrays["digests"]
-        if len(rows) != len(digests) or len(rows) + len(bad) != files:
+        if not len(rows) == len(digests) == files:
             return None
         notes, formats = Counter(json.loads(told["notes"])), Counter(json.loads(told["formats"]))
-        return Entry(np.array(rows), np.array(digests), bad, notes, formats, told["spec"])
+        return Entry(np.array(rows), np.array(digests), notes, formats, told["spec"])
     except (SafetensorError, KeyError, ValueError, TypeError, struct.error):
         return None
 

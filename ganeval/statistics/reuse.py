@@ -1,14 +1,17 @@
 """One pass over files of which the cache may know some: those are neither decoded nor sent through a network.
 
 The files of a source are cut into blocks of at most 256, at multiples of the batch size, so that every image that is
-computed meets the network in the batch in which it would meet it without a cache. (After a file that was skipped, a
-block that follows recalled ones begins a batch of its own; then the features of an image may differ by float noise.)
+computed meets the network in the batch in which it would meet it without a cache. A block with a file that could not
+be used is not kept, for what was in the way may pass (too many open files, a network drive). (After a file that was
+skipped, a block that follows recalled ones begins a batch of its own; then the features of an image may differ by float
+noise.)
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import threading
 from collections import Counter, deque
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,17 +55,16 @@ class _Block:
 
     number: int
     decoded: bool = False  # all of it
+    whole: bool = True  # not one image was left out
     digests: list[np.ndarray] = field(default_factory=list)
-    bad: list[tuple[int, str]] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     rows: dict[Shelf, list[Tensor]] = field(default_factory=dict)
 
-    def add(self, chunk: Chunk, places: Sequence[int]) -> None:
-        """Args: places: in the block, of the chunk's bad images."""
+    def add(self, chunk: Chunk) -> None:
         if chunk.digests is not None:
             self.digests.append(chunk.digests)
-        self.bad += [(int(place), reason) for place, (_, reason) in zip(places, chunk.bad, strict=True)]
+        self.whole = self.whole and not chunk.bad
         self.notes.update(chunk.notes)
         self.formats.update(chunk.formats)
 
@@ -73,8 +75,9 @@ class _Block:
 
 @contextmanager
 def reusing(
-    source: ImageSource, networks: Sequence[tuple[FeatureExtractor, Collection[str]]], cache: FeatureCache | None
-) -> Iterator[tuple[ImageSource, list[Network]]]:
+    source: ImageSource, networks: Sequence[tuple[FeatureExtractor, Collection[str]]], cache: FeatureCache | None,
+    batch_size: int,
+) -> Iterator[tuple[ImageSource, list[Network]]]:  # fmt: skip
     """The source and the networks of a pass, with the cache between them where it can be of use.
 
     That is where the images lie in files, and every network is told apart by the hash of its weights. What is complete
@@ -89,7 +92,7 @@ def reusing(
     ):  # fmt: skip
         yield source, [extractor for extractor, _ in networks]
         return
-    shelves = [{tap: cache.shelf(extractor, tap) for tap in taps} for extractor, taps in networks]
+    shelves = [{tap: cache.shelf(extractor, tap, batch_size) for tap in taps} for extractor, taps in networks]
     every = [shelf for one in shelves for shelf in one.values()]
     calls: list[Network] = [_Remembering(one[0], tabs) for one, tabs in zip(networks, shelves, strict=True)]
     with cache.held(), ThreadPoolExecutor(1, thread_name_prefix="ganeval-cache") as pool:
@@ -97,6 +100,11 @@ def reusing(
         try:
             yield ReusedSource(source, session), calls
         finally:
+            try:
+                for blocks in session.begun:
+                    blocks.write()
+            finally:
+                session.leaving.set()
             for blocks in session.begun:
                 blocks.finish()
 
@@ -109,6 +117,7 @@ class _Session:
     shelves: Sequence[Shelf]
     pool: ThreadPoolExecutor
     begun: list[_Blocks] = field(default_factory=list)
+    leaving: threading.Event = field(default_factory=threading.Event)  # no hash is needed but of what is being written
 
 
 class _Remembering:
@@ -181,23 +190,20 @@ class ReusedSource(NumberedSource):
         number = 0
         while number < len(blocks):
             entries = blocks.recall(number)
-            if entries is None or (entries[0].bad and on_error == "stop"):  # which then says so
+            if entries is None:
                 end = blocks.next_known(number)
                 number = yield from self._computed(blocks, number, end, batch_size, workers, prepare, on_error)
                 continue
-            if (batch := self._recalled(blocks, number, entries, on_error)).names:
-                self.report.used += len(batch.names)
-                self.recalled += len(batch.names)
-                yield batch
+            batch = self._recalled(blocks, number, entries, on_error)
+            self.report.used += len(batch.names)
+            self.recalled += len(batch.names)
+            yield batch
             number += 1
 
     def _recalled(self, blocks: _Blocks, number: int, entries: Sequence[Entry], on_error: str) -> Recalled:
         one = entries[0]  # what is not of a network is the same in all
-        indices = self._source.indices[blocks.rows(number)]
-        bad = dict(one.bad)
-        usable = [int(index) for place, index in enumerate(indices) if place not in bad]
-        reasons = [(int(indices[place]), reason) for place, reason in one.bad]
-        names = self._source.met(usable, reasons, one.notes, one.formats, on_error)
+        indices = self._source.indices[blocks.rows(number)].tolist()
+        names = self._source.met(indices, [], one.notes, one.formats, on_error)
         rows = {shelf: entry.rows for shelf, entry in zip(self._session.shelves, entries, strict=True)}
         return Recalled(torch.empty(0, 3, 0, 0, dtype=torch.uint8), names, one.digests, rows)
 
@@ -220,8 +226,7 @@ class ReusedSource(NumberedSource):
                 for _ in range(files.start, files.stop, batch_size):
                     chunk = next(decoding)
                     names = self._source.met(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
-                    places = np.searchsorted(self._source.indices, [index for index, _ in chunk.bad])
-                    block.add(chunk, (places - files.start).tolist())
+                    block.add(chunk)
                     waiting.append((block, len(names)))
                     for batch in regrouper.add(chunk.images(), names, chunk.digests):
                         yield _to_keep(batch, waiting)
@@ -255,6 +260,7 @@ class _Blocks:
     def __init__(self, source: IndexedSource, size: int, session: _Session) -> None:
         self._source, self._size = source, size
         self._cache, self._shelves, self._pool = session.cache, session.shelves, session.pool
+        self._leaving, self._needed = session.leaving, set[int]()  # blocks that are being written
         # of an archive that is read forward only, another reader than the one that decodes behind it
         self._images = source.images if source.images.encoded else copy.deepcopy(source.images)
         self._keys: list[Future[str | None]] = []
@@ -301,18 +307,18 @@ class _Blocks:
         return self._begun[-1]
 
     def write(self) -> None:
-        """Send off the blocks of which everything has come."""
+        """Send off the blocks of which everything has come, but for those with an image that was left out."""
         while self._begun and self._begun[0].complete(self._shelves):
             block = self._begun.popleft()
+            if not block.whole:
+                continue
+            self._needed.add(block.number)
             key, files = self._keys[block.number], self.rows(block.number)
-            digests = np.concatenate([np.empty(0, np.uint64), *block.digests])
+            digests = np.concatenate(block.digests)
             unchanged = self._pool.submit(self._is_unchanged, block.number)
             for shelf in self._shelves:
-                parts = block.rows.get(shelf, [torch.empty(0, 0)])  # not one image that can be used
-                entry = Entry(
-                    torch.cat(parts).cpu().numpy(), digests, tuple(block.bad), block.notes, block.formats,
-                    self._source.spec,
-                )  # fmt: skip
+                rows = torch.cat(block.rows[shelf]).cpu().numpy()
+                entry = Entry(rows, digests, block.notes, block.formats, self._source.spec)
                 self._writing.append(
                     self._pool.submit(self._put, shelf, key, unchanged, files.stop - files.start, entry)
                 )
@@ -320,17 +326,19 @@ class _Blocks:
                 self._writing.popleft().result()
 
     def finish(self) -> None:
-        """What is complete is written."""
-        self.write()
+        """What was sent off is written."""
         while self._writing:
             self._writing.popleft().result()
 
     def _put(
         self, shelf: Shelf, key: Future[str | None], unchanged: Future[bool], files: int, entry: Entry
     ) -> None:  # fmt: skip
-        name = key.result()  # found before, in this same thread, as is the other
-        if name is not None and unchanged.result() and not shelf.has(name, files):
-            self._cache.put(shelf, name, files, entry)
+        try:
+            name = key.result()  # found before, in this same thread, as is the other
+            if name is not None and unchanged.result() and not shelf.has(name, files):
+                self._cache.put(shelf, name, files, entry)
+        except Exception as error:  # a cache costs time, and never a run
+            self._cache.failed(error)
 
     def _is_unchanged(self, number: int) -> bool:
         """Whether what was hashed is what was decoded: single files can be written anew in between."""
@@ -345,9 +353,11 @@ class _Blocks:
             self._keys.append(self._pool.submit(self._hash, one))
 
     def _hash(self, number: int) -> str | None:
-        """Of the bytes of a block's files, in order; None where one cannot be read."""
+        """Of the bytes of a block's files, in order; None where one cannot be read, or nobody needs it any more."""
         state = hashlib.blake2b(digest_size=16)
         for index in self._source.indices[self.rows(number)].tolist():
+            if self._leaving.is_set() and number not in self._needed:
+                return None
             mark = self._images.fingerprint(index)
             if mark is None:
                 return None

@@ -17,21 +17,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
+from PIL import Image, ImageFile
 
 from ganeval.errors import ConfigError
 from ganeval.features import cache as module
 from ganeval.features.cache import FeatureCache, Shelf, default_folder, open_cache
-from ganeval.features.cache_entry import Entry, packed
+from ganeval.features.cache_entry import Entry, packed, spec_of
 from ganeval.protocol import Protocol, get_protocol
 
 COMPACT = get_protocol("compact").with_weights("ab" * 32, verified=False)
 
 
 def shelf_of(
-    cache: FeatureCache, protocol: Protocol = COMPACT, device: str = "cpu", tap: str = "256", compiled: bool = False
-) -> Shelf:
+    cache: FeatureCache, protocol: Protocol = COMPACT, device: str = "cpu", tap: str = "256", compiled: bool = False,
+    batch_size: int = 4,
+) -> Shelf:  # fmt: skip
     network = SimpleNamespace(protocol=protocol, device=torch.device(device), compiled=compiled)
-    return cache.shelf(network, tap)  # type: ignore[arg-type]
+    return cache.shelf(network, tap, batch_size)  # type: ignore[arg-type]
 
 
 def entry(n: int = 4, fill: float = 1.0, **others: object) -> Entry:
@@ -66,15 +69,23 @@ def test_entry_comes_back_whole(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).standard_normal((3, 256)).astype(np.float32)
     rows[0, 0], rows[0, 1] = -0.0, 1e-45
     digests = np.array([0, 2**64 - 1, 7], np.uint64)
-    kept = Entry(rows, digests, bad=((1, "damaged"),), notes={"grey": 2}, formats={"PNG": 3}, spec="ünter/set")
-    cache.put(shelf, "k", 4, kept)
-    found = cache.get(shelf, "k", 4)
+    kept = Entry(rows, digests, notes={"grey": 2}, formats={"PNG": 3}, spec="ünter/set")
+    cache.put(shelf, "k", 3, kept)
+    found = cache.get(shelf, "k", 3)
     assert found is not None
     assert found.rows.tobytes() == rows.tobytes()
     assert found.digests.tolist() == digests.tolist()
-    assert (found.bad, found.notes, found.formats, found.spec) == (kept.bad, kept.notes, kept.formats, kept.spec)
+    assert (found.notes, found.formats, found.spec) == (kept.notes, kept.formats, kept.spec)
     assert cache.get(shelf, "k", 5) is None
-    assert cache.get(shelf, "other", 4) is None
+    assert cache.get(shelf, "other", 3) is None
+
+
+def test_set_whose_path_is_not_utf8(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    shelf = shelf_of(cache)
+    cache.put(shelf, "k", 4, entry(spec=os.fsdecode(b"caf\xe9")))
+    assert cache.get(shelf, "k", 4) is not None
+    assert spec_of(shelf.path("k", 4)) == cache.list()[0].spec == "caf\\udce9"
 
 
 def test_shelves_differ_in_whatever_features_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +102,16 @@ def test_shelves_differ_in_whatever_features_depend_on(tmp_path: Path, monkeypat
     folders |= {shelf_of(cache, tap="logits").folder, shelf_of(cache, device="meta").folder}
     folders |= {shelf_of(cache, compiled=True).folder}
     assert len(folders | {own}) == len(others) + 4
-    for change in ("max_pixels", "code", "versions"):
+    for where, what, value in (
+        (Image, "MAX_IMAGE_PIXELS", 10**6), (ImageFile, "LOAD_TRUNCATED_IMAGES", not ImageFile.LOAD_TRUNCATED_IMAGES),
+    ):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(where, what, value)
+            assert shelf_of(cache).folder not in folders | {own}
+    half = replace(COMPACT, precision="bf16")
+    assert shelf_of(cache, half).folder != shelf_of(cache, half, batch_size=5).folder
+    assert shelf_of(cache, batch_size=5).folder == own
+    for change in ("code", "versions"):
         installed = {**module._of_this_installation(), change: "another"}
         with monkeypatch.context() as patch:
             patch.setattr(module, "_of_this_installation", lambda installed=installed: installed)
@@ -244,6 +264,49 @@ def test_full_disk_is_said_once(tmp_path: Path, said: list[str], monkeypatch: py
     ]
     assert [path.name for path in shelf_of(cache).folder.glob("*.features")] == ["k-4.features"]
     assert not list(shelf_of(cache).folder.glob(".k*"))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_folder_that_is_cleared_meanwhile(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Once costs nothing, and twice the entry alone."""
+    cache = FeatureCache(tmp_path)
+    shelf = shelf_of(cache)
+    write, cleared = Path.write_bytes, [0]
+
+    def clearing(self: Path, data: bytes) -> int:
+        if cleared[0] < times:
+            cleared[0] += 1
+            (shelf.folder / "about.json").unlink()
+            shelf.folder.rmdir()
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", clearing)
+    for key in "ab":
+        cache.put(shelf, key, 4, entry())
+    assert cleared == [times]
+    assert {path.name[0] for path in shelf.folder.glob("*.features")} == set("ab" if times == 1 else "b")
+    assert not [line for line in said if line.startswith("INFO")]
+
+
+def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass runs; holds of which nobody can tell whether they are alive count."""
+    cache = FeatureCache(tmp_path)
+    shelf = shelf_of(cache)
+    cache.put(shelf, "a", 4, entry())
+
+    def none(self: FileLock) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(FileLock, "_acquire", none)
+    monkeypatch.setattr(module, "_FRESH", 0.0)
+    with cache.held():
+        pass
+    assert FeatureCache(tmp_path).clear(older_than=0)[2] == 0  # it left nothing behind
+    cache.put(shelf, "a", 4, entry())
+    (tmp_path / "held" / f"{time.time_ns() - 10**9}-1-x.lock").touch()
+    assert FeatureCache(tmp_path).clear() == (0, 0, 1)
 
 
 def test_list_and_clear(tmp_path: Path) -> None:

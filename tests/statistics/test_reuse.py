@@ -30,6 +30,8 @@ from ganeval.features.cache import FeatureCache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import COMPACT_WEIGHTS, FeatureExtractor
 from ganeval.images import indexed, loading
+from ganeval.images.decode import UnreadableImage
+from ganeval.images.folder import FolderImages
 from ganeval.images.source import ImageBatch
 from ganeval.results import Evaluation
 from ganeval.statistics import reuse
@@ -119,16 +121,13 @@ def damage(sets: Path, *places: int) -> None:
         {"batch_size": 100},
         {"workers": 2},
         {"metrics": ("fid",), "per_class": True},
-        {"on_error": "skip", "damaged": (5, 6, 31, 69)},
-        {"on_error": "skip", "damaged": tuple(range(16, 32))},
     ],
     ids=lambda o: "-".join(o) or "plain",
 )
 def test_off_cold_and_warm_are_equal_to_the_bit(
     sets: Path, cache: FeatureCache, counted: Counter[str], options: dict[str, Any]
 ) -> None:
-    damage(sets, *options.get("damaged", ()))
-    on = {**ON, **{k: v for k, v in options.items() if k != "damaged"}}
+    on = {**ON, **options}
     off = evaluate(sets / "real", sets / "fake", cache=False, **on)
     assert counted["compact-v1"] > 0
     work = Counter(counted)
@@ -142,6 +141,82 @@ def test_off_cold_and_warm_are_equal_to_the_bit(
     assert cold.environment["recalled"] == {"real": 0, "fake": 0}
     assert warm.environment["recalled"] == n
     assert "recalled" not in off.environment
+
+
+@pytest.mark.parametrize(
+    ("damaged", "again"), [((5, 6, 31, 69), 16 + 16 + 6), (tuple(range(16, 32)), 16)], ids=["some", "all"]
+)
+def test_block_with_an_unreadable_file_is_computed_again(
+    sets: Path, cache: FeatureCache, counted: Counter[str], damaged: tuple[int, ...], again: int
+) -> None:
+    damage(sets, *damaged)
+    on = {**ON, "on_error": "skip"}
+    off = evaluate(sets / "real", sets / "fake", cache=False, **on)
+    assert told(evaluate(sets / "real", sets / "fake", cache=cache, **on)) == told(off)
+    counted.clear()
+    warm = evaluate(sets / "real", sets / "fake", cache=cache, **on)
+    assert counted["decoded"] == again
+    assert counted["compact-v1"] == again - len(damaged)
+    assert warm.environment["recalled"] == {"real": 70 - again, "fake": 53}
+    assert warm["fid"].value == pytest.approx(off["fid"].value, rel=1e-6)
+    assert warm.real == off.real
+    assert warm.warnings == off.warnings
+
+
+def test_failure_that_passes_is_not_remembered(sets: Path, cache: FeatureCache) -> None:
+    load = FolderImages.load
+
+    def out_of_files(self: FolderImages, index: int) -> Any:
+        if index == 20:
+            raise UnreadableImage("the file cannot be read (Too many open files)")
+        return load(self, index)
+
+    on = {**ON, "on_error": "skip"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FolderImages, "load", out_of_files)
+        assert evaluate(sets / "real", sets / "fake", cache=cache, **on)["fid"].n_real == 69
+    run = evaluate(sets / "real", sets / "fake", cache=cache, **on)
+    assert run["fid"].n_real == 70
+    assert run["fid"].value == pytest.approx(evaluate(sets / "real", sets / "fake", cache=False, **on)["fid"].value)
+
+
+def test_whatever_the_cache_raises_is_no_failure(
+    sets: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("nobody foresaw this")
+
+    monkeypatch.setattr(FeatureCache, "put", broken)
+    with caplog.at_level("INFO", "ganeval"):
+        run = evaluate(sets / "real", sets / "fake", cache=cache, **ON)
+    assert caplog.text.count("failed (ValueError: nobody foresaw this)") == 1
+    assert told(run) == told(evaluate(sets / "real", sets / "fake", cache=False, **ON))
+
+
+def test_interrupt_waits_for_no_hash_but_writes_what_is_complete(
+    sets: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked, fingerprint, call = [0], FolderImages.fingerprint, FeatureExtractor.__call__
+
+    def slow(self: FolderImages, index: int) -> bytes | None:
+        marked[0] = max(marked[0], index)
+        time.sleep(0.01)
+        return fingerprint(self, index)
+
+    seen = [0]
+
+    def interrupted(self: FeatureExtractor, batch: ImageBatch) -> object:
+        seen[0] += len(batch.names)
+        if seen[0] > BLOCK:
+            raise KeyboardInterrupt
+        return call(self, batch)
+
+    monkeypatch.setattr(FolderImages, "fingerprint", slow)
+    monkeypatch.setattr(FeatureExtractor, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_statistics(sets / "real", cache=cache, **ON)
+    assert len(entries(cache)) == 1
+    assert marked[0] < 69  # hashing had gone ahead, to the end of all
 
 
 @pytest.mark.slow
@@ -287,6 +362,8 @@ def test_another_precision_is_another_protocol(sets: Path, cache: FeatureCache, 
     warm = evaluate(sets / "real", sets / "fake", cache=cache, **half)
     assert not +counted
     assert warm["fid"].value == cold["fid"].value != plain["fid"].value
+    evaluate(sets / "real", sets / "fake", cache=cache, **{**half, "batch_size": 8})  # of other batches
+    assert counted["compact-v1"] == 123
 
 
 def test_what_is_never_kept(sets: Path, cache: FeatureCache) -> None:
@@ -314,7 +391,7 @@ def test_network_of_the_users_in_a_file(sets: Path, cache: FeatureCache, counted
 
 
 def test_stopping_at_what_was_skipped_before(sets: Path, cache: FeatureCache) -> None:
-    """The cache knows how to go on without a damaged file; a run that stops at one still does."""
+    """The rest is recalled, and a run that stops at a damaged file still does."""
     damage(sets, 20)
     evaluate(sets / "real", sets / "fake", on_error="skip", cache=cache, **ON)
     with pytest.raises(InputError) as plain:
