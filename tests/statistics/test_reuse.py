@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -196,11 +197,13 @@ def test_whatever_the_cache_raises_is_no_failure(
 def test_interrupt_waits_for_no_hash_but_writes_what_is_complete(
     sets: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marked, fingerprint, call = [0], FolderImages.fingerprint, FeatureExtractor.__call__
+    pressed, marked, fingerprint, call = threading.Event(), [0], FolderImages.fingerprint, FeatureExtractor.__call__
 
     def slow(self: FolderImages, index: int) -> bytes | None:
         marked[0] = max(marked[0], index)
-        time.sleep(0.01)
+        if index >= BLOCK:
+            pressed.wait(60)
+            time.sleep(0.05)
         return fingerprint(self, index)
 
     seen = [0]
@@ -208,6 +211,7 @@ def test_interrupt_waits_for_no_hash_but_writes_what_is_complete(
     def interrupted(self: FeatureExtractor, batch: ImageBatch) -> object:
         seen[0] += len(batch.names)
         if seen[0] > BLOCK:
+            pressed.set()
             raise KeyboardInterrupt
         return call(self, batch)
 
@@ -216,7 +220,7 @@ def test_interrupt_waits_for_no_hash_but_writes_what_is_complete(
     with pytest.raises(KeyboardInterrupt):
         build_statistics(sets / "real", cache=cache, **ON)
     assert len(entries(cache)) == 1
-    assert marked[0] < 69  # hashing had gone ahead, to the end of all
+    assert BLOCK <= marked[0] < 69  # hashes up to the last file had been asked for
 
 
 @pytest.mark.slow
