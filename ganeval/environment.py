@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from functools import cache
@@ -23,7 +24,7 @@ def environment(device: torch.device, precision: str, *, compiled: bool = False)
         "dtype": precision,
         "tf32": precision == "tf32",  # otherwise switched off while a network runs
         "compiled": compiled,
-        "commit": _commit(),
+        "commit": _commit(_working_folder()),
     }
 
 
@@ -34,11 +35,20 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _working_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return None
+
+
 @cache
-def _commit() -> str | None:
+def _commit(folder: str | None) -> str | None:
+    if folder is None:
+        return None
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return run.stdout.strip() or None

@@ -198,7 +198,7 @@ def test_a_part_runs_and_has_figures(part: str, tmp_path: Path) -> None:
 def test_end_to_end_runs_beside_a_peer_and_appends(peer: str, tmp_path: Path) -> None:
     arguments = ("--only", "end-to-end", "--images", "4", "--peer", peer)
     first = quick(tmp_path, *arguments)["end-to-end-4"]["rounds"]
-    assert sorted(first[0])[1] == peer
+    assert peer in first[0]
     both = quick(tmp_path, *arguments, "--append")["end-to-end-4"]["rounds"]
     assert both[0] == first[0]
     assert len(both) == 2
