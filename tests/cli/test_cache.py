@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,22 @@ def test_list(sets: tuple[str, str], kept: Path, capsys: Capture) -> None:
     assert found["bytes"] == sum(path.stat().st_size for path in kept.rglob("*.features"))
     assert main(["cache", "list", "--cache-dir", str(kept)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["images", "of", "protocol", "layer", "weights", "images", "MB", "last", "used"]
+    assert lines[0].split() == [
+        "images",
+        "of",
+        "protocol",
+        "precision",
+        "layer",
+        "weights",
+        "images",
+        "MB",
+        "last",
+        "used",
+    ]
     assert len(lines) == 4
     assert lines[-1] == f"{found['bytes'] / 1e6:.1f} MB in {kept}"
     assert main(["cache", "list", "--cache-dir", str(kept), "--format", "md"]) == 0
-    assert capsys.readouterr().out.count("|") == 4 * 8
+    assert capsys.readouterr().out.count("|") == 4 * 9
     assert main(["cache", "list", "--cache-dir", str(kept / "none")]) == 0
     assert capsys.readouterr().out == f"nothing is in the cache ({kept / 'none'})\n"
 
@@ -132,6 +144,7 @@ def test_clear(kept: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.
         (["list", "extra"], "unexpected extra argument"),
         (["clear", "--older-than", "-1"], "'--older-than'"),
         (["clear", "--older-than", "soon"], "is not a valid float range"),
+        (["clear", "--older-than", "nan"], "--older-than is a number of days"),
         (["clear", "--protocol", "compakt"], "There is no protocol 'compakt'"),
         (["clear", "--protocol", "compact:9"], "has no layer '9'"),
         (["list", "--cache-dir", __file__], "is a file"),
@@ -147,3 +160,30 @@ def test_bad_input(
     assert len(list(kept.rglob("*.features"))) == 2
     assert main(["fid", "a", "b", "--cache-size", "none"]) == 2
     assert "is not a size" in capsys.readouterr().err
+
+
+def test_other_files_in_the_folder_stay(
+    sets: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """A folder that was named as the cache may hold anything: only what the cache wrote is its own to throw away."""
+    monkeypatch.setenv("GANEVAL_CACHE", "1")
+    theirs = [tmp_path / "runs" / name for name in ("results.json", "x.features", ".hidden.json", "about.json")]
+    theirs[0].parent.mkdir()
+    for path in theirs:
+        path.write_text("{}")
+        os.utime(path, (0, 0))
+    measure = ["fid", *sets, "--protocol", "compact", "--cache-dir", str(tmp_path), "--cache-size", "1KB", "-q"]
+    assert main(measure) == 0
+    assert main(["cache", "clear", "--cache-dir", str(tmp_path)]) == 0
+    assert all(path.exists() for path in theirs)
+    capsys.readouterr()
+    monkeypatch.delenv("GANEVAL_CACHE_DIR", raising=False)
+    monkeypatch.setattr("ganeval.features.cache.default_folder", lambda: tmp_path / "usual")
+    assert document("cache", "list", "--cache-dir", "", capsys=capsys)["cache"]["folder"] == str(tmp_path / "usual")
+
+
+def test_the_file_does_not_say_what_is_thrown_away(kept: Path, tmp_path: Path, capsys: Capture) -> None:
+    config = tmp_path / "ganeval.toml"
+    config.write_text('protocol = "ttur"\n')
+    place = ["--cache-dir", str(kept), "--config", str(config)]
+    assert document("cache", "clear", *place, capsys=capsys)["cleared"]["entries"] == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,43 @@ def test_settings_by_name_from_python() -> None:
     alone = evaluate(None, np.stack([render(i) for i in range(30)]), metrics=("is",), protocol="compact", device="cpu")
     assert alone.real["kind"] == "none"
     assert alone["is"].n_real is None
+
+
+@pytest.mark.parametrize("line", ["cache = 1", "compile = 1", "cache-dir = 5", "report = 5", "json = 1"])
+def test_values_of_another_kind_in_the_file_iv(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganeval.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GANEVAL_CACHE", raising=False)
+    (tmp_path / "c.toml").write_text(line + "\n")
+    assert main(["fid", "a", "b", "--config", "c.toml"]) == 2
+    assert "Traceback" not in (said := capsys.readouterr().err)
+    assert "got" in said
+
+
+def test_one_file_for_two_outputs_iv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ganeval.cli.main import main
+
+    one = str(tmp_path / "one.json")
+    sides = ["dataset:shapes@1", "dataset:shapes@2", "--num-samples", "9", "--protocol", "compact"]
+    assert main(["fid", *sides, "-o", one, "--report", one]) == 2
+    assert "name one file" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_no_failed_gate() -> None:
+    command = [sys.executable, "-m", "ganeval", "cite", "fid", "--json"]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 2
+    assert "No space left" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_compare_level_iv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ganeval.cli.main import main
+
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--level", "nan"]) == 2
+    assert "--level lies between" in capsys.readouterr().err
