@@ -20,6 +20,7 @@ from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device, load_extractor
 from ganeval.features.weights import by_network
+from ganeval.images.opening import split_options
 from ganeval.protocol import Protocol
 from ganeval.results import Evaluation, MetricResult
 from ganeval.run import Run, resolved
@@ -59,7 +60,7 @@ def evaluate(
     num_real: int | None = None,
     num_fake: int | None = None,
     num_samples: int | None = None,
-    latent_dim: int | None = None,
+    latent_dim: int | tuple[int, ...] | None = None,
     num_classes: int | None = None,
     value_range: tuple[float, float] | None = None,
     seed: int = 0,
@@ -76,7 +77,7 @@ def evaluate(
     cache: bool | str | Path | FeatureCache | None = None,
     sync: bool = True,
     single_images: bool = False,
-    **settings: Any,
+    **others: Any,
 ) -> Evaluation:
     """Measure how far the fakes are from the reals: one pass over each set, whatever the number of metrics.
 
@@ -122,7 +123,8 @@ def evaluate(
             get the same results; False: this rank alone.
         single_images: also what tables and reports show of single images: names of files, nearest neighbours across the
             sets, and the Frechet distance of fewer fakes. Where the features of both sides are at hand.
-        settings: choices of single estimators: the fields of ``ganeval.metrics.inputs.Settings``, such as ``trace``.
+        others: how images are opened: the fields of ``ganeval.images.opening.OpenOptions`` that are not above; and
+            choices of single estimators: the fields of ``ganeval.metrics.inputs.Settings``, such as ``trace``.
 
     Returns:
         Evaluation: results by name, and where they came from.
@@ -136,6 +138,7 @@ def evaluate(
         RankError: another rank failed, or did not come.
     """
     started = time.perf_counter()
+    opening, settings = split_options(others)
     specs = {"real": (real, num_real), "fake": (fake, num_fake), "test": (test, None)}
     with ExitStack() as stack:
         group = stack.enter_context(shared(stack.enter_context(joined(sync=sync, device=device))))
@@ -143,7 +146,7 @@ def evaluate(
         group.agree("evaluate")
         reading = Reading(
             device=choose_device(device), num_samples=num_samples, latent_dim=latent_dim, num_classes=num_classes,
-            value_range=value_range, seed=seed, data_root=data_root, download=download, on_error=on_error,
+            value_range=value_range, seed=seed, data_root=data_root, download=download, **opening, on_error=on_error,
             batch_size=batch_size, workers=workers, feature_memory=feature_memory, progress=progress,
             cache=open_cache(cache),
         )  # fmt: skip
@@ -186,7 +189,7 @@ def build_statistics(
         cache: as in ``evaluate``.
         reading: how images are opened and read, as in ``evaluate``: ``num_samples``, ``latent_dim``, ``num_classes``,
             ``value_range``, ``seed``, ``batch_size``, ``workers``, ``on_error``, ``feature_memory``, ``data_root``,
-            ``download``, ``progress``.
+            ``download``, ``progress``, and the other fields of ``ganeval.images.opening.OpenOptions``.
     """
     protocol, own = resolved(protocol, precision)
     place = protocol, "features"

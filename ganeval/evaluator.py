@@ -21,6 +21,7 @@ from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device
 from ganeval.images.borrowed import random_states_kept
+from ganeval.images.opening import OF_GENERATORS, split_options
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.protocol import Protocol
 from ganeval.results import Evaluation
@@ -81,7 +82,7 @@ class Evaluator:
         level: float = 0.95,
         num_real: int | None = None,
         num_samples: int | None = None,
-        latent_dim: int | None = None,
+        latent_dim: int | tuple[int, ...] | None = None,
         num_classes: int | None = None,
         value_range: tuple[float, float] | None = None,
         seed: int = 0,
@@ -99,8 +100,9 @@ class Evaluator:
         keep_on_device: bool = False,
         sync: bool = True,
         timeout: float | None = None,
-        **settings: Any,
+        **others: Any,
     ) -> None:
+        opening, settings = split_options(others)
         self.log, self.keep_on_device = log, keep_on_device
         self._stack, self._closed, self._computed, self._drawn = ExitStack(), False, 0, 0
         self._group: Group = ONE
@@ -113,10 +115,10 @@ class Evaluator:
                     self._reading = Reading(
                         device=choose_device(device), num_samples=num_samples, latent_dim=latent_dim,
                         num_classes=num_classes, value_range=value_range, seed=seed, data_root=data_root,
-                        download=download, on_error=on_error, batch_size=batch_size, workers=workers,
+                        download=download, **opening, on_error=on_error, batch_size=batch_size, workers=workers,
                         feature_memory=feature_memory, progress=progress, cache=open_cache(cache),
                     )  # fmt: skip
-                    made_here = replace(self._reading, latent_dim=None, num_classes=None)  # those are of the fakes too
+                    made_here = replace(self._reading, **OF_GENERATORS)  # those are of the fakes too
                     require_effect([reference, test], made_here)
                     self._run = Run(
                         {name: given for name, given in specs.items() if given[0] is not None}, made, self._reading,

@@ -25,6 +25,7 @@ from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
+from ganeval.images.opening import OPENING
 from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import LPIPS_VGG
@@ -340,7 +341,8 @@ def _settings(given: Mapping[str, Any]) -> Settings:
     names = [f.name for f in fields(Settings)]
     for name in given:
         if name not in names:
-            arguments = [p.name for p in signature(evaluate).parameters.values() if p.kind is p.KEYWORD_ONLY]
+            known = signature(evaluate).parameters.values()
+            arguments = [*(p.name for p in known if p.kind is p.KEYWORD_ONLY), *OPENING]
             close = get_close_matches(name, [*names, *arguments], n=1)
             hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(names)}."
             raise ConfigError(f"there is no argument or setting {name!r}.{hint}")

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnough
 from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import is_made, open_source
+from ganeval.images.opening import OF_GENERATORS, OpenOptions
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
@@ -31,7 +31,7 @@ _logger = logging.getLogger("ganeval")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(OpenOptions):
     """How images are opened and read; the same for all sides. The fields are ``evaluate``'s arguments.
 
     Attributes:
@@ -40,13 +40,6 @@ class Reading:
     """
 
     device: torch.device
-    num_samples: int | None = None
-    latent_dim: int | None = None
-    num_classes: int | None = None
-    value_range: tuple[float, float] | None = None
-    seed: int = 0
-    data_root: str | Path | None = None
-    download: bool = False
     on_error: str = "stop"
     batch_size: int | None = None
     workers: int | None = None
@@ -56,6 +49,7 @@ class Reading:
     cache: FeatureCache | None = None
 
     def __post_init__(self) -> None:
+        OpenOptions.__post_init__(self)
         require_choice("on_error", self.on_error, ("stop", "skip"))
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"--workers is a number of processes, 0 or more; got {self.workers}.")
@@ -88,12 +82,8 @@ def open_side(
         if num is not None:
             raise ConfigError(f"--num-{side} takes a subset of images; {spec} holds statistics.")
         return load_reference(spec)
-    source = open_source(
-        spec, num=num, seed=reading.seed, value_range=reading.value_range,
-        num_samples=reading.num_samples, latent_dim=reading.latent_dim, num_classes=reading.num_classes,
-        data_root=reading.data_root, download=reading.download,
-        device=None if reading.in_place else reading.device,
-    )  # fmt: skip
+    where = None if reading.in_place else reading.device
+    source = open_source(spec, num=num, options=reading.opening(device=where))
     if source.length is not None:
         require_enough(side, source.length, source.spec, minimum)
     source.check(reading.on_error)
@@ -123,8 +113,9 @@ def require_effect(specs: Sequence[object], reading: Reading) -> None:
             "--num-samples says how many images a generator or a renderer makes, and here is none. "
             "For a subset of images that are there: --num-real, --num-fake (of `ganeval stats build`: --num)."
         )
-    for option, value in (("--latent-dim", reading.latent_dim), ("--num-classes", reading.num_classes)):
-        if value is not None:
+    for name, nothing in OF_GENERATORS.items():
+        if getattr(reading, name) != nothing:
+            option = "--" + name.replace("_", "-")
             raise ConfigError(f"{option} tells about a generator, and here is none. Leave it out.")
 
 

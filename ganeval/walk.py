@@ -71,6 +71,9 @@ def evaluate_path_length(
     latent_dim: int | tuple[int, ...] | None = None,
     num_classes: int | None = None,
     value_range: tuple[float, float] | None = None,
+    label_distribution: str | None = None,
+    labels: str | Path | Sequence[int] | None = None,
+    keep_mode: bool = False,
     progress: ProgressFactory | None = None,
 ) -> Evaluation:
     """Measure how smooth a generator is in its latents.
@@ -91,6 +94,7 @@ def evaluate_path_length(
         latent_dim: of a generator that does not tell.
         num_classes: of a generator that takes labels.
         value_range: black and white in what it makes, where it has no attribute ``value_range``.
+        label_distribution, labels, keep_mode: see ``ganeval.images.opening.OpenOptions``.
         progress: as in ``ganeval.evaluate``.
 
     Raises:
@@ -104,7 +108,8 @@ def evaluate_path_length(
     where = choose_device(device)
     source = open_source(
         generator, num_samples=pairs, seed=seed, latent_dim=latent_dim, num_classes=num_classes,
-        value_range=value_range, device=where,
+        value_range=value_range, label_distribution=label_distribution, labels=labels, keep_mode=keep_mode,
+        device=where,
     )  # fmt: skip
     if isinstance(distance, str):
         distance = load_distance(distance, device=where, weights=Path(weights) if weights is not None else None)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganeval.cli.options import Command, option, output_options, output_path, report_path, source_options
+from ganeval.cli.options import (
+    Command,
+    generator_options,
+    option,
+    output_options,
+    output_path,
+    report_path,
+    source_options,
+)
 from ganeval.cli.output import answer, note
 from ganeval.errors import ConfigError, InputError
 from ganeval.results import one_line
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @source_options
+@generator_options
 @option("--decode/--no-decode", default=True, help="Decode every image: finds duplicates and damage further in.")
 @report_path
 @output_path

@@ -64,6 +64,21 @@ class Range(click.ParamType[Any]):
         return low, high
 
 
+class Latent(click.ParamType[Any]):
+    """The shape of one latent, ``100`` or ``100,1,1``: whole numbers from 1 on."""
+
+    name = "N[,N...]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
+        try:
+            shape = tuple(int(x) for x in (str(value).split(",") if isinstance(value, (str, int)) else value))
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not the shape of a latent, for instance 100 or 100,1,1", param, ctx)
+        if not shape or min(shape) < 1:
+            self.fail(f"{value!r}: every size is at least 1", param, ctx)
+        return shape[0] if len(shape) == 1 else shape
+
+
 class Size(click.ParamType[Any]):
     """Bytes, with the units KB, MB, GB: ``256MB``."""
 
@@ -160,6 +175,28 @@ def source_options(f: Decorated) -> Decorated:
         option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets."),
         option("--download", is_flag=True, help="Let torchvision download a data set."),
         option("--seed", type=int, default=0, help="Of subsets, and of rendered and generated images."),
+        option("--any-suffix", is_flag=True, help="Read files whatever their suffix, by their first bytes."),
+        option("--image-column", metavar="NAME", help="Key or column that holds the image of a data set's items."),
+        option(
+            "--max-image-bytes", type=Size(), default="512MB", help="The largest image file that is read in an archive."
+        ),
+    )(f)
+
+
+def generator_options(f: Decorated) -> Decorated:
+    """What a generator takes."""
+    return _stack(
+        option("--latent-dim", type=Latent(), help="Shape of a latent, for generators that do not declare it."),
+        option("--num-classes", type=click.IntRange(min=1), help="Classes, for generators that take a label too."),
+        option(
+            "--label-distribution",
+            type=click.Choice(["uniform", "balanced", "like-real"]),
+            help="Frequencies of a generator's labels.  [default: uniform]",
+        ),
+        option("--labels", type=click.Path(dir_okay=False), help="File with the label of every generated image."),
+        option(
+            "--keep-mode", is_flag=True, help="Leave a generator in the mode that it is in: training or evaluation."
+        ),
     )(f)
 
 
@@ -167,8 +204,7 @@ def image_options(f: Decorated) -> Decorated:
     """``source_options``, generators, and what to do about files that cannot be read."""
     return _stack(
         source_options,
-        option("--latent-dim", type=click.IntRange(min=1), help="Latent size of a generator that does not tell it."),
-        option("--num-classes", type=click.IntRange(min=1), help="Classes of a generator that takes a label too."),
+        generator_options,
         option(
             "--on-error",
             type=click.Choice(["stop", "skip"]),

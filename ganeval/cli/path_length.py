@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from ganeval.cli import output as out
-from ganeval.cli.options import Command, Range, option, output_options, output_path, report_path
+from ganeval.cli.options import (
+    Command,
+    Range,
+    generator_options,
+    option,
+    output_options,
+    output_path,
+    report_path,
+)
 
 
 @click.command(cls=Command)
@@ -31,8 +39,7 @@ from ganeval.cli.options import Command, Range, option, output_options, output_p
 @option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where generator and distance run.")
 @option("--batch-size", type=click.IntRange(min=1), help="Pairs that go through together.  [default: suits the device]")
 @option("--seed", type=click.IntRange(min=0), default=0, help="Pair i depends on the seed and on i alone.")
-@option("--latent-dim", type=click.IntRange(min=1), help="Latent size of a generator that does not tell it.")
-@option("--num-classes", type=click.IntRange(min=1), help="Classes of a generator that takes a label too.")
+@generator_options
 @option("--value-range", type=Range(), help="Black and white of a generator's floats, for instance -1,1.")
 @option(
     "--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, help="Level of the interval."

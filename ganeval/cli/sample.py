@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganeval.cli import output as out
-from ganeval.cli.options import Command, Range, option, output_options
+from ganeval.cli.options import Command, Range, generator_options, option, output_options
 from ganeval.errors import InputError
 
 
@@ -23,8 +23,7 @@ from ganeval.errors import InputError
     help="A folder, or a file that ends in .zip or .npz.",
 )
 @option("--seed", type=click.IntRange(min=0), default=0, help="Image i depends on the seed and on i alone.")
-@option("--latent-dim", type=click.IntRange(min=1), help="Latent size of a generator that does not tell it.")
-@option("--num-classes", type=click.IntRange(min=1), help="Classes of a generator that takes a label too.")
+@generator_options
 @option("--value-range", type=Range(), help="Black and white of a generator's floats, for instance -1,1.")
 @option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where the generator runs.")
 @option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets.")

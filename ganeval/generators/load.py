@@ -22,6 +22,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,9 @@ from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
 from ganeval.images.borrowed import told
 from ganeval.images.generated import GeneratedSource
-from ganeval.images.pixels import ValueRange, check_range
-from ganeval.images.source import ImageSource, NumberedSource, check_numbers, open_images
+from ganeval.images.opening import OpenOptions, check_number
+from ganeval.images.pixels import check_range
+from ganeval.images.source import ImageSource, NumberedSource, open_images
 
 SHIPPED: Mapping[str, str] = {
     "dcgan-cifar10": "a DCGAN of CIFAR-10, 32 x 32 pixels",
@@ -45,52 +47,30 @@ _IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PICKLES = (".pth", ".ckpt", ".pkl", ".bin")
 
 
-def open_source(
-    spec: Any,
-    *,
-    num: int | None = None,
-    seed: int = 0,
-    value_range: tuple[float, float] | None = None,
-    num_samples: int | None = None,
-    latent_dim: int | tuple[int, ...] | None = None,
-    num_classes: int | None = None,
-    data_root: str | Path | None = None,
-    download: bool = False,
-    device: torch.device | None = None,
-) -> ImageSource:
+def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
     """``open_images``, which also takes the ``gen:`` specs of this module.
+
+    Our own checkpoints know their range of values and their latents. A callable that is no module gets its latents on
+    the device of the options, unless it has an attribute ``device``.
 
     Args:
         spec: see above.
-        num: take this many, drawn by ``seed`` without replacement.
-        seed: of latents, labels and noise, and as in ``open_images``.
-        value_range: black and white of a callable's or TorchScript's floats, where it has no attribute
-            ``value_range``; our own checkpoints know theirs.
-        num_samples: how many images to make.
-        latent_dim: of a callable or TorchScript that does not tell by itself.
-        num_classes: of a callable or TorchScript that takes a label beside the latents.
-        data_root: as in ``open_images``.
-        download: as in ``open_images``.
-        device: where generators run; None for where they are. A callable that is no module gets its latents there,
-            unless it has an attribute ``device``.
+        num: take this many, drawn by the seed without replacement.
+        options: how; or the fields of ``OpenOptions`` as keyword arguments.
 
     Raises:
         InputError: no such generator, one that cannot be imported, or without what it needs.
         WeightsError: a file that is missing, damaged or of another kind.
     """
-    options: dict[str, Any] = {
-        "seed": seed, "value_range": value_range, "num_samples": num_samples, "latent_dim": latent_dim,
-        "num_classes": num_classes, "data_root": data_root, "download": download, "device": device,
-    }  # fmt: skip
+    options = options or OpenOptions(**given)
     if not isinstance(spec, str) or not spec.startswith("gen:"):
-        return open_images(spec, num=num, **options)
-    check_numbers(num=num, seed=seed, num_samples=num_samples, num_classes=num_classes)
+        return open_images(spec, num=num, options=options)
+    check_number("num", num)
     name, inner = _split(spec)
     model = _find(spec, name)
-    options["value_range"] = check_range(value_range)
-    options["num_samples"] = num_samples or num
-    source = _generated(spec, model, **options) if inner is None else _translated(spec, model, inner, **options)
-    return open_images(source, num=num, seed=seed)
+    enough = options.at_most(num)
+    source = _generated(spec, model, enough) if inner is None else _translated(spec, model, inner, enough)
+    return open_images(source, num=num, options=options)
 
 
 def is_made(spec: object) -> bool:
@@ -104,48 +84,27 @@ def is_made(spec: object) -> bool:
     return isinstance(spec, ImageSource | torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__"))
 
 
-def _generated(
-    spec: str,
-    model: Checkpoint | Callable[..., Any],
-    *,
-    num_samples: int | None,
-    seed: int,
-    value_range: ValueRange | None,
-    latent_dim: int | tuple[int, ...] | None,
-    num_classes: int | None,
-    device: torch.device | None,
-    **_: object,
-) -> NumberedSource:
+def _generated(spec: str, model: Checkpoint | Callable[..., Any], options: OpenOptions) -> NumberedSource:
     if not isinstance(model, Checkpoint):
-        return GeneratedSource(
-            spec, model, num_samples, seed, value_range, latent_dim, num_classes=num_classes, device=device
-        )
+        return GeneratedSource(spec, model, options)
     if model.architecture.translates:
         raise InputError(
             f"{spec} translates images: say which, in parentheses (and in quotes, for the shell): "
             f"'{spec}(dataset:shapes-plain:64)', or '{spec}(my-images/)'."
         )
-    return GeneratedSource(
-        spec, model.module, num_samples, seed, None, None,
-        device=device, fixed_batch=model.architecture.batch, facts=_facts(model),
-    )  # fmt: skip
+    own = replace(options, value_range=None, latent_dim=None, num_classes=None)
+    return GeneratedSource(spec, model.module, own, fixed_batch=model.architecture.batch, facts=_facts(model))
 
 
 def _translated(
-    spec: str,
-    model: Checkpoint | Callable[..., Any],
-    inner: str,
-    *,
-    seed: int,
-    value_range: ValueRange | None,
-    device: torch.device | None,
-    **options: Any,
-) -> NumberedSource:
-    source = open_source(inner, seed=seed, value_range=value_range, device=device, **options)
+    spec: str, model: Checkpoint | Callable[..., Any], inner: str, options: OpenOptions
+) -> NumberedSource:  # fmt: skip
+    source = open_source(inner, options=options)
     if not isinstance(source, NumberedSource):
         raise InputError(f"{spec}: the images of {inner} cannot be counted; put them in a folder or archive.")
+    seed, device = options.seed, options.device
     if not isinstance(model, Checkpoint):
-        value_range = value_range or check_range(getattr(model, "value_range", None))
+        value_range = options.value_range or check_range(getattr(model, "value_range", None))
         if value_range is None:
             raise InputError(
                 f"{spec}: say which values stand for black and for white in what it takes and makes, for example "

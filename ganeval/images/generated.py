@@ -19,7 +19,8 @@ from ganeval.images.decode import Pixels, digest
 from ganeval.images.indexed import Images, check_batches, check_on_error
 from ganeval.images.latents import Latents
 from ganeval.images.loading import Regrouper
-from ganeval.images.pixels import ValueRange, check_range
+from ganeval.images.opening import OpenOptions
+from ganeval.images.pixels import check_range
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 
 NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
@@ -85,12 +86,8 @@ class GeneratedSource(NumberedSource):
         spec: as the user knows it.
         generator: z (N, ...), or z and labels (N,) int64, to images (N, 3 or 1, H, W): uint8, or floats in
             ``value_range``.
-        n: how many images.
-        seed: of latents, labels and noise.
-        value_range: of floats; else the generator's ``value_range``.
-        latent_dim: shape of one latent; else the generator's ``latent_dim`` or ``z_dim``.
-        num_classes: draw labels from so many classes, and give them to the generator as a second argument.
-        device: where it runs; None for where it is.
+        options: ``num_samples`` is needed; ``value_range`` and ``latent_dim`` default to the generator's attributes of
+            these names (``z_dim`` too); with ``num_classes`` it is given labels as a second argument.
         fixed_batch: always run it on so many latents, image i in place i modulo this, the rest filled up: the bits of
             an image then depend on nothing else. None: on as many as there are in a batch; images of different batch
             sizes are then equal within float32.
@@ -101,27 +98,22 @@ class GeneratedSource(NumberedSource):
         self,
         spec: str,
         generator: Callable[..., Any],
-        n: int | None,
-        seed: int,
-        value_range: ValueRange | None,
-        latent_dim: int | tuple[int, ...] | None,
+        options: OpenOptions,
         *,
-        num_classes: int | None = None,
-        device: torch.device | None = None,
         fixed_batch: int | None = None,
         facts: Mapping[str, object] | None = None,
     ) -> None:
-        if n is None:
+        if options.num_samples is None:
             raise InputError(f"{spec} makes any number of images: say how many with --num-samples (num_samples=...).")
         self.spec = spec
         self.report = SourceReport()
-        value_range = value_range or check_range(getattr(generator, "value_range", None))
-        self.model = Borrowed(spec, generator, value_range, device, exact=fixed_batch is not None)
-        self.latents = Latents(spec, generator, seed, latent_dim, num_classes)
+        value_range = options.value_range or check_range(getattr(generator, "value_range", None))
+        self.model = Borrowed(spec, generator, value_range, options.device, exact=fixed_batch is not None)
+        self.latents = Latents(spec, generator, options.seed, options.latent_dim, options.num_classes)
         self._fixed = fixed_batch
         self._facts = dict(facts or {})
         self._draws_noise = False  # until it is seen to
-        self._indices = np.arange(n)
+        self._indices = np.arange(options.num_samples)
         self._chosen: dict[str, object] | None = None
 
     @property

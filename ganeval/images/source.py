@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganeval.errors import InputError
+from ganeval.images.opening import OpenOptions, check_number
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 Prepare = Callable[[np.ndarray], "Tensor"]
@@ -186,19 +186,7 @@ class NumberedSource(ImageSource):
         return self.part(range(first, stop), chosen)
 
 
-def open_images(
-    spec: Any,
-    *,
-    num: int | None = None,
-    seed: int = 0,
-    value_range: tuple[float, float] | None = None,
-    num_samples: int | None = None,
-    latent_dim: int | tuple[int, ...] | None = None,
-    num_classes: int | None = None,
-    data_root: str | Path | None = None,
-    download: bool = False,
-    device: torch.device | None = None,
-) -> ImageSource:
+def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
     """Open whatever holds images.
 
     Args:
@@ -207,59 +195,33 @@ def open_images(
             Python also a tensor or array (NCHW or NHWC), a Dataset, a DataLoader, any iterable of images or batches,
             or a callable that turns latents into images.
         num: take this many, drawn by ``seed`` without replacement (of a stream: the first ones).
-        seed: of the subset, of rendered images, and of latents.
-        value_range: the values of black and white in float images, for example (-1, 1).
-        num_samples: how many images to render or to generate.
-        latent_dim: size of a generator's latent, where it does not tell by itself.
-        num_classes: of a generator that takes a label (N,) beside the latents.
-        data_root: where torchvision datasets are kept.
-        download: fetch such a dataset where it is missing.
-        device: where a generator runs; None for where it is.
+        options: how; or the fields of ``OpenOptions`` as keyword arguments.
 
     Raises:
         InputError: nothing there, nothing that holds images, or floats without ``value_range``.
     """
-    from ganeval.images.pixels import check_range
-
-    check_numbers(num=num, seed=seed, num_samples=num_samples, num_classes=num_classes)
-    value_range = check_range(value_range)
+    options = options or OpenOptions(**given)
+    check_number("num", num)
     if isinstance(spec, ImageSource):
         source = spec
     elif isinstance(spec, (str, Path)):
-        source = _open_named(str(spec), num_samples or num, seed, value_range, data_root, download)
+        source = _open_named(str(spec), options.at_most(num))
     else:
-        source = _open_object(spec, num_samples or num, seed, value_range, latent_dim, num_classes, device)
+        source = _open_object(spec, options.at_most(num))
     if num is None or num == source.length:
         return source
-    return source.subset(num, seed)
+    return source.subset(num, options.seed)
 
 
-def check_numbers(*, num: int | None, seed: int, num_samples: int | None, num_classes: int | None) -> None:
-    """Raises InputError for a number of images or classes below 1, or a negative seed."""
-    numbers = {"--num-samples": num_samples, "the number of images": num, "--num-classes": num_classes}
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise InputError(f"{name} must be at least 1; got {number}.")
-    if seed < 0:
-        raise InputError(f"A seed must not be negative; got {seed}.")
-
-
-def _open_named(
-    spec: str,
-    num_samples: int | None,
-    seed: int,
-    value_range: tuple[float, float] | None,
-    data_root: str | Path | None,
-    download: bool,
-) -> ImageSource:
+def _open_named(spec: str, options: OpenOptions) -> ImageSource:
     from ganeval.images import archive, array, dataset, folder, generated
     from ganeval.images.decode import SUFFIXES
     from ganeval.images.indexed import IndexedSource
 
     if spec.startswith("dataset:shapes"):
-        return IndexedSource(spec, generated.open_shapes(spec, num_samples, seed))
+        return IndexedSource(spec, generated.open_shapes(spec, options.num_samples, options.seed))
     if spec.startswith("dataset:"):
-        return IndexedSource(spec, dataset.open_torchvision(spec, data_root, download))
+        return IndexedSource(spec, dataset.open_torchvision(spec, options.data_root, options.download))
     if spec.startswith(("gen:", "stats:")):
         kind = {"gen": "a generator", "stats": "reference statistics"}[spec.split(":")[0]]
         raise InputError(f"{spec} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
@@ -279,22 +241,14 @@ def _open_named(
     if last in archive.TAR_SUFFIXES or suffixes.endswith(archive.COMPRESSED_TAR_SUFFIXES):
         return IndexedSource(spec, archive.open_tar(path))
     if last == ".npz":
-        return IndexedSource(spec, array.open_npz(path, value_range))
+        return IndexedSource(spec, array.open_npz(path, options.value_range))
     if last == ".npy":
-        return IndexedSource(spec, array.open_npy(path, value_range))
+        return IndexedSource(spec, array.open_npy(path, options.value_range))
     hint = "Point at the folder that holds it." if last in SUFFIXES else "Put the images in a folder or archive."
     raise InputError(f"{spec} is neither a folder nor one of .zip, .tar, .tar.gz, .npz, .npy. {hint}")
 
 
-def _open_object(
-    spec: Any,
-    num_samples: int | None,
-    seed: int,
-    value_range: tuple[float, float] | None,
-    latent_dim: int | tuple[int, ...] | None,
-    num_classes: int | None,
-    device: torch.device | None,
-) -> ImageSource:
+def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
     import torch
     from torch.utils.data import DataLoader, IterableDataset
 
@@ -303,19 +257,17 @@ def _open_object(
 
     name = _name_of(spec)
     if isinstance(spec, (np.ndarray, torch.Tensor)):
-        return IndexedSource(name, array.open_array(spec, value_range))
+        return IndexedSource(name, array.open_array(spec, options.value_range))
     if isinstance(spec, (DataLoader, IterableDataset)):
-        return stream.StreamSource(name, spec, value_range)
+        return stream.StreamSource(name, spec, options.value_range)
     if isinstance(spec, torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__")):
-        return generated.GeneratedSource(
-            name, spec, num_samples, seed, value_range, latent_dim, num_classes=num_classes, device=device
-        )
+        return generated.GeneratedSource(name, spec, options)
     if isinstance(spec, Mapping):
         raise InputError(f"Cannot read images from a {name}; pass its images, for example list(images.values()).")
     if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec):
-        return IndexedSource(name, dataset.DatasetImages(spec, value_range))
+        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range))
     if isinstance(spec, Iterable):
-        return stream.StreamSource(name, spec, value_range)
+        return stream.StreamSource(name, spec, options.value_range)
     raise InputError(
         f"Cannot read images from a {name}; needed is a path, a tensor, an array, a Dataset, a DataLoader, "
         "an iterable of images, or a callable z -> images."

@@ -16,6 +16,7 @@ from ganeval.errors import InputError
 from ganeval.images import shapes
 from ganeval.images.generated import NOISE, GeneratedSource
 from ganeval.images.latents import seed_of
+from ganeval.images.opening import OpenOptions
 from ganeval.images.source import ImageSource, open_images
 
 RANGE = (-1.0, 1.0)
@@ -161,7 +162,7 @@ def test_a_fixed_batch_gives_an_image_its_place_batch() -> None:
         return torch.tanh(z).reshape(-1, 1, 2, 3)
 
     def source(n: int) -> GeneratedSource:
-        return GeneratedSource("make", make, n, 0, RANGE, 6, fixed_batch=4)
+        return GeneratedSource("make", make, OpenOptions(num_samples=n, value_range=RANGE, latent_dim=6), fixed_batch=4)
 
     expected = drawn(source(10))
     assert [z.shape for z in seen] == 3 * [(4, 6)]
