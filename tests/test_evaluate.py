@@ -275,8 +275,10 @@ def test_command_and_function_have_the_same_options() -> None:
     import inspect
 
     from ganeval.cli.metric import eval_command
+    from ganeval.images.opening import OpenOptions
 
     parameters = dict(inspect.signature(evaluate).parameters) | dict(inspect.signature(Settings).parameters)
+    parameters = dict(inspect.signature(OpenOptions).parameters) | parameters
     shown = {"json", "fmt", "quiet", "verbose", "config", "output", "report", "per_image"}
     shown |= {"network", "network_size", "network_resize", "network_scale"}  # they make a protocol
     shown |= {"cache", "cache_dir", "cache_size"}  # they make a FeatureCache

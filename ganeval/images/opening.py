@@ -12,7 +12,7 @@ from ganeval.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-MAX_IMAGE_BYTES = 512 * 10**6
+MAX_IMAGE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
