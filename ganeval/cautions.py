@@ -15,7 +15,7 @@ MIXED = 0.01  # difference of the shares of lossy files from which on it is said
 
 
 def cautions(sides: Mapping[str, Measured]) -> list[str]:
-    """A sentence for each: images in both sets, copies within the fakes, compression of one side alone.
+    """A sentence for each: images in both sets, copies within a set, compression of one side alone.
 
     Args:
         sides: ``real``, ``fake``, ``test``, of those that there are.
@@ -30,10 +30,13 @@ def cautions(sides: Mapping[str, Measured]) -> list[str]:
             shared = np.intersect1d(sides[one].image_digests, sides[other].image_digests).size
             if shared:
                 said.append(f"{shared} images are in both {one} and {other}, pixel by pixel: {meaning}")
-    if "fake" in sides:
-        digests = sides["fake"].image_digests
-        if repeated := len(digests) - np.unique(digests).size:
-            said.append(f"{repeated} of {len(digests)} fake images are exact copies of another one")
+    for name, side in sides.items():
+        distinct = np.unique(side.image_digests).size
+        if repeated := len(side.image_digests) - distinct:
+            copies = "is an exact copy" if repeated == 1 else "are exact copies"
+            said.append(
+                f"{repeated} of {len(side.image_digests)} {name} images {copies} of another one ({distinct} distinct)"
+            )
     said.extend(_compression(sides))
     return said
 

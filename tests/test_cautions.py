@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,35 @@ def test_images_in_both_sets_and_copies_among_the_fakes() -> None:
     repeated = FAKE.copy()
     repeated[5:10] = FAKE[4]
     found = run(REAL, repeated, "fid").warnings
-    assert any("5 of 24 fake images are exact copies of another one" in w for w in found)
+    assert "5 of 24 fake images are exact copies of another one (19 distinct)" in found
     assert any("24 real images and 24 fake images for 256 features" in w for w in found)
+
+
+@pytest.mark.parametrize("side", ["real", "fake", "test"])
+@pytest.mark.parametrize("route", ["array", "folder", "statistics", "zip"])
+def test_copies_within_every_set_are_told_with_the_distinct_number(side: str, route: str, tmp_path: Path) -> None:
+    repeated: object = np.concatenate([REAL[:6]] * 4)
+    if route == "folder":
+        repeated = saved(tmp_path / "copies", np.concatenate([REAL[:6]] * 4), "png")
+    elif route == "zip":
+        repeated = shutil.make_archive(
+            str(tmp_path / "copies"), "zip", saved(tmp_path / "files", np.concatenate([REAL[:6]] * 4), "bmp")
+        )
+    elif route == "statistics":
+        repeated = build_statistics(repeated, protocol="compact", device="cpu", rows=True)
+    sides: dict[str, object] = {"real": REAL[6:], "fake": FAKE, "test": FAKE[::-1][:12] ^ 1, side: repeated}
+    found = evaluate(
+        sides["real"], sides["fake"], test=sides["test"], metrics=("authpct",), protocol="compact", device="cpu"
+    ).warnings
+    assert [w for w in found if "exact cop" in w] == [
+        f"18 of 24 {side} images are exact copies of another one (6 distinct)"
+    ]
+
+
+def test_one_copy_is_told_in_the_singular() -> None:
+    real = REAL.copy()
+    real[3] = real[2]
+    assert "1 of 24 real images is an exact copy of another one (23 distinct)" in run(real, FAKE).warnings
 
 
 def test_unequal_numbers_where_they_matter() -> None:

@@ -21,7 +21,7 @@ measured for the symmetric and clipped forms over four settings of 800 + 800 ima
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class Neighbourhoods:
         reals_close: (n,) reals in the ball of each fake, by rule of recall.
         clipped: clipped balls of reals that hold each fake (n,), and each other real (m,); None where the radius is
             fixed.
-        empty: balls of radius 0, of reals and of fakes.
+        empty: number of balls of radius 0 that each metric uses, by its name; empty where the radius is fixed.
         real_radii: (m,) squared, of precision; of the whole sets only, and None where the radius is fixed.
         gaps: (m,) and (n,) squared distances of reals and of fakes from the nearest of their own; likewise.
     """
@@ -70,7 +70,7 @@ class Neighbourhoods:
     fakes_close: np.ndarray
     reals_close: np.ndarray
     clipped: tuple[np.ndarray, np.ndarray] | None = None
-    empty: tuple[int, int] = (0, 0)
+    empty: Mapping[str, int] = field(default_factory=dict)
     real_radii: np.ndarray | None = None
     gaps: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -217,7 +217,11 @@ def _searched(
             )
         )
     if radius is None:
-        empty = (around_real.kth(k_dc).empty(), around_fake.kth(k_pr).empty())
+        of_density = around_real.kth(k_dc).empty()
+        empty = {
+            "precision": around_real.kth(k_pr).empty(), "recall": around_fake.kth(k_pr).empty(),
+            "density": of_density, "coverage": of_density,
+        }  # fmt: skip
         all_real, all_fake = np.arange(len(real)), np.arange(len(fake))
         found[0] = replace(
             found[0], empty=empty, real_radii=around_real.kth(k_pr).exact(all_real),
@@ -256,9 +260,6 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     errors = _errors(blocks)
     values, others = found.values(), found.others()
     warnings: list[str] = []
-    for side, empty in zip(("real", "fake"), found.empty, strict=True):
-        if empty:
-            warnings.append(f"{empty} {side} images have so many exact copies that their ball has radius 0")
     if len(real) != len(fake):
         warnings.append("precision, recall, density and coverage depend on the numbers of images, which differ here")
     warnings += _near_duplicates(found)
@@ -293,9 +294,21 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
                 "k": k[name] if chosen.radius is None or name == "density" else None, "radius": chosen.radius,
                 "strict": STRICT[name] if chosen.strict is None else chosen.strict,
             },
-            warnings=tuple(warnings),
+            warnings=(*_empty_balls(name, found, k[name]), *warnings),
         )  # fmt: skip
     return results
+
+
+def _empty_balls(name: str, found: Neighbourhoods, k: int) -> list[str]:
+    """A warning where balls that this metric uses have radius 0: they hold nothing but copies of their centre."""
+    empty = found.empty.get(name, 0)
+    if not empty:
+        return []
+    side, n = ("fake", len(found.reals_around)) if name == "recall" else ("real", len(found.fakes_near))
+    return [
+        f"{name}: {empty} of {n} {side} images have {k} or more exact copies: their balls (k = {k}) have radius 0 and "
+        "hold no other image"
+    ]
 
 
 def _near_duplicates(found: Neighbourhoods) -> list[str]:

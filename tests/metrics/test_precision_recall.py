@@ -13,6 +13,7 @@ from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.intervals import quantile
 from ganeval.metrics.precision_recall import (
     BLOCKS,
+    DEFAULT_K,
     FORMS,
     PARTITIONS,
     measure,
@@ -166,6 +167,27 @@ def test_fewer_neighbours_need_fewer_images() -> None:
     assert more[0]["precision"].standard_error == more[1]["precision"].standard_error
 
 
+@pytest.mark.parametrize("copies", [3, 4, 5, 6])
+@pytest.mark.parametrize("neighbours", [None, 4])
+def test_balls_of_radius_0_are_told_of_the_k_that_each_metric_uses(copies: int, neighbours: int | None) -> None:
+    repeated, others = np.repeat(drawn(40, seed=3), copies, axis=0), drawn(40 * copies, seed=4)
+    for real, fake, side in ((repeated, others, "real"), (others, repeated, "fake")):
+        found = measure(inputs(real, fake, neighbours=neighbours))
+        for name, result in found.items():
+            k = neighbours or DEFAULT_K[name]
+            told = [w for w in result.warnings if "radius 0" in w]
+            uses = "fake" if name == "recall" else "real"
+            if side != uses or copies <= k:  # an image and k copies of it are k + 1 images
+                assert not told
+            else:
+                n = len(repeated)
+                assert told == [
+                    f"{name}: {n} of {n} {side} images have {k} or more exact copies: their balls (k = {k}) have "
+                    "radius 0 and hold no other image"
+                ]
+                assert name not in ("precision", "recall") or result.value == 0
+
+
 def test_measure_degenerate() -> None:
     with pytest.raises(NotEnoughSamplesError, match="at least 6 real images; found 5"):
         measure(inputs(drawn(5), drawn(50, seed=1)))
@@ -175,6 +197,6 @@ def test_measure_degenerate() -> None:
     assert "too small for 5 neighbours" in small.reason
     copies = np.repeat(drawn(40, seed=3), 10, axis=0)
     found = measure(inputs(copies, drawn(400, seed=4)))["precision"]
-    assert any("400 real images have so many exact copies" in w for w in found.warnings)
+    assert any("precision: 400 of 400 real images have 3 or more exact copies" in w for w in found.warnings)
     unequal = measure(inputs(drawn(100), drawn(200, seed=1)))["recall"]
     assert any("differ here" in w for w in unequal.warnings)
