@@ -20,6 +20,7 @@ from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device, load_extractor
 from ganeval.features.weights import by_network
+from ganeval.images.grammar import spec_or_object
 from ganeval.images.opening import split_options
 from ganeval.protocol import Protocol
 from ganeval.results import Evaluation, MetricResult
@@ -139,7 +140,8 @@ def evaluate(
     """
     started = time.perf_counter()
     opening, settings = split_options(others)
-    specs = {"real": (real, num_real), "fake": (fake, num_fake), "test": (test, None)}
+    given = {"real": (real, num_real), "fake": (fake, num_fake), "test": (test, None)}
+    specs = {name: (spec_or_object(what), num) for name, (what, num) in given.items() if what is not None}
     with ExitStack() as stack:
         group = stack.enter_context(shared(stack.enter_context(joined(sync=sync, device=device))))
         stack.enter_context(group.together("evaluate"))
@@ -150,11 +152,11 @@ def evaluate(
             batch_size=batch_size, workers=workers, feature_memory=feature_memory, progress=progress,
             cache=open_cache(cache),
         )  # fmt: skip
-        require_effect([real, fake, test], reading)
+        require_effect([what for what, _ in specs.values()], reading)
         run = Run(
-            {name: given for name, given in specs.items() if given[0] is not None}, stack, reading, metrics=metrics,
-            protocol=protocol, weights=weights, reference=reference, level=level, assume_protocol=assume_protocol,
-            settings=settings, precision=precision, compile=compile, single_images=single_images,
+            specs, stack, reading, metrics=metrics, protocol=protocol, weights=weights, reference=reference,
+            level=level, assume_protocol=assume_protocol, settings=settings, precision=precision, compile=compile,
+            single_images=single_images,
         )  # fmt: skip
         measured = {name: run.measure(name) for name in run.sides}
         run.drop_networks()
@@ -192,6 +194,7 @@ def build_statistics(
             ``download``, ``progress``, and the other fields of ``ganeval.images.opening.OpenOptions``.
     """
     protocol, own = resolved(protocol, precision)
+    images = spec_or_object(images)
     place = protocol, "features"
     with ExitStack() as stack:
         group = stack.enter_context(shared(stack.enter_context(joined(device=device))))

@@ -21,6 +21,7 @@ from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device
 from ganeval.images.borrowed import random_states_kept
+from ganeval.images.grammar import spec_or_object
 from ganeval.images.opening import OF_GENERATORS, split_options
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.protocol import Protocol
@@ -106,7 +107,8 @@ class Evaluator:
         self.log, self.keep_on_device = log, keep_on_device
         self._stack, self._closed, self._computed, self._drawn = ExitStack(), False, 0, 0
         self._group: Group = ONE
-        specs = {"real": (reference, num_real), "fake": (LATER, None), "test": (test, None)}
+        given = {"real": (reference, num_real), "fake": (LATER, None), "test": (test, None)}
+        specs = {name: (spec_or_object(what), num) for name, (what, num) in given.items() if what is not None}
         with ExitStack() as made:  # closed if anything below fails
             with random_states_kept():
                 self._group = made.enter_context(joined(sync=sync, timeout=timeout, device=device))
@@ -119,10 +121,10 @@ class Evaluator:
                         feature_memory=feature_memory, progress=progress, cache=open_cache(cache),
                     )  # fmt: skip
                     made_here = replace(self._reading, **OF_GENERATORS)  # those are of the fakes too
-                    require_effect([reference, test], made_here)
+                    require_effect([what for name, (what, _) in specs.items() if name != "fake"], made_here)
                     self._run = Run(
-                        {name: given for name, given in specs.items() if given[0] is not None}, made, self._reading,
-                        metrics=metrics, protocol=protocol, weights=weights, reference=reference_as, level=level,
+                        specs, made, self._reading, metrics=metrics, protocol=protocol, weights=weights,
+                        reference=reference_as, level=level,
                         assume_protocol=assume_protocol, settings=settings, precision=precision, compile=compile,
                     )  # fmt: skip
                     self._measured: dict[str, Measured] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,16 +31,16 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def require_writable(path: Path, *, inputs: Sequence[object] = ()) -> None:
+def require_writable(path: Path, *, inputs: Iterable[str | Path] = ()) -> None:
     """Find out before the long part that a file cannot be written where it is wanted.
 
     Args:
-        inputs: what the run reads, of which the file must not be one.
+        inputs: files that the run reads, of which the file must not be one; of specs, ``files_of`` gives them.
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file to write.")
-    for spec in inputs:
-        if isinstance(spec, str) and path.exists() and os.path.exists(spec) and path.samefile(spec):
+    for read in inputs if path.exists() else ():
+        if os.path.exists(read) and path.samefile(read):
             raise InputError(f"{path} is read here, and would be overwritten by its result. Choose another name.")
     trial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.test")
     try:

@@ -17,6 +17,7 @@ from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnough
 from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import is_made, open_source
+from ganeval.images.grammar import spec_or_object
 from ganeval.images.opening import OF_GENERATORS, OpenOptions
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.metrics.inputs import FeatureSet
@@ -78,6 +79,7 @@ def open_side(
         num: a seeded subset of this size.
         minimum: fewest images that anything can be computed from.
     """
+    spec = spec_or_object(spec)
     if is_statistics(spec):
         if num is not None:
             raise ConfigError(f"--num-{side} takes a subset of images; {spec} holds statistics.")

@@ -48,15 +48,17 @@ def check(
     """
     from ganeval.generators.load import is_made, open_source
     from ganeval.images.audit import audit, compare_audits
+    from ganeval.images.grammar import files_of, parse_spec
 
-    if options["num_samples"] is not None and not any(map(is_made, images)):
+    sets = [parse_spec(text) for text in images]
+    if options["num_samples"] is not None and not any(map(is_made, sets)):
         raise ConfigError("--num-samples says how many images a renderer or a generator makes, and here is none.")
 
     if report is not None:
         from ganeval.files import require_writable
 
-        require_writable(report, inputs=images)
-    audits = [audit(open_source(spec, **options), decode=decode) for spec in images]
+        require_writable(report, inputs=files_of(*sets))
+    audits = [audit(open_source(spec, **options), decode=decode) for spec in sets]
     for a in audits:
         if a.n == 0:
             raise InputError(f"{a.spec} has no image that can be read: {'; '.join(a.problems())}")
@@ -70,7 +72,7 @@ def check(
 
         write_check(report, audits, [_rows(a) for a in audits], sentences)
     fields = {"check": [a.to_dict() for a in audits], "differences": sentences}
-    answer(fields, "\n".join(lines), fmt=fmt, target=output, inputs=images)
+    answer(fields, "\n".join(lines), fmt=fmt, target=output, inputs=files_of(*sets))
     for a in audits:
         for problem in a.problems():
             note(f"{a.spec}: {problem}")

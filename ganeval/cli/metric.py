@@ -117,6 +117,7 @@ def _command(
         from ganeval.cli.present import present
         from ganeval.evaluate import evaluate
         from ganeval.files import require_writable
+        from ganeval.images.grammar import files_of
 
         target, page, table = (options.pop(name) for name in ("output", "report", "per_image"))
         if table is not None:
@@ -128,7 +129,7 @@ def _command(
             raise ConfigError("-o, --report and --per-image name one file. Give each its own.")
         for file in (target, page, table):
             if file is not None:
-                require_writable(file, inputs=[options.get("real"), fake, options.get("test")])
+                require_writable(file, inputs=files_of(options.get("real"), fake, options.get("test")))
         wanted = chosen_metrics(options.pop("metrics")) if metrics is None else metrics
         if wanted and all(get_metric(m).protocol for m in wanted):
             source = click.get_current_context().get_parameter_source("protocol")

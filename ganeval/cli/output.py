@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -105,7 +105,9 @@ def detail(message: str) -> None:
         click.echo(message, err=True)
 
 
-def answer(fields: Mapping[str, Any], text: str, *, fmt: str, target: Path | None, inputs: Sequence[str] = ()) -> None:
+def answer(
+    fields: Mapping[str, Any], text: str, *, fmt: str, target: Path | None, inputs: Iterable[str | Path] = ()
+) -> None:
     """What a command found: the document into the file, if one was named, and one of the two forms on stdout.
 
     Raises:

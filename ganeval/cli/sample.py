@@ -64,14 +64,17 @@ def sample(
     """
     from ganeval.features.extractor import choose_device
     from ganeval.generators.load import open_source
+    from ganeval.images.grammar import parse_spec
     from ganeval.images.save import save_images
+    from ganeval.images.specs import Generator, Invalid, Rendered, Translation
 
-    if not generator.startswith(("dataset:shapes", "gen:")):
+    named = parse_spec(generator)
+    if not isinstance(named, Rendered | Generator | Translation | Invalid):
         raise InputError(
             f"{generator!r} is no generator or renderer to draw from; needed is for example dataset:shapes, "
             "dataset:shapes-striped, gen:dcgan-cifar10 or gen:package.module:callable."
         )
-    source = open_source(generator, num_samples=num_samples, device=choose_device(device), **options)
+    source = open_source(named, num_samples=num_samples, device=choose_device(device), **options)
     source.check()  # so that nothing is written, and no other run replaced, by a generator that does not work
     bar = out.progress("writing", num_samples)
     try:

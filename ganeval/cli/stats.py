@@ -64,11 +64,12 @@ def build(images: str, *, fmt: str, **options: Any) -> None:
     """
     from ganeval.evaluate import build_statistics
     from ganeval.files import require_writable
+    from ganeval.images.grammar import files_of
     from ganeval.statistics.npz import with_suffix_npz
     from ganeval.statistics.reference import save_statistics
 
     target = with_suffix_npz(options.pop("output"))
-    require_writable(target, inputs=[images])
+    require_writable(target, inputs=files_of(images))
     statistics = build_statistics(images, progress=output.progress, **options)
     for message in (statistics.meta or {}).get("warnings", ()):
         output.warning(message)
@@ -117,6 +118,8 @@ def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
 
 
 def _show(statistics: Statistics, name: str, fmt: str, target: Path | None = None) -> None:
+    from ganeval.images.grammar import files_of
+
     protocol = statistics.protocol
     source = (statistics.meta or {}).get("source", {})
     fields: dict[str, Any] = {
@@ -146,4 +149,4 @@ def _show(statistics: Statistics, name: str, fmt: str, target: Path | None = Non
         text = "\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])
     else:
         text = "\n".join(f"{k:<10} {v}" for k, v in rows if v)
-    output.answer({"statistics": fields}, text, fmt=fmt, target=target, inputs=[name])
+    output.answer({"statistics": fields}, text, fmt=fmt, target=target, inputs=files_of(name))

@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import functools
 import importlib
-import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -34,17 +33,20 @@ from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
 from ganeval.images.borrowed import told
 from ganeval.images.generated import GeneratedSource
+from ganeval.images.grammar import as_spec
 from ganeval.images.opening import OpenOptions, check_number
 from ganeval.images.pixels import check_range
 from ganeval.images.source import ImageSource, NumberedSource, open_images
-
-SHIPPED: Mapping[str, str] = {
-    "dcgan-cifar10": "a DCGAN of CIFAR-10, 32 x 32 pixels",
-    "cyclegan-plain2striped": "rendered shapes, 64 x 64 pixels: plain objects become striped",
-    "cyclegan-striped2plain": "the way back",
-}
-_IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_PICKLES = (".pth", ".ckpt", ".pkl", ".bin")
+from ganeval.images.specs import (
+    Generator,
+    GeneratorFile,
+    ImportedGenerator,
+    Rendered,
+    ScriptFile,
+    ShippedGenerator,
+    Spec,
+    Translation,
+)
 
 
 def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
@@ -63,13 +65,15 @@ def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | Non
         WeightsError: a file that is missing, damaged or of another kind.
     """
     options = options or OpenOptions(**given)
-    if not isinstance(spec, str) or not spec.startswith("gen:"):
-        return open_images(spec, num=num, options=options)
+    named = as_spec(spec)
+    if not isinstance(named, Translation | Generator):
+        return open_images(spec if named is None else named, num=num, options=options)
     check_number("num", num)
-    name, inner = _split(spec)
-    model = _find(spec, name)
     enough = options.at_most(num)
-    source = _generated(spec, model, enough) if inner is None else _translated(spec, model, inner, enough)
+    if isinstance(named, Translation):
+        source = _translated(named.text, _find(named.model), named.source, enough)
+    else:
+        source = _generated(named.text, _find(named), enough)
     return open_images(source, num=num, options=options)
 
 
@@ -78,9 +82,11 @@ def is_made(spec: object) -> bool:
 
     Of a source that is open already nobody can tell: it counts as such.
     """
-    if isinstance(spec, str):
-        inner = _split(spec)[1] if spec.startswith("gen:") else None  # a translation makes as many as it is given
-        return is_made(inner) if inner is not None else spec.startswith(("gen:", "dataset:shapes"))
+    named = as_spec(spec)
+    if isinstance(named, Translation):  # it makes as many as it is given
+        return is_made(named.source)
+    if named is not None:
+        return isinstance(named, Rendered | Generator)
     return isinstance(spec, ImageSource | torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__"))
 
 
@@ -97,7 +103,7 @@ def _generated(spec: str, model: Checkpoint | Callable[..., Any], options: OpenO
 
 
 def _translated(
-    spec: str, model: Checkpoint | Callable[..., Any], inner: str, options: OpenOptions
+    spec: str, model: Checkpoint | Callable[..., Any], inner: Spec, options: OpenOptions
 ) -> NumberedSource:  # fmt: skip
     source = open_source(inner, options=options)
     if not isinstance(source, NumberedSource):
@@ -131,43 +137,19 @@ def _facts(model: Checkpoint) -> dict[str, object]:
     return {"model": model.card["model"], "weights": model.sha256}
 
 
-# --- what a spec names -------------------------------------------------------------------------------------------
+# --- what a spec names, see ganeval.images.specs -----------------------------------------------------------------
 
 
-def _split(spec: str) -> tuple[str, str | None]:
-    """``gen:NAME(SPEC)`` to NAME and SPEC; SPEC is None where there are no parentheses at the end."""
-    body = spec.removeprefix("gen:")
-    if not body.endswith(")") or Path(body).exists():
-        return body, None
-    depth = 0
-    for at in range(len(body) - 1, -1, -1):
-        depth += {")": 1, "(": -1}.get(body[at], 0)
-        if depth == 0:
-            break
-    name, inner = body[:at], body[at + 1 : -1]
-    if depth or not name or not inner:
-        raise InputError(f"{spec!r} cannot be read; a translation is written gen:NAME(SPEC), and SPEC names images.")
-    return name, inner
-
-
-def _find(spec: str, name: str) -> Checkpoint | Callable[..., Any]:
-    if name in SHIPPED:
-        return _shipped(name)
-    path = Path(name).expanduser()
-    if name and (path.exists() or _looks_like_a_file(name)):
-        return _from_file(path)
-    if _IMPORT.fullmatch(name):
-        return _imported(spec, *name.split(":"))
-    close = get_close_matches(name, SHIPPED, n=1)
-    hint = f" Did you mean gen:{close[0]}?" if close else ""
-    raise InputError(
-        f"{spec!r} names no generator; there are {', '.join(f'gen:{shipped}' for shipped in SHIPPED)}, "
-        f"gen:package.module:callable, and gen:FILE with a .safetensors or TorchScript .pt file.{hint}"
-    )
-
-
-def _looks_like_a_file(name: str) -> bool:
-    return "/" in name or "\\" in name or name.lower().endswith((".safetensors", ".pt", ".json", *_PICKLES))
+def _find(spec: Generator) -> Checkpoint | Callable[..., Any]:
+    match spec:
+        case ShippedGenerator(name=name):
+            return _shipped(name)
+        case GeneratorFile(path=path):
+            return _from_file(path)
+        case ScriptFile(path=path):
+            return _torchscript(path)
+        case ImportedGenerator(module=module, name=name):
+            return _imported(spec.text, module, name)
 
 
 def _shipped(name: str) -> Checkpoint:
@@ -180,7 +162,7 @@ def _shipped(name: str) -> Checkpoint:
     return load_generator(path)
 
 
-def _from_file(path: Path) -> Checkpoint | Callable[..., Any]:
+def _from_file(path: Path) -> Checkpoint:
     if path.is_dir():
         found = sorted(file for file in path.glob("*.safetensors") if file.with_suffix(".json").is_file())
         if len(found) != 1:
@@ -189,17 +171,12 @@ def _from_file(path: Path) -> Checkpoint | Callable[..., Any]:
                 f"{path} should hold one generator, a .safetensors with its .json; found {names}. Name the file."
             )
         path = found[0]
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        return load_generator(path)
-    if not path.is_file():
-        raise WeightsError(f"there is no file {path}. Give the path of a .safetensors or TorchScript .pt file.")
-    if suffix == ".json" and path.with_suffix(".safetensors").is_file():
-        return load_generator(path.with_suffix(".safetensors"))
-    return _torchscript(path)
+    return load_generator(path.with_suffix(".safetensors") if path.suffix.lower() == ".json" else path)
 
 
 def _torchscript(path: Path) -> Callable[..., Any]:
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}. Give the path of a .safetensors or TorchScript .pt file.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still what people have

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, from_pil
+from ganeval.images.grammar import no_dataset
 from ganeval.images.indexed import Images
 from ganeval.images.pixels import ValueRange, to_uint8
+from ganeval.images.specs import TorchvisionDataset
 
 _KEYS = ("image", "images", "img", "pixel_values")
 
@@ -57,23 +59,19 @@ class DatasetImages(Images):
         return {**self._facts, "value_range": None if self._range is None else list(self._range)}
 
 
-def open_torchvision(spec: str, data_root: str | Path | None, download: bool) -> DatasetImages:
-    """``dataset:NAME:SPLIT``: a class of ``torchvision.datasets``, by its name in any case.
+def open_torchvision(spec: TorchvisionDataset, data_root: str | Path | None, download: bool) -> DatasetImages:
+    """A class of ``torchvision.datasets``, by its name in any case.
 
     Raises:
         InputError: no such dataset or split, or it is not there and may not be fetched.
     """
     from torchvision import datasets
 
-    _, name, *rest = spec.split(":")
     known = {n.lower(): n for n in datasets.__all__ if inspect.isclass(getattr(datasets, n))}
-    split = rest[0] if rest else ""
-    if name.lower() not in known or len(rest) != 1 or not split:
-        raise InputError(
-            f"{spec!r} names no dataset; needed is dataset:NAME:SPLIT, for example dataset:cifar10:test, "
-            "with a name of torchvision.datasets, or dataset:shapes."
-        )
-    make = getattr(datasets, known[name.lower()])
+    name, split = spec.name, spec.split
+    if name not in known:
+        raise no_dataset(spec.text)
+    make = getattr(datasets, known[name])
     parameters = inspect.signature(make).parameters
     if "split" in parameters:
         options: dict[str, object] = {"split": split}
@@ -81,7 +79,7 @@ def open_torchvision(spec: str, data_root: str | Path | None, download: bool) ->
         options = {"train": split == "train"}
     else:
         choice = "its splits are train and test" if "train" in parameters else "it has no splits that can be named"
-        raise InputError(f"{spec!r}: {known[name.lower()]} has no split {split!r}; {choice}.")
+        raise InputError(f"{spec.text!r}: {known[name]} has no split {split!r}; {choice}.")
     root = Path(data_root) if data_root is not None else _default_root()
     fetch = download and os.environ.get("GANEVAL_OFFLINE", "0") in ("", "0")
     try:
@@ -94,7 +92,7 @@ def open_torchvision(spec: str, data_root: str | Path | None, download: bool) ->
         raise InputError(
             f"{spec}: {reason} Looked in {root}. {advice}, or point --data-root at the folder that holds it."
         ) from error
-    return DatasetImages(dataset, None, {"dataset": known[name.lower()], "split": split})
+    return DatasetImages(dataset, None, {"dataset": known[name], "split": split})
 
 
 def holds_single_images(items: Any) -> bool:

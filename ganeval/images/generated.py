@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -22,10 +21,9 @@ from ganeval.images.loading import Regrouper
 from ganeval.images.opening import OpenOptions
 from ganeval.images.pixels import check_range
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
+from ganeval.images.specs import Rendered
 
 NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
-
-_SHAPES = re.compile(r"dataset:shapes(?:-(plain|striped))?(?::(\d+))?(?:@(\d+))?")
 
 
 class ShapesImages(Images):
@@ -54,22 +52,15 @@ class ShapesImages(Images):
         return {"variant": self._variant, "size": self._size, "seed": self._seed}
 
 
-def open_shapes(spec: str, num_samples: int | None, seed: int) -> ShapesImages:
-    """``dataset:shapes[-plain|-striped][:SIZE][@SEED]``; 32 pixels and the run's seed where they are not said.
+def open_shapes(spec: Rendered, num_samples: int | None, seed: int) -> ShapesImages:
+    """Rendered images, with the run's seed where the spec has none.
 
     Raises:
-        InputError: another spelling, no number of images, or a size that cannot be rendered.
+        InputError: no number of images, or a size that cannot be rendered.
     """
-    match = _SHAPES.fullmatch(spec)
-    if match is None:
-        raise InputError(
-            f"{spec!r} names no rendered images; needed is dataset:shapes, dataset:shapes-plain or "
-            "dataset:shapes-striped, with :SIZE and @SEED if you like: dataset:shapes:64@1."
-        )
     if num_samples is None:
         raise InputError(f"{spec} has any number of images: say how many with --num-samples.")
-    variant, size, own_seed = match.groups()
-    images = ShapesImages(num_samples, seed if own_seed is None else int(own_seed), int(size or 32), variant or "mixed")
+    images = ShapesImages(num_samples, seed if spec.seed is None else spec.seed, spec.size, spec.variant)
     images.load(0)  # a size out of range is said here
     return images
 

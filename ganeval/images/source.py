@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganeval.errors import InputError
+from ganeval.images import specs
+from ganeval.images.grammar import as_spec, prefix_hint
 from ganeval.images.opening import OpenOptions, check_number
+from ganeval.images.specs import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,10 +193,11 @@ def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | Non
     """Open whatever holds images.
 
     Args:
-        spec: a folder, FILE.zip, FILE.tar (also .tar.gz, and ``shards-{000..099}.tar``), FILE.npz with ``arr_0``,
-            FILE.npy, ``dataset:NAME:SPLIT`` of torchvision, ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``; from
-            Python also a tensor or array (NCHW or NHWC), a Dataset, a DataLoader, any iterable of images or batches,
-            or a callable that turns latents into images.
+        spec: text or a path, see ``ganeval.images.specs``: a folder, FILE.zip, FILE.tar (also .tar.gz, and
+            ``shards-{000..099}.tar``), FILE.npz with ``arr_0``, FILE.npy, ``dataset:NAME:SPLIT`` of torchvision,
+            ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``; or what ``parse_spec`` made of one; from Python also
+            a tensor or array (NCHW or NHWC), a Dataset, a DataLoader, any iterable of images or batches, or a callable
+            that turns latents into images.
         num: take this many, drawn by ``seed`` without replacement (of a stream: the first ones).
         options: how; or the fields of ``OpenOptions`` as keyword arguments.
 
@@ -202,10 +206,11 @@ def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | Non
     """
     options = options or OpenOptions(**given)
     check_number("num", num)
+    named = None if isinstance(spec, ImageSource) else as_spec(spec)
     if isinstance(spec, ImageSource):
         source = spec
-    elif isinstance(spec, (str, Path)):
-        source = _open_named(str(spec), options.at_most(num))
+    elif named is not None:
+        source = _open_named(named, options.at_most(num))
     else:
         source = _open_object(spec, options.at_most(num))
     if num is None or num == source.length:
@@ -213,39 +218,44 @@ def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | Non
     return source.subset(num, options.seed)
 
 
-def _open_named(spec: str, options: OpenOptions) -> ImageSource:
+def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
     from ganeval.images import archive, array, dataset, folder, generated
     from ganeval.images.decode import SUFFIXES
-    from ganeval.images.indexed import IndexedSource
+    from ganeval.images.indexed import Images, IndexedSource
 
-    if spec.startswith("dataset:shapes"):
-        return IndexedSource(spec, generated.open_shapes(spec, options.num_samples, options.seed))
-    if spec.startswith("dataset:"):
-        return IndexedSource(spec, dataset.open_torchvision(spec, options.data_root, options.download))
-    if spec.startswith(("gen:", "stats:")):
-        kind = {"gen": "a generator", "stats": "reference statistics"}[spec.split(":")[0]]
-        raise InputError(f"{spec} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
-    if not spec.strip():
-        raise InputError("a set of images has an empty name. Is a variable of the shell unset? This folder is '.'.")
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        return IndexedSource(spec, folder.open_folder(path))
-    suffixes = "".join(path.suffixes[-2:]).lower()
-    last = path.suffix.lower()
-    if "{" in spec and not path.exists():
-        return IndexedSource(spec, archive.open_shards(str(path)))
-    if not path.exists():
-        raise InputError(f"There is no file or folder {spec!r}. Check the path; it is looked up from {_here()}.")
-    if last == ".zip":
-        return IndexedSource(spec, archive.open_zip(path))
-    if last in archive.TAR_SUFFIXES or suffixes.endswith(archive.COMPRESSED_TAR_SUFFIXES):
-        return IndexedSource(spec, archive.open_tar(path))
-    if last == ".npz":
-        return IndexedSource(spec, array.open_npz(path, options.value_range))
-    if last == ".npy":
-        return IndexedSource(spec, array.open_npy(path, options.value_range))
-    hint = "Point at the folder that holds it." if last in SUFFIXES else "Put the images in a folder or archive."
-    raise InputError(f"{spec} is neither a folder nor one of .zip, .tar, .tar.gz, .npz, .npy. {hint}")
+    name = spec.text
+    images: Images
+    match spec:
+        case specs.Folder(path=path):
+            images = folder.open_folder(path)
+        case specs.Archive(path=path, form=form):
+            images = archive.open_zip(path) if form == "zip" else archive.open_tar(path)
+        case specs.Shards(pattern=pattern):
+            images = archive.open_shards(pattern)
+        case specs.ArrayFile(path=path, form="npy"):
+            images = array.open_npy(path, options.value_range)
+        case specs.ArrayFile(path=path, part=part) if part != "statistics":
+            images = array.open_npz(path, options.value_range)
+        case specs.Rendered():
+            images = generated.open_shapes(spec, options.num_samples, options.seed)
+        case specs.TorchvisionDataset():
+            images = dataset.open_torchvision(spec, options.data_root, options.download)
+        case specs.Missing(path=path):
+            raise InputError(
+                f"There is no file or folder {name!r}. Check the path; it is looked up from {_here()}."
+                f"{prefix_hint(name)}"
+            )
+        case specs.OtherFile(path=path):
+            image = path.suffix.lower() in SUFFIXES
+            hint = "Point at the folder that holds it." if image else "Put the images in a folder or archive."
+            raise InputError(f"{name} is neither a folder nor one of .zip, .tar, .tar.gz, .npz, .npy. {hint}")
+        case specs.Invalid(problem=problem):
+            raise InputError(problem)
+        case _:
+            statistics = isinstance(spec, specs.NamedStatistics | specs.ArrayFile)
+            kind = "reference statistics" if statistics else "a generator"
+            raise InputError(f"{name} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
+    return IndexedSource(name, images)
 
 
 def _open_object(spec: Any, options: OpenOptions) -> ImageSource:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ganeval.errors import GanEvalError, InputError
-from ganeval.generators.load import SHIPPED, open_source
+from ganeval.generators.load import open_source
+from ganeval.images.grammar import parse_spec
 from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.images.specs import closed_to_documents
 
 # Images in these places of a side, uint8 (H, W, 3) each, without those whose image is not the one that was measured.
 # Raises InputError where none can be had; the message is a clause that says why.
@@ -27,8 +28,8 @@ def looker(
     Args:
         provenance: by side, as the document has it.
         arrays: the digests of single images.
-        trusted: the sets were named by the user in this very command. From a document alone no code is run: generators
-            that are imported or TorchScript stay closed.
+        trusted: the sets were named by the user in this very command. From a document alone no program is run: only
+            what ``closed_to_documents`` leaves open is opened.
         options: of ``open_source``, which a document does not tell: ``data_root``.
     """
     opened: dict[str, tuple[NumberedSource, list[int]]] = {}
@@ -69,10 +70,11 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
     spec = told.get("spec")
     if told.get("kind") == "statistics" or not isinstance(spec, str):
         raise InputError(f"{_SIDES[side]} was given as statistics, or from Python: there are no images to open")
-    if not trusted and _runs_code(spec):
-        raise InputError(f"{spec} is a program, and a document alone is no reason to run one")
+    named = parse_spec(spec)
+    if not trusted and (why := closed_to_documents(named)) is not None:
+        raise InputError(why)
     try:
-        return open_source(spec, **_how(told, n), **options)
+        return open_source(named, **_how(told, n), **options)
     except (GanEvalError, TypeError, ValueError, AttributeError, OSError) as error:
         raise InputError(f"{spec} cannot be opened any more ({_first(error)})") from error
 
@@ -87,11 +89,6 @@ def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
         "num_samples": subset.get("of", n), "value_range": None if ends is None else tuple(ends),
         "latent_dim": tuple(latents) if isinstance(latents, list) else None, "num_classes": told.get("num_classes"),
     }  # fmt: skip
-
-
-def _runs_code(spec: str) -> bool:
-    names = re.findall(r"gen:([^()]*)", spec)
-    return any(name not in SHIPPED and not name.endswith(".safetensors") for name in names)
 
 
 def _matching(

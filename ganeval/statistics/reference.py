@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from ganeval.errors import GanEvalError, InputError
+from ganeval.images.grammar import as_spec
+from ganeval.images.specs import ArrayFile, Invalid, Missing, NamedStatistics, OtherFile
 from ganeval.protocol import Protocol
 from ganeval.statistics.manifest import find_statistics, public_meta
 from ganeval.statistics.moments import Gaussian, Moments
@@ -109,14 +111,17 @@ def is_statistics(spec: object) -> bool:
     """
     if isinstance(spec, Statistics):
         return True
-    if not isinstance(spec, str | PathLike):
-        return False
-    text = str(spec)
-    if text.startswith(_PREFIX):
-        return True
-    path = Path(text)
-    if not path.is_file() or path.suffix.lower() not in (".npz", ".pkl", ".pickle", ".pt", ".pth"):
-        return False
+    match as_spec(spec):
+        case NamedStatistics() | ArrayFile(part="statistics"):
+            return True
+        case ArrayFile(path=path, form="npz", part=None):
+            return _holds_statistics(path)
+        case OtherFile(path=path) if path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):
+            return _holds_statistics(path)
+    return False
+
+
+def _holds_statistics(path: Path) -> bool:
     try:
         with NpzReader(path) as archive:
             return {"mu", "sigma"} <= set(archive.names) or any(name in archive.names for name in _FEATURES)
@@ -125,7 +130,7 @@ def is_statistics(spec: object) -> bool:
 
 
 def load_reference(spec: object) -> Statistics:
-    """Statistics from whatever ``is_statistics`` accepts.
+    """Statistics from whatever ``is_statistics`` accepts, and from any other file by its path.
 
     Raises:
         InputError: no such file or name, or a file that cannot be used.
@@ -133,10 +138,16 @@ def load_reference(spec: object) -> Statistics:
     """
     if isinstance(spec, Statistics):
         return spec
-    text = str(spec)
-    if not text.startswith(_PREFIX):
-        return load_statistics(text)
-    name = text.removeprefix(_PREFIX)
+    named = as_spec(spec)
+    match named:
+        case NamedStatistics(name=name):
+            pass
+        case ArrayFile(path=path) | OtherFile(path=path) | Missing(path=path):
+            return load_statistics(path)
+        case Invalid(problem=problem):
+            raise InputError(problem)
+        case _:
+            return load_statistics(str(spec))
     stats = load_statistics(find_statistics(name))
     public = public_meta(name)
     if public is not None and stats.meta is None:

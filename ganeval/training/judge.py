@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,8 @@ from torch import Tensor
 
 from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
 from ganeval.evaluate import build_statistics, evaluate
+from ganeval.images.grammar import as_spec
+from ganeval.images.specs import public_text
 from ganeval.metrics.registry import get_metric
 from ganeval.protocol import get_protocol
 from ganeval.results import MetricResult
@@ -158,7 +159,6 @@ def flat(key: str, result: MetricResult) -> dict[str, object]:
 
 
 def public_name(spec: object) -> str:
-    """What a card may say of where images come from: the name of a file, not the folders of this machine."""
-    if isinstance(spec, Path) or (isinstance(spec, str) and not spec.startswith(("dataset:", "stats:", "gen:"))):
-        return Path(spec).name
-    return spec if isinstance(spec, str) else type(spec).__name__
+    """What a card may say of where images come from: names of files, not the folders of this machine."""
+    named = as_spec(spec)
+    return type(spec).__name__ if named is None else public_text(named)

@@ -94,7 +94,7 @@ def test_a_subset_against_uniform_theory() -> None:
         ("nowhere/", {}, "There is no file or folder 'nowhere/'"),
         (Path("nowhere.zip"), {}, "There is no file or folder 'nowhere.zip'"),
         ("stats:cifar10-test", {}, "names reference statistics; needed are images"),
-        ("gen:mine", {}, "names a generator; needed are images"),
+        ("gen:dcgan-cifar10", {}, "names a generator; needed are images"),
         ("", {}, "an empty name"),
         (" ", {}, "an empty name"),
         (IMAGES, {"num": 0}, "must be at least 1; got 0"),

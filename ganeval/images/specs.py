@@ -1,0 +1,224 @@
+"""What a spec, text that names images, can be: one class a kind, and what each may do. ``grammar`` makes them of text.
+
+A value is opened as what it is, whatever changes on disk after the text was parsed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SHIPPED: Mapping[str, str] = {
+    "dcgan-cifar10": "a DCGAN of CIFAR-10, 32 x 32 pixels",
+    "cyclegan-plain2striped": "rendered shapes, 64 x 64 pixels: plain objects become striped",
+    "cyclegan-striped2plain": "the way back",
+}
+# torchvision data sets that check the published hash of every file before they unpickle it, or read no pickle at all.
+# Others do not: the MNIST family unpickles processed/training.pt as found, LSUN a cache of its keys.
+HASHED_DATASETS = ("cifar10", "cifar100")
+_SYSTEM = ("/dev", "/proc", "/sys")  # without end, or with files that wait
+
+Part = Literal["images", "statistics"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a text names; every kind is a class below, and ``str`` gives the text.
+
+    Attributes:
+        text: as the user wrote it.
+    """
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Folder(Spec):
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Archive(Spec):
+    path: Path
+    form: Literal["zip", "tar"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shards(Spec):
+    """Archives that a pattern with braces names, see ``ganeval.images.archive.expand_braces``."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayFile(Spec):
+    """An npy or npz file; which of images and statistics an npz holds is known by its members only.
+
+    Attributes:
+        part: what the user chose of an npz; None where nothing was said.
+    """
+
+    path: Path
+    form: Literal["npz", "npy"]
+    part: Part | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherFile(Spec):
+    """An existing file that holds no images, by its suffix."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Missing(Spec):
+    """A path at which there is nothing."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid(Spec):
+    """Text that names nothing.
+
+    Attributes:
+        problem: the message of the error that opening it is.
+    """
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedStatistics(Spec):
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered(Spec):
+    """Shapes that are drawn by number.
+
+    Attributes:
+        size: in pixels.
+        seed: None for that of the run.
+    """
+
+    variant: str
+    size: int
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TorchvisionDataset(Spec):
+    """
+    Attributes:
+        name: of a class of ``torchvision.datasets``, in lower case.
+    """
+
+    name: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedGenerator(Spec):
+    """
+    Attributes:
+        name: one of ``SHIPPED``.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorFile(Spec):
+    """Weights in safetensors and a card in JSON, both data alone, of an architecture of this package.
+
+    Attributes:
+        path: FILE.safetensors, its FILE.json, or a folder that holds one such pair.
+    """
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptFile(Spec):
+    """TorchScript: a program."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedGenerator(Spec):
+    """A callable of a Python module: a program."""
+
+    module: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Translation(Spec):
+    """What ``model`` makes of the images of ``source``."""
+
+    model: Generator
+    source: Spec
+
+
+Generator = ShippedGenerator | GeneratorFile | ScriptFile | ImportedGenerator
+
+
+def closed_to_documents(spec: Spec) -> str | None:
+    """Why a spec stays closed if only a document names it, as a clause; None where it may be opened.
+
+    Open are images as files, rendered images, torchvision data sets of ``HASHED_DATASETS`` (which are looked for in the
+    user's own folder and never downloaded), shipped generators, generators as safetensors, and translations by open
+    models of open images. All of these are data that this package reads with code of its own.
+    """
+    match spec:
+        case Rendered() | ShippedGenerator():
+            return None
+        case Folder(path=path) | Archive(path=path) | ArrayFile(path=path) | GeneratorFile(path=path):
+            return _closed_place(spec, path)
+        case Shards(pattern=pattern):
+            return _closed_place(spec, Path(pattern))
+        case Missing() | OtherFile() | Invalid():
+            return None  # opening one is an error that says what it is
+        case TorchvisionDataset(name=name):
+            if name in HASHED_DATASETS:
+                return None
+            return f"{spec} may be stored as pickles, which are programs; a document alone opens none"
+        case Translation(model=model, source=source):
+            return closed_to_documents(model) or closed_to_documents(source)
+        case NamedStatistics():
+            return f"{spec} names statistics: there are no images to open"
+        case _:
+            return f"{spec} is a program, and a document alone never runs one"
+
+
+def public_text(spec: Spec) -> str:
+    """The text without the folders of this machine, for what leaves it: names of files and everything else."""
+    match spec:
+        case Translation(model=model, source=source):
+            return f"{public_text(model)}({public_text(source)})"
+        case GeneratorFile(path=path) | ScriptFile(path=path):
+            return f"gen:{path.name}"
+        case Folder(path=path) | Archive(path=path) | OtherFile(path=path) | Missing(path=path):
+            return path.name
+        case ArrayFile(path=path, part=part):
+            return path.name if part is None else f"{path.name}:{part}"
+        case Shards(pattern=pattern):
+            return Path(pattern).name
+        case _:
+            return spec.text
+
+
+def _closed_place(spec: Spec, path: Path) -> str | None:
+    """Why a document may not name this place: listing it could take hours, or reading it wait for ever."""
+    real = Path(os.path.realpath(path))
+    if real == Path(real.anchor) or any(real.is_relative_to(folder) for folder in _SYSTEM):
+        return f"{spec} is a folder of the system, which a document alone does not open"
+    return None
