@@ -120,7 +120,7 @@ class Evaluator:
                         download=download, **opening, on_error=on_error, batch_size=batch_size, workers=workers,
                         feature_memory=feature_memory, progress=progress, cache=open_cache(cache),
                     )  # fmt: skip
-                    made_here = replace(self._reading, **OF_GENERATORS)  # those are of the fakes too
+                    made_here = replace(self._reading, **OF_GENERATORS, image_column=None)  # of the fakes too
                     require_effect([what for name, (what, _) in specs.items() if name != "fake"], made_here)
                     self._run = Run(
                         specs, made, self._reading, metrics=metrics, protocol=protocol, weights=weights,

@@ -19,7 +19,7 @@ from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.opening import OF_GENERATORS, OpenOptions
-from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.images.source import ImageSource, NumberedSource, has_items
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
 from ganeval.statistics.collect import ProgressFactory
@@ -107,7 +107,12 @@ def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
 
 
 def require_effect(specs: Sequence[object], reading: Reading) -> None:
-    """Raises ConfigError for options of generators where there are only images that lie ready."""
+    """Raises ConfigError for options of generators or data sets where no image set is one."""
+    if reading.image_column is not None and not any(has_items(spec) for spec in specs):
+        raise ConfigError(
+            "image_column (--image-column) names the image among the columns of a data set's items, and no image set "
+            "here is a data set. Leave it out."
+        )
     if any(is_made(spec) for spec in specs):
         return
     if reading.num_samples is not None:
@@ -146,13 +151,21 @@ def measure_images(
     if whole is not tally:
         tally.close()
         stack.callback(whole.close)
-    require_enough(side, whole.n, source.spec, minimum)
+    require_enough(side, whole.n, _with_skipped(source.spec, whole), minimum)
     if reading.cache is not None and group.rank == 0:
         _logger.debug("%s: %d of %d images recalled from the cache", side, whole.recalled, whole.n)
     measured = whole.measured(side)
     for one in (tally, whole):
         one.drop_moments()
     return measured
+
+
+def _with_skipped(spec: str, tally: Tally) -> str:
+    """A source's name for a message, with what was left out of it, and why the first one was."""
+    if not tally.skipped:
+        return spec
+    _, _, name, reason = tally.skipped[0]
+    return f"{spec}, without {len(tally.skipped)} that cannot be used ({name}: {reason})"
 
 
 def fill(tally: Tally, side: str, source: ImageSource, reading: Reading, group: Group | None, call: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -51,6 +51,19 @@ class Measured:
     warnings: tuple[str, ...]
     input_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # see ``ImageSource``
     recalled: int = 0  # images that did not have to be decoded
+
+
+def _of_used(labels: list[str] | None, skipped: Sequence[int], used: int) -> list[str] | None:
+    """The labels of the images that were used, from those of all of them.
+
+    Args:
+        skipped: places of the images that were left out.
+        used: number of the others.
+    """
+    if labels is None or len(labels) != used + len(skipped):
+        return labels
+    left_out = set(skipped)
+    return [label for place, label in enumerate(labels) if place not in left_out]
 
 
 class Tally:
@@ -145,7 +158,7 @@ class Tally:
         added = self.n - before
         blocks = own.blocks if own is not None else [(0, added)]
         self.blocks += [(self._segments, block, n) for block, n in blocks]
-        labels = part.labels() if part is not None else None
+        labels = _of_used(part.labels(), part.report.skipped_places, added) if part is not None else None
         known = self.labels is not None and labels is not None and len(labels) == added
         self.labels = [*(self.labels or ()), *(labels or ())] if known else None
         inputs = part.input_digests() if part is not None and self.inputs is not None else None

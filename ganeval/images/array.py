@@ -19,9 +19,11 @@ from torch import Tensor
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.indexed import Images, PerProcess
+from ganeval.images.labels import class_names
 from ganeval.images.pixels import ValueRange, channels_first, check_dtype, dtype_name, to_uint8
 
 MEMBER = "arr_0"
+LABELS = "arr_1"  # of ADM's sampling scripts: the class of each image
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 
 
@@ -36,6 +38,7 @@ class ArrayImages(Images):
         value_range: of floats.
         prefer: NCHW or NHWC, where the shape allows for both.
         what: the array, in messages.
+        labels: the class of each image, where it is known.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class ArrayImages(Images):
         *,
         prefer: str,
         what: str,
+        labels: list[str] | None = None,
     ) -> None:
         if not shape or shape[0] == 0:
             raise InputError(f"{what} holds no images: its shape is {tuple(shape)}.")
@@ -61,6 +65,7 @@ class ArrayImages(Images):
         self._dtype = dtype
         self._range = None if self._dtype == "uint8" else value_range
         self._rows = PerProcess(rows)
+        self._labels = labels if labels is not None and len(labels) == shape[0] else None
 
     def __len__(self) -> int:
         return self._shape[0]
@@ -93,6 +98,9 @@ class ArrayImages(Images):
         except UnreadableImage as error:
             return str(error)
         return None
+
+    def labels(self) -> list[str] | None:
+        return self._labels
 
     def facts(self) -> dict[str, object]:
         return {
@@ -156,6 +164,8 @@ def open_npy(path: Path, value_range: ValueRange | None) -> ArrayImages:
 def open_npz(path: Path, value_range: ValueRange | None) -> ArrayImages:
     """The member ``arr_0``, as ADM's sampling scripts write it: mapped into memory, or inflated on the way.
 
+    Where there is a member ``arr_1`` with a number or text for each image, those are the labels.
+
     Raises:
         InputError: statistics instead of images, pickled objects, a broken archive, no ``arr_0``.
     """
@@ -185,7 +195,22 @@ def open_npz(path: Path, value_range: ValueRange | None) -> ArrayImages:
         raise InputError(f"{what} is compressed in Fortran order; save numpy.ascontiguousarray of it instead.")
     else:
         rows = partial(_Inflated, path, start, shape, dtype)
-    return ArrayImages("npz", rows, shape, dtype.name, value_range, prefer="NHWC", what=what)
+    return ArrayImages(
+        "npz", rows, shape, dtype.name, value_range, prefer="NHWC", what=what, labels=_labels(path, shape)
+    )
+
+
+def _labels(path: Path, shape: tuple[int, ...]) -> list[str] | None:
+    """The member ``arr_1``, where it holds a whole number or a text for each image; None otherwise."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{LABELS}.npy") as member:
+            size = archive.getinfo(f"{LABELS}.npy").file_size
+            lengths, _, dtype = _header(member)
+            if lengths != shape[:1] or dtype.kind not in "iuU" or size - member.tell() != shape[0] * dtype.itemsize:
+                return None
+            return class_names(np.frombuffer(member.read(), dtype=dtype), None)
+    except (KeyError, *_BROKEN):
+        return None
 
 
 class _Inflated:

@@ -6,35 +6,48 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-from torch import Tensor
-
 from ganeval.errors import InputError
-from ganeval.images.decode import Pixels, UnreadableImage, from_pil
+from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.grammar import no_dataset
 from ganeval.images.indexed import Images
-from ganeval.images.pixels import ValueRange, to_uint8
+from ganeval.images.items import image_of, is_single, label_of, one_image
+from ganeval.images.labels import class_name, labels_of, names_of
+from ganeval.images.pixels import ValueRange
 from ganeval.images.specs import TorchvisionDataset
-
-_KEYS = ("image", "images", "img", "pixel_values")
 
 
 class DatasetImages(Images):
-    """Items are images, tuples that begin with one, or mappings with one under ``image`` (or ``img``, ...)."""
+    """Items hold one image each, see ``ganeval.images.items.image_of``, and perhaps a label.
+
+    Args:
+        dataset: whatever has a length and gives items by number.
+        value_range: of floats.
+        facts: for the provenance.
+        column: the key or column that holds the image.
+    """
 
     kind = "dataset"
 
-    def __init__(self, dataset: Any, value_range: ValueRange | None, facts: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        value_range: ValueRange | None,
+        facts: Mapping[str, object] | None = None,
+        *,
+        column: str | None = None,
+    ) -> None:
         if len(dataset) == 0:
             raise InputError(f"The {type(dataset).__name__} holds no images.")
         self.ignored: Counter[str] = Counter()
         self._dataset = dataset
         self._range = value_range
         self._facts = dict(facts or {})
+        self._column = column
+        self._names = names_of(dataset)
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -44,22 +57,20 @@ class DatasetImages(Images):
             item = self._dataset[index]
         except Exception as error:  # whatever the user's own code raises is said of this item
             raise UnreadableImage(f"{type(self._dataset).__name__} raises {type(error).__name__}: {error}") from error
-        return one_image(first_of(item), self._range)
+        pixels = one_image(image_of(item, self._column), self._range)
+        return replace(pixels, label=class_name(label_of(item), self._names))
 
     def labels(self) -> list[str] | None:
-        targets, classes = getattr(self._dataset, "targets", None), getattr(self._dataset, "classes", None)
-        if targets is None or classes is None or len(targets) != len(self):
-            return None
-        try:
-            return [str(classes[int(target)]) for target in targets]
-        except (IndexError, KeyError, TypeError, ValueError):
-            return None
+        return labels_of(self._dataset)
 
     def facts(self) -> dict[str, object]:
-        return {**self._facts, "value_range": None if self._range is None else list(self._range)}
+        column = {} if self._column is None else {"image_column": self._column}
+        return {**self._facts, **column, "value_range": None if self._range is None else list(self._range)}
 
 
-def open_torchvision(spec: TorchvisionDataset, data_root: str | Path | None, download: bool) -> DatasetImages:
+def open_torchvision(
+    spec: TorchvisionDataset, data_root: str | Path | None, download: bool, column: str | None = None
+) -> DatasetImages:
     """A class of ``torchvision.datasets``, by its name in any case.
 
     Raises:
@@ -92,54 +103,20 @@ def open_torchvision(spec: TorchvisionDataset, data_root: str | Path | None, dow
         raise InputError(
             f"{spec}: {reason} Looked in {root}. {advice}, or point --data-root at the folder that holds it."
         ) from error
-    return DatasetImages(dataset, None, {"dataset": known[name], "split": split})
+    facts = {"dataset": known[name], "split": split}
+    return DatasetImages(dataset, None, facts, column=column)
 
 
-def holds_single_images(items: Any) -> bool:
+def holds_single_images(items: Any, column: str | None = None) -> bool:
     """Whether the items of a sequence are images, rather than batches or something else."""
     if len(items) == 0:
         raise InputError(f"The {type(items).__name__} holds no images.")
     if not isinstance(items, (list, tuple)):
         return True  # a dataset; reading an item only to look at it may be slow, or random
-    first = first_of(items[0])
-    return isinstance(first, Image.Image) or getattr(first, "ndim", 0) in (2, 3)
-
-
-def first_of(item: Any) -> Any:
-    """The image of an item that may carry a label: (image, label), or {"image": ..., ...}."""
-    if isinstance(item, Mapping):
-        for key in _KEYS:
-            if key in item:
-                return item[key]
-        raise UnreadableImage(f"the item has no image: its keys are {', '.join(map(str, item))}")
-    if isinstance(item, tuple) and item:
-        return item[0]
-    if isinstance(item, list) and item:  # torch turns a tuple of a batch into a list
-        return item if all(_is_image(x) for x in item) else item[0]
-    return item
-
-
-def one_image(item: Any, value_range: ValueRange | None) -> Pixels:
-    """A Pillow image, or an array or tensor of one: (H, W), (H, W, C) or (C, H, W)."""
-    if isinstance(item, Image.Image):
-        return from_pil(item)
-    if not isinstance(item, (np.ndarray, Tensor)):
-        raise UnreadableImage(f"a {type(item).__name__} is no image; needed is a Pillow image, an array or a tensor")
-    tensor = isinstance(item, Tensor)
-    image = item[None] if item.ndim == 3 else item[None, None] if item.ndim == 2 else item
     try:
-        if item.ndim not in (2, 3):
-            raise UnreadableImage(f"an array of shape {tuple(item.shape)} is not one image")
-        images, notes = to_uint8(image, value_range=value_range, prefer="NCHW" if tensor else "NHWC", what="this item")
+        return is_single(image_of(items[0], column))
     except UnreadableImage:
-        raise
-    except InputError as error:
-        raise UnreadableImage(str(error).rstrip(".")) from error
-    return Pixels(images[0].permute(1, 2, 0).cpu().numpy(), tuple(notes.elements()))
-
-
-def _is_image(item: Any) -> bool:
-    return isinstance(item, Image.Image) or (isinstance(item, (np.ndarray, Tensor)) and item.ndim in (2, 3))
+        return True  # it is named when it is read
 
 
 def _made(make: Any, root: Path, options: dict[str, object], fetch: bool, can_fetch: bool) -> Any:

@@ -80,11 +80,15 @@ class UnreadableImage(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """One image, uint8 (H, W, 3), what had to be done to get it, and the format of its file, where it was one."""
+    """One image, uint8 (H, W, 3), what had to be done to get it, and the format of its file, where it was one.
+
+    ``label`` is its class, where the item of a data set tells it.
+    """
 
     array: np.ndarray
     notes: tuple[str, ...] = ()
     format: str | None = None
+    label: str | None = None
 
 
 def decode(data: bytes) -> Pixels:

@@ -107,6 +107,7 @@ class IndexedSource(NumberedSource):
         self.indices = np.arange(len(images)) if indices is None else indices
         self.report = SourceReport(ignored=Counter(images.ignored))
         self._chosen = chosen
+        self._drawn_labels: list[str | None] = []  # of the images drawn last, where their items tell it
 
     @property
     def length(self) -> int:
@@ -140,7 +141,10 @@ class IndexedSource(NumberedSource):
 
     def labels(self) -> list[str] | None:
         labels = self.images.labels()
-        return None if labels is None else [labels[i] for i in self.indices.tolist()]
+        if labels is not None:
+            return [labels[i] for i in self.indices.tolist()]
+        drawn = [label for label in self._drawn_labels if label is not None]
+        return drawn if drawn and len(drawn) == len(self._drawn_labels) else None
 
     def names(self) -> list[str] | None:
         return [self.images.name(i) for i in self.indices.tolist()] if self.images.encoded else None
@@ -162,11 +166,13 @@ class IndexedSource(NumberedSource):
 
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         self.report.restart()
+        self._drawn_labels = []
         regrouper = Regrouper(batch_size, self.report)
         chunks = self.chunks(batch_size, workers, prepare)
         try:
             for chunk in chunks:
                 names = self.met(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
+                self._drawn_labels += chunk.labels
                 yield from regrouper.add(chunk.images(), names, chunk.digests)
             yield from regrouper.rest()
         finally:

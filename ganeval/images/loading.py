@@ -42,6 +42,7 @@ class Chunk:
         bad: (index, reason) of those that could not.
         notes: see ``SourceReport``.
         formats: likewise.
+        labels: of the images that could be used, where their items tell it.
     """
 
     indices: list[int]
@@ -51,6 +52,7 @@ class Chunk:
     bad: list[tuple[int, str]]
     notes: Counter[str]
     formats: Counter[str] = field(default_factory=Counter)
+    labels: list[str | None] = field(default_factory=list)
 
     def images(self) -> Tensor | list[Tensor]:
         if self.shapes is None:
@@ -65,6 +67,7 @@ def load_chunk(
     """Decode some images; what is wrong with one of them is in the chunk, not raised."""
     good, digests, bad, notes, formats = [], [], [], Counter[str](), Counter[str]()
     decoded: list[Tensor] = []
+    labels: list[str | None] = []
     for index in indices:
         if stop is not None and stop.is_set():
             break
@@ -74,12 +77,13 @@ def load_chunk(
             bad.append((index, str(error)))
             continue
         good.append(index)
+        labels.append(pixels.label)
         digests.append(digest(pixels.array))
         notes.update(pixels.notes)
         if pixels.format is not None:
             formats[pixels.format] += 1
         decoded.append(_prepared(pixels.array, prepare))
-    return Chunk(good, *_packed(decoded), np.array(digests, dtype=np.uint64), bad, notes, formats)
+    return Chunk(good, *_packed(decoded), np.array(digests, dtype=np.uint64), bad, notes, formats, labels)
 
 
 def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | None) -> Chunk:

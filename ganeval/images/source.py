@@ -131,7 +131,10 @@ class ImageSource(ABC):
         """
 
     def labels(self) -> list[str] | None:
-        """One class name an image, in order, where the source has class folders or labels."""
+        """One class name an image, in order, where the source has class folders or labels.
+
+        Of all images; or, where only the items tell it, of those that were drawn last and could be used.
+        """
         return None
 
     def input_digests(self) -> np.ndarray | None:
@@ -218,6 +221,14 @@ def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | Non
     return source.subset(num, options.seed)
 
 
+def has_items(spec: object) -> bool:
+    """Whether a spec names a data set or a stream, whose items may hold more than an image."""
+    named = as_spec(spec)
+    if named is not None:
+        return isinstance(named, specs.TorchvisionDataset)
+    return spec is not None and not hasattr(spec, "dtype")
+
+
 def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
     from ganeval.images import archive, array, dataset, folder, generated
     from ganeval.images.decode import SUFFIXES
@@ -239,7 +250,7 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
         case specs.Rendered():
             images = generated.open_shapes(spec, options.num_samples, options.seed)
         case specs.TorchvisionDataset():
-            images = dataset.open_torchvision(spec, options.data_root, options.download)
+            images = dataset.open_torchvision(spec, options.data_root, options.download, options.image_column)
         case specs.Missing(path=path):
             raise InputError(
                 f"There is no file or folder {name!r}. Check the path; it is looked up from {_here()}."
@@ -265,19 +276,20 @@ def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
     from ganeval.images import array, dataset, generated, stream
     from ganeval.images.indexed import IndexedSource
 
-    name = _name_of(spec)
+    name, column = _name_of(spec), options.image_column
     if isinstance(spec, (np.ndarray, torch.Tensor)):
         return IndexedSource(name, array.open_array(spec, options.value_range))
     if isinstance(spec, (DataLoader, IterableDataset)):
-        return stream.StreamSource(name, spec, options.value_range)
+        return stream.StreamSource(name, spec, options.value_range, column=column)
     if isinstance(spec, torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__")):
         return generated.GeneratedSource(name, spec, options)
     if isinstance(spec, Mapping):
-        raise InputError(f"Cannot read images from a {name}; pass its images, for example list(images.values()).")
-    if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec):
-        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range))
+        keys = ", ".join(repr(key) for key in list(spec)[:5])
+        raise InputError(f"Cannot read images from a {name}; pass one of its values ({keys}), or a list of its images.")
+    if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec, column):
+        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range, column=column))
     if isinstance(spec, Iterable):
-        return stream.StreamSource(name, spec, options.value_range)
+        return stream.StreamSource(name, spec, options.value_range, column=column)
     raise InputError(
         f"Cannot read images from a {name}; needed is a path, a tensor, an array, a Dataset, a DataLoader, "
         "an iterable of images, or a callable z -> images."

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from ganeval.errors import InputError
+from ganeval.errors import GanEvalError, InputError
 from ganeval.images.array import open_array
-from ganeval.images.dataset import DatasetImages, first_of
-from ganeval.images.decode import UnreadableImage
+from ganeval.images.dataset import DatasetImages
 from ganeval.images.indexed import Images, check_batches, check_on_error, unusable
+from ganeval.images.items import image_of, label_of
+from ganeval.images.labels import class_names, names_of
 from ganeval.images.loading import Regrouper, load_chunk, take_chunk
 from ganeval.images.pixels import ValueRange
 from ganeval.images.source import ImageBatch, ImageSource, Prepare, SourceReport
@@ -25,17 +26,30 @@ class StreamSource(ImageSource):
 
     Args:
         spec: as the user knows it.
-        items: images, batches (N, 3, H, W), tuples that begin with one of these (labels follow), lists of images.
+        items: images, batches (N, 3, H, W), lists of images, or tuples and mappings that hold one of these; see
+            ``ganeval.images.items.image_of``.
         value_range: of floats.
         limit: take the first so many images.
+        column: the key or column that holds the image.
     """
 
-    def __init__(self, spec: str, items: Any, value_range: ValueRange | None, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        spec: str,
+        items: Any,
+        value_range: ValueRange | None,
+        limit: int | None = None,
+        *,
+        column: str | None = None,
+    ) -> None:
         self.spec = spec
         self.report = SourceReport()
         self._items = items
         self._range = value_range
         self._limit = limit
+        self._column = column
+        self._labels: list[str | None] = []  # of the images drawn last
+        self._met = 0  # images drawn, usable or not; an item in which none can be found counts as one
         self._spent = False
 
     @property
@@ -45,7 +59,11 @@ class StreamSource(ImageSource):
     def subset(self, n: int, seed: int) -> StreamSource:
         if n < 1 or (self.length is not None and n > self.length):
             raise InputError(f"{self.spec}: {n} images were asked for; there are {self.length}.")
-        return StreamSource(self.spec, self._items, self._range, n)
+        return StreamSource(self.spec, self._items, self._range, n, column=self._column)
+
+    def labels(self) -> list[str] | None:
+        known = [label for label in self._labels if label is not None]
+        return known if known and len(known) == len(self._labels) else None
 
     def describe(self) -> dict[str, object]:
         return {
@@ -53,6 +71,7 @@ class StreamSource(ImageSource):
             "kind": "stream",
             "n": self.length,
             "subset": None if self._limit is None else {"first": self._limit},
+            **({} if self._column is None else {"image_column": self._column}),
             "value_range": None if self._range is None else list(self._range),
         }
 
@@ -64,8 +83,8 @@ class StreamSource(ImageSource):
         if isinstance(self._items, (list, tuple)) and on_error == "stop":
             try:
                 self._images(self._items[0]).load(0)
-            except UnreadableImage as error:
-                raise unusable(self.spec, [("#0", str(error))], self.length) from error
+            except InputError as error:
+                raise unusable(self.spec, [("#0", str(error).rstrip("."))], self.length) from error
 
     def batches(
         self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
@@ -75,26 +94,49 @@ class StreamSource(ImageSource):
 
     def _batches(self, batch_size: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         self.report.restart()
+        self._labels = []
         regrouper = Regrouper(batch_size, self.report)
-        met = 0  # images, usable or not
-        for item in self._iterator():
-            images = self._images(item)
-            rows = range(len(images) if self._limit is None else min(len(images), self._limit - met))
-            load = take_chunk if images.on_accelerator else load_chunk
-            chunk = load(images, rows, prepare=prepare)
-            bad = [(f"#{met + row}", reason) for row, reason in chunk.bad]
-            if bad and on_error == "stop":
-                raise unusable(self.spec, bad[:1], self.length)
-            self.report.skipped.extend(bad)
-            self.report.notes.update(chunk.notes)
-            self.report.formats.update(chunk.formats)
-            yield from regrouper.add(chunk.images(), [f"#{met + row}" for row in chunk.indices], chunk.digests)
-            met += len(rows)
-            if met == self._limit:
+        names = names_of(getattr(self._items, "dataset", self._items))
+        self._met = 0
+        for item in self._drawn():
+            met = self._met
+            try:
+                images = self._images(item)
+            except InputError as error:
+                self._leave_out([(f"#{met}", str(error).rstrip("."))], on_error)
+                self._met += 1
+            else:
+                rows = range(len(images) if self._limit is None else min(len(images), self._limit - met))
+                load = take_chunk if images.on_accelerator else load_chunk
+                chunk = load(images, rows, prepare=prepare)
+                self._leave_out([(f"#{met + row}", reason) for row, reason in chunk.bad], on_error)
+                self.report.notes.update(chunk.notes)
+                self.report.formats.update(chunk.formats)
+                self._labels += _labels_of(item, len(images), chunk.indices, names)
+                yield from regrouper.add(chunk.images(), [f"#{met + row}" for row in chunk.indices], chunk.digests)
+                self._met += len(rows)
+            if self._met == self._limit:
                 break
         yield from regrouper.rest()
-        if self._limit is not None and met < self._limit:
-            raise InputError(f"{self.spec}: {self._limit} images were asked for; it ended after {met}.")
+        if self._limit is not None and self._met < self._limit:
+            raise InputError(f"{self.spec}: {self._limit} images were asked for; it ended after {self._met}.")
+
+    def _leave_out(self, bad: list[tuple[str, str]], on_error: str) -> None:
+        if bad and on_error == "stop":
+            raise unusable(self.spec, bad[:1], self.length)
+        self.report.skipped.extend(bad)
+
+    def _drawn(self) -> Iterator[Any]:
+        """The items; what the user's own code raises is told with the source and the number of images before it."""
+        try:
+            yield from self._iterator()
+        except GanEvalError:
+            raise
+        except Exception as error:  # after which an iterator has ended: nothing can be left out
+            raise InputError(
+                f"{self.spec} raises {type(error).__name__} at #{self._met}: {error}. Repair what it reads, or let it "
+                "leave that out itself."
+            ) from error
 
     def _iterator(self) -> Iterator[Any]:
         iterator: Iterator[Any] = iter(self._items)
@@ -107,10 +149,19 @@ class StreamSource(ImageSource):
         return iterator
 
     def _images(self, item: Any) -> Images:
-        value = first_of(item)
+        value = image_of(item, self._column)
         if isinstance(value, (np.ndarray, Tensor)) and value.ndim == 4:
             return open_array(value, self._range)
-        return DatasetImages(value if isinstance(value, list) else [value], self._range)
+        batch = isinstance(value, (list, tuple))
+        return DatasetImages(value if batch else [value], self._range)
+
+
+def _labels_of(item: Any, n: int, used: list[int], names: Sequence[str] | None) -> list[str | None]:
+    """The classes of those images of an item that are used, where it tells them: one label an image."""
+    labels = label_of(item)
+    several = isinstance(labels, (list, tuple)) or (isinstance(labels, (np.ndarray, Tensor)) and labels.ndim > 0)
+    known = class_names(labels if several else [labels], names)
+    return [known[row] if known is not None and len(known) == n else None for row in used]
 
 
 def _known_length(items: Any) -> int | None:

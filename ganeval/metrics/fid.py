@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
@@ -16,6 +18,7 @@ from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 
 _BLOCK = 1024
+_NAMED = 5  # classes that a message names
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
@@ -60,8 +63,12 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
         if real_rows is None:
             raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
         details["floor"] = floor(real_rows, trace=inputs.settings.trace, ddof=inputs.protocol.ddof)
+    class_warnings: tuple[str, ...] = ()
     if inputs.settings.per_class:
         details["per_class"] = per_class(inputs.real, inputs.fake, inputs)
+        lacking = one_sided_classes(inputs.real, inputs.fake)
+        details |= {f"classes_only_in_{side}": names for side, names in lacking.items() if names}
+        class_warnings = _told_of_classes(lacking)
     reason: str | None = None
     standard_error: float | None = None
     bias: float | None = None
@@ -80,7 +87,7 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
         for side, influence in (("fake", inference.influence_fake), ("real", inference.influence_real)):
             if influence is not None:
                 per_image[f"{name}_influence_{side}"] = influence
-    warnings = (*value.warnings, *_for_features(real, fake, inputs.protocol))
+    warnings = (*value.warnings, *class_warnings, *_for_features(real, fake, inputs.protocol))
     return inputs.result(
         name, value.value, standard_error=standard_error, bias=bias, method="influence", reason=reason,
         estimand=ESTIMAND[inputs.reference], details=details, per_image=per_image, warnings=warnings,
@@ -133,12 +140,16 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
     for name, side in sides.items():
         if side.labels is None or side.rows is None:
             raise ConfigError(
-                f"--per-class needs class folders, or a generator with labels, on both sides; {name} has none."
+                "per_class (--per-class) needs the class of every image, from class folders, the labels of a data set "
+                f"or a conditional generator, on both sides; {name} has none."
             )
-    reals, fakes = (np.unique(side.labels).tolist() for side in sides.values())  # type: ignore[arg-type]
-    common = sorted(set(reals) & set(fakes))
+    common = sorted(set(_classes(real)) & set(_classes(fake)))
     if not common:
-        raise ConfigError(f"--per-class found no class on both sides: {', '.join(reals)} against {', '.join(fakes)}.")
+        lacking = one_sided_classes(real, fake)
+        raise ConfigError(
+            f"per_class (--per-class) found no class on both sides: {_listed(lacking['real'])} in REAL, "
+            f"{_listed(lacking['fake'])} in FAKE.{_case_hint(lacking)} Give both sides the same names."
+        )
     found: dict[str, dict[str, object]] = {}
     features = [side.rows.to_array() for side in sides.values()]  # type: ignore[union-attr]
     for name in common:  # one at a time: of a thousand classes the covariances alone would fill the memory
@@ -160,6 +171,43 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
             "interval": None if interval is None else [interval.low, interval.high], "reason": inference.reason,
         }  # fmt: skip
     return found
+
+
+def one_sided_classes(real: FeatureSet, fake: FeatureSet) -> dict[str, list[str]]:
+    """The classes that only REAL and only FAKE have, sorted, under ``real`` and ``fake``."""
+    reals, fakes = set(_classes(real)), set(_classes(fake))
+    return {"real": sorted(reals - fakes), "fake": sorted(fakes - reals)}
+
+
+def _classes(side: FeatureSet) -> list[str]:
+    return [] if side.labels is None else [str(name) for name in np.unique(side.labels)]
+
+
+def _told_of_classes(lacking: Mapping[str, list[str]]) -> tuple[str, ...]:
+    told = []
+    for side, names in lacking.items():
+        if names:
+            other = {"real": "fake", "fake": "real"}[side]
+            many = "1 class has" if len(names) == 1 else f"{len(names)} classes have"
+            told.append(f"{many} {side} images and no {other} ones: {_listed(names)}")
+    if not told:
+        return ()
+    return (f"per class: {'; '.join(told)}. They are left out of the distances by class.{_case_hint(lacking)}",)
+
+
+def _case_hint(lacking: Mapping[str, list[str]]) -> str:
+    """Names of both sides that are the same but for their letter case or the spaces around them."""
+    folded = {name.strip().casefold(): name for name in lacking["fake"]}
+    alike = [(name, folded[key]) for name in lacking["real"] if (key := name.strip().casefold()) in folded]
+    if not alike:
+        return ""
+    pairs = ", ".join(f"{real!r} and {fake!r}" for real, fake in alike[:_NAMED])
+    return f" Only letter case or spaces distinguish {pairs}{', ...' if len(alike) > _NAMED else ''}: rename one side."
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _of_class(features: np.ndarray) -> tuple[Moments, FeatureRows]:

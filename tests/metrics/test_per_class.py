@@ -47,7 +47,13 @@ def test_each_class_against_a_run_of_its_own(folders: tuple[Path, Path]) -> None
         assert found[name]["reason"] == alone.reason  # type: ignore[index]
     assert found["one"]["value"] is None  # type: ignore[index]
     assert found["one"]["reason"] == "fewer than 2 images on a side"  # type: ignore[index]
+    assert whole.details["classes_only_in_real"] == ["only-real"]
+    assert whole.details["classes_only_in_fake"] == ["only-fake"]
+    (told,) = (w for w in whole.warnings if w.startswith("per class"))
+    assert "1 class has real images and no fake ones: only-real; 1 class has fake images and no real" in told
+    assert "letter case" not in told
     without = evaluate(real, fake, protocol="compact", device="cpu")["fid"]
+    assert not any(w.startswith("per class") for w in without.warnings)
     assert "per_class" not in without.details
     assert without.value == whole.value
 
@@ -70,6 +76,35 @@ def test_classes_iv(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.C
     assert "on both sides; FAKE has none" in capsys.readouterr().err
     assert main(["fid", "stats:cifar10-test", str(folders[1]), "--floor", *FAST]) == 2
     assert "--floor needs real images" in capsys.readouterr().err
+
+
+def of_classes(*names: str) -> list[tuple[np.ndarray, str]]:
+    return [(render(i), names[i % len(names)]) for i in range(4 * len(names))]
+
+
+def test_classes_of_one_side_are_told_whatever_the_route(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Named(list):  # type: ignore[type-arg]
+        classes = ("cat", "dog", "fox")
+
+    real = Named((image, {"Cat": 0, "dog": 1, "fox": 2}[name]) for image, name in of_classes("Cat", "dog", "fox"))
+    for i, (image, name) in enumerate(of_classes("Cat", "dog")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    found = evaluate(real, tmp_path, protocol="compact", device="cpu", per_class=True)["fid"]
+    assert list(found.details["per_class"]) == ["dog"]  # type: ignore[call-overload]
+    assert found.details["classes_only_in_real"] == ["cat", "fox"]
+    assert found.details["classes_only_in_fake"] == ["Cat"]
+    (told,) = (w for w in found.warnings if w.startswith("per class"))
+    assert "2 classes have real images and no fake ones: cat, fox; 1 class has fake images" in told
+    assert "Only letter case or spaces distinguish 'cat' and 'Cat': rename one side" in told
+    both = evaluate(tmp_path, tmp_path, protocol="compact", device="cpu", per_class=True)["fid"]
+    assert not {"classes_only_in_real", "classes_only_in_fake"} & set(both.details)
+    many = [f"class {i}" for i in range(9)]
+    others = np.stack([image for image, _ in of_classes(*many)])
+    np.savez(tmp_path / "many.npz", others, np.array([f"{i % 9}" for i in range(36)]))
+    np.savez(tmp_path / "cats.npz", others[:4], np.array(["Cat", "DOG"] * 2))
+    assert main(["fid", str(tmp_path / "many.npz"), str(tmp_path / "cats.npz"), "--per-class", *FAST]) == 2
+    assert "no class on both sides: 0, 1, 2, 3, 4 and 4 more in REAL, Cat, DOG in FAKE." in capsys.readouterr().err
 
 
 def test_memory_does_not_grow_with_the_number_of_classes() -> None:
