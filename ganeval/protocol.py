@@ -71,6 +71,10 @@ class Protocol:
     weights: str | None = None
     verified: bool = False
 
+    def __post_init__(self) -> None:
+        if self.ddof not in (0, 1) or self.size < 0:
+            raise ValueError(f"a protocol has a ddof of 0 or 1 and a size of at least 0; got {self.ddof}, {self.size}")
+
     def key(self) -> str:
         """16 hexadecimal digits; features may meet only at equal keys."""
         return _hash(self._identity())

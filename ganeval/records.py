@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import lzma
 import math
+import os
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganeval.documents import MAX_NUMBER, DocumentError, parse_json, read_bytes, require_sound
 from ganeval.errors import InputError
 from ganeval.files import written_whole
-from ganeval.results import Evaluation, MetricResult, to_json
+from ganeval.results import Evaluation, MetricResult, evaluation_of, to_json
 
 if TYPE_CHECKING:
     import numpy as np
 
+_MAX_ARRAYS = 2**30  # bytes, in the file and inflated
+# what np.load raises for archives and members that are damaged, encrypted or compressed in a way that is not known here
+_DAMAGED = (
+    OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError, TypeError, AttributeError,
+    SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
+)  # fmt: skip
+_KINDS = {"u": "unsigned whole number", "U": "text", "biuf": "number"}
+_BY_PLACE = {
+    "fake": ("realism_fake", "nearest_real_fake", "nearest_distance_fake", "nearest_ratio_fake"),
+    "real": ("covered_real", "nearest_fake_real", "nearest_distance_real"),
+    "test": (),
+}  # fmt: skip
+_ADVICE = "Give a JSON file with results that ganeval wrote."
 _NUMBERS = ("value", "standard_error", "bias", "corrected")
 
 
@@ -96,29 +114,22 @@ def read_record(path: str | Path) -> Record:
     missing does not stop the others from being read; ``unusable`` names it.
 
     Raises:
-        InputError: no such file, no JSON, or no document with results.
+        InputError: no such file, no JSON, or a document that is not what ``result_document.RunDocument`` declares; the
+            message names the place.
     """
     path = Path(path)
+    data = read_bytes(path, what="result document", advice=_ADVICE)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}. Give a JSON file of ganeval.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}. Give a file that a ganeval command wrote.") from error
-    entries = document.get("results") if isinstance(document, dict) else None
-    if isinstance(document, dict) and entries is not None and not isinstance(entries, dict):
-        raise InputError(f"{path}: results is no table of results.")
-    unusable = {name: why for name, entry in (entries or {}).items() if (why := _not_finite(entry)) is not None}
-    try:
-        if not isinstance(document, dict):
-            raise InputError("this is no document of ganeval, but a list or a number.")
-        if unusable:
-            document = {**document, "results": {k: v for k, v in entries.items() if k not in unusable}}  # type: ignore[union-attr]
-        evaluation = Evaluation.from_dict(document)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is a damaged ganeval document: {error!r}. Measure it anew.") from error
+        tree = parse_json(data, not_finite=True)
+        entries = tree.get("results") if isinstance(tree, dict) else None
+        unusable = {}
+        if isinstance(entries, dict):
+            unusable = {name: why for name, entry in entries.items() if (why := _not_finite(entry)) is not None}
+            tree = {**tree, "results": {name: entry for name, entry in entries.items() if name not in unusable}}
+        require_sound(tree)
+        evaluation = evaluation_of(tree)
+    except DocumentError as error:
+        raise InputError(f"{path} is not a valid result document: {error}. {_ADVICE}") from error
     arrays, missing = _read_arrays(path, evaluation.samples)
     return Record(name=path.name, evaluation=evaluation, arrays=arrays, missing=missing, unusable=unusable)
 
@@ -142,17 +153,50 @@ def _read_arrays(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str,
 
     if named is None:
         return {}, f"{path.name} was not written with --output, so no values of single images stand beside it"
-    file = named.get("file") if isinstance(named, Mapping) else None
-    if not isinstance(file, str) or not file or Path(file).name != file:
+    file = named["file"]
+    if not file or "\x00" in file or Path(file).name != file:
         return {}, f"{path.name} names no file of single images beside it"
     beside = path.with_name(file)
     try:
-        content = beside.read_bytes()
-        if hashlib.sha256(content).hexdigest() != named.get("sha256"):
-            return {}, f"{file} is not the file that {path.name} was written with: its hash is another"
-        with np.load(beside, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}, None
+        with beside.open("rb") as stream:
+            if os.fstat(stream.fileno()).st_size > _MAX_ARRAYS:
+                return {}, f"{file} is larger than {_MAX_ARRAYS >> 20} MB"
+            if hashlib.file_digest(stream, "sha256").hexdigest() != named["sha256"]:
+                return {}, f"{file} is not the file that {path.name} was written with: its hash is another"
+            with zipfile.ZipFile(stream) as archive:
+                if sum(info.file_size for info in archive.infolist()) > _MAX_ARRAYS:
+                    return {}, f"{file} is larger than {_MAX_ARRAYS >> 20} MB"
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as members:
+                arrays = {name: members[name] for name in members.files}
     except FileNotFoundError:
         return {}, f"{file} is not beside {path.name}"
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        return {}, f"{file} cannot be read: {error}"
+    except _DAMAGED as error:
+        return {}, f"{file} cannot be read: {' '.join(str(error).split())[:200]}"
+    wrong = _wrong_array(arrays)
+    return ({}, f"{file} cannot be used: {wrong}") if wrong is not None else (arrays, None)
+
+
+def _wrong_array(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """What the arrays of single images are, by their names; the first that is something else."""
+    import numpy as np
+
+    for name, array in arrays.items():
+        kinds = "u" if name.endswith("_digests") else "U" if name.endswith("_names") else "biuf"
+        if getattr(array, "ndim", 0) != 1 or array.dtype.kind not in kinds:
+            shape = f"of shape {getattr(array, 'shape', ())}, {getattr(array, 'dtype', type(array).__name__)}"
+            return f"{name} is {shape}; expected one {_KINDS[kinds]} an image"
+        if "_influence_" in name and not (np.abs(array) <= MAX_NUMBER).all():
+            return f"{name} is not finite"
+    for side in ("real", "fake", "test"):
+        lengths = {n: len(a) for n, a in arrays.items() if n in (f"{side}_image_digests", f"{side}_image_names")}
+        places = {n: len(a) for n, a in arrays.items() if n in _BY_PLACE[side]}
+        n = min((k for k in lengths.values() if k), default=None)
+        if len(set(lengths.values()) - {0}) > 1 or len({*places.values(), *([] if n is None else [n])}) > 1:
+            return f"the arrays of {side} images differ in length ({lengths | places})"
+    nearest, reals = arrays.get("nearest_real_fake"), arrays.get("nearest_distance_real")
+    if nearest is not None and len(nearest):
+        n = len(arrays.get("real_image_digests", ())) or (0 if reals is None else len(reals))
+        if nearest.dtype.kind not in "iu" or int(nearest.min()) < 0 or int(nearest.max()) >= n:
+            return f"nearest_real_fake holds other places than 0 to {n - 1}"
+    return None

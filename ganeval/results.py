@@ -11,39 +11,16 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ganeval.documents import DocumentError, plain, shown, typed
 from ganeval.errors import IncomparableError, InputError
 from ganeval.protocol import Protocol
+from ganeval.result_document import SCHEMA, Entry, FailureDocument, Interval, RunDocument
 
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA = "ganeval/1"
+__all__ = ["SCHEMA", "Evaluation", "Interval", "MetricResult"]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A confidence interval, in the metric's own units.
-
-    Attributes:
-        low: lower end.
-        high: upper end.
-        level: nominal coverage, for instance 0.95.
-        method: how it was made, for instance ``influence``.
-        estimand: what it covers. ``population``: the distance between the two distributions.
-            ``population-given-reference``: the same, the reference taken as the target itself.
-            ``protocol``: what this protocol gives on average at this number of images.
-    """
-
-    low: float
-    high: float
-    level: float
-    method: str
-    estimand: str
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"an interval needs finite ends, low < high; got {self.low} to {self.high}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,19 +160,13 @@ class MetricResult:
         """The inverse of ``to_dict``.
 
         Raises:
-            InputError: the entry lacks a key, or a number is not finite.
+            InputError: the entry is not what ``result_document.Entry`` declares.
         """
         try:
-            fields = {k: entry[k] for k in _ENTRY}
-            interval = None if entry["interval"] is None else Interval(**entry["interval"])
-            return cls(
-                name=name,
-                **{**fields, "warnings": tuple(fields["warnings"])},
-                interval=interval,
-                protocol=Protocol.from_dict(entry["protocol"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the result {name!r} is not a ganeval result: {error!r}") from error
+            fields = plain(entry)
+            return _result_of(name, typed(fields, Entry), fields)
+        except DocumentError as error:
+            raise InputError(f"{name} is not a valid result: {error}. Pass what to_dict() gave.") from error
 
     @classmethod
     def example(cls) -> MetricResult:
@@ -211,10 +182,14 @@ class MetricResult:
         )  # fmt: skip
 
 
-_ENTRY = (
-    "label", "value", "higher_is_better", "n_real", "n_fake", "standard_error", "bias", "corrected", "reason",
-    "warnings", "reference", "settings", "details",
-)  # fmt: skip
+def _result_of(name: str, entry: Entry, fields: Mapping[str, Any]) -> MetricResult:
+    """From the declared keys; ``details`` has others besides."""
+    return MetricResult(
+        name=name, label=entry.label, value=entry.value, higher_is_better=entry.higher_is_better, n_real=entry.n_real,
+        n_fake=entry.n_fake, protocol=entry.protocol, standard_error=entry.standard_error, bias=entry.bias,
+        corrected=entry.corrected, interval=entry.interval, reason=entry.reason, warnings=tuple(entry.warnings),
+        reference=entry.reference, settings=entry.settings, details=fields.get("details", {}),
+    )  # fmt: skip
 
 
 def decimals(scale: float) -> int:
@@ -295,22 +270,45 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Evaluation:
-        if document.get("schema") != SCHEMA:
-            raise InputError(
-                f"this is no document of schema {SCHEMA}: its schema is {document.get('schema')!r}. "
-                "Give a file that a ganeval command wrote with --output or --json."
-            )
-        if "results" not in document:
-            raise InputError(
-                "this ganeval document holds no results: it reports a failure or another command's output."
-            )
-        return cls(
-            results={k: MetricResult.from_dict(k, v) for k, v in document["results"].items()},
-            real=document["real"], fake=document["fake"], environment=document["environment"],
-            test=document.get("test"),
-            warnings=tuple(document["warnings"]), notes=tuple(document.get("notes", ())),
-            elapsed_seconds=document["elapsed_seconds"], samples=document["samples"],
-        )  # fmt: skip
+        """The inverse of ``to_dict``.
+
+        Raises:
+            InputError: the document is not what ``result_document.RunDocument`` declares.
+        """
+        try:
+            return evaluation_of(plain(document))
+        except DocumentError as error:
+            raise InputError(f"this is not a valid ganeval document: {error}. Pass what to_dict() gave.") from error
+
+
+def evaluation_of(tree: Any) -> Evaluation:
+    """The run of a parsed document.
+
+    Raises:
+        DocumentError: it is not what ``RunDocument`` declares.
+    """
+    if not isinstance(tree, dict):
+        raise DocumentError("", f"found {shown(tree)}, expected an object of schema {SCHEMA}")
+    if tree.get("schema") != SCHEMA:
+        raise DocumentError("schema", f"found {shown(tree.get('schema'))}, expected {shown(SCHEMA)}")
+    if "results" not in tree:
+        raise DocumentError("", f"it holds no results{_instead(tree)}")
+    found = typed(tree, RunDocument)
+    return Evaluation(
+        results={k: _result_of(k, entry, tree["results"][k]) for k, entry in found.results.items()},
+        real=tree["real"], fake=tree["fake"], environment=tree["environment"], test=tree.get("test"),
+        warnings=tuple(found.warnings), notes=tuple(found.notes), elapsed_seconds=found.elapsed_seconds,
+        samples=None if found.samples is None else {"file": found.samples.file, "sha256": found.samples.sha256},
+    )  # fmt: skip
+
+
+def _instead(tree: Any) -> str:
+    """What a document without results holds."""
+    try:
+        failure = typed(tree, FailureDocument).error
+    except DocumentError:
+        return ": it is another command's output"
+    return f": it reports a failure ({one_line(failure.message)[:200]})"
 
 
 def to_json(document: Mapping[str, Any]) -> str:

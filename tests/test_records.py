@@ -40,7 +40,7 @@ def test_arrays_that_are_not_its_own_are_not_taken(path: Path) -> None:
     assert "is not beside R.json" in str(read_record(path).missing)
 
 
-@pytest.mark.parametrize("file", ["../R.samples.npz", "/etc/passwd", "", 3, None])
+@pytest.mark.parametrize("file", ["../R.samples.npz", "/etc/passwd", ""])
 def test_arrays_elsewhere_are_not_opened(file: object, path: Path) -> None:
     document = json.loads(path.read_text())
     document["samples"]["file"] = file
@@ -75,13 +75,14 @@ def test_entries_that_are_no_numbers_do_not_hide_the_others(change: dict[str, ob
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not JSON"),
-        ("[1]", "no document of ganeval"),
-        ("{}", "schema is None"),
-        ('{"schema": "ganeval/1", "error": {}}', "holds no results"),
-        ('{"schema": "ganeval/1", "results": []}', "no table of results"),
-        ('{"schema": "ganeval/1", "results": {"fid": 3}}', "not a ganeval result"),
-        ('{"schema": "ganeval/1", "results": {}}', "damaged"),
+        ("{", "it is not JSON"),
+        ("[1]", r"found \[1\], expected an object of schema ganeval/1"),
+        ("{}", 'schema: found null, expected "ganeval/1"'),
+        ('{"schema": "ganeval/1", "error": {}}', "holds no results: it is another command's output"),
+        ('{"schema": "ganeval/1", "error": {"kind": "input", "message": "no"}}', r"it reports a failure \(no\)"),
+        ('{"schema": "ganeval/1", "results": []}', r"results: found \[\], expected an object"),
+        ('{"schema": "ganeval/1", "results": {"fid": 3}}', "results.fid: found 3, expected an object"),
+        ('{"schema": "ganeval/1", "results": {}}', "the key 'real' is missing"),
     ],
 )
 def test_read_iv(text: str, message: str, tmp_path: Path) -> None:
@@ -92,8 +93,8 @@ def test_read_iv(text: str, message: str, tmp_path: Path) -> None:
 
 
 def test_read_iv_without_a_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"R\.json cannot be read"):
+    with pytest.raises(InputError, match=r"R\.json does not exist"):
         read_record(tmp_path / "R.json")
     (tmp_path / "latin.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="is not JSON"):
+    with pytest.raises(InputError, match="it is not UTF-8 text"):
         read_record(tmp_path / "latin.json")

@@ -120,5 +120,5 @@ def test_from_dict_iv(document: dict[str, object]) -> None:
 def test_from_dict_names_the_damaged_result() -> None:
     document = evaluation().to_dict()
     del document["results"]["fid"]["value"]
-    with pytest.raises(InputError, match="'fid'.*value"):
+    with pytest.raises(InputError, match=r"results\.fid: the key 'value' is missing"):
         Evaluation.from_dict(document)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ganeval.documents import MAX_NUMBER
 from ganeval.errors import IncomparableError
 from ganeval.gate.difference import Difference, Measurement, UndecidedError, difference
 from ganeval.gate.rules import Gate, Rule
@@ -16,6 +17,7 @@ from ganeval.results import MetricResult
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 MEASURED = "if the truth is where it was measured"
+MAX_SHARE = 1e25  # of a baseline's value, likewise beyond all others
 FIDS_ROWS = 2.5  # distinct images for each feature, below which the Frechet distance has no interval
 
 
@@ -215,6 +217,7 @@ def _opened(
     number = result.value if rule.compare == "value" else measured.centre
     limit = rule.max if kind == "max" else rule.min
     assert limit is not None
+    limit = max(-MAX_NUMBER, min(MAX_NUMBER, limit))  # no value lies beyond, and arithmetic stays finite
     excess = number - limit if kind == "max" else limit - number
     fakes, reals = (0.0, 0.0) if result.standard_error is None else measured.shares()
     check = Check(
@@ -241,8 +244,9 @@ def _regression(
         raise UndecidedError(f"it is no number in the baseline: {baseline.unusable[rule.metric]}")
     if before is None:
         raise UndecidedError(f"{rule.metric} is not among the results of the baseline {baseline.name}")
-    sign = -1.0 if result.higher_is_better else 1.0
-    amount = regression.amount
+    sign = -1.0 if METRICS[rule.metric].higher_is_better else 1.0
+    most = MAX_SHARE if regression.relative else MAX_NUMBER
+    amount = max(-most, min(most, regression.amount))
     scale = 1.0 + sign * amount if regression.relative else 1.0
     one = _measurement(baseline, before)
     found = _strict_difference(one, measured, scale) if gate.strict else None

@@ -9,7 +9,7 @@ from typing import Any
 from ganeval.errors import GanEvalError
 from ganeval.gate.decide import holm, one_sided, p_value
 from ganeval.gate.difference import Measurement, difference
-from ganeval.metrics.registry import get_metric
+from ganeval.metrics.registry import get_metric, higher_is_better
 from ganeval.records import Record
 
 
@@ -75,7 +75,8 @@ def compare(a: Record, b: Record, *, metrics: Sequence[str] | None = None, level
         better = None
         if p <= 1 - level:
             rises = (rows[i].difference or 0.0) > 0
-            better = "B" if rises == get_metric(rows[i].metric).higher_is_better else "A"
+            name = rows[i].metric
+            better = "B" if rises == higher_is_better(name, b.evaluation[name].higher_is_better) else "A"
         rows[i] = replace(rows[i], p_value=p, better=better)
     return Comparison(rows=tuple(rows), level=level, names=(a.name, b.name))
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 POWER = 0.9
+MOST = 10**12  # images: more is as good as no number
 SPARE = 1.1  # of the variances: at the numbers that are planned, errors come out up to 5 % larger than in the limit
 
 
@@ -97,7 +98,8 @@ def planned_fakes(
     left = (gap / both) ** 2 - SPARE * real_variance
     if not left > 0 or not math.isfinite(SPARE * fake_variance / left):
         return None
-    return max(2, math.ceil(SPARE * fake_variance / left))
+    needed = max(2, math.ceil(SPARE * fake_variance / left))
+    return needed if needed <= MOST else None
 
 
 def pooled_freedom(parts: Sequence[tuple[float, float | None]]) -> float | None:

@@ -9,7 +9,7 @@ from statistics import median, stdev
 
 from ganeval.errors import InputError
 from ganeval.gate.difference import Measurement
-from ganeval.metrics.registry import METRICS
+from ganeval.metrics.registry import higher_is_better
 from ganeval.records import Record
 
 LEAST = 3
@@ -63,7 +63,7 @@ def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
             notes.append(f"{name}: all runs have one value, {values[0]:.6g}: are they different runs?")
             continue
         spread = max(spread, median([m.result.standard_error or 0.0 for m in measured]))
-        sign = -1.0 if METRICS[name].higher_is_better else 1.0
+        sign = -1.0 if higher_is_better(name, first.higher_is_better) else 1.0
         limit = _round(median(values) + sign * SPREADS * spread, spread)
         found.append(
             Suggestion(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ganeval.gate.rules import Gate
-from ganeval.metrics.registry import METRICS
+from ganeval.metrics.registry import higher_is_better
 from ganeval.records import Record
 from ganeval.results import MetricResult
 
@@ -39,7 +39,7 @@ def _digest(record: Record) -> object:
 
 def _below_nothing(result: MetricResult) -> str | None:
     """A distance whose whole interval lies below zero."""
-    if result.higher_is_better or result.interval is None or result.interval.high >= 0:
+    if higher_is_better(result.name, result.higher_is_better) or result.interval is None or result.interval.high >= 0:
         return None
     return f"{result.label} lies below 0 with its whole interval: closer than the real images are to each other"
 
@@ -52,5 +52,5 @@ def _leap(before: MetricResult, result: MetricResult) -> str | None:
     spread = SURELY * float(np.hypot(before.standard_error or 0.0, result.standard_error or 0.0))
     if a <= 0 or abs(b - a) <= spread:
         return None
-    far = b > a / FAR if METRICS[result.name].higher_is_better else b < a * FAR
+    far = b > a / FAR if higher_is_better(result.name, result.higher_is_better) else b < a * FAR
     return f"{result.label} went from {a:.4g} to {b:.4g}: implausibly good? Look at the images" if far else None

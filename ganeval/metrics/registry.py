@@ -298,6 +298,11 @@ def register(metric: Metric) -> None:
     _METRICS[metric.name] = metric
 
 
+def higher_is_better(name: str, otherwise: bool) -> bool:
+    """The direction of a metric; of one that is not known here, ``otherwise``: what its result says."""
+    return METRICS[name].higher_is_better if name in METRICS else otherwise
+
+
 def get_metric(name: str) -> Metric:
     """The registry entry.
 

@@ -156,7 +156,7 @@ def classes(record: Record, *, several: bool) -> Markup | None:
 
 def forest(found: Comparison) -> Markup | None:
     """What changed from one run to another: each difference over its standard error, better ones to the right."""
-    rows = [row for row in found.rows if row.reason is None and row.standard_error]
+    rows = [row for row in found.rows if row.reason is None and row.standard_error and row.metric in METRICS]
     if len(rows) < 2:
         return None
     signs = [1 if METRICS[row.metric].higher_is_better else -1 for row in rows]

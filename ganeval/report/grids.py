@@ -181,6 +181,8 @@ def _pairs(arrays: Arrays) -> Choice:
     if ratios is None:
         return Choice(title, told, missing=_NOT_MEASURED)
     places = np.argsort(ratios, kind="stable")[:FEW]
+    if "nearest_real_fake" not in arrays or "nearest_distance_fake" not in arrays:
+        return Choice(title, told, missing=_NOT_MEASURED)
     beside = arrays["nearest_real_fake"][places]
     words = []
     for i, j in zip(places.tolist(), beside.tolist(), strict=True):

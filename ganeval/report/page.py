@@ -176,11 +176,11 @@ def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> li
         return [Grid("Images", "", missing=f"Left out: {why}.")]
     provenance = {"real": evaluation.real, "fake": evaluation.fake}
     look = subject.look or looker(provenance, arrays, trusted=trusted, **options)
-    n = evaluation.fake.get("n")
+    n = len(arrays.get("fake_image_digests", ()))
     walks = worst_steps(subject.record, trusted=trusted, options=options)
     if walks is not None and len(evaluation.results) == 1:  # path length alone: of pairs of latents, not of images
         return [walks]
-    choices = choose(arrays, n if isinstance(n, int) else 0)
+    choices = choose(arrays, n)
     found = [show(choice, look, arrays) for choice in choices]
     reasons = [grid.missing for choice, grid in zip(choices, found, strict=True) if choice.missing is None]
     if all(reasons):  # not one image is at hand

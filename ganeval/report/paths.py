@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
+from ganeval.documents import DocumentError, Positive, typed
 from ganeval.errors import GanEvalError, InputError
 from ganeval.images.generated import GeneratedSource
 from ganeval.metrics.path_length import Path
@@ -18,9 +20,17 @@ from ganeval.walk import Walk
 
 WORST = 6
 AROUND = (-0.1, -0.05, 0.0, 0.05, 0.1)  # the step, and places before and after it, in t
-_CHOICES = ("space", "sampling", "epsilon", "unit")
 _TITLE = "Latent interpolations at the worst steps"
 _TOLD = "Five places on a path between two latents, the measured step in the middle; the longest steps first."
+
+
+class _Choices(msgspec.Struct):
+    """The settings of a path length by which its paths are found again."""
+
+    space: Literal["z", "w"]
+    sampling: Literal["full", "end"]
+    epsilon: Positive
+    unit: bool
 
 
 def worst_steps(record: Record, *, trusted: bool, options: Mapping[str, Any]) -> Grid | None:
@@ -33,6 +43,8 @@ def worst_steps(record: Record, *, trusted: bool, options: Mapping[str, Any]) ->
     digests = record.arrays.get("ppl_latent_digests")
     if result is None or distances is None or digests is None:
         return None
+    if len(distances) != len(digests):
+        return Grid(_TITLE, _TOLD, missing="Left out: the file of single values holds digests of other paths.")
     numbers = np.argsort(-distances, kind="stable")[:WORST].tolist()
     try:
         tiles = _tiles(record.evaluation.fake, result, numbers, distances, digests, trusted=trusted, options=options)
@@ -54,8 +66,11 @@ def _tiles(
     source = open_again("fake", told, len(distances), trusted=trusted, options=options)
     if not isinstance(source, GeneratedSource):
         raise InputError(f"{source.spec} is no generator")
-    chosen: dict[str, Any] = {name: result.settings[name] for name in _CHOICES}
-    walk = Walk(source, Path(**chosen))
+    try:
+        chosen = typed(dict(result.settings), _Choices)
+    except DocumentError as error:
+        raise InputError(f"the settings of {result.label} do not tell its paths: {error}") from error
+    walk = Walk(source, Path(**msgspec.structs.asdict(chosen)))
     if [walk.digest(number) for number in numbers] != digests[numbers].tolist():
         raise InputError(f"the latents of {source.spec} are not those that were measured")
     with source.model.on_device():

@@ -17,6 +17,7 @@ from ganeval.images.specs import closed_to_documents
 # Raises InputError where none can be had; the message is a clause that says why.
 Look = Callable[[str, Sequence[int]], Mapping[int, np.ndarray]]
 
+_MOST = 10**8
 _SIDES = {"real": "REAL", "fake": "FAKE"}
 
 
@@ -53,6 +54,8 @@ def _opened(
     source = open_again(side, told, n, trusted=trusted, options=options)
     if not isinstance(source, NumberedSource):
         raise InputError(f"{source.spec} is a stream: its images come only once")
+    if not n <= source.length <= n + len(told.get("skipped", ())):  # before as many numbers are made
+        raise InputError(f"{source.spec} held {n} images when it was measured and holds {source.length} now")
     skipped = {name for name, _ in told.get("skipped", ())}
     names = source.names() or []
     kept = [i for i in range(source.length) if not skipped or names[i] not in skipped]
@@ -70,9 +73,16 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
     spec = told.get("spec")
     if told.get("kind") == "statistics" or not isinstance(spec, str):
         raise InputError(f"{_SIDES[side]} was given as statistics, or from Python: there are no images to open")
+<<<<<<< HEAD
     named = parse_spec(spec)
     if not trusted and (why := closed_to_documents(named)) is not None:
         raise InputError(why)
+=======
+    if ((told.get("subset") or {}).get("of") or 0) > _MOST:
+        raise InputError(f"a draw from more than {_MOST} images of {spec} is not repeated for a few pictures")
+    if not trusted and _runs_code(spec):
+        raise InputError(f"{spec} is a program, and a document alone is no reason to run one")
+>>>>>>> e5c65a3 (Result documents are read strictly, against one declaration of every key)
     try:
         return open_source(named, **_how(told, n), **options)
     except (GanEvalError, TypeError, ValueError, AttributeError, OSError) as error:

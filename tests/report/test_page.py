@@ -224,7 +224,7 @@ def test_changes_against_a_baseline_and_several_runs(folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "none.json"], "none.json cannot be read"),
+        (["report", "none.json"], "none.json does not exist"),
         (["report", "."], "holds no training run"),
         (["report", "R.json", "-o", "no/page.html"], "its folder does not exist"),
         (["eval", "a", "b", "--per-image", "table.txt"], ".csv or .npz"),

@@ -1,7 +1,7 @@
 """Deterministic mutations of documents and of bytes, and a driver that holds a reader to its promise.
 
-Every file that a user can name may hold anything. The promise is the same for each reader: a value, or one GanEvalError;
-no other exception, no hang, no memory beyond a bound. The tests of JSON and TOML documents
+Every file that a user can name may hold anything. The promise is the same for each reader: a value, or one
+GanEvalError; no other exception, no hang, no memory beyond a bound. The tests of JSON and TOML documents
 (``tests/test_documents_mutated.py``) use this module, and so may those of any other reader: give ``drive`` cases of
 bytes (``mutated_bytes`` makes them of any file, ``mutated_json`` and ``mutated_toml`` of documents) and a function that
 takes a path. Case ``i`` of a name is the same on every machine.
@@ -47,8 +47,9 @@ class Again(str):
 
 
 _SCALARS: tuple[object, ...] = (
-    None, True, False, 0, 1, -1, 5, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**19, 10**400, 0.0, -0.0, 0.5, -1.5, 5e-324, 1e-300,
-    1e15, 1e308, -1e308, "", "text", "NaN", "1", "\x00", "a" * 5000, "\u202e", "../../x", "[0]", "gen:x",
+    None, True, False, 0, 1, -1, 5, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**19, 10**400, 0.0, -0.0, 0.5, -1.5,
+    5e-324, 1e-300, 1e-70, 1e15, 1e70, -1e70, 1e308, -1e308, "", "text", "NaN", "1", "\x00", "a" * 5000, "\u202e",
+    "../../x", "[0]",
 )  # fmt: skip
 _CONTAINERS: tuple[object, ...] = ([], {}, [[]], [None], [0], ["text"], {"": None}, {"a": 1}, {"n": 1}, [{}, 1, "x"])
 _JSON_ONLY = tuple(
@@ -65,7 +66,8 @@ _TOML_ONLY = tuple(
         Raw,
         (
             "nan", "inf", "-inf", "1e999", "1" * 5000, "[" * _DEEP + "]" * _DEEP, "[" * 400 + "]" * 400,
-            "{a=" * 400 + "1" + "}" * 400, "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z", "0x" + "f" * 500, "", "'a'",
+            "{a=" * 400 + "1" + "}" * 400, "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z", "0x" + "f" * 500, "",
+            "'a'",
         ),
     )
 )  # fmt: skip
@@ -232,7 +234,9 @@ def _near(holder: Any, key: Any, places: Places, rng: random.Random, extra: tupl
     if isinstance(value, bool) or value is None:
         holder[key] = not value
     elif isinstance(value, int | float):
-        holder[key] = rng.choice((-value, 0, value * 10**6, value + 1, float(value), 1e308, 5e-324, -1))
+        holder[key] = rng.choice(
+            (-value, 0, value * 10**6, value * 1e60, value + 1, float(value), 1e308, 5e-324, 1e-70, -1)
+        )
     elif isinstance(value, str):
         holder[key] = rng.choice((value[:-1], value * 50, value.upper(), value + "\n", value[::-1], ""))
     else:
