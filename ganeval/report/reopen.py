@@ -73,16 +73,11 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
     spec = told.get("spec")
     if told.get("kind") == "statistics" or not isinstance(spec, str):
         raise InputError(f"{_SIDES[side]} was given as statistics, or from Python: there are no images to open")
-<<<<<<< HEAD
     named = parse_spec(spec)
     if not trusted and (why := closed_to_documents(named)) is not None:
         raise InputError(why)
-=======
     if ((told.get("subset") or {}).get("of") or 0) > _MOST:
         raise InputError(f"a draw from more than {_MOST} images of {spec} is not repeated for a few pictures")
-    if not trusted and _runs_code(spec):
-        raise InputError(f"{spec} is a program, and a document alone is no reason to run one")
->>>>>>> e5c65a3 (Result documents are read strictly, against one declaration of every key)
     try:
         return open_source(named, **_how(told, n), **options)
     except (GanEvalError, TypeError, ValueError, AttributeError, OSError) as error:
