@@ -7,7 +7,7 @@ bfloat16 keeps 8 bits and moves them by about 1e-2, float16 11 bits in a narrow 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -40,10 +40,48 @@ def require_precision(precision: str, device: torch.device) -> None:
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     """Inference in the named arithmetic: inside, no gradients, and what is not asked for is off."""
     half = HALF.get(precision)
-    kind = "cuda" if device.type == "cuda" else "cpu"
-    autocast = torch.autocast(kind, enabled=False) if half is None else torch.autocast(kind, half)
-    with strict_float32(tf32=precision == "tf32"), torch.inference_mode(), autocast:
+    autocast = no_autocast(device) if half is None else torch.autocast(device.type, half)
+    with strict_float32(tf32=precision == "tf32"), own_kernels(), torch.inference_mode(), autocast:
         yield
+
+
+@contextmanager
+def exactly(device: torch.device) -> Iterator[None]:
+    """Float32 products and sums as they are written: inside, neither TF32 nor autocast nor gradients."""
+    with arithmetic("float32", device):
+        yield
+
+
+def no_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Inside, what runs on ``device`` keeps its type, whatever autocast surrounds it."""
+    if not torch.amp.is_autocast_available(device.type):  # a device that has none cannot be in one
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+@contextmanager
+def own_kernels(*, deterministic: bool = False) -> Iterator[None]:
+    """Inside, cuDNN takes its kernels by rule and not by a timing, and no operation is refused as nondeterministic.
+
+    A training program sets ``cudnn.benchmark``, or ``torch.use_deterministic_algorithms``, for its own sake. Here the
+    first would time kernels anew for every shape of a batch and let the timing choose the last digits, and the second
+    would refuse products and sums that need no order. Afterwards all are as they were.
+
+    Args:
+        deterministic: cuDNN takes only kernels that repeat bit by bit.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.enabled, cudnn.benchmark, cudnn.deterministic
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = True, False, deterministic
+        if strict:
+            torch.use_deterministic_algorithms(False)
+        yield
+    finally:
+        cudnn.enabled, cudnn.benchmark, cudnn.deterministic = before
+        if strict:
+            torch.use_deterministic_algorithms(True, warn_only=warns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import torch
 
 from ganeval.distributed import current
 from ganeval.statistics.tiles import within
-from ganeval.statistics.tiles_torch import nearest_torch
+from ganeval.statistics.tiles_torch import nearest_torch, tell_of_the_host
 
 
 def search(
@@ -30,7 +30,10 @@ def _here(
     if queries is not None and not len(queries):
         return np.empty((0, width), np.float32), np.empty((0, width), np.int64)
     if device is not None and accelerates(device):
-        return nearest_torch(z, queries, width, device)
+        try:
+            return nearest_torch(z, queries, width, device)
+        except torch.cuda.OutOfMemoryError as error:
+            tell_of_the_host(error)
     if queries is None:
         return within(z, width)
     import faiss  # slow to import

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.statistics import neighbours, searches, tiles_torch
+from ganeval.statistics import depth, neighbours, searches, tiles_torch
 from ganeval.statistics.neighbours import Family, Reach, count_in_balls, count_pairs, nearest, radii
 from ganeval.statistics.tiles import lifted, within
 from ganeval.statistics.tiles_torch import nearest_torch
@@ -149,6 +149,46 @@ def test_accelerator_against_the_cpu(device: str, offset: float, monkeypatch: py
     for one, other in zip(here, there, strict=True):
         for field in one.__slots__:
             assert np.array_equal(getattr(one, field), getattr(other, field)), field
+
+
+@pytest.mark.parametrize("surroundings", ["bf16", "fp16", "tiles of 16", "full", "full at once"])
+def test_accelerator_in_any_surroundings(
+    surroundings: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user's autocast is not that of the searches; a full memory makes tiles smaller, and then sends them home."""
+    points, others = 1000 * with_copies(700, 24, 4, 3.0), 1000 * with_copies(450, 24, 5, 3.0)
+    radii = Reach(points, 4).kth(4)
+    epsilon = 1e-5 * radii.squared.mean()
+    here = [
+        nearest(points, k=3),
+        nearest(points, others, k=3),
+        *count_pairs(points, others, (Family(None, Reach(others, 2).kth(2)),)),
+    ]
+    largest = depth.largest_ratio(points, radii.squared.astype(float), others, epsilon=epsilon)
+    there = on("cpu", monkeypatch)
+    monkeypatch.setattr(depth, "accelerates", lambda device: True)
+    monkeypatch.setattr(tiles_torch, "_SMALLEST", 16)
+    turned, sizes = tiles_torch._turned, []
+
+    def full(z: torch.Tensor) -> torch.Tensor:
+        if len(z) > {"tiles of 16": 16, "full": 15}.get(surroundings, 1000) or surroundings == "full at once":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 4 GiB")
+        sizes.append(len(z))
+        return turned(z)
+
+    monkeypatch.setattr(tiles_torch, "_turned", full)
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(surroundings)
+    with torch.autocast("cpu", half, enabled=half is not None):
+        families = (Family(None, Reach(others, 2, device=there).kth(2)),)
+        found = [nearest(points, k=3, device=there), nearest(points, others, k=3, device=there)]
+        found += count_pairs(points, others, families, device=there)
+        ratios = depth.largest_ratio(points, radii.squared.astype(float), others, epsilon=epsilon, device=there)
+    for one, other in zip(here, found, strict=True):
+        for field in one.__slots__:
+            assert np.array_equal(getattr(one, field), getattr(other, field)), field
+    assert np.array_equal(largest, ratios)
+    assert (max(sizes) <= 16) if surroundings == "tiles of 16" else True
+    assert ("searched on the host: CUDA out of memory" in caplog.text) == surroundings.startswith("full")
 
 
 @pytest.mark.parametrize("kind", ["continuous", "copies", "near copies"])
