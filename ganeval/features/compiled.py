@@ -100,6 +100,8 @@ class Compiled:
                 warnings.simplefilter("ignore")  # the compiler's, about itself
                 graph = torch.compile(_own(self.module), **self._how)
                 out = self._through(graph, x, taps)
+        except torch.cuda.OutOfMemoryError:  # fewer images are tried by the caller
+            raise
         except Exception as error:  # the compiler has errors of many kinds, not all of them RuntimeErrors
             said = " ".join([line for line in str(error).splitlines() if line.strip()][:2]) or type(error).__name__
             raise ConfigError(

@@ -119,6 +119,7 @@ class FeatureExtractor:
         self._network = network.module
         self._run: Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]] = self._network
         self._away, self._halved = False, False
+        self._fits: int | None = None  # images at once, once the device's memory was full
         self.batch_size = batch_size or (_CPU_BATCH.get(protocol.extractor, 8) if device.type == "cpu" else 128)
         self._lanes: Lanes | None = None
         self._program: Compiled | None = None
@@ -159,22 +160,44 @@ class FeatureExtractor:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the numbers should know of the network, and of its arithmetic as far as it is known."""
-        precision = self.protocol.precision
-        if precision == "float32":
-            return self._warnings
-        if self.deviation is None:
-            return (*self._warnings, f"{precision} arithmetic: compare values of one precision only")
-        return (*self._warnings, self.deviation.told(precision, self.protocol.layer))
+        precision, told = self.protocol.precision, list(self._warnings)
+        if precision != "float32" and self.deviation is None:
+            told.append(f"{precision} arithmetic: compare values of one precision only")
+        elif self.deviation is not None:
+            told.append(self.deviation.told(precision, self.protocol.layer))
+        if self._fits is not None:
+            told.append(f"the memory of {self.device} held {self._fits} images at once: --batch-size {self._fits}")
+        return tuple(told)
 
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
         if self._away:
             self._network.to(self.device)
             self._away = False
+        parts: list[dict[str, Tensor]] = []
+        start, n = 0, len(batch.images)
+        while start < n or not parts:
+            size = n - start if self._fits is None else min(n - start, self._fits)
+            try:
+                parts.append(self._through(batch.images[start : start + size]))
+            except torch.cuda.OutOfMemoryError as error:
+                if size <= 1:
+                    raise ConfigError(
+                        f"{self.device} has no memory for one image through {self.protocol.extractor} "
+                        f"({str(error).split('. ')[0]}). Free some of it, or compute on the CPU: --device cpu "
+                        "(device='cpu'); a smaller --batch-size leaves more of it to the surrounding program."
+                    ) from error
+                self._fits = size // 2
+                continue
+            start += size
+        return parts[0] if len(parts) == 1 else {tap: torch.cat([part[tap] for part in parts]) for tap in parts[0]}
+
+    def _through(self, given: Images) -> dict[str, Tensor]:
+        """Of as many images as the device's memory holds at once."""
         precision, exact = self.protocol.precision, None
         with arithmetic("float32", self.device):
             if self._lanes is not None and (precision == "float32" or self._halved):
-                return self._lanes(self._features, batch.images)
-            images = SCALES[self.protocol.scale](self._resized(batch.images))
+                return self._lanes(self._features, given)
+            images = SCALES[self.protocol.scale](self._resized(given))
             if precision == "float32":
                 return dict(self._run(images, self.taps))
             if self.deviation is None and not self._halved:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, InputError, WeightsError
-from ganeval.features.precision import strict_float32
+from ganeval.features.precision import exactly
 from ganeval.features.published import ALEXNET, SQUEEZENET, VGG16, WeightSpec
 from ganeval.features.weights import load_state_dict, locate
 from ganeval.images.resize import resize
@@ -99,8 +99,7 @@ class PerceptualDistance:
 
     @contextmanager
     def _exactly(self) -> Iterator[None]:
-        autocast = torch.autocast("cuda" if self.device.type == "cuda" else "cpu", enabled=False)
-        with strict_float32(), torch.inference_mode(), autocast:
+        with exactly(self.device):
             yield
 
     def protocol(self, name: str) -> Protocol:

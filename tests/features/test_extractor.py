@@ -75,6 +75,63 @@ def test_the_network_sees_strict_float32_and_the_users_settings_return() -> None
     assert torch.get_float32_matmul_precision() == before
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_settings_of_kernels_neither_leak_in_nor_out(deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training program times its kernels, or refuses those that do not repeat; both are its own affair."""
+    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    cudnn = torch.backends.cudnn
+    seen = []
+    extractor._network.register_forward_pre_hook(
+        lambda *_: seen.append(
+            (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled())
+        )
+    )
+    for name, value in (("enabled", False), ("benchmark", True), ("deterministic", deterministic)):
+        monkeypatch.setattr(cudnn, name, value)
+    torch.use_deterministic_algorithms(deterministic, warn_only=deterministic)
+    try:
+        extractor(batch(noise(2, 32)))
+        after = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert seen == [(True, False, False, False)]
+    assert (cudnn.enabled, cudnn.benchmark, cudnn.deterministic) == (False, True, deterministic)
+    assert after == (deterministic, deterministic)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_full_memory_takes_fewer_images_at_once(mixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Halves until they fit, the same features, and a warning that names the size; later batches begin with it."""
+    images = [noise(1, size)[0] for size in (32, 20, 64, 32, 24, 32, 40)] if mixed else noise(7, 32)
+    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    whole = extractor(batch(images))["256"]
+    network, sizes = extractor._network, []
+
+    def full(x: torch.Tensor, taps: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        sizes.append(len(x))
+        if len(x) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+        return network(x, taps)
+
+    monkeypatch.setattr(extractor, "_run", full)
+    assert torch.allclose(extractor(batch(images))["256"], whole, atol=1e-5 * float(whole.abs().max()))
+    assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
+    assert "the memory of cpu held 1 images at once: --batch-size 1" in extractor.warnings
+    extractor(batch(images[:3]))
+    assert sizes[9:] == [1, 1, 1]
+
+
+def test_no_memory_for_one_image_iv(monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = load_extractor(get_protocol("compact"), device=CPU)
+
+    def full(x: torch.Tensor, taps: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    monkeypatch.setattr(extractor, "_run", full)
+    with pytest.raises(ConfigError, match=r"no memory for one image.*CUDA out of memory\).*--device cpu.*--batch-size"):
+        extractor(batch(noise(3, 32)))
+
+
 def test_pillow_resize_runs_where_images_are_decoded() -> None:
     protocol = get_protocol("clean")
     assert protocol.resize == "pil-bicubic-float"
