@@ -36,6 +36,8 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}$")]
+
 _SHOWN = 60  # characters of a value in a message
 _PLACE = re.compile(r"(?s)(.*) - at (?:`key` in )?`\$(.*)`")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
@@ -165,14 +167,17 @@ def typed(tree: object, kind: type[T]) -> T:
         raise DocumentError("", f"it holds text that is not Unicode: {shown(error.object)}") from error
 
 
-def plain(value: object) -> Any:
+def plain(value: object, *, not_finite: bool = False) -> Any:
     """What ``parse_json`` would give: mappings, sequences and numbers of other classes as those of Python.
+
+    Args:
+        not_finite: as in ``parse_json``.
 
     Raises:
         DocumentError: what JSON cannot hold.
     """
     copied = _plain(value, 0)
-    require_sound(copied)
+    require_sound(copied, not_finite=not_finite)
     return copied
 
 
@@ -329,9 +334,17 @@ def _words(told: str, value: object, kind: Any, place: tuple[str | int, ...]) ->
         return f"the key {match[1]!r} is missing"
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", told):
         return _unknown(match[1], msgspec.inspect.type_info(kind), place)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"found {value}, expected a finite number"
     if match := re.fullmatch(r"Expected `(.*?)`(?:, got `.*`)?( .*)?", told):
         kinds = [_TYPES.get(name.strip(), name.strip()) for name in match[1].split("|")]
-        bound = (match[2] or "").replace(" >= ", " of at least ").replace(" <= ", " of at most ")
+        bound = (
+            (match[2] or "")
+            .replace(" >= ", " of at least ")
+            .replace(" <= ", " of at most ")
+            .replace(" < ", " below ")
+            .replace(" > ", " above ")
+        )
         return f"found {shown(value)}, expected {' or '.join(kinds)}{bound}"
     if told.startswith("Number out of range"):
         return f"found {shown(value)}, expected a number that a float can hold"

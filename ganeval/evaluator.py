@@ -11,11 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganeval.distributed import ONE, Group, joined, shared, unwrapped
+from ganeval.documents import Count, parse_json, typed
 from ganeval.errors import ConfigError, IncomparableError, InputError
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
@@ -34,6 +36,13 @@ from ganeval.statistics.rows import DEFAULT_MEMORY
 from ganeval.tally import Measured, Tally
 
 Log = Callable[[dict[str, float], int], None]
+
+
+class _Progress(msgspec.Struct):
+    """The numbers in the state of an Evaluator, besides what it is of."""
+
+    drawn: Count
+    computed: Count
 
 
 class Evaluator:
@@ -231,8 +240,9 @@ class Evaluator:
         self._require_open()
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
         try:
-            plain = json.loads(arrays["evaluator"].tobytes())
-            drawn, computed = int(plain.pop("drawn")), int(plain.pop("computed"))
+            plain = parse_json(arrays["evaluator"].tobytes())
+            progress = typed(plain, _Progress)
+            del plain["drawn"], plain["computed"]
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"this is no state of an Evaluator: {error!r}. Pass what state_dict() gave.") from error
         self._require_same(plain, "the state")
@@ -243,7 +253,7 @@ class Evaluator:
             fakes.close()
             raise
         self._fakes.close()
-        self._fakes, self._drawn, self._computed = fakes, drawn, computed
+        self._fakes, self._drawn, self._computed = fakes, progress.drawn, progress.computed
 
     # --- the end -----------------------------------------------------------------------------------------------
 

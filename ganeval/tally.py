@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+import msgspec
 import numpy as np
 
 from ganeval.distributed import Group
+from ganeval.documents import Count, parse_json, typed
 from ganeval.errors import InputError
 from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor
@@ -64,6 +66,21 @@ def _of_used(labels: list[str] | None, skipped: Sequence[int], used: int) -> lis
         return labels
     left_out = set(skipped)
     return [label for place, label in enumerate(labels) if place not in left_out]
+
+
+class _State(msgspec.Struct):
+    """What the state of a Tally holds besides arrays."""
+
+    n: Count
+    digest: tuple[int, int, int]
+    labels: list[str] | None
+    notes: dict[str, Count]
+    formats: dict[str, Count]
+    ignored: dict[str, Count]
+    skipped: list[tuple[Count, Count, str, str]]
+    sources: list[dict[str, object]]
+    blocks: list[tuple[Count, Count, Count]]
+    segments: Count
 
 
 class Tally:
@@ -349,7 +366,8 @@ class Tally:
             InputError: it is no such state, or one of other metrics.
         """
         try:
-            plain = json.loads(arrays["tally"].tobytes())
+            plain = parse_json(arrays["tally"].tobytes())
+            declared = typed(plain, _State)
             for i, (place, kept) in enumerate(self.kept.items()):
                 moments, waiting = kept.settled, None
                 if moments is not None:
@@ -365,13 +383,11 @@ class Tally:
                     kept.rows.append(arrays[f"{i}.rows"])
                 self.kept[place] = Kept(moments, kept.rows, waiting)
             digests = arrays["digests"].view(np.uint64)
-            self.collected = Collected(plain["n"], SetDigest(*plain["digest"]), [digests] if len(digests) else [])
+            self.collected = Collected(declared.n, SetDigest(*declared.digest), [digests] if len(digests) else [])
             self.inputs = arrays["inputs"].view(np.uint64) if "inputs" in arrays else None
-            self.labels, self.sources = plain["labels"], plain["sources"]
-            self.notes, self.formats = Counter(plain["notes"]), Counter(plain["formats"])
-            self.ignored = Counter(plain["ignored"])
-            self.skipped = [tuple(one) for one in plain["skipped"]]
-            self.blocks = [tuple(one) for one in plain["blocks"]]
-            self._segments = plain["segments"]
+            self.labels, self.sources = declared.labels, declared.sources
+            self.notes, self.formats = Counter(declared.notes), Counter(declared.formats)
+            self.ignored = Counter(declared.ignored)
+            self.skipped, self.blocks, self._segments = declared.skipped, declared.blocks, declared.segments
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"this is no state of an Evaluator of these metrics: {error!r}.") from error

@@ -6,7 +6,6 @@ name, for that command. A key that no command knows is an error.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import click
 
+from ganeval.documents import read_toml_tree
 from ganeval.errors import ConfigError
 
 # Tables of a command that hold no options; the command itself checks what is in them.
@@ -42,12 +42,7 @@ def find_config(explicit: str | None, *, root: Path | None = None) -> tuple[Path
 
 
 def _table(path: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
+    content = read_toml_tree(path, what="configuration file", advice="Correct the file.", error=ConfigError)
     if path.name == "pyproject.toml":
         for key in ("tool", "ganeval"):
             content = content.get(key, {})

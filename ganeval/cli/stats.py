@@ -121,7 +121,7 @@ def _show(statistics: Statistics, name: str, fmt: str, target: Path | None = Non
     from ganeval.images.grammar import files_of
 
     protocol = statistics.protocol
-    source = (statistics.meta or {}).get("source", {})
+    source = (statistics.meta or {}).get("source") or {}
     fields: dict[str, Any] = {
         "file": name,
         "n": statistics.n,

@@ -24,12 +24,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import platformdirs
 from filelock import FileLock, Timeout
 from PIL import Image, ImageFile, features
 
 from ganeval.distributed import current
+from ganeval.documents import DocumentError, read_json_tree, typed
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.cache_entry import Entry, packed, spec_of, unpacked
 from ganeval.files import parse_size, written_whole
@@ -277,10 +279,10 @@ class FeatureCache:
         for path in sorted(self.folder.glob(f"*/{_ABOUT}")):
             if not _is_shelf(path.parent):
                 continue
-            with suppress(OSError, ValueError):
-                about = json.loads(path.read_text(encoding="utf-8"))
-                if isinstance(about, dict) and about.keys() >= set(_SHOWN):
-                    yield Shelf(path.parent, about)
+            with suppress(InputError, DocumentError):  # a damaged one describes nothing
+                about = read_json_tree(path, what="description of cached features", advice="")
+                typed(about, _About)
+                yield Shelf(path.parent, about)
 
     def _held_since(self) -> float:
         """When the first of the passes that still run began; infinity where none does."""
@@ -334,6 +336,17 @@ def default_folder() -> Path:
 # ddof is of the covariance, and whether the weights are the published ones says no more than their hash
 _NOT_OF_FEATURES = ("ddof", "verified")
 _SHOWN = ("name", "extractor", "layer", "weights", "precision", "device")
+
+
+class _About(msgspec.Struct):
+    """What is shown of features in the cache."""
+
+    name: str
+    extractor: str
+    layer: str
+    weights: str | None
+    precision: str
+    device: str
 
 
 def _of_network(protocol: Protocol, tap: str) -> dict[str, object]:

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from ganeval.documents import Count, parse_json, typed
 
 _HASH_BYTES = 32
 
@@ -33,6 +36,12 @@ class Entry:
     notes: Mapping[str, int] = field(default_factory=dict)
     formats: Mapping[str, int] = field(default_factory=dict)
     spec: str = ""
+
+
+class _Head(msgspec.Struct):
+    """The head of a safetensors file, as far as it is read here."""
+
+    told: dict[str, str] = msgspec.field(name="__metadata__")
 
 
 def packed(entry: Entry) -> bytes:
@@ -56,7 +65,7 @@ def unpacked(data: bytes, files: int) -> Entry | None:
         rows, digests = arrays["rows"], arrays["digests"]
         if not len(rows) == len(digests) == files:
             return None
-        notes, formats = Counter(json.loads(told["notes"])), Counter(json.loads(told["formats"]))
+        notes, formats = (Counter(typed(parse_json(told[name]), dict[str, Count])) for name in ("notes", "formats"))
         return Entry(np.array(rows), np.array(digests), notes, formats, told["spec"])
     except (SafetensorError, KeyError, ValueError, TypeError, struct.error):
         return None
@@ -64,8 +73,7 @@ def unpacked(data: bytes, files: int) -> Entry | None:
 
 def _told(data: bytes) -> dict[str, str]:
     (length,) = struct.unpack("<Q", data[:8])
-    told = json.loads(data[8 : 8 + length])["__metadata__"]
-    return {str(k): str(v) for k, v in told.items()}
+    return typed(parse_json(data[8 : 8 + length]), _Head).told
 
 
 def spec_of(path: Path) -> str | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import platformdirs
 import torch
 
+from ganeval.documents import read_json
 from ganeval.errors import InputError
 from ganeval.files import written_whole
 
@@ -119,8 +120,7 @@ def cpu() -> str:
 
 def _read(file: Path, ways: Sequence[Way]) -> Way | None:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        way = Way(found["lanes"], found["images"])
-    except (OSError, ValueError, KeyError, TypeError):
+        way = read_json(file, Way, what="choice of a tuner", advice="It is made anew.")
+    except InputError:
         return None
     return way if way in ways else None

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
+import msgspec
 import platformdirs
 
 import ganeval
+from ganeval.documents import Sha256, read_json
 from ganeval.download import recorded_hash, sha256_of
 from ganeval.errors import WeightsError
 from ganeval.statistics.manifest import PublicStatistics, public_statistics
 
+_AGAIN = "Fetch or install it again."
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+class _Recorded(msgspec.Struct):
+    """What a card of shipped weights is read for here."""
+
+    sha256: Sha256 | None = None
 
 
 def check_manifest() -> list[str]:
@@ -52,7 +60,9 @@ def _cards(folder: Path) -> list[Path]:
     found = []
     for path in sorted(folder.rglob("*.safetensors")):
         card = path.with_suffix(".json")
-        recorded = json.loads(card.read_text(encoding="utf-8")).get("sha256") if card.exists() else None
+        if not card.exists():
+            continue
+        recorded = read_json(card, _Recorded, what="model card", advice=_AGAIN, error=WeightsError).sha256
         if recorded is not None:
             _require(path, recorded)
             found.append(path)
@@ -63,5 +73,5 @@ def _require(path: Path, sha256: str) -> None:
     if (digest := sha256_of(path)) != sha256:
         raise WeightsError(
             f"{path} is not the file on record: its SHA-256 is {digest[:16]}..., recorded is {sha256[:16]}.... "
-            "Fetch or install it again."
+            + _AGAIN
         )

@@ -6,19 +6,18 @@ limit that is no finite number, a rule without a limit.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import sys
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Literal
 
+import msgspec
+
+from ganeval.documents import DocumentError, plain, typed
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import get_metric
 from ganeval.protocol import get_protocol
 
-KEYS = ("max", "min", "max-regression", "min-samples", "level", "compare", "source")
 ON_INCONCLUSIVE = ("error", "fail", "pass")
-COMPARE = ("corrected", "value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +96,54 @@ class Gate:
         return any(rule.max_regression is not None for rule in self.rules)
 
 
+Limit = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+
+
+class RegressionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much worse than the baseline: ``{ abs = NUMBER }`` or ``{ rel = SHARE }``."""
+
+    abs: Limit | None = None
+    rel: Limit | None = None
+
+    def __post_init__(self) -> None:
+        if (self.abs is None) == (self.rel is None):
+            raise ValueError("expected { abs = NUMBER } or { rel = SHARE }, one of them")
+
+    def regression(self) -> Regression:
+        if self.rel is not None:
+            return Regression(amount=self.rel, relative=True)
+        assert self.abs is not None
+        return Regression(amount=self.abs, relative=False)
+
+
+class RuleTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """``[gate.rules.METRIC]`` as it is written; ``Rule`` says what each key means."""
+
+    max: Limit | None = None
+    min: Limit | None = None
+    max_regression: RegressionTable | None = None
+    min_samples: Annotated[int, msgspec.Meta(ge=1, le=2**53)] = 2
+    level: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.95
+    compare: Literal["corrected", "value"] = "corrected"
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.max is None and self.min is None and self.max_regression is None:
+            raise ValueError("the rule sets no limit: give it max, min or max-regression")
+        if self.max is not None and self.min is not None and self.min > self.max:
+            raise ValueError(f"no value lies between min = {self.min:g} and max = {self.max:g}")
+
+
+class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``[gate]`` of ganeval.toml; its other keys are options of the command."""
+
+    rules: dict[str, RuleTable] = {}
+    protocol: str | None = None
+    weights_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8,64}$")] | None = None
+    on_inconclusive: Literal["error", "fail", "pass"] = "error"
+    strict: bool = False
+
+
 def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
     """The table ``rules``: one table a metric.
 
@@ -105,67 +152,31 @@ def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
         where: the file, for messages.
 
     Raises:
-        ConfigError: an unknown metric or key, a value of the wrong kind, a limit that is not finite.
+        ConfigError: an unknown metric or key, a value of the wrong kind, a limit that is not finite; the message names
+            the place.
 
     >>> parse_rules({"fid": {"max": 25.0, "max-regression": {"rel": 0.05}}})[0].max_regression
     Regression(amount=0.05, relative=True)
     """
     if table is None:
         return ()
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{where}: rules is a table with one table a metric, for instance [gate.rules.fid].")
-    return tuple(_rule(str(name), entry, f"{where}, rule {name}") for name, entry in table.items())
-
-
-def _rule(name: str, entry: object, where: str) -> Rule:
     try:
-        get_metric(name)
+        given = plain(table, not_finite=True)
+        for name in given if isinstance(given, dict) else ():
+            get_metric(name)
+        found = typed({"rules": given}, GateTable).rules
+    except DocumentError as error:
+        raise ConfigError(f"{where}: {error}.{_HINT}") from error
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    if not isinstance(entry, Mapping):
-        raise ConfigError(f"{where}: a rule is a table, for instance {{ max = 25.0 }}; got {entry!r}.")
-    for key in entry:
-        if key not in KEYS:
-            close = get_close_matches(str(key), KEYS, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"{where}: there is no key {key!r}; there are {', '.join(KEYS)}.{hint}")
-    low, high = (_finite(entry.get(key), f"{where}, {key}") for key in ("min", "max"))
-    regression = _regression(entry.get("max-regression"), f"{where}, max-regression")
-    if low is None and high is None and regression is None:
-        raise ConfigError(f"{where} sets no limit: give it max, min or max-regression.")
-    if low is not None and high is not None and low > high:
-        raise ConfigError(f"{where}: no value lies between min = {low:g} and max = {high:g}.")
-    least, level = entry.get("min-samples", 2), entry.get("level", 0.95)
-    if isinstance(least, bool) or not isinstance(least, int) or least < 1:
-        raise ConfigError(f"{where}: min-samples is a whole number from 1 on; got {least!r}.")
-    if isinstance(level, bool) or not isinstance(level, int | float) or not 0.5 <= level < 1:
-        raise ConfigError(f"{where}: level is a number from 0.5 to below 1, usually 0.95; got {level!r}.")
-    compare, source = entry.get("compare", "corrected"), entry.get("source")
-    if compare not in COMPARE:
-        raise ConfigError(f"{where}: compare is one of {', '.join(COMPARE)}; got {compare!r}.")
-    if source is not None and not isinstance(source, str):
-        raise ConfigError(f"{where}: source is a text that says where the limits come from; got {source!r}.")
-    return Rule(
-        metric=name, max=high, min=low, max_regression=regression, min_samples=least, level=float(level),
-        compare=compare, source=source,
+        raise ConfigError(f"{where}, rules: {error}") from error
+    return tuple(
+        Rule(
+            metric=name, max=rule.max, min=rule.min, min_samples=rule.min_samples, level=rule.level,
+            max_regression=None if rule.max_regression is None else rule.max_regression.regression(),
+            compare=rule.compare, source=rule.source,
+        )
+        for name, rule in found.items()
     )  # fmt: skip
 
 
-def _finite(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{where} is a finite number; got {value!r}. A limit of nan or inf holds nothing back.")
-    return float(value)
-
-
-def _regression(entry: object, where: str) -> Regression | None:
-    if entry is None:
-        return None
-    if not isinstance(entry, Mapping) or len(entry) != 1 or not set(entry) <= {"abs", "rel"}:
-        raise ConfigError(f"{where} is {{ abs = NUMBER }} or {{ rel = SHARE }}, one of them; got {entry!r}.")
-    ((kind, value),) = entry.items()
-    amount = _finite(value, f"{where}, {kind}")
-    if amount is None:
-        raise ConfigError(f"{where}, {kind} is a finite number; got nothing.")
-    return Regression(amount=amount, relative=kind == "rel")
+_HINT = " For instance [gate.rules.fid] with max = 25.0."

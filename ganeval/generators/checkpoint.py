@@ -11,17 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ganeval.documents import DocumentError, Sha256, read_json_tree, shown, typed
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
 from ganeval.files import write_text, written_whole
 
+_LARGEST = 4096  # of a number in a card: layers, channels
 WEIGHTS = Path(__file__).with_name("weights")  # those that ship with ganeval
 
 
@@ -96,13 +99,13 @@ def load_generator(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise WeightsError(f"there is no file {path}. Give the path of a generator's .safetensors file.")
-    card = _read_card(path)
-    architecture = ARCHITECTURES[card["model"]]
-    described = f"a {card['model']} with {json.dumps(card['arguments'])}"
+    card, fields = _read_card(path)
+    architecture = ARCHITECTURES[card.model]
+    described = f"a {card.model} with {json.dumps(card.arguments)}"
     try:
-        with torch.random.fork_rng(devices=[]):  # its first weights are random
-            module = architecture.load()(**card["arguments"])
-    except (ConfigError, TypeError, ValueError, RuntimeError) as error:
+        with torch.device("meta"):  # shapes alone: what a card describes may be larger than any memory
+            wanted = architecture.load()(**card.arguments).state_dict()
+    except (ConfigError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise WeightsError(
             f"{path.with_suffix('.json')} describes {described}, which cannot be built: {_line(error)}. "
             "Put back the file that was written with the weights."
@@ -111,41 +114,50 @@ def load_generator(path: Path) -> Checkpoint:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is no whole safetensors file: {_line(error)}. Copy or train it again.") from error
-    _require_same(path, described, module.state_dict(), state)
+    _require_same(path, described, wanted, state)
+    with torch.random.fork_rng(devices=[]):  # its first weights are random
+        module = architecture.load()(**card.arguments)
     digest = sha256_of(path)
-    if card.get("sha256", digest) != digest:
+    if (card.sha256 or digest) != digest:
         raise WeightsError(
             f"{path} is not the file that {path.with_suffix('.json').name} describes: its SHA-256 is {digest[:16]}..., "
-            f"there {str(card['sha256'])[:16]}... Copy both files again."
+            f"there {str(card.sha256)[:16]}... Copy both files again."
         )
     module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    return Checkpoint(module.eval().requires_grad_(False), architecture, card, digest)
+    return Checkpoint(module.eval().requires_grad_(False), architecture, fields, digest)
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """The declared keys of a model card; whatever else it says (data, recipe, metrics) is for people."""
+
+    model: str
+    arguments: dict[str, bool | Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]]
+    sha256: Sha256 | None = None
+
+    def __post_init__(self) -> None:
+        if self.model not in ARCHITECTURES:
+            raise ValueError(f"model is {shown(self.model)}, expected one of {', '.join(ARCHITECTURES)}")
+
+
+def _read_card(path: Path) -> tuple[Card, dict[str, Any]]:
+    """The card of a file of weights: its declared keys, and all keys."""
     beside = path.with_suffix(".json")
-    try:
-        card = json.loads(beside.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not beside.exists():
         if (path.parent / "run.json").is_file() and path.name.startswith("checkpoint-"):
             raise WeightsError(
                 f"{path} is the state of a training run, not a generator. Finish the run (--resume) and take the "
                 f"generator that it writes into {path.parent}."
-            ) from error
+            )
         raise WeightsError(
             f"{path} has no {beside.name} beside it, which says what it holds the weights of. "
             "Copy both files that the training wrote."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{beside} cannot be read as JSON: {_line(error)}. Copy it again.") from error
-    known = ", ".join(ARCHITECTURES)
-    if not isinstance(card, dict) or not isinstance(card.get("arguments"), dict) or "model" not in card:
-        raise WeightsError(
-            f'{beside} does not describe a generator; needed are "model" (one of {known}) and "arguments" (an object).'
         )
-    if not isinstance(card["model"], str) or card["model"] not in ARCHITECTURES:
-        raise WeightsError(f"{beside} is of a model {card['model']!r}; there are {known}.")
-    return card
+    advice = "Copy it again, with the file that was written with the weights."
+    fields = read_json_tree(beside, what="model card", advice=advice, error=WeightsError)
+    try:
+        return typed(fields, Card), fields
+    except DocumentError as error:
+        raise WeightsError(f"{beside} is not a valid model card: {error}. {advice}") from error
 
 
 def _require_same(path: Path, described: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

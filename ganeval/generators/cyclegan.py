@@ -18,6 +18,9 @@ PATCHES = {16: 1, 34: 2, 70: 3}  # receptive field of a discriminator in pixels:
 MIN_SIZE = 16
 
 
+_MOST_BLOCKS = 100
+
+
 class TranslationGenerator(nn.Module):
     """c7s1-k, d2k, d4k, R4k x blocks, u2k, uk, c7s1-3, with instance normalisation (the paper's k is 64).
 
@@ -35,6 +38,8 @@ class TranslationGenerator(nn.Module):
     def __init__(self, *, width: int = 64, blocks: int = 9, skip: bool = False) -> None:
         super().__init__()
         require_positive(width=width, blocks=blocks)
+        if blocks > _MOST_BLOCKS:  # a model card that asks for millions is not built before its weights are looked at
+            raise ConfigError(f"a generator has at most {_MOST_BLOCKS} residual blocks, the paper's 9; got {blocks}.")
         self.arguments: dict[str, Any] = {"width": width, "blocks": blocks, "skip": skip}
         self.skip = skip
         k = width

@@ -12,11 +12,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ganeval.documents import MAX_BYTES, Count, DocumentError, parse_json, typed
 from ganeval.errors import InputError
 from ganeval.files import write_text, written_whole
 from ganeval.images.folder import MANIFEST
@@ -29,6 +32,14 @@ _END_OF_PNG = b"IEND\xaeB`\x82"
 _NO_FOLDERS = (".tar", ".tgz", ".gz", ".npy", ".png", ".jpg", ".jpeg")
 
 Pixels = NDArray[np.uint8]
+
+
+class _Manifest(msgspec.Struct):
+    """``ganeval-sample.json``: what the images are, and how many."""
+
+    schema: Literal["ganeval-sample/1"]
+    n: Count
+    source: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +212,11 @@ def _few(names: list[str] | tuple[str, ...]) -> str:
 
 def _read_manifest(text: str) -> dict[str, object]:
     try:
-        fields = json.loads(text)
-    except ValueError:
-        fields = None
-    return fields if isinstance(fields, dict) and fields.get("schema") == _SCHEMA else {}
+        fields: dict[str, object] = parse_json(text[: MAX_BYTES + 1])
+        typed(fields, _Manifest)
+    except DocumentError:
+        return {}
+    return fields
 
 
 def _difference(before: dict[str, object], now: dict[str, object], *, more_is_fine: bool = True) -> str:

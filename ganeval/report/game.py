@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from ganeval.documents import MAX_NUMBER
 from ganeval.errors import InputError
 from ganeval.report.charts import Plot, padded
 from ganeval.training.cycle_game import CycleGame
@@ -100,7 +101,7 @@ def series(log: Sequence[Mapping[str, Any]], kind: str, name: str) -> tuple[np.n
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and bool(np.isfinite(value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
 def _last(log: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[tuple[str, str, str, str]]:
@@ -114,7 +115,7 @@ def _last(log: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[tup
             if not _is_number(line.get(key)):
                 continue
             ends = [line.get(f"{key}_{end}") for end in ("low", "high")]
-            interval = " to ".join(f"{end:.4g}" for end in ends if isinstance(end, float)) or "none"
+            interval = " to ".join(f"{end:.4g}" for end in ends if _is_number(end)) or "none"
             alike = sum(name in other.lines.values() for other in panels if other.kind == "eval")
             prefix = f"{panel.title}: " if alike > 1 else ""
             rows.append((f"{prefix}{name}", f"{line[key]:.4g}", interval, str(line.get(f"{key}_n", ""))))

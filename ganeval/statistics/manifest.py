@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import platformdirs
 
-from ganeval.errors import InputError
+from ganeval.documents import Count, DocumentError, Sha256, read_toml_tree, typed
+from ganeval.errors import ConfigError, InputError
 from ganeval.protocol import get_protocol
 from ganeval.resources import reference_stats_dir
+
+_WHAT, _AGAIN = "manifest of public statistics", "Install ganeval again."
+
+
+class ManifestFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file of a source, as the manifest has it; ``PublicStatistics`` says what the keys mean."""
+
+    name: str
+    file: str
+    protocol: str | None = None
+    n: Annotated[int, msgspec.Meta(ge=2, le=2**53)] | None = None
+    resolution: Count | None = None
+    sha256: str | None = None
+    bytes: Count | None = None
+    note: str | None = None
+
+
+class ManifestSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files of one publisher."""
+
+    base: str
+    licence: str
+    note: str
+    files: list[ManifestFile]
+    protocol: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``reference_stats/manifest.toml``."""
+
+    weights: Sha256
+    source: list[ManifestSource]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +100,15 @@ def public_statistics() -> Mapping[str, PublicStatistics]:
         InputError: the manifest is damaged.
     """
     path = reference_stats_dir() / "manifest.toml"
+    tree = read_toml_tree(path, what=_WHAT, advice=_AGAIN)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        entries = [_entry(document, source, item) for source in document["source"] for item in source["files"]]
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}). Install ganeval again.") from error
+        manifest = typed(tree, Manifest)
+        for source in manifest.source:
+            for item in source.files:
+                get_protocol(item.protocol or source.protocol or "")
+    except (DocumentError, ConfigError) as error:
+        raise InputError(f"{path} is not a valid {_WHAT}: {error}. {_AGAIN}") from error
+    entries = [_entry(manifest, source, item) for source in manifest.source for item in source.files]
     return {entry.name: entry for entry in entries}
 
 
@@ -109,16 +146,9 @@ def find_statistics(name: str) -> Path:
     )  # fmt: skip
 
 
-def _entry(document: Mapping[str, Any], source: Mapping[str, Any], item: Mapping[str, Any]) -> PublicStatistics:
+def _entry(manifest: Manifest, source: ManifestSource, item: ManifestFile) -> PublicStatistics:
     return PublicStatistics(
-        name=item["name"],
-        url=source["base"] + item["file"],
-        protocol=item.get("protocol", source.get("protocol")),
-        weights=document["weights"],
-        n=item.get("n"),
-        resolution=item.get("resolution"),
-        sha256=item.get("sha256"),
-        bytes=item.get("bytes"),
-        licence=source["licence"],
-        note=item.get("note", source["note"]),
-    )
+        name=item.name, url=source.base + item.file, protocol=item.protocol or source.protocol or "",
+        weights=manifest.weights, n=item.n, resolution=item.resolution, sha256=item.sha256, bytes=item.bytes,
+        licence=source.licence, note=item.note or source.note,
+    )  # fmt: skip

@@ -21,6 +21,7 @@ from ganeval.images.grammar import as_spec
 from ganeval.images.specs import ArrayFile, Invalid, Missing, NamedStatistics, OtherFile
 from ganeval.protocol import Protocol
 from ganeval.statistics.manifest import find_statistics, public_meta
+from ganeval.statistics.meta import protocol_of, read_provenance
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.npz import NpzReader, with_suffix_npz, write_npz
 
@@ -71,12 +72,7 @@ class Statistics:
     @property
     def protocol(self) -> Protocol | None:
         """None where it is not known."""
-        if self.meta is None or not isinstance(self.meta.get("protocol"), Mapping):
-            return None
-        try:
-            return Protocol.from_dict(self.meta["protocol"])
-        except TypeError as error:
-            raise InputError(f"the protocol in {self.spec} is incomplete: {error}. Build the file again.") from error
+        return None if self.meta is None else protocol_of(self.meta, self.spec)
 
     @property
     def digest(self) -> str:
@@ -312,8 +308,4 @@ def _kept(archive: NpzReader, path: Path, name: str, kind: str, ndim: int) -> np
 def _meta(archive: NpzReader, path: Path) -> Mapping[str, Any] | None:
     if archive.header("meta").dtype.kind != "U":
         return None  # another tool's member of that name
-    try:
-        meta = json.loads(str(archive.read("meta")))
-    except ValueError as error:
-        raise InputError(f"{path}: its provenance cannot be read ({error}). Build the file again.") from error
-    return meta if isinstance(meta, dict) else None
+    return read_provenance(str(archive.read("meta")), path)

@@ -11,19 +11,35 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ganeval.documents import Count, parse_json, read_bytes, shown, typed
 from ganeval.errors import InputError
 from ganeval.files import written_whole
 
 POINTER = "checkpoint.json"
 _SCHEMA = "ganeval-checkpoint/1"
+_ADVICE = "Start anew with --overwrite, or put back the file."
 _PLAIN = (bool, int, float, str, type(None))
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    """``checkpoint.json``: which file holds the tensors, and everything else."""
+
+    schema: Literal["ganeval-checkpoint/1"]
+    step: Count
+    file: str
+    state: Any
+
+    def __post_init__(self) -> None:
+        if Path(self.file).name != self.file or "\x00" in self.file:
+            raise ValueError(f"file is {shown(self.file)}, expected a name in the same folder")
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
@@ -63,16 +79,15 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
     if not pointer.is_file():
         return None
     try:
-        fields = json.loads(pointer.read_text(encoding="utf-8"))
-        if not isinstance(fields, dict) or fields.get("schema") != _SCHEMA:
-            raise ValueError(f"its schema is not {_SCHEMA}")
-        path = folder / Path(str(fields["file"])).name
-        tensors = load_file(path)
-        return int(fields["step"]), _unpack(fields["state"], tensors)
+        found = typed(parse_json(read_bytes(pointer, what="checkpoint", advice=_ADVICE)), Pointer)
+        tensors = load_file(folder / found.file)
+        state = _unpack(found.state, tensors)
+        if not isinstance(state, dict):
+            raise ValueError("its state is not a table")
+        return found.step, state
     except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
         raise InputError(
-            f"the checkpoint in {folder} cannot be read ({' '.join(str(error).split())[:160]}). "
-            "Start anew with --overwrite, or put back the file."
+            f"the checkpoint in {folder} cannot be read ({' '.join(str(error).split())[:160]}). " + _ADVICE
         ) from error
 
 

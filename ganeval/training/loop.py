@@ -148,8 +148,9 @@ def _restored(game: Game, run: Run) -> tuple[int, float]:
         return 0, 0.0
     step, state = checkpoint
     try:
+        seconds = float(state["seconds"])
         game.restore(state["game"])
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         first = " ".join(str(error).split())[:160]
         raise InputError(
             f"the checkpoint in {run.folder} is of another architecture ({first}). Resume with the settings that the "
@@ -157,7 +158,7 @@ def _restored(game: Game, run: Run) -> tuple[int, float]:
         ) from error
     run.rewind(step)
     logger.info("%s: going on after step %d", run.folder, step)
-    return step, float(state["seconds"])
+    return step, seconds
 
 
 def _keep(game: Game, run: Run, step: int, started: float) -> int:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
+
+from ganeval.documents import DocumentError, parse_json, read_json_tree, typed
 from ganeval.errors import ConfigError, InputError
 from ganeval.files import write_text
 from ganeval.training.checkpoints import POINTER, remove_checkpoints
@@ -19,6 +23,25 @@ FIGURE = "game.png"
 _SCHEMA = "ganeval-run/1"
 _UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.[a-z]+")  # what a kill leaves of a file that is written whole
 _EXPORTS = re.compile(r"(generator|a2b|b2a)\.(safetensors|json)")
+
+
+_WHAT, _ADVICE = "description of a training run", "Give the folder that `ganeval train` filled."
+_LONGEST = 2**20  # bytes of a line of the log
+
+
+class RunFile(msgspec.Struct, frozen=True):
+    """The declared keys of ``run.json``; each model has others besides."""
+
+    schema: Literal["ganeval-run/1"]
+    model: str | None = None
+    architecture: dict[str, Any] = {}
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """The declared keys of a line of ``log.jsonl``; the others are what was measured."""
+
+    step: Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
+    kind: str
 
 
 class Run:
@@ -116,9 +139,14 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     Raises:
         InputError: the folder holds no run.
     """
-    config = _read_config(Path(folder) / RUN)
-    if config is None:
+    path = Path(folder) / RUN
+    if not path.is_file():
         raise InputError(f"{folder} holds no training run. Give the folder that `ganeval train` filled.")
+    config = read_json_tree(path, what=_WHAT, advice=_ADVICE)
+    try:
+        typed(config, RunFile)
+    except DocumentError as error:
+        raise InputError(f"{path} is not a valid {_WHAT}: {error}. {_ADVICE}") from error
     return config, _read_log(Path(folder) / LOG)
 
 
@@ -139,10 +167,11 @@ def _remove(folder: Path) -> None:
 
 def _read_config(path: Path) -> dict[str, Any] | None:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        fields: dict[str, Any] = read_json_tree(path, what=_WHAT, advice=_ADVICE)
+        typed(fields, RunFile)
+    except (InputError, DocumentError):
         return None
-    return fields if isinstance(fields, dict) and fields.get("schema") == _SCHEMA else None
+    return fields
 
 
 def _require_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -166,14 +195,14 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a log; a run that was killed may have left half a line at the end."""
     lines = []
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            for text in iter(lambda: file.readline(_LONGEST), b""):
+                with suppress(DocumentError):
+                    fields = parse_json(text, not_finite=True)  # a game that has diverged is logged too
+                    typed(fields, LogLine)
+                    lines.append(fields)
     except FileNotFoundError:
         return []
-    for line in text.splitlines():
-        try:
-            fields = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(fields, dict) and isinstance(fields.get("step"), int):
-            lines.append(fields)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}. {_ADVICE}") from error
     return lines

@@ -138,7 +138,7 @@ class TestConfiguration:
             ("[fid]\nrows = true", "table [fid]: there is no option 'rows'"),
             ("[fed]\nseed = 1", "no command 'fed'"),
             ("format = 'loud'", "loud"),
-            ("= 3", "not valid TOML"),
+            ("= 3", "it is not TOML"),
             ("cite = 3", "no option 'cite'"),
         ],
     )

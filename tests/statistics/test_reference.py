@@ -244,7 +244,7 @@ REFUSED = {
     "n of 1.5": r"n must be a whole number of 2 or more; it is 1\.5",
     "ddof of two": "ddof 0 or 1; got ddof=2",
     "broken provenance": "its provenance cannot be read",
-    "incomplete protocol": "the protocol in .* is incomplete",
+    "incomplete protocol": "meta: protocol: the key 'extractor' is missing",
     "foreign rows": r"features of shape \(3, 5\) do not belong to 4 images",
     "images": r"holds no statistics: .* has arr_0\. It holds images",
     "only mu": "needs the members mu and sigma, and has mu",
@@ -370,7 +370,7 @@ def test_a_damaged_manifest_and_installation_iv(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "manifest.toml").write_text("[[source]]\nfiles = [{name = 'x'}]\n")
     public_statistics.cache_clear()
     try:
-        with pytest.raises(InputError, match=r"manifest\.toml is damaged"):
+        with pytest.raises(InputError, match=r"manifest\.toml is not a valid .*: the key 'file' is missing"):
             public_statistics()
     finally:
         public_statistics.cache_clear()
