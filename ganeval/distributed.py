@@ -219,19 +219,37 @@ def joined(*, sync: bool = True, timeout: float | None = None, device: str = "au
 
     seconds = _timeout(timeout)
     own = not dist.is_initialized()
-    cuda = device != "cpu" and torch.cuda.is_available()
+    index = accelerator_index() if device != "cpu" and torch.cuda.is_available() else None
     if own:
-        _make_group("cpu:gloo,cuda:nccl" if cuda else "gloo", seconds)
+        # NCCL refuses two ranks on one GPU; what they have to say to each other is little, and gloo says it
+        nccl = index is not None and int(os.environ.get("LOCAL_WORLD_SIZE") or 1) <= torch.cuda.device_count()
+        _make_group("cpu:gloo,cuda:nccl" if nccl else "gloo", seconds)
     try:
         through = None
-        if cuda and "nccl" in str(dist.get_backend_config()):
-            index = local_index(torch.cuda.device_count()) if own else None
-            through = torch.device("cuda", torch.cuda.current_device() if index is None else index)
-        yield Group(dist.get_rank(), dist.get_world_size(), seconds, _control_group(seconds), through)
+        if index is not None and "nccl" in str(dist.get_backend_config()):
+            through = torch.device("cuda", index)
+        with torch.cuda.device(index) if own and index is not None else contextlib.nullcontext():
+            yield Group(dist.get_rank(), dist.get_world_size(), seconds, _control_group(seconds), through)
     finally:
         if own and dist.is_initialized():
             _known.clear()
             dist.destroy_process_group()
+
+
+def accelerator_index() -> int | None:
+    """Which CUDA device is this rank's, where torchrun or a process group has several ranks; None: the current one.
+
+    A device that the program has set itself stays; else it is the one of the rank's number on its machine, and several
+    ranks share one where there are more of them.
+    """
+    import torch
+
+    if not _several():
+        return None
+    # to ask before CUDA is in use would make a context on the first card
+    current = torch.cuda.current_device() if torch.cuda.is_initialized() else 0  # type: ignore[no-untyped-call]
+    index = local_index(torch.cuda.device_count())
+    return current if current or index is None else index
 
 
 def local_index(count: int) -> int | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,65 @@ def test_timeout_iv(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("GANEVAL_RANK_TIMEOUT", text)
         with pytest.raises(ConfigError, match=f"GANEVAL_RANK_TIMEOUT.*{text}"), joined():
             pass
+
+
+@pytest.mark.parametrize(
+    ("set_by_the_program", "cards", "backend"),
+    [(None, 4, "cpu:gloo,cuda:nccl"), (3, 4, "cpu:gloo,cuda:nccl"), (None, 2, "gloo")],
+)
+def test_a_rank_computes_on_a_gpu_of_its_own(
+    set_by_the_program: int | None, cards: int, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pretended cards: of four ranks the third takes card 2, where there is one, and what the program set stays."""
+    import torch
+    import torch.distributed as dist
+
+    from ganeval import distributed
+    from ganeval.features.extractor import choose_device
+
+    if set_by_the_program is not None and cards < 4:
+        pytest.skip("there is no such card")
+    rank = {
+        "RANK": "2",
+        "LOCAL_RANK": "2",
+        "WORLD_SIZE": "4",
+        "LOCAL_WORLD_SIZE": str(here),
+        "MASTER_ADDR": "127.0.0.1",
+    }
+    for name, value in rank.items():
+        monkeypatch.setenv(name, value)
+    made: list[str] = []
+    entered: list[int] = []
+
+    @contextlib.contextmanager
+    def device(index: int) -> Iterator[None]:
+        entered.append(index)
+        yield
+        entered.append(-1)
+
+    for name, value in {
+        "is_available": lambda: True, "device_count": lambda: cards, "is_initialized": lambda: bool(set_by_the_program),
+        "current_device": lambda: set_by_the_program or 0, "device": device,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(distributed, "_make_group", lambda backend, seconds: made.append(backend))
+    monkeypatch.setattr(distributed, "_control_group", lambda seconds: None)
+    for name, value in {
+        "get_rank": lambda: 2, "get_world_size": lambda: 4, "get_backend_config": lambda: made[-1],
+        "destroy_process_group": lambda: None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(dist, name, value)
+    own = set_by_the_program or 2 % cards
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", own)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with distributed.joined() as group:
+        assert entered == [own]
+        assert group._device == (torch.device("cuda", own) if "nccl" in backend else None)
+    assert made == [backend]
+    assert entered == [own, -1]
+    for name in rank:
+        monkeypatch.delenv(name)
+    assert choose_device("auto") == torch.device("cuda")
 
 
 class Pretended:

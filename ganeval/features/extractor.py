@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ganeval.distributed import accelerator_index
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
 from ganeval.features.compiled import Compiled, require_compiler
@@ -292,7 +293,7 @@ def not_at_hand(extractor: str, given: Collection[str] = ()) -> str | None:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, then Apple's, then the CPU.
+    """``auto`` is CUDA where there is one, then Apple's, then the CPU. Each of several ranks has its own CUDA device.
 
     Raises:
         ConfigError: there is no such device here; the message names those that there are.
@@ -304,6 +305,8 @@ def choose_device(name: str) -> torch.device:
         available.insert(0, "mps")
     if name == "auto":
         name = available[0]
+    if name == "cuda" and name in available and (index := accelerator_index()) is not None:
+        name = f"cuda:{index}"
     if name not in available:
         raise ConfigError(f"There is no device {name!r} here; there are auto, {', '.join(available)}.")
     return torch.device(name)
