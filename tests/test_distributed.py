@@ -185,7 +185,7 @@ def test_a_rank_computes_on_a_gpu_of_its_own(
         "RANK": "2",
         "LOCAL_RANK": "2",
         "WORLD_SIZE": "4",
-        "LOCAL_WORLD_SIZE": str(here),
+        "LOCAL_WORLD_SIZE": "4",
         "MASTER_ADDR": "127.0.0.1",
     }
     for name, value in rank.items():
