@@ -31,7 +31,7 @@ MAX_NUMBER = 1e50  # of measured numbers: the fourth powers in the error of a di
 
 T = TypeVar("T")
 Number = Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
-Positive = Annotated[float, msgspec.Meta(ge=1 / MAX_NUMBER, le=MAX_NUMBER)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=MAX_NUMBER)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]

@@ -49,6 +49,7 @@ class Record:
         arrays: one value an image: influences and digests; empty where they are not at hand.
         missing: why there are no arrays.
         unusable: metrics whose entry holds no finite number, and why.
+        verdict: the key ``gate`` of the document of a gate.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Record:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
     missing: str | None = None
     unusable: Mapping[str, str] = field(default_factory=dict)
+    verdict: object = None
 
     @classmethod
     def of(cls, evaluation: Evaluation, name: str = "this run") -> Record:
@@ -131,7 +133,14 @@ def read_record(path: str | Path) -> Record:
     except DocumentError as error:
         raise InputError(f"{path} is not a valid result document: {error}. {_ADVICE}") from error
     arrays, missing = _read_arrays(path, evaluation.samples)
-    return Record(name=path.name, evaluation=evaluation, arrays=arrays, missing=missing, unusable=unusable)
+    return Record(
+        name=path.name,
+        evaluation=evaluation,
+        arrays=arrays,
+        missing=missing,
+        unusable=unusable,
+        verdict=tree.get("gate"),
+    )
 
 
 def _not_finite(entry: object) -> str | None:

@@ -17,7 +17,7 @@ FLOORS = {
     "files": 0, "resources": 0, "distributed": 0, "download": 0,
     "images": 1, "features": 2, "statistics": 3, "metrics": 4, "generators": 4, "environment": 4, "tally": 5,
     "sides": 5, "cautions": 5, "walk": 5, "plan": 5, "run": 5, "evaluate": 5, "evaluator": 5, "diagnosis": 6,
-    "demo": 6, "gate": 6, "integrations": 6, "training": 6, "report": 7, "cli": 8,
+    "demo": 6, "gate": 6, "schemas": 6, "integrations": 6, "training": 6, "report": 7, "cli": 8,
     "pytest_plugin": 8, "__main__": 9,
 }  # fmt: skip
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from ganeval.errors import ConfigError
 from ganeval.gate.checks import (
@@ -56,6 +58,21 @@ class Verdict:
             "checks": [asdict(check) for check in self.checks],
             "warnings": list(self.warnings),
         }
+
+
+class VerdictDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The key ``gate`` of a document: what a page shows of a verdict that was written before."""
+
+    checks: list[Check]
+    verdict: Literal["pass", "fail", "inconclusive"] = "pass"
+    exit_code: int = 0
+    warnings: list[str] = []
+
+    def __post_init__(self) -> None:
+        for i, check in enumerate(self.checks):
+            if check.outcome not in EXIT_CODES or check.status not in EXIT_CODES:
+                known = ", ".join(EXIT_CODES)
+                raise ValueError(f"status and outcome of checks[{i}] are each one of {known}; got {check.outcome!r}")
 
 
 def judge(gate: Gate, record: Record, baseline: Record | None = None, *, accept: bool = False) -> Verdict:

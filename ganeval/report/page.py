@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -16,10 +15,10 @@ from torch import Tensor
 
 import ganeval
 from ganeval.demo import AGAINST, Demo
+from ganeval.documents import DocumentError, typed
 from ganeval.errors import InputError
 from ganeval.files import written_whole
-from ganeval.gate.checks import Check
-from ganeval.gate.verdict import Verdict
+from ganeval.gate.verdict import Verdict, VerdictDocument
 from ganeval.images.audit import Audit
 from ganeval.records import Record, read_record
 from ganeval.report import words
@@ -134,19 +133,20 @@ def read_subjects(path: Path, *, name: str | None = None) -> list[Subject | Trai
     if path.is_dir():
         return [read_training(path)]
     record = read_record(path)
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if name is not None:
         record = replace(record, name=name)
-    return [Subject(record=record, verdict=_verdict(path, document.get("gate")))]
+    return [Subject(record=record, verdict=_verdict(path, record.verdict))]
 
 
 def _verdict(path: Path, told: Any) -> dict[str, Any] | None:
     if told is None:
         return None
     try:
-        return Verdict(checks=tuple(Check(**check) for check in told["checks"])).to_dict()
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} holds a damaged verdict: {error!r}. Judge the results anew.") from error
+        return Verdict(checks=tuple(typed(told, VerdictDocument).checks)).to_dict()
+    except DocumentError as error:
+        raise InputError(
+            f"{path} holds a verdict that cannot be used: gate: {error}. Judge the results anew."
+        ) from error
 
 
 def demo_subjects(demo: Demo) -> list[Subject]:
