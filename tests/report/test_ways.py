@@ -55,7 +55,7 @@ def test_a_damaged_verdict_is_said(capsys: Capture) -> None:
     document["gate"]["checks"][0]["metrik"] = document["gate"]["checks"][0].pop("metric")
     Path("G.json").write_text(json.dumps(document))
     assert main(["report", "G.json"]) == 2
-    assert "an invalid verdict (gate: " in capsys.readouterr().err
+    assert "cannot be used: gate: checks[0]: the key 'metric' is missing" in capsys.readouterr().err
     assert not Path("report.html").exists()
 
 
