@@ -55,13 +55,16 @@ class Reading(OpenOptions):
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"--workers is a number of processes, 0 or more; got {self.workers}.")
 
-    def processes(self) -> int:
-        """Unless told: none on the CPU, where the network is the slow part; else one a core but one, at most 32.
+    def processes(self, source: ImageSource) -> int:
+        """As many as ``workers``. By default none of a user's own data set, whose open files they would share, and none
+        on the CPU, where the network is the slow part; else one a core but one, at most 32.
 
         Only of the cores that this process may use, and of this machine's ranks each takes its share of them.
         """
         if self.workers is not None:
             return self.workers
+        if not source.reopens:
+            return 0
         # where processes are spawned, a script without a main guard would be run again in each: they must be asked for
         if self.device.type == "cpu" or sys.platform != "linux":
             return 0
@@ -173,7 +176,7 @@ def fill(tally: Tally, side: str, source: ImageSource, reading: Reading, group: 
     bar = reading.progress(f"{side}: {source.spec}", source.length) if reading.progress else None
     try:
         tally.add(
-            source, call=call, group=group, batch_size=reading.batch_size, workers=reading.processes(),
+            source, call=call, group=group, batch_size=reading.batch_size, workers=reading.processes(source),
             on_error=reading.on_error, progress=bar, cache=reading.cache,
         )  # fmt: skip
     finally:

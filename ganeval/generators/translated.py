@@ -88,6 +88,10 @@ class TranslatedSource(NumberedSource):
         known = [digests for digests in self._drawn if digests is not None]
         return np.concatenate(known) if known and len(known) == len(self._drawn) else None
 
+    @property
+    def reopens(self) -> bool:
+        return self._source.reopens
+
     def describe(self) -> dict[str, object]:
         described = {k: v for k, v in self._whole.describe().items() if k != "n"}
         return {

@@ -142,9 +142,11 @@ def open_array(array: np.ndarray | Tensor, value_range: ValueRange | None) -> Ar
     if isinstance(array, Tensor):
         array = array.detach()
     make = DeviceImages if isinstance(array, Tensor) and array.device.type != "cpu" else ArrayImages
-    return make(
+    images = make(
         kind, _Same(array), tuple(array.shape), dtype_name(array), value_range, prefer=prefer, what=f"This {kind}"
     )
+    images.in_memory = True
+    return images
 
 
 def open_npy(path: Path, value_range: ValueRange | None) -> ArrayImages:

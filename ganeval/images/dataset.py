@@ -31,6 +31,7 @@ class DatasetImages(Images):
     """
 
     kind = "dataset"
+    reopens = False  # a user's code: it may hold a file open
 
     def __init__(
         self,
@@ -104,7 +105,9 @@ def open_torchvision(
             f"{spec}: {reason} Looked in {root}. {advice}, or point --data-root at the folder that holds it."
         ) from error
     facts = {"dataset": known[name], "split": split}
-    return DatasetImages(dataset, None, facts, column=column)
+    images = DatasetImages(dataset, None, facts, column=column)
+    images.reopens = True  # torchvision's open a file an image, or hold all of them in memory
+    return images
 
 
 def holds_single_images(items: Any, column: str | None = None) -> bool:

@@ -30,12 +30,17 @@ class Images(ABC):
         ignored: files that are no images, by suffix.
         encoded: the images are files, which ``read`` returns.
         on_accelerator: the images live there: ``take`` them together instead of loading them one by one.
+        in_memory: the images are in the memory of this process: to start another one takes longer than to read them.
+        reopens: each process opens the files again. A user's own data set may not: its processes would share the
+            position in a file that was open before, and read each other's images.
     """
 
     kind: str
     ignored: Counter[str]
     encoded: bool = False
     on_accelerator: bool = False
+    in_memory: bool = False
+    reopens: bool = True
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -112,6 +117,10 @@ class IndexedSource(NumberedSource):
     @property
     def length(self) -> int:
         return len(self.indices)
+
+    @property
+    def reopens(self) -> bool:
+        return self.images.reopens
 
     def check(self, on_error: str = "stop") -> None:
         check_on_error(on_error)
@@ -208,7 +217,9 @@ class IndexedSource(NumberedSource):
         if self.images.on_accelerator:
             return (take_chunk(self.images, part, prepare=prepare) for part in parts)
         load = partial(load_chunk, self.images, prepare=prepare)
-        return in_processes(load, parts, workers) if workers else in_a_thread(load, parts)
+        if workers == 0 or self.images.in_memory or len(parts) <= 1:
+            return in_a_thread(load, parts)
+        return in_processes(load, parts, workers)
 
 
 def class_labels(names: list[str]) -> list[str] | None:

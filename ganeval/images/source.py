@@ -130,6 +130,11 @@ class ImageSource(ABC):
             InputError: images that cannot be used; the message names the first few.
         """
 
+    @property
+    def reopens(self) -> bool:
+        """Whether worker processes may decode it unasked: every process opens its files for itself."""
+        return True
+
     def labels(self) -> list[str] | None:
         """One class name an image, in order, where the source has class folders or labels.
 

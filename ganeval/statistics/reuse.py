@@ -161,6 +161,10 @@ class ReusedSource(NumberedSource):
     def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> ReusedSource:
         return ReusedSource(self._source.part(rows, chosen), self._session)
 
+    @property
+    def reopens(self) -> bool:
+        return self._source.reopens
+
     def describe(self) -> dict[str, object]:
         return self._source.describe()
 

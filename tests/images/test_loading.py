@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, multiprocessing
+from torch.utils.data import Dataset
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.images import loading
@@ -265,3 +268,72 @@ def nothing_is_left() -> Iterator[None]:
     yield
     assert not threads()
     assert not multiprocessing.active_children()
+
+
+class OneFile(Dataset[np.ndarray]):
+    """Images in one file that is open from the start, as data sets on HDF5 or LMDB have it."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        self._file.seek(index * 12)
+        time.sleep(1e-4)
+        return np.frombuffer(self._file.read(12), np.uint8).reshape(2, 2, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are the default on Linux alone")
+@pytest.mark.parametrize("through", ["evaluate", "statistics"])
+def test_a_users_dataset_is_not_forked_unless_asked(
+    through: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an accelerator too: processes would share the file's position and read each other's images."""
+    from ganeval import build_statistics, evaluate, sides
+    from ganeval.images import indexed
+
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 2, 2, 3), dtype=np.uint8)
+    (tmp_path / "images").write_bytes(pixels.tobytes())
+    started: list[int] = []
+    real = indexed.in_processes
+    monkeypatch.setattr(indexed, "in_processes", lambda *a: started.append(a[2]) or real(*a))
+    here = sides.Reading.processes
+    monkeypatch.setattr(sides.Reading, "processes", lambda self, source: here(Accelerated(self.workers), source))
+    options = {"protocol": "compact", "batch_size": 16, "cache": False}
+    with (tmp_path / "images").open("rb", buffering=0) as file:
+        if through == "evaluate":
+            found = evaluate(OneFile(file), pixels, **options).real["digest"]
+            expected = evaluate(pixels, pixels, **options).real["digest"]
+        else:
+            found = build_statistics(OneFile(file), **options).digest
+            expected = build_statistics(pixels, **options).digest
+    assert found == expected
+    assert started == []
+    np.save(tmp_path / "file.npy", pixels)
+    evaluate(str(tmp_path / "file.npy"), pixels[:20], **options)  # a file is opened again in each process
+    assert len(started) == 1
+
+
+class Accelerated:
+    """What ``Reading.processes`` looks at, on a machine with an accelerator."""
+
+    def __init__(self, workers: int | None) -> None:
+        self.workers, self.device = workers, torch.device("cuda")
+
+
+def test_arrays_in_memory_cost_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update of a tensor took 0.2 s more where a process was started for it."""
+    from ganeval import Evaluator
+    from ganeval.images import indexed
+
+    def none(*_: object) -> None:
+        raise AssertionError("a process was started")
+
+    monkeypatch.setattr(indexed, "in_processes", none)
+    images = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8)
+    with Evaluator(images, protocol="compact", workers=2, batch_size=8, cache=False) as evaluator:
+        evaluator.update(images)
+        evaluator.update(images.permute(0, 2, 3, 1).numpy())
+        assert evaluator.n == 80

@@ -136,13 +136,14 @@ def test_which_devices_are_fast_at_float64(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_decode_processes_are_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered = open_images("dataset:shapes", num_samples=2)
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
     for ranks, processes in ((None, 32), ("4", 15), ("64", 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks) if ranks else monkeypatch.delenv("LOCAL_WORLD_SIZE", False)
-        assert Reading(device=torch.device("cuda")).processes() == processes
-    assert Reading(device=CPU).processes() == 0
-    assert Reading(device=torch.device("cuda"), workers=3).processes() == 3
+        assert Reading(device=torch.device("cuda")).processes(rendered) == processes
+    assert Reading(device=CPU).processes(rendered) == 0
+    assert Reading(device=torch.device("cuda"), workers=3).processes(rendered) == 3
 
 
 # --- on a CUDA device --------------------------------------------------------------------------------------------
