@@ -167,6 +167,8 @@ def _read_arrays(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str,
         return {}, f"{path.name} names no file of single images beside it"
     beside = path.with_name(file)
     try:
+        if beside.exists() and not beside.is_file():
+            return {}, f"{file} is no plain file"  # a pipe would be waited for
         with beside.open("rb") as stream:
             if os.fstat(stream.fileno()).st_size > _MAX_ARRAYS:
                 return {}, f"{file} is larger than {_MAX_ARRAYS >> 20} MB"

@@ -1,13 +1,8 @@
-"""``gen:`` specs: generators that ship with ganeval, files of them, and callables that are imported.
+"""Generators that specs name: those that ship with ganeval, files of them, and callables that are imported.
 
-``gen:NAME``                  one of ``SHIPPED``
-``gen:FILE.safetensors``      a checkpoint of this package, with its .json beside it; or the folder that a training
-                              filled, if it holds one generator
-``gen:FILE.pt``               TorchScript
-``gen:package.module:name``   any callable; the working directory is importable
-
-Each takes latents; followed by the spec of images in parentheses it translates those images, as in
-``gen:cyclegan-plain2striped(dataset:shapes-plain:64@3)``, and these nest.
+``ganeval.images.grammar`` has the forms of ``gen:`` specs. Each names a model that takes latents; followed by the spec
+of images in parentheses it translates those images, as in ``gen:cyclegan-plain2striped(dataset:shapes-plain:64@3)``,
+and these nest. The working directory is importable.
 
 A file is never unpickled by Python. TorchScript archives hold pickles, but torch reads those with a reader of its own
 that builds tensors and TorchScript's types and calls nothing; a file of ``torch.save`` is refused. Still TorchScript is

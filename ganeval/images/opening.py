@@ -37,7 +37,7 @@ class OpenOptions:
         device: where a generator runs; None for where it is.
 
     Raises:
-        InputError: a number of images or classes below 1, a negative seed, a range that is none.
+        InputError: a number of images or classes below 1, a seed below 0 or of 2^63 and more, a range that is none.
     """
 
     seed: int = 0
@@ -64,6 +64,8 @@ class OpenOptions:
         check_number("max_image_bytes", self.max_image_bytes)
         if self.seed < 0:
             raise InputError(f"A seed must not be negative; got {self.seed}.")
+        if self.seed >= 2**63:
+            raise InputError("A seed must be below 2^63, so that every generator of random numbers takes it.")
 
     def opening(self, **changes: Any) -> OpenOptions:
         """These options alone, of an object that may hold more."""

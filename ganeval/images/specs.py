@@ -16,9 +16,9 @@ SHIPPED: Mapping[str, str] = {
     "cyclegan-plain2striped": "rendered shapes, 64 x 64 pixels: plain objects become striped",
     "cyclegan-striped2plain": "the way back",
 }
-# torchvision data sets that check the published hash of every file before they unpickle it, or read no pickle at all.
-# Others do not: the MNIST family unpickles processed/training.pt as found, LSUN a cache of its keys.
-HASHED_DATASETS = ("cifar10", "cifar100")
+# torchvision data sets of which every file has the published hash before anything reads it. Others unpickle what they
+# find: LSUN its cache of keys, the MNIST family (in older releases without restriction) its processed/training.pt.
+HASHED_DATASETS = ("cifar10", "cifar100", "stl10", "svhn")
 _SYSTEM = ("/dev", "/proc", "/sys")  # without end, or with files that wait
 
 Part = Literal["images", "statistics"]
@@ -190,7 +190,7 @@ def closed_to_documents(spec: Spec) -> str | None:
         case TorchvisionDataset(name=name):
             if name in HASHED_DATASETS:
                 return None
-            return f"{spec} may be stored as pickles, which are programs; a document alone opens none"
+            return f"{spec} may be stored as pickles, which are programs, and a document alone never runs one"
         case Translation(model=model, source=source):
             return closed_to_documents(model) or closed_to_documents(source)
         case NamedStatistics():

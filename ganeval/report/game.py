@@ -154,7 +154,7 @@ def _samples(folder: Path) -> list[tuple[str, str, str]]:
 def _small(path: Path) -> tuple[str, bytes, tuple[int, int]]:
     """A picture as it is, if that is a small file, else reduced, in JPEG; and its own width and height."""
     content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # some other formats start a program
         size = image.size
         if len(content) <= _LARGEST:
             return "png", content, size

@@ -17,8 +17,10 @@ from ganeval.images.specs import closed_to_documents
 # Raises InputError where none can be had; the message is a clause that says why.
 Look = Callable[[str, Sequence[int]], Mapping[int, np.ndarray]]
 
-_MOST = 10**8
+_MOST = 10**7  # images of a generator or renderer of which a document may want a draw
 _SIDES = {"real": "REAL", "fake": "FAKE"}
+# What a damaged or forged description of a set may end in: any value may stand where a number is wanted.
+_FAILURES = (GanEvalError, TypeError, ValueError, ArithmeticError, AttributeError, OSError, MemoryError)
 
 
 def looker(
@@ -80,7 +82,7 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
         raise InputError(f"a draw from more than {_MOST} images of {spec} is not repeated for a few pictures")
     try:
         return open_source(named, **_how(told, n), **options)
-    except (GanEvalError, TypeError, ValueError, AttributeError, OSError) as error:
+    except _FAILURES as error:
         raise InputError(f"{spec} cannot be opened any more ({_first(error)})") from error
 
 
@@ -108,7 +110,7 @@ def _matching(
                 if batch.digests is not None and batch.digests[i] == digests[wanted[at]]:
                     found[wanted[at]] = image.permute(1, 2, 0).cpu().numpy()
                 at += 1
-    except (GanEvalError, OSError) as error:
+    except _FAILURES as error:
         raise InputError(f"{source.spec} cannot be read any more ({_first(error)})") from error
     if not found:
         raise InputError(f"the images of {source.spec} are not the ones that were measured: their digests are others")

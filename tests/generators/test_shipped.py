@@ -13,8 +13,8 @@ import torch
 
 from ganeval.evaluate import fid
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
-from ganeval.generators.load import SHIPPED
 from ganeval.images.source import open_images
+from ganeval.images.specs import SHIPPED
 from ganeval.training.loop import load_images
 from ganeval.training.translation import Yardstick, l1, translator
 

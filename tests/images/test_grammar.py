@@ -184,7 +184,8 @@ def test_what_a_document_may_open(here: Path) -> None:
         assert closed_to_documents(parse_spec(text)) is None, text
     for text in (
         "gen:x.pt", "gen:code", "gen:./dcgan-cifar10", "gen:dcgan-cifar10(x).pt", "gen:json:loads",
-        "stats:cifar10-test", "dataset:mnist:test", "dataset:lsun:test", "/", "/proc/self", "/sys", f"{TO_STRIPES}(gen:x.pt)",
+        "stats:cifar10-test", "dataset:mnist:test", "dataset:lsun:test", "/", "/proc/self", "/sys",
+        f"{TO_STRIPES}(gen:x.pt)",
         "gen:x.pt(a folder)", f"gen:run({TO_STRIPES}(gen:json:loads))", "gen:json:loads(a folder)", "gen:/",
         f"{TO_STRIPES}(dataset:mnist:test)", f"{TO_STRIPES}(/)",
     ):  # fmt: skip
