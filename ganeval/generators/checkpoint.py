@@ -142,7 +142,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 def _read_card(path: Path) -> tuple[Card, dict[str, Any]]:
     """The card of a file of weights: its declared keys, and all keys."""
     beside = path.with_suffix(".json")
-    if not beside.exists():
+    if not beside.is_file():  # also a pipe, which would be waited for
         if (path.parent / "run.json").is_file() and path.name.startswith("checkpoint-"):
             raise WeightsError(
                 f"{path} is the state of a training run, not a generator. Finish the run (--resume) and take the "
