@@ -45,13 +45,13 @@ class TranslationGenerator(nn.Module):
         k = width
         outer = nn.Identity if skip else nn.InstanceNorm2d
         self.layers = nn.Sequential(
-            nn.ReflectionPad2d(3), nn.Conv2d(3, k, 7, bias=skip), outer(k), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(k, 2 * k, 3, stride=2, bias=skip), outer(2 * k), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(2 * k, 4 * k, 3, stride=2, bias=skip), outer(4 * k), nn.ReLU(),
+            Reflected(3), nn.Conv2d(3, k, 7, bias=skip), outer(k), nn.ReLU(),
+            Reflected(1), nn.Conv2d(k, 2 * k, 3, stride=2, bias=skip), outer(2 * k), nn.ReLU(),
+            Reflected(1), nn.Conv2d(2 * k, 4 * k, 3, stride=2, bias=skip), outer(4 * k), nn.ReLU(),
             *[ResidualBlock(4 * k) for _ in range(blocks)],
             _up(4 * k, 2 * k, bias=skip), outer(2 * k), nn.ReLU(),
             _up(2 * k, k, bias=skip), outer(k), nn.ReLU(),
-            nn.ReflectionPad2d(3), nn.Conv2d(k, 3, 7),
+            Reflected(3), nn.Conv2d(k, 3, 7),
         )  # fmt: skip
         self.apply(_initialise)
         if skip:
@@ -65,14 +65,40 @@ class TranslationGenerator(nn.Module):
         return (images + made).clamp(-1, 1) if self.skip else made.tanh()
 
 
+class Reflected(nn.Module):
+    """Borders of ``width`` pixels that mirror the image, bit for bit those of ``nn.ReflectionPad2d``.
+
+    On an accelerator made of flipped slices: the gradient of that layer adds up in any order on CUDA, and a training
+    would not repeat.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu":
+            return nn.functional.pad(x, (self.width,) * 4, mode="reflect")
+        return mirrored(x, self.width)
+
+
+def mirrored(x: Tensor, width: int) -> Tensor:
+    """(..., H, W) with borders of ``width`` pixels that mirror it, whose gradient has one order."""
+    for axis in (-1, -2):
+        first = x.narrow(axis, 1, width)
+        last = x.narrow(axis, x.shape[axis] - 1 - width, width)
+        x = torch.cat([first.flip(axis), x, last.flip(axis)], dim=axis)
+    return x
+
+
 class ResidualBlock(nn.Module):
     """R: two 3 x 3 convolutions with reflected borders, added to what went in."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=False), _norm(channels), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3, bias=False), _norm(channels),
+            Reflected(1), nn.Conv2d(channels, channels, 3, bias=False), _norm(channels), nn.ReLU(),
+            Reflected(1), nn.Conv2d(channels, channels, 3, bias=False), _norm(channels),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:

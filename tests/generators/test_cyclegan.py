@@ -11,9 +11,11 @@ from ganeval.generators.cyclegan import (
     PATCHES,
     ImagePool,
     PatchDiscriminator,
+    Reflected,
     TranslationGenerator,
     check_size,
     default_patch,
+    mirrored,
 )
 
 
@@ -42,7 +44,7 @@ def test_generator_against_theory(blocks: int) -> None:
     norms = [m for m in network.modules() if isinstance(m, nn.InstanceNorm2d)]
     assert len(norms) == 5 + 2 * blocks
     assert all(not m.affine and not m.track_running_stats for m in norms)
-    assert sum(isinstance(m, nn.ReflectionPad2d) for m in network.modules()) == 4 + 2 * blocks
+    assert sum(isinstance(m, Reflected) for m in network.modules()) == 4 + 2 * blocks
     assert all(m.padding == (0, 0) for m in network.modules() if isinstance(m, nn.Conv2d))
 
 
@@ -205,3 +207,17 @@ def test_pool_leaves_the_global_random_state_alone() -> None:
     torch.manual_seed(0)
     ImagePool(1, seed=5).exchange(numbered(0, 9))
     assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_borders_against_torch(width: int) -> None:
+    """Bit for bit, gradients too: what runs on an accelerator, where torch's own gradient has no order."""
+    x = torch.randn(2, 3, 9, 12, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    made, expected = mirrored(x, width), nn.ReflectionPad2d(width)(x)
+    assert torch.equal(made, expected)
+    assert torch.equal(Reflected(width)(x), expected)
+    weights = torch.rand_like(expected)
+    gradients = [torch.autograd.grad((y * weights).sum(), x)[0] for y in (made, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-6)
+    on_accelerator = Reflected(width)(torch.empty(1, 3, 9, 12, device="meta"))
+    assert on_accelerator.shape == expected[:1].shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,9 @@ def test_no_batch_is_waited_for(protocol: str, cuda: torch.device, surrogate_wei
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DeviceSink, "finish", relaxed)
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings():  # torch tells once that the mode is a prototype
+            warnings.filterwarnings("ignore", message="Synchronization debug mode")
+            torch.cuda.set_sync_debug_mode("error")
         try:
             collect(batches, [(extractor, {tap: kept})], Collected())
         finally:
