@@ -44,11 +44,30 @@ def _working_folder() -> str | None:
 
 @cache
 def _commit(folder: str | None) -> str | None:
-    if folder is None:
+    """The commit with ``-dirty`` where files were changed, or ``-unchecked`` where only a program could tell.
+
+    Git itself starts programs that a repository's own configuration names, and a folder may come from anywhere: its
+    file system monitor and hooks are switched off, nothing is fetched, submodules are not looked into, and where it has
+    filters of its own its files are not compared.
+    """
+    if folder is None or (head := _git(folder, "rev-parse", "--verify", "--short=12", "HEAD")) is None:
         return None
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    filters = _git(folder, "config", "--show-scope", "--get-regexp", r"^filter\.") or ""
+    if any(line.startswith(("local", "worktree")) for line in filters.splitlines()):
+        return f"{head}-unchecked"
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")
+    return f"{head}-dirty" if changed else head
+
+
+def _git(folder: str, *command: str) -> str | None:
+    """What a git command says; None where it fails or takes longer than 5 s."""
+    inert = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+    environment = {**os.environ, "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5, check=False)
+        run = subprocess.run(
+            ["git", *inert, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=5,
+            check=False,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return run.stdout.strip() or None
+    return run.stdout.strip() if run.returncode == 0 else None
