@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganeval.errors import ConfigError, GanEvalError
+from ganeval.variables import count, rank_and_size
 
 if TYPE_CHECKING:
     import torch
@@ -222,7 +223,7 @@ def joined(*, sync: bool = True, timeout: float | None = None, device: str = "au
     index = accelerator_index() if device != "cpu" and torch.cuda.is_available() else None
     if own:
         # NCCL refuses two ranks on one GPU; what they have to say to each other is little, and gloo says it
-        nccl = index is not None and int(os.environ.get("LOCAL_WORLD_SIZE") or 1) <= torch.cuda.device_count()
+        nccl = index is not None and count("LOCAL_WORLD_SIZE", default=1, least=1) <= torch.cuda.device_count()
         _make_group("cpu:gloo,cuda:nccl" if nccl else "gloo", seconds)
     try:
         through = None
@@ -252,10 +253,11 @@ def accelerator_index() -> int | None:
     return current if current or index is None else index
 
 
-def local_index(count: int) -> int | None:
-    """Which of ``count`` accelerators torchrun meant for this process; None where it did not start it."""
-    local = os.environ.get("LOCAL_RANK")
-    return None if local is None or not _several() or count < 1 else int(local) % count
+def local_index(cards: int) -> int | None:
+    """Which of ``cards`` accelerators torchrun meant for this process; None where it did not start it."""
+    if not os.environ.get("LOCAL_RANK") or not _several() or cards < 1:
+        return None
+    return count("LOCAL_RANK", default=0) % cards
 
 
 def unwrapped(model: Any) -> Any:
@@ -272,7 +274,7 @@ def _several() -> bool:
         return False
     if dist.is_initialized():
         return dist.get_world_size() > 1
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ and "MASTER_ADDR" in os.environ
+    return rank_and_size()[1] > 1 and all(os.environ.get(name) for name in ("RANK", "MASTER_ADDR"))
 
 
 def _make_group(backend: str, seconds: float) -> None:
@@ -314,7 +316,7 @@ def _control_group(seconds: float) -> Any:
 
 
 def _timeout(given: float | None) -> float:
-    text = os.environ.get("GANEVAL_RANK_TIMEOUT", TIMEOUT) if given is None else given
+    text = (os.environ.get("GANEVAL_RANK_TIMEOUT") or TIMEOUT) if given is None else given
     try:
         seconds = float(text)
     except ValueError:

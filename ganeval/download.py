@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ganeval.errors import WeightsError
+from ganeval.variables import flag
 
 Notify = Callable[[str], None]
 
@@ -33,7 +34,7 @@ _logger = logging.getLogger("ganeval")
 
 def is_offline() -> bool:
     """Whether ``GANEVAL_OFFLINE`` forbids the network (set, and neither empty nor 0, false, no or off)."""
-    return os.environ.get("GANEVAL_OFFLINE", "").strip().lower() not in ("", "0", "false", "no", "off")
+    return flag("GANEVAL_OFFLINE")
 
 
 def sha256_of(path: Path) -> str:

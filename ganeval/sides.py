@@ -18,6 +18,7 @@ from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.grammar import spec_or_object
+from ganeval.images.loading import worker_faults
 from ganeval.images.opening import OF_GENERATORS, OpenOptions
 from ganeval.images.source import ImageSource, NumberedSource, has_items
 from ganeval.metrics.inputs import FeatureSet
@@ -26,6 +27,7 @@ from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.reference import Statistics, is_statistics, load_reference
 from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
 from ganeval.tally import Measured, Need, Place, Tally
+from ganeval.variables import count
 
 _MOST_WORKERS = 32
 _logger = logging.getLogger("ganeval")
@@ -68,7 +70,7 @@ class Reading(OpenOptions):
         # where processes are spawned, a script without a main guard would be run again in each: they must be asked for
         if self.device.type == "cpu" or sys.platform != "linux":
             return 0
-        share = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        share = len(os.sched_getaffinity(0)) // count("LOCAL_WORLD_SIZE", default=1, least=1)
         return max(1, min(_MOST_WORKERS, share - 1))
 
 
@@ -175,10 +177,11 @@ def fill(tally: Tally, side: str, source: ImageSource, reading: Reading, group: 
     """One pass over a source, of which each rank of a group takes its share, with a progress display."""
     bar = reading.progress(f"{side}: {source.spec}", source.length) if reading.progress else None
     try:
-        tally.add(
-            source, call=call, group=group, batch_size=reading.batch_size, workers=reading.processes(source),
-            on_error=reading.on_error, progress=bar, cache=reading.cache,
-        )  # fmt: skip
+        with worker_faults():
+            tally.add(
+                source, call=call, group=group, batch_size=reading.batch_size, workers=reading.processes(source),
+                on_error=reading.on_error, progress=bar, cache=reading.cache,
+            )  # fmt: skip
     finally:
         if bar is not None:
             bar.close()

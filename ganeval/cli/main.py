@@ -14,7 +14,7 @@ from importlib import import_module
 import click
 
 import ganeval
-from ganeval.cli import output
+from ganeval.cli import output, streams
 from ganeval.cli.variables import warn_of_unknown
 from ganeval.errors import GanEvalError
 
@@ -104,15 +104,20 @@ def _shared(arguments: list[str]) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code and never raises."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    output.begin(arguments)
-    if output.ranks() > 1 and not _shared(arguments):
-        if not output.speaks():
-            return OK
-        from ganeval.distributed import stay_alone
+    with streams.closed_ones_are_silent():
+        return _run(arguments)
 
-        stay_alone()
+
+def _run(arguments: list[str]) -> int:
     stdout = sys.stdout
     try:
+        output.begin(arguments)
+        if output.ranks() > 1 and not _shared(arguments):
+            if not output.speaks():
+                return OK
+            from ganeval.distributed import stay_alone
+
+            stay_alone()
         code = ganeval_command.main(arguments, prog_name="ganeval", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else OK
@@ -136,10 +141,9 @@ def main(arguments: list[str] | None = None) -> int:
         return output.failure(error.kind, str(error), ERROR)
     except (click.Abort, KeyboardInterrupt):
         return output.failure("interrupted", "interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our stdout has gone
-        sys.stderr.close()
-        return OK
     except Exception as error:
+        if isinstance(error, MemoryError) or any(one.__name__ == "OutOfMemoryError" for one in type(error).__mro__):
+            return output.failure("memory", _out_of_memory(error), ERROR)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             return output.failure("output", f"cannot write: {error.strerror}. Make room, and try again.", ERROR)
         traceback.print_exc(file=sys.stderr)
@@ -148,6 +152,14 @@ def main(arguments: list[str] | None = None) -> int:
             "project's issue tracker, with the lines above and the output of `ganeval doctor`"
         )
         return output.failure("internal", message, INTERNAL)
+
+
+def _out_of_memory(error: BaseException) -> str:
+    said = str(error).strip().splitlines() or ["no more to be had"]
+    return (
+        f"not enough memory: {said[0].split('. ')[0]}. Take smaller batches (--batch-size), keep fewer features in "
+        "memory (--feature-memory), or compute where there is more of it (--device cpu)."
+    )
 
 
 def run() -> None:

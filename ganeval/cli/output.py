@@ -15,6 +15,7 @@ import click
 
 from ganeval.cli.lines import coloured, styled, write
 from ganeval.results import SCHEMA, one_line, to_json
+from ganeval.variables import flag, rank_and_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,20 +38,21 @@ def begin(arguments: Sequence[str]) -> None:
     _State.json = (
         "--json" in arguments or "--format=json" in arguments or ("--format", "json") in pairs
         or os.environ.get("GANEVAL_FORMAT") == "json"
-        or os.environ.get("GANEVAL_JSON", "").lower() in ("1", "true", "t", "yes", "y", "on")
     )  # fmt: skip
     _State.quiet = _State.verbose = False
+    _State.first = True  # until the variables are read, which can fail
+    _State.json = _State.json or flag("GANEVAL_JSON")
     _State.first = rank() == 0
 
 
 def rank() -> int:
     """That of this process under torchrun, else 0."""
-    return int(os.environ.get("RANK", "0")) if ranks() > 1 else 0
+    return rank_and_size()[0]
 
 
 def ranks() -> int:
     """How many processes torchrun started, else 1."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return rank_and_size()[1]
 
 
 def speaks() -> bool:

@@ -36,6 +36,7 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.features.cache_entry import Entry, packed, spec_of, unpacked
 from ganeval.files import parse_size, written_whole
 from ganeval.protocol import Protocol
+from ganeval.variables import flag
 
 if TYPE_CHECKING:
     from ganeval.features.extractor import FeatureExtractor
@@ -47,7 +48,6 @@ _ABOUT, _HELD, _SUFFIX = "about.json", "held", ".features"
 _LEFT_BEHIND = 3600.0  # seconds after which a temporary file belongs to nobody any more
 _FRESH = 60.0  # seconds in which a hold counts without a look at its lock, which may just be being taken
 _COUNT_AGAIN = 2.0  # seconds for which the number of bytes is believed: other processes write too
-_NO = ("0", "false", "f", "no", "n", "off")
 _PACKAGES = ("torch", "torchvision", "pillow", "numpy", "timm", "open_clip_torch")
 
 _logger = logging.getLogger("ganeval")
@@ -315,7 +315,7 @@ def open_cache(given: bool | str | Path | FeatureCache | None) -> FeatureCache |
     if isinstance(given, FeatureCache):
         return given
     if given is None:
-        given = os.environ.get(VARIABLE, "").strip().lower() not in _NO
+        given = flag(VARIABLE, default=True)
     if given is False:
         return None
     text = os.environ.get(SIZE_VARIABLE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,6 +17,7 @@ from ganeval.images.items import image_of, is_single, label_of, one_image
 from ganeval.images.labels import class_name, labels_of, names_of
 from ganeval.images.pixels import ValueRange
 from ganeval.images.specs import TorchvisionDataset
+from ganeval.variables import flag
 
 
 class DatasetImages(Images):
@@ -93,7 +93,7 @@ def open_torchvision(
         choice = "its splits are train and test" if "train" in parameters else "it has no splits that can be named"
         raise InputError(f"{spec.text!r}: {known[name]} has no split {split!r}; {choice}.")
     root = Path(data_root) if data_root is not None else _default_root()
-    fetch = download and os.environ.get("GANEVAL_OFFLINE", "0") in ("", "0")
+    fetch = download and not flag("GANEVAL_OFFLINE")
     try:
         dataset = _made(make, root, options, fetch, "download" in parameters)
     except (RuntimeError, OSError, ValueError, ModuleNotFoundError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -190,7 +191,10 @@ def in_processes(
             multiprocessing_context="fork" if sys.platform == "linux" else "spawn",
             generator=torch.Generator(),  # its own, so that the global random state is not touched
         )
-        iterator = iter(loader)
+        try:
+            iterator = iter(loader)
+        except OSError as error:  # no more processes, or no memory for one
+            raise worker_failed(error) from error
     try:
         while True:
             try:
@@ -198,11 +202,7 @@ def in_processes(
             except StopIteration:
                 return
             except (RuntimeError, ConnectionError, EOFError) as error:  # which one depends on when the worker died
-                reason = (str(error).strip() or "it ended without a word.").splitlines()[-1]
-                raise ConfigError(
-                    f"A decode worker failed: {reason} Where workers are killed, give "
-                    "the machine more (shared) memory, or take fewer: --workers 0 decodes without worker processes."
-                ) from error
+                raise worker_failed(error) from error
             if isinstance(chunk, GanEvalError):
                 raise chunk
             if isinstance(chunk.data, np.ndarray):
@@ -212,6 +212,32 @@ def in_processes(
         shutdown = getattr(iterator, "_shutdown_workers", None)  # at once, not when the garbage is collected
         if shutdown is not None:
             shutdown()
+
+
+@contextlib.contextmanager
+def worker_faults() -> Iterator[None]:
+    """Inside, the death of a decode worker is a ConfigError wherever it is noticed.
+
+    Torch notices it by a signal, whose handler raises in the main thread in the middle of whatever runs there.
+
+    Raises:
+        ConfigError: a worker died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise worker_failed(error) from error
+
+
+def worker_failed(error: BaseException) -> ConfigError:
+    """The error for a worker that died, or whose images could not be handed over."""
+    reason = (str(error).strip() or "it ended without a word.").splitlines()[-1]
+    return ConfigError(
+        f"A decode worker failed: {reason} Where workers are killed, give the machine more (shared) memory, or take "
+        "fewer: --workers 0 (workers=0) decodes without worker processes."
+    )
 
 
 class _Chunks(Dataset["Chunk | GanEvalError"]):

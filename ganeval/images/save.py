@@ -23,6 +23,7 @@ from ganeval.documents import MAX_BYTES, Count, DocumentError, parse_json, typed
 from ganeval.errors import InputError
 from ganeval.files import write_text, written_whole
 from ganeval.images.folder import MANIFEST
+from ganeval.images.loading import worker_faults
 from ganeval.images.source import ImageSource, NumberedSource
 
 _SCHEMA = "ganeval-sample/1"
@@ -120,13 +121,14 @@ class _Run:
             source = source.part(wanted)
         numbers = iter(wanted)
         number, drawn = next(numbers), 0
-        for batch in source.batches(self.batch_size, workers=self.workers):
-            for image in batch.images:
-                if numbered or drawn == number:
-                    yield number, np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
-                    if (number := next(numbers, -1)) < 0:
-                        return
-                drawn += 1
+        with worker_faults():
+            for batch in source.batches(self.batch_size, workers=self.workers):
+                for image in batch.images:
+                    if numbered or drawn == number:
+                        yield number, np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+                        if (number := next(numbers, -1)) < 0:
+                            return
+                    drawn += 1
         raise InputError(f"{source.spec} has only {drawn} images; {self.n} were asked for.")
 
 

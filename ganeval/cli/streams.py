@@ -1,0 +1,96 @@
+"""Standard streams that are closed, or whose reader has gone: what is written there is dropped, and the run goes on.
+
+A program that nobody listens to still measures, writes its files and ends with the exit code of what it found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO, TextIO
+
+_NAMES = ("stdin", "stdout", "stderr")
+
+
+@contextlib.contextmanager
+def closed_ones_are_silent() -> Iterator[None]:
+    """Inside, every standard stream can be written to."""
+    before = {name: getattr(sys, name) for name in _NAMES}
+    for name, stream in before.items():
+        if stream is None or stream.closed:  # closed before the program began: `>&-`
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif name != "stdin":
+            setattr(sys, name, Listened(stream, BrokenPipeError if name == "stdout" else OSError))
+    try:
+        yield
+    finally:
+        for name in _NAMES:
+            stream = getattr(sys, name)
+            if isinstance(stream, Listened):
+                with contextlib.suppress(OSError):  # told already, by what was written there
+                    stream.flush()
+            if before[name] is not None and not before[name].closed:
+                setattr(sys, name, before[name])
+
+
+class Listened(io.TextIOBase):
+    """A text stream that drops what is written once that fails in a way that is no fault of the run.
+
+    Args:
+        silent: these errors.
+    """
+
+    def __init__(self, stream: TextIO, silent: type[OSError]) -> None:
+        self._stream, self._silent = stream, silent
+
+    def write(self, text: str) -> int:
+        with self._or_silence():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._or_silence():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _or_silence(self) -> Iterator[None]:
+        try:
+            yield
+        except self._silent:
+            self._silence()
+
+    def _silence(self) -> None:
+        """Let the file descriptor lead nowhere: nothing fails on it later, not even at the interpreter's end."""
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        return self._stream.errors
+
+    @property
+    def buffer(self) -> BinaryIO:
+        return self._stream.buffer
+
+    def close(self) -> None:
+        """It is not ours to close."""

@@ -1,0 +1,52 @@
+"""Environment variables, read by one rule: empty is unset, and a text that is no value of its kind is an error."""
+
+from __future__ import annotations
+
+import os
+
+from ganeval.errors import ConfigError
+
+_YES = ("1", "true", "t", "yes", "y", "on")
+_NO = ("0", "false", "f", "no", "n", "off")
+
+
+def flag(name: str, *, default: bool = False) -> bool:
+    """Whether a variable says yes.
+
+    Raises:
+        ConfigError: it says neither yes nor no.
+    """
+    text = os.environ.get(name, "").strip().lower()
+    if not text:
+        return default
+    if text in (*_YES, *_NO):
+        return text in _YES
+    raise ConfigError(f"{name} is {text!r}; expected yes or no: one of {', '.join((*_YES, *_NO))}. Or unset it.")
+
+
+def count(name: str, *, default: int, least: int = 0) -> int:
+    """A whole number.
+
+    Raises:
+        ConfigError: the variable holds something else, or a number below ``least``.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    number = int(text) if text.isascii() and text.lstrip("+-").isdigit() else None
+    if number is None or number < least:
+        raise ConfigError(f"{name} is {text!r}; expected a whole number from {least} on. Correct it, or unset it.")
+    return number
+
+
+def rank_and_size() -> tuple[int, int]:
+    """The number of this process and how many there are, as a launcher such as torchrun says it; (0, 1) without one.
+
+    Raises:
+        ConfigError: they are no numbers, or the rank is not below the size.
+    """
+    size = count("WORLD_SIZE", default=1, least=1)
+    rank = count("RANK", default=0)
+    if size > 1 and rank >= size:
+        raise ConfigError(f"RANK is {rank} of WORLD_SIZE {size}: ranks count from 0. Correct them, or unset both.")
+    return (rank, size) if size > 1 else (0, 1)
