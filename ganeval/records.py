@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import math
 import os
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -25,11 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MAX_ARRAYS = 2**30  # bytes, in the file and inflated
-# what np.load raises for archives and members that are damaged, encrypted or compressed in a way that is not known here
-_DAMAGED = (
-    OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError, TypeError, AttributeError,
-    SyntaxError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError,
-)  # fmt: skip
 _KINDS = {"u": "unsigned whole number", "U": "text", "biuf": "number"}
 _BY_PLACE = {
     "fake": ("realism_fake", "nearest_real_fake", "nearest_distance_fake", "nearest_ratio_fake"),
@@ -158,7 +148,7 @@ def _not_finite(entry: object) -> str | None:
 
 
 def _read_arrays(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str, np.ndarray], str | None]:
-    import numpy as np
+    from ganeval.array_files import NpzReader
 
     if named is None:
         return {}, f"{path.name} was not written with --output, so no values of single images stand beside it"
@@ -174,16 +164,14 @@ def _read_arrays(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str,
                 return {}, f"{file} is larger than {_MAX_ARRAYS >> 20} MB"
             if hashlib.file_digest(stream, "sha256").hexdigest() != named["sha256"]:
                 return {}, f"{file} is not the file that {path.name} was written with: its hash is another"
-            with zipfile.ZipFile(stream) as archive:
-                if sum(info.file_size for info in archive.infolist()) > _MAX_ARRAYS:
-                    return {}, f"{file} is larger than {_MAX_ARRAYS >> 20} MB"
-            stream.seek(0)
-            with np.load(stream, allow_pickle=False) as members:
-                arrays = {name: members[name] for name in members.files}
+        with NpzReader(beside) as archive:
+            if sum(archive.header(name).nbytes for name in archive.names) > _MAX_ARRAYS:
+                return {}, f"{file} is larger than {_MAX_ARRAYS >> 20} MB"
+            arrays = {name: archive.read(name) for name in archive.names}
     except FileNotFoundError:
         return {}, f"{file} is not beside {path.name}"
-    except _DAMAGED as error:
-        return {}, f"{file} cannot be read: {' '.join(str(error).split())[:200]}"
+    except (InputError, OSError) as error:
+        return {}, f"{file} cannot be read: {error}"
     wrong = _wrong_array(arrays)
     return ({}, f"{file} cannot be used: {wrong}") if wrong is not None else (arrays, None)
 

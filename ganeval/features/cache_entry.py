@@ -63,7 +63,9 @@ def unpacked(data: bytes, files: int) -> Entry | None:
     try:
         arrays, told = load(data[_HASH_BYTES:]), _told(data[_HASH_BYTES:])
         rows, digests = arrays["rows"], arrays["digests"]
-        if not len(rows) == len(digests) == files:
+        if not len(rows) == len(digests) == files or (rows.ndim, digests.ndim) != (2, 1):
+            return None
+        if rows.dtype != np.float32 or digests.dtype != np.uint64:
             return None
         notes, formats = (Counter(typed(parse_json(told[name]), dict[str, Count])) for name in ("notes", "formats"))
         return Entry(np.array(rows), np.array(digests), notes, formats, told["spec"])

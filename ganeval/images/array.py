@@ -6,7 +6,6 @@ import hashlib
 import math
 import threading
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,15 +15,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ganeval.array_files import Header, NpzReader, read_header
 from ganeval.errors import InputError
-from ganeval.images.decode import Pixels, UnreadableImage
+from ganeval.images.decode import Pixels, UnreadableImage, too_many_pixels
 from ganeval.images.indexed import Images, PerProcess
-from ganeval.images.labels import class_names
 from ganeval.images.pixels import ValueRange, channels_first, check_dtype, dtype_name, to_uint8
+from ganeval.zip_members import BROKEN_ZIP, open_member, read_exactly
 
 MEMBER = "arr_0"
 LABELS = "arr_1"  # of ADM's sampling scripts: the class of each image
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError)
 
 
 class ArrayImages(Images):
@@ -73,7 +72,7 @@ class ArrayImages(Images):
     def load(self, index: int) -> Pixels:
         try:
             image = self._rows.get()[index]
-        except _BROKEN as error:
+        except BROKEN_ZIP as error:
             raise UnreadableImage(f"{self._what} cannot be read here ({error or type(error).__name__})") from error
         images, notes = to_uint8(image[None], value_range=self._range, prefer=self._layout, what=self._what)
         return Pixels(images[0].permute(1, 2, 0).numpy(), tuple(notes.elements()))
@@ -85,7 +84,7 @@ class ArrayImages(Images):
     def fingerprint(self, index: int) -> bytes | None:
         try:
             image = np.ascontiguousarray(self._rows.get()[index])
-        except _BROKEN:
+        except BROKEN_ZIP:
             return None
         told = f"{image.dtype.str} {image.shape} {self._layout} {self._range}"
         return hashlib.blake2b(told.encode() + image.tobytes(), digest_size=16).digest()
@@ -153,109 +152,62 @@ def open_npy(path: Path, value_range: ValueRange | None) -> ArrayImages:
     """Raises InputError for what is no npy file, pickled objects, and shapes or dtypes that are no images."""
     try:
         with open(path, "rb") as file:
-            shape, _, dtype = _header(file)
-        if not dtype.hasobject:
-            rows = partial(np.load, path, mmap_mode="r", allow_pickle=False)
-            rows()
-    except _BROKEN as error:
-        raise InputError(f"{path} is not a readable npy file ({error}). Write it again with numpy.save.") from error
-    _refuse_objects(dtype, str(path))
-    return ArrayImages("npy", rows, shape, dtype.name, value_range, prefer="NHWC", what=str(path))
+            header = read_header(file, path.stat().st_size, str(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}. Check its permissions.") from error
+    return _opened("npy", path, header, header.offset, value_range, str(path))
 
 
 def open_npz(path: Path, value_range: ValueRange | None) -> ArrayImages:
     """The member ``arr_0``, as ADM's sampling scripts write it: mapped into memory, or inflated on the way.
 
-    Where there is a member ``arr_1`` with a number or text for each image, those are the labels.
-
     Raises:
         InputError: statistics instead of images, pickled objects, a broken archive, no ``arr_0``.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [name.removesuffix(".npy") for name in archive.namelist()]
-            if MEMBER not in members:
-                raise InputError(_no_images(path, members))
-            info = archive.getinfo(f"{MEMBER}.npy")
-            with archive.open(info) as member:
-                shape, fortran, dtype = _header(member)
-                start = member.tell()
-    except _BROKEN as error:
-        raise InputError(
-            f"{path} is not a readable npz file ({error or type(error).__name__}). It may be cut short: write it again."
-        ) from error
     what = f"{MEMBER} of {path}"
-    _refuse_objects(dtype, what)
-    if info.file_size - start != math.prod(shape) * dtype.itemsize:
-        raise InputError(f"{what} is damaged: its size does not fit its shape {shape}. Write the file again.")
-    if info.compress_type == zipfile.ZIP_STORED:
-        offset = _data_offset(path, info) + start
-        rows: Callable[[], Any] = partial(
-            np.memmap, path, dtype=dtype, mode="r", offset=offset, shape=shape, order="F" if fortran else "C"
-        )
-    elif fortran and math.prod(shape) > 1:
+    with NpzReader(path) as archive:
+        if MEMBER not in archive.names:
+            raise InputError(_no_images(path, archive.names))
+        header, start = archive.header(MEMBER), archive.place(MEMBER)
+    if start is None and header.fortran and math.prod(header.shape) > 1:
         raise InputError(f"{what} is compressed in Fortran order; save numpy.ascontiguousarray of it instead.")
-    else:
-        rows = partial(_Inflated, path, start, shape, dtype)
-    return ArrayImages(
-        "npz", rows, shape, dtype.name, value_range, prefer="NHWC", what=what, labels=_labels(path, shape)
-    )
+    return _opened("npz", path, header, start, value_range, what)
 
 
-def _labels(path: Path, shape: tuple[int, ...]) -> list[str] | None:
-    """The member ``arr_1``, where it holds a whole number or a text for each image; None otherwise."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{LABELS}.npy") as member:
-            size = archive.getinfo(f"{LABELS}.npy").file_size
-            lengths, _, dtype = _header(member)
-            if lengths != shape[:1] or dtype.kind not in "iuU" or size - member.tell() != shape[0] * dtype.itemsize:
-                return None
-            return class_names(np.frombuffer(member.read(), dtype=dtype), None)
-    except (KeyError, *_BROKEN):
-        return None
+def _opened(
+    kind: str, path: Path, header: Header, start: int | None, value_range: ValueRange | None, what: str
+) -> ArrayImages:
+    """Images of an array whose data begins at ``start`` in the file; None: it is compressed."""
+    shape, dtype, order = header.shape, header.dtype, "F" if header.fortran else "C"
+    rows: Callable[[], Any] = partial(_Inflated, path, header)
+    if start is not None:
+        rows = partial(np.memmap, path, dtype=dtype, mode="r", offset=start, shape=shape, order=order)
+    images = ArrayImages(kind, rows, shape, dtype.name, value_range, prefer="NHWC", what=what)
+    axes = shape[2:] if images.facts()["layout"] == "NCHW" else shape[1:3]
+    if (problem := too_many_pixels(*axes)) is not None:
+        raise InputError(f"{what} holds {problem}. Cut the images into pieces.")
+    return images
 
 
 class _Inflated:
     """Images of a compressed member: read forward, one at a time; a step back starts over."""
 
-    def __init__(self, path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._member = zipfile.ZipFile(path).open(f"{MEMBER}.npy")  # noqa: SIM115 - open as long as this is
-        self._start, self._shape, self._dtype = start, shape[1:], dtype
-        self._bytes = math.prod(shape[1:]) * dtype.itemsize
+    def __init__(self, path: Path, header: Header) -> None:
+        archive = zipfile.ZipFile(path)
+        self._info = archive.getinfo(f"{MEMBER}.npy")
+        self._member = open_member(archive, self._info)  # open as long as this is
+        self._start, self._shape, self._dtype = header.offset, header.shape[1:], header.dtype
+        self._bytes = math.prod(self._shape) * self._dtype.itemsize
+        self._last = header.shape[0] - 1
         self._lock = threading.Lock()
 
     def __getitem__(self, index: int) -> np.ndarray:
         with self._lock:
             self._member.seek(self._start + index * self._bytes)
-            data = self._member.read(self._bytes)
-        if len(data) < self._bytes:
-            raise EOFError("the archive ends too early")
+            data = read_exactly(self._member, self._bytes, self._info)
+            if index == self._last:
+                self._member.read(1)  # at the end the checksum is compared
         return np.frombuffer(data, dtype=self._dtype).reshape(self._shape)
-
-
-def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f"version {version} of the format holds structured data")
-
-
-def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a stored member begins in the file: after its local header, whose extra field has a length of its own."""
-    with open(path, "rb") as file:
-        file.seek(info.header_offset + 26)
-        name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
-    return info.header_offset + 30 + name + extra
-
-
-def _refuse_objects(dtype: np.dtype[Any], what: str) -> None:
-    if dtype.hasobject:
-        raise InputError(
-            f"{what} holds pickled Python objects, which are never loaded: they can run code. "
-            "Save a plain uint8 array (N, H, W, 3); images of several sizes belong in a folder or an archive."
-        )
 
 
 def _no_images(path: Path, members: list[str]) -> str:

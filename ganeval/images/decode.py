@@ -164,13 +164,18 @@ def open_image(file: IO[bytes]) -> ImageFile.ImageFile:
             except Exception as error:
                 fault = f"a truncated or damaged {name} file ({_reason(error)})"
                 continue
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit is not None and image.size[0] * image.size[1] > 2 * limit:
-                raise UnreadableImage(
-                    f"an image of {image.size[0]} x {image.size[1]} pixels, more than twice PIL.Image.MAX_IMAGE_PIXELS"
-                )
+            if (problem := too_many_pixels(image.size[1], image.size[0])) is not None:
+                raise UnreadableImage(problem)
             return image  # type: ignore[no-any-return]
     raise UnreadableImage(fault)
+
+
+def too_many_pixels(height: int, width: int) -> str | None:
+    """What one image may not be: beyond twice ``PIL.Image.MAX_IMAGE_PIXELS`` (by default 179 million pixels)."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is None or height * width <= 2 * limit:
+        return None
+    return f"an image of {width} x {height} pixels, more than twice PIL.Image.MAX_IMAGE_PIXELS ({2 * limit})"
 
 
 def digest(array: np.ndarray) -> int:

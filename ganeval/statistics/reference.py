@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ganeval.array_files import NpzReader
 from ganeval.errors import GanEvalError, InputError
 from ganeval.images.grammar import as_spec
 from ganeval.images.specs import ArrayFile, Invalid, Missing, NamedStatistics, OtherFile
@@ -23,7 +24,7 @@ from ganeval.protocol import Protocol
 from ganeval.statistics.manifest import find_statistics, public_meta
 from ganeval.statistics.meta import protocol_of, read_provenance
 from ganeval.statistics.moments import Gaussian, Moments
-from ganeval.statistics.npz import NpzReader, with_suffix_npz, write_npz
+from ganeval.statistics.npz import with_suffix_npz, write_npz
 
 MAX_DIGESTS = 10**6  # images of which the digests are kept, 8 bytes each
 TOLERANCE = 1e-6  # of the largest entry: what is still a covariance

@@ -157,7 +157,7 @@ def test_a_size_that_does_not_fit_iv(tmp_path: Path) -> None:
     path = save(tmp_path / "b.npy", IMAGES, np.save)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("arr_0.npy", path.read_bytes()[:-10])
-    with pytest.raises(InputError, match="damaged: its size does not fit its shape"):
+    with pytest.raises(InputError, match="is not a readable npy array .its header declares the shape"):
         open_images(tmp_path / "a.npz")
 
 

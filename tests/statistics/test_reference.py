@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ganeval.array_files import NpzReader
 from ganeval.errors import InputError
 from ganeval.protocol import PROTOCOLS, get_protocol
 from ganeval.resources import reference_stats_dir
 from ganeval.statistics import manifest as manifest_module
 from ganeval.statistics.manifest import find_statistics, public_statistics, shipped_statistics
 from ganeval.statistics.moments import Moments
-from ganeval.statistics.npz import NpzReader, with_suffix_npz, write_npz
+from ganeval.statistics.npz import with_suffix_npz, write_npz
 from ganeval.statistics.reference import (
     Statistics,
     is_statistics,
@@ -230,8 +231,8 @@ def bad_file(name: str, folder: Path) -> Path:
 
 
 REFUSED = {
-    "pickled objects": "the member 'mu' of .* holds pickled objects; reading them would run code",
-    "pickled covariance": "the member 'sigma' of .* holds pickled objects",
+    "pickled objects": "the member 'mu' of .* holds pickled Python objects, which are never loaded",
+    "pickled covariance": "the member 'sigma' of .* holds pickled Python objects",
     "NaN in sigma": "sigma has NaN or infinite entries",
     "NaN in mu": "the mean of the features has NaN",
     "shape mismatch": r"mu must be d numbers and sigma d x d; they have shapes \(6,\) and \(5, 5\)",
@@ -253,11 +254,11 @@ REFUSED = {
     "flat features": r"reps must be \(n, d\) floats; it has shape \(7,\)",
     "missing": r"there is no file .*nothing\.npz",
     "folder": "cannot read",
-    "text": r"\(9 bytes\) is no npz archive",
-    "empty": r"\(0 bytes\) is no npz archive, or it was cut short",
-    "cut short": "is no npz archive, or it was cut short",
+    "text": r"\(9 bytes\) is not a readable npz file",
+    "empty": r"\(0 bytes\) is not a readable npz file, or it was cut short",
+    "cut short": "is not a readable npz file, or it was cut short",
     "flipped bits": "the member 'sigma' of .* cannot be read .*: the file is damaged",
-    "header that lies": "the member 'mu' of .* not what its header says: damaged",
+    "header that lies": "the member 'mu' of .* is not a readable npy array .its header declares the shape",
     "pickle as npz": r"is a pickle: reading it would run whatever code it holds.*numpy\.savez\(\"ref\.npz\", mu=",
     "pickle as pkl": "is a pickle",
     "pickle as pt": "is a pickle",
