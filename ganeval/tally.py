@@ -17,6 +17,7 @@ from ganeval.errors import InputError
 from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.digest import SetDigest
+from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
@@ -319,9 +320,8 @@ class Tally:
             names = ", ".join(name for _, _, name, _ in self.skipped[:3])
             more = ", ..." if len(self.skipped) > 3 else ""
             warnings.append(f"{side}: {len(self.skipped)} unreadable files skipped ({names}{more})")
-        if self.ignored:
-            kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in sorted(self.ignored.items()))
-            warnings.append(f"{side}: files that are no images were left out: {kinds}")
+        if (others := left_out(self.ignored)) is not None:
+            warnings.append(f"{side}: {others}")
         return tuple(warnings)
 
     def _require_sound(self) -> None:

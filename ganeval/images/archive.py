@@ -15,16 +15,25 @@ import weakref
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, decode, find_fault
-from ganeval.images.folder import no_images, printable, sort_of
 from ganeval.images.indexed import Images, PerProcess, class_labels
+from ganeval.images.names import (
+    HEAD,
+    is_named_otherwise,
+    no_images,
+    printable,
+    shared_folders,
+    sort_by_bytes,
+    sort_of,
+)
 
 TAR_SUFFIXES = (".tar", ".tgz")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz",)
@@ -149,15 +158,15 @@ class Shards(Images):
         return shard, index - int(self._ends[shard] - len(self._shards[shard]))
 
 
-def open_zip(path: Path) -> ZipImages:
+def open_zip(path: Path, *, any_suffix: bool = False) -> ZipImages:
     """Raises InputError for what is no zip archive, or one without images."""
     try:
         with zipfile.ZipFile(path) as archive:
             listed = [info.filename for info in archive.infolist() if not info.is_dir()]
+            members = sorted(set(listed))
+            names, ignored = _images_of(members, partial(_head_in_zip, archive) if any_suffix else None)
     except _BROKEN_ZIP as error:
         raise InputError(_broken(path, "zip", error)) from error
-    members = sorted(set(listed))
-    names, ignored = _images_of(members)
     if len(listed) > len(members):
         ignored[_REPLACED] = len(listed) - len(members)
     if not names:
@@ -165,15 +174,16 @@ def open_zip(path: Path) -> ZipImages:
     return ZipImages(path, names, ignored)
 
 
-def open_tar(path: Path) -> TarImages:
+def open_tar(path: Path, *, any_suffix: bool = False) -> TarImages:
     """Raises InputError for what is no tar archive, or one without images."""
     try:
         packed = path.suffix.lower() != ".tar"
         plain = _unpack(path) if packed else path
         members, others = _tar_members(plain)
+        with open(plain, "rb") as file:
+            names, ignored = _images_of(list(members), partial(_head_in_tar, file, members) if any_suffix else None)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise InputError(_broken(path, "tar", error)) from error
-    names, ignored = _images_of(list(members))
     ignored.update(others)
     if not names:
         raise InputError(no_images(f"The archive {path}", ignored))
@@ -183,7 +193,7 @@ def open_tar(path: Path) -> TarImages:
     return images
 
 
-def open_shards(pattern: str) -> Images:
+def open_shards(pattern: str, *, any_suffix: bool = False) -> Images:
     """Open ``shards-{000..099}.tar`` and the like: ranges keep their leading zeros; ``{a,b}`` lists alternatives.
 
     Raises:
@@ -199,7 +209,8 @@ def open_shards(pattern: str) -> Images:
         )
     if any(path.suffix.lower() not in (".zip", ".tar", ".tgz", ".gz") for path in paths):
         raise InputError(f"{pattern}: braces name several archives at once; needed are .tar, .tar.gz or .zip files.")
-    shards = [open_zip(path) if path.suffix.lower() == ".zip" else open_tar(path) for path in paths]
+    doors = [open_zip if path.suffix.lower() == ".zip" else open_tar for path in paths]
+    shards = [door(path, any_suffix=any_suffix) for door, path in zip(doors, paths, strict=True)]
     return Shards([path.name for path in paths], shards)
 
 
@@ -247,9 +258,39 @@ class _Mapped:
         return self._map[start : start + size]
 
 
-def _images_of(members: list[str]) -> tuple[list[str], Counter[str]]:
-    sorts = {name: sort_of(name) for name in members}
-    return [n for n in members if sorts[n] is None], Counter(s for s in sorts.values() if s is not None)
+def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple[list[str], Counter[str]]:
+    """The members that are taken as images, and how many others there are of each sort.
+
+    The folders that all members lie in count as the place that was named: they may be hidden.
+
+    Args:
+        head: the first bytes of a member, where files of other suffixes are looked into.
+    """
+    shared = shared_folders(members)
+    names, ignored = [], Counter[str]()
+    for name in members:
+        sort = sort_of("/".join(name.split("/")[shared:]))
+        if head is not None and sort is not None and is_named_otherwise(sort):
+            sort = sort_by_bytes(sort, head(name))
+        if sort is None:
+            names.append(name)
+        else:
+            ignored[sort] += 1
+    return names, ignored
+
+
+def _head_in_zip(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        with archive.open(name) as member:
+            return member.read(HEAD)
+    except _BROKEN_ZIP:
+        return b""
+
+
+def _head_in_tar(file: IO[bytes], members: Mapping[str, tuple[int, int]], name: str) -> bytes:
+    start, size = members[name]
+    file.seek(start)
+    return file.read(min(size, HEAD))
 
 
 def _tar_members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ganeval.images.decode import UnreadableImage, decode, digest, find_fault, open_image
 from ganeval.images.indexed import IndexedSource
+from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
 
 _LISTED = 20  # names in a report; the counts are complete
@@ -44,7 +45,7 @@ class Audit:
         modes: encoded images, by Pillow's name of their mode.
         suffixes: encoded images, by suffix.
         sizes: images, by "WIDTHxHEIGHT".
-        ignored: files that are no images, by suffix.
+        ignored: files that were left out, by suffix, or as ``hidden``.
         notes: what decoding does to images that are not plain 8-bit RGB.
         corrupt: (name, reason).
         n_corrupt: how many.
@@ -96,8 +97,8 @@ class Audit:
             said.append(f"{len(self.sizes)} different sizes: {_counts(self.sizes)}.")
         if len(self.formats) > 1:
             said.append(f"Several file formats: {_counts(self.formats)}.")
-        if self.ignored:
-            said.append(f"{self.ignored.total()} files are no images and are ignored: {_counts(self.ignored)}.")
+        if (others := left_out(self.ignored)) is not None:
+            said.append(f"{others}.")
         said.extend(f"{count} images: {note}." for note, count in self.notes.most_common())
         return said
 

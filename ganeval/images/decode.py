@@ -17,6 +17,8 @@ import hashlib
 import io
 import struct
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import IO, Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from PIL import (  # the plugins register their formats when they are imported
     PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    features,
 )
 
 from ganeval.errors import InputError
@@ -43,8 +46,15 @@ _PLUGINS = (
     TiffImagePlugin,
     WebPImagePlugin,
 )
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")
+# of Pillow 11.3 and later, if it was built with it
+_AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") and features.check("avif") else ()
+if _AVIF:
+    import_module("PIL.AvifImagePlugin")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *_AVIF)
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm",
+    *(f".{name.lower()}" for name in _AVIF),
+)  # fmt: skip
 
 GREY = "grey replicated to three channels"
 BILEVEL = "black and white expanded to three channels"
@@ -176,6 +186,21 @@ def too_many_pixels(height: int, width: int) -> str | None:
     if limit is None or height * width <= 2 * limit:
         return None
     return f"an image of {width} x {height} pixels, more than twice PIL.Image.MAX_IMAGE_PIXELS ({2 * limit})"
+
+
+def known_format(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, 32 of them or all, is an image in one of ``FORMATS``."""
+    for name in FORMATS:
+        accept = Image.OPEN[name][1]
+        accepted = accept is not None and accept(head)
+        # two letters, with which a text may begin too
+        if name == "PPM":
+            accepted = accepted and head[2:3].isspace()
+        elif name == "BMP":
+            accepted = accepted and head[6:10] == bytes(4)
+        if accepted is True:
+            return True
+    return False
 
 
 def digest(array: np.ndarray) -> int:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ganeval.errors import InputError
-from ganeval.images.decode import SUFFIXES, Pixels, UnreadableImage, decode, find_fault
+from ganeval.images.decode import Pixels, UnreadableImage, decode, find_fault
 from ganeval.images.indexed import Images, class_labels
+from ganeval.images.names import (
+    HEAD,
+    HIDDEN,
+    is_hidden,
+    is_named_otherwise,
+    no_images,
+    printable,
+    sort_by_bytes,
+    sort_of,
+)
 
-_COPIES = "._* (of macOS)"
 _SPECIAL = "pipe, socket or device"
 
 MANIFEST = "ganeval-sample.json"  # of `ganeval sample`: in a folder of images; in an archive it is the comment
@@ -54,58 +63,47 @@ class FolderImages(Images):
         return class_labels([self.name(i) for i in range(len(self))])
 
 
-def open_folder(root: Path) -> FolderImages:
-    """List the images below ``root``; links are followed, but not in circles.
+def open_folder(root: Path, *, any_suffix: bool = False) -> FolderImages:
+    """List the images below ``root``; links are followed, but not in circles. Hidden files and folders are left out.
+
+    Args:
+        any_suffix: take files of other suffixes too, if their first bytes are those of an image.
 
     Raises:
         InputError: a folder that cannot be listed, or no images.
     """
     paths: list[str] = []
     ignored: Counter[str] = Counter()
-    _walk(root, "", {_identity(root)}, paths, ignored)
+    _walk(root, "", {_identity(root)}, paths, ignored, any_suffix)
     if not paths:
         raise InputError(no_images(f"The folder {root}", ignored))
     return FolderImages(root, sorted(paths), ignored)
 
 
-def sort_of(name: str) -> str | None:
-    """None for the name of an image; otherwise under what the file is counted as ignored."""
-    path = PurePosixPath(name)
-    if path.name.startswith("._") or "__MACOSX" in path.parts:
-        return _COPIES
-    if path.suffix.lower() in SUFFIXES:
-        return None
-    return path.suffix.lower() or "no suffix"
-
-
-def no_images(what: str, ignored: Counter[str]) -> str:
-    """The message for a place that holds no images; says what it does hold."""
-    found = ", ".join(f"{count} x {suffix}" for suffix, count in ignored.most_common(5))
-    seen = f"{ignored.total()} other files ({found})" if ignored else "no files at all"
-    return f"{what} holds no images, {seen}. Needed are {' '.join(SUFFIXES)}. Point at the place that holds the images."
-
-
-def printable(name: str) -> str:
-    """A name that can be written as UTF-8, whatever bytes the file system has in it."""
-    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
-
-
-def _walk(folder: Path, prefix: str, above: set[tuple[int, int]], paths: list[str], ignored: Counter[str]) -> None:
+def _walk(
+    folder: Path, prefix: str, above: set[tuple[int, int]], paths: list[str], ignored: Counter[str], any_suffix: bool
+) -> None:
     try:
         with os.scandir(folder) as entries:
             found = list(entries)
         for entry in found:
+            if is_hidden(entry.name):
+                ignored.update({HIDDEN: count} if (count := _files_in(entry)) else {})
+                continue
             if _is_folder(entry):
                 here = _identity(Path(entry.path))
                 if here not in above:
-                    _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {here}, paths, ignored)
+                    _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {here}, paths, ignored, any_suffix)
                 continue
             if entry.name == MANIFEST:
                 continue
             sort = sort_of(entry.name)
             if _is_special(entry):
                 ignored[_SPECIAL] += 1
-            elif sort is None:
+                continue
+            if any_suffix and sort is not None and is_named_otherwise(sort):
+                sort = _sort_by_bytes(entry, sort)
+            if sort is None:
                 paths.append(prefix + entry.name)
             else:
                 ignored[sort] += 1
@@ -113,6 +111,22 @@ def _walk(folder: Path, prefix: str, above: set[tuple[int, int]], paths: list[st
         raise InputError(
             f"Cannot list the folder {folder}: {error.strerror or error}. Check its permissions, or move it out."
         ) from error
+
+
+def _files_in(hidden: os.DirEntry[str]) -> int:
+    """1 for a file, else the files below, as far as they can be listed; no link is followed."""
+    if not hidden.is_dir(follow_symlinks=False):
+        return 1
+    return sum(len(files) for _, _, files in os.walk(hidden.path))
+
+
+def _sort_by_bytes(entry: os.DirEntry[str], sort: str) -> str | None:
+    """A file that cannot be opened counts as an image, so that it is named as one that cannot be read."""
+    try:
+        with open(entry.path, "rb") as file:
+            return sort_by_bytes(sort, file.read(HEAD))
+    except OSError:
+        return None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

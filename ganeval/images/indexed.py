@@ -16,6 +16,7 @@ from torch import Tensor
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.loading import Chunk, Regrouper, in_a_thread, in_processes, load_chunk, take_chunk
+from ganeval.images.names import shared_folders
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ class Images(ABC):
 
     Attributes:
         kind: one word for the provenance.
-        ignored: files that are no images, by suffix.
+        ignored: files that were left out, by suffix, or as ``hidden``.
         encoded: the images are files, which ``read`` returns.
         on_accelerator: the images live there: ``take`` them together instead of loading them one by one.
         in_memory: the images are in the memory of this process: to start another one takes longer than to read them.
@@ -231,11 +232,7 @@ def class_labels(names: list[str]) -> list[str] | None:
     ['cat', 'dog']
     """
     folders = [name.split("/")[:-1] for name in names]
-    shared = 0
-    for one, other in zip(min(folders, default=[]), max(folders, default=[]), strict=False):
-        if one != other:
-            break
-        shared += 1
+    shared = shared_folders(names)
     if not names or any(len(parts) <= shared for parts in folders):
         return None
     return [parts[shared] for parts in folders]

@@ -49,7 +49,7 @@ class SourceReport:
         used: images drawn.
         skipped: (name, reason) of those left out, with ``on_error="skip"``.
         skipped_places: their places among the images of a numbered source.
-        ignored: files that are no images, by suffix.
+        ignored: files that were left out, by suffix, or as ``hidden``.
         notes: what was done to images that are not plain 8-bit RGB, and to how many.
         formats: of encoded images, and how many.
     """
@@ -243,11 +243,12 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
     images: Images
     match spec:
         case specs.Folder(path=path):
-            images = folder.open_folder(path)
+            images = folder.open_folder(path, any_suffix=options.any_suffix)
         case specs.Archive(path=path, form=form):
-            images = archive.open_zip(path) if form == "zip" else archive.open_tar(path)
+            door = archive.open_zip if form == "zip" else archive.open_tar
+            images = door(path, any_suffix=options.any_suffix)
         case specs.Shards(pattern=pattern):
-            images = archive.open_shards(pattern)
+            images = archive.open_shards(pattern, any_suffix=options.any_suffix)
         case specs.ArrayFile(path=path, form="npy"):
             images = array.open_npy(path, options.value_range)
         case specs.ArrayFile(path=path, part=part) if part != "statistics":

@@ -84,7 +84,7 @@ def test_archives_against_the_folder(kind: str, workers: int, tmp_path: Path, ex
     assert [name for name, _ in expected] == sorted(NAMES)
     assert contents(source, workers) == expected
     assert source.labels() == ["cat", "cat", "cat", "dog", "dog"]
-    assert source.report.ignored == {".txt": 1, "._* (of macOS)": 2, "no suffix": 1}
+    assert source.report.ignored == {".txt": 1, "hidden": 2, "no suffix": 1}
     source.check()
     assert contents(pickle.loads(pickle.dumps(source))) == expected
 
@@ -181,7 +181,7 @@ def test_a_tar_that_lost_images_silently_iv(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
 def test_archives_without_images_iv(name: str, tmp_path: Path) -> None:
     (write_zip if name.endswith("zip") else write_tar)(tmp_path / name, {"a.txt": b"x"})
-    with pytest.raises(InputError, match=r"holds no images, 1 other files \(1 x .txt\)"):
+    with pytest.raises(InputError, match=r"no file with the name of an image, but 1 other file \(1 x .txt\)"):
         open_images(tmp_path / name)
 
 

@@ -42,7 +42,7 @@ def test_recursive_sorted_any_case(tmp_path: Path) -> None:
     source = open_images(tmp_path)
     assert source.length == 8
     assert names_of(tmp_path) == sorted(files)
-    assert source.report.ignored == {".txt": 1, ".json": 1, "no suffix": 1, "._* (of macOS)": 1}
+    assert source.report.ignored == {".txt": 1, ".json": 1, "no suffix": 1, "hidden": 1}
     assert source.describe() == {"spec": str(tmp_path), "kind": "folder", "n": 8, "subset": None}
 
 
@@ -71,7 +71,10 @@ def test_empty_iv(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.txt").write_text("x")
     (tmp_path / "c.npy").write_text("x")
-    with pytest.raises(InputError, match=r"holds no images, 3 other files \(2 x .txt, 1 x .npy\). Needed are .png"):
+    with pytest.raises(
+        InputError,
+        match=r"no file with the name of an image, but 3 other files \(2 x .txt, 1 x .npy\). Expected are .png",
+    ):
         open_images(tmp_path)
 
 

@@ -1,0 +1,93 @@
+"""Which files of a folder or an archive are taken as images: by their names, or by their first bytes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import PurePosixPath
+
+from ganeval.images.decode import SUFFIXES, known_format
+
+HIDDEN = "hidden"
+NO_SUFFIX = "no suffix"
+HEAD = 32  # bytes from which a format is known
+_SYSTEM = ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder of this name is not part of what a person put there.
+
+    >>> [is_hidden(name) for name in (".ipynb_checkpoints", "@eaDir", "._0001.png", "cats")]
+    [True, True, True, False]
+    """
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def sort_of(path: str) -> str | None:
+    """None for the name of an image; otherwise under what the file is counted as ignored.
+
+    Args:
+        path: below the folder or archive that was named, whose own name may be hidden.
+    """
+    place = PurePosixPath(path)
+    if any(map(is_hidden, place.parts)):
+        return HIDDEN
+    suffix = place.suffix.lower()
+    return None if suffix in SUFFIXES else suffix or NO_SUFFIX
+
+
+def shared_folders(names: Sequence[str]) -> int:
+    """How many folders at the beginning of their paths all names have in common.
+
+    >>> shared_folders(["set/cat/1.png", "set/dog/1.png"])
+    1
+    """
+    folders = [name.split("/")[:-1] for name in names]
+    pairs = zip(min(folders, default=[]), max(folders, default=[]), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def sort_by_bytes(sort: str, head: bytes) -> str | None:
+    """``sort_of`` of a file that its name does not make an image, by its first ``HEAD`` bytes."""
+    return None if known_format(head) else f"{sort} (not an image by its first bytes)"
+
+
+def is_named_otherwise(sort: str | None) -> bool:
+    """Whether the suffix alone keeps the file out, so that ``any_suffix`` looks into it."""
+    return sort is not None and (sort == NO_SUFFIX or (sort.startswith(".") and "(" not in sort))
+
+
+def left_out(ignored: Mapping[str, int]) -> str | None:
+    """A sentence on the files that were left out; None where there are none."""
+    if not ignored:
+        return None
+    total = sum(ignored.values())
+    told = f"{total} {'file was' if total == 1 else 'files were'} left out: {_counts(ignored)}"
+    return told + (f"; {_ADVICE}" if any(map(is_named_otherwise, ignored)) else "")
+
+
+def no_images(what: str, ignored: Counter[str]) -> str:
+    """The message for a place of which no file is taken as an image; says what it does hold."""
+    if not ignored:
+        return f"{what} holds no images, no files at all. Point at the place that holds the images."
+    found = f"{ignored.total()} other {'file' if ignored.total() == 1 else 'files'} ({_counts(ignored)})"
+    advice = f" {_ADVICE[0].upper()}{_ADVICE[1:]}." if any(map(is_named_otherwise, ignored)) else ""
+    return (
+        f"{what} has no file with the name of an image, but {found}. Expected are {' '.join(SUFFIXES)}. "
+        f"Point at the place that holds the images.{advice}"
+    )
+
+
+def printable(name: str) -> str:
+    """A name that can be written as UTF-8, whatever bytes the file system has in it."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+
+
+_ADVICE = "if they are images, --any-suffix (any_suffix=True) reads them by their first bytes"
+
+
+def _counts(ignored: Mapping[str, int]) -> str:
+    most = sorted(ignored.items(), key=lambda pair: (-pair[1], pair[0]))
+    more = f" and {len(most) - 5} more kinds" if len(most) > 5 else ""
+    return ", ".join(f"{count} x {sort}" for sort, count in most[:5]) + more
