@@ -32,7 +32,7 @@ def check_range(value_range: object) -> ValueRange | None:
 
 
 def check_dtype(name: str, value_range: ValueRange | None, what: str) -> None:
-    """uint8 is 0..255; floats need a declared range; nothing else has a meaning that everybody agrees on.
+    """uint8 is 0..255; all other real numbers need a declared range, which says what black and white are.
 
     Args:
         name: of the dtype, of numpy or torch.
@@ -41,17 +41,25 @@ def check_dtype(name: str, value_range: ValueRange | None, what: str) -> None:
     """
     if name == "uint8":
         return
-    if name.startswith(("float", "bfloat", "longdouble")):
-        if value_range is None:
-            raise InputError(
-                f"{what}: images of {name} need a declared range of values. Pass --value-range -1,1, 0,1 or 0,255 "
-                "(value_range=(-1, 1) in Python): which values stand for black and for white."
-            )
-        return
-    raise InputError(
-        f"{what}: images of {name} have no agreed meaning; needed is uint8 (0..255), or floats with --value-range. "
-        "Convert them first."
-    )
+    whole = name.startswith(("int", "uint", "bool"))
+    if not whole and not name.startswith(("float", "bfloat", "longdouble")):
+        raise InputError(
+            f"{what}: images of {name} have no agreed meaning; expected uint8 (0..255), or other real numbers with "
+            "--value-range. Convert them first."
+        )
+    if value_range is None:
+        example = {"bool": "0,1", "uint16": "0,65535"}.get(name, "0,255") if whole else "-1,1, 0,1 or 0,255"
+        pair = example.split(" ")[0].rstrip(",").replace(",", ", ")
+        raise InputError(
+            f"{what}: images of {name} need a declared range of values. Pass --value-range {example} "
+            f"(value_range=({pair}) in Python): which values stand for black and for white."
+        )
+    low, high = value_range
+    if whole and low < 0 and high - low <= 2:
+        raise InputError(
+            f"{what}: images of {name} in the declared range {low:g}..{high:g} would have three values at most. Floats "
+            "were probably cast to integers; pass the floats."
+        )
 
 
 def dtype_name(array: np.ndarray | Tensor) -> str:
@@ -80,7 +88,12 @@ def as_tensor(array: np.ndarray | Tensor, value_range: ValueRange | None, what: 
     """A tensor of the same values that owns its memory where it has to; the dtype is checked first."""
     check_dtype(dtype_name(array), value_range, what)
     if isinstance(array, Tensor):
-        return array.detach()
+        array = array.detach()
+        if array.dtype == torch.uint8 or array.is_floating_point():
+            return array
+        return array.to(torch.float32 if array.dtype.itemsize <= 2 else torch.float64)
+    if array.dtype.kind in "biu" and array.dtype != np.uint8:  # exact in these floats, up to 2^53
+        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     # a copy, because torch takes neither foreign byte orders nor read-only memory (a mapped file)

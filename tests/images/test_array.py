@@ -168,8 +168,8 @@ def test_a_size_that_does_not_fit_iv(tmp_path: Path) -> None:
         (np.zeros((4, 4), np.uint8), "is not a set of images"),
         (np.zeros((2, 4, 4, 4), np.uint8), "Drop an alpha channel"),
         (np.zeros((2, 4, 4), np.uint8), "Give them a channel axis"),
-        (np.zeros((2, 4, 4, 3), np.int64), "int64 have no agreed meaning"),
-        (np.zeros((2, 4, 4, 3), bool), "bool have no agreed meaning"),
+        (np.zeros((2, 4, 4, 3), np.int64), "int64 need a declared range.*--value-range 0,255"),
+        (np.zeros((2, 4, 4, 3), bool), r"bool need a declared range.*--value-range 0,1 \(value_range=\(0, 1\)"),
     ],
 )
 def test_arrays_that_are_no_images_iv(array: np.ndarray, message: str, tmp_path: Path) -> None:

@@ -336,7 +336,10 @@ def test_half_precision_weights_get_half_precision_latents() -> None:
         (lambda z: torch.zeros(len(z), 4, 8, 8), r"of shape \(2, 4, 8, 8\)"),
         (lambda z: torch.full((len(z), 3, 4, 4), float("nan")), "cannot be used: it holds NaN"),
         (lambda z: torch.full((len(z), 3, 4, 4), 1.5), "reach from 1.5 to 1.5, outside the declared range -1..1"),
-        (lambda z: torch.zeros(len(z), 3, 4, 4, dtype=torch.int32), "int32 have no agreed meaning"),
+        (
+            lambda z: torch.zeros(len(z), 3, 4, 4, dtype=torch.int32),
+            "int32 in the declared range -1..1 would have three values",
+        ),
         (lambda z: (torch.zeros(len(z), 3, 4, 4), None), r"returns a tuple; .* lambda z: generator\(z\)\[0\]"),
         (lambda z: None, "returns a NoneType"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -73,8 +75,8 @@ def test_check_range_iv(value_range: object) -> None:
     ("dtype", "message"),
     [
         (torch.float32, "need a declared range of values. Pass --value-range"),
-        (torch.bool, "bool have no agreed meaning"),
-        (torch.int64, "int64 have no agreed meaning"),
+        (torch.bool, "bool need a declared range"),
+        (torch.int64, "int64 need a declared range"),
         (torch.int8, "int8"),
     ],
 )
@@ -83,10 +85,37 @@ def test_dtypes_iv(dtype: torch.dtype, message: str) -> None:
         to_uint8(torch.zeros(1, 3, 4, 4).to(dtype), value_range=None, prefer="NCHW", what="these")
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.bool_, np.complex64])
-def test_numpy_dtypes_iv(dtype: type) -> None:
+@pytest.mark.parametrize("dtype", [np.complex64, object, "datetime64[s]"])
+def test_numpy_dtypes_iv(dtype: Any) -> None:
     with pytest.raises(InputError, match="no agreed meaning"):
         to_uint8(np.zeros((1, 4, 4, 3), dtype), value_range=(0, 1), prefer="NHWC", what="these")
+
+
+@pytest.mark.parametrize("dtype", ["uint16", ">u2", "int16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("tensor", [False, True])
+def test_whole_numbers_with_a_range_are_mapped_as_floats_are(dtype: str, tensor: bool) -> None:
+    high = 32767 if dtype == "int16" else 65535
+    values = np.random.default_rng(0).integers(0, high + 1, (3, 5, 6, 3))
+    expected, _ = to_uint8(values.astype(np.float64), value_range=(0, high), prefer="NHWC", what="")
+    given = values.astype(dtype)
+    made, notes = to_uint8(
+        torch.from_numpy(given.astype(given.dtype.newbyteorder("="))) if tensor else given,
+        value_range=(0, high), prefer="NHWC", what="",
+    )  # fmt: skip
+    assert torch.equal(made, expected)
+    assert not notes
+    with pytest.raises(UnreadableImage, match=r"outside the declared range 0\.\.255"):
+        to_uint8(given, value_range=(0, 255), prefer="NHWC", what="")
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+def test_truth_values_are_black_and_white(tensor: bool) -> None:
+    values = np.random.default_rng(0).random((2, 4, 4, 3)) < 0.5
+    given = torch.from_numpy(values) if tensor else values
+    made, _ = to_uint8(given, value_range=(0, 1), prefer="NHWC", what="")
+    np.testing.assert_array_equal(made.permute(0, 2, 3, 1).numpy(), values * 255)
+    with pytest.raises(InputError, match="three values at most"):
+        to_uint8(values.astype(np.int8), value_range=(-1, 1), prefer="NHWC", what="")
 
 
 def test_layouts() -> None:

@@ -196,7 +196,7 @@ def test_what_a_dataset_raises_is_said_of_its_item_iv(workers: int) -> None:
         ({"text": 1}, "the item has no image: its columns are text. Name the one that holds it: image_column"),
         (torch.zeros(5), r"shape \(5,\) is not one image"),
         (torch.zeros(2, 9, 9, dtype=torch.uint8), "is not a set of images"),
-        (torch.zeros(3, 4, 4, dtype=torch.int64), "int64 have no agreed meaning"),
+        (torch.zeros(3, 4, 4, dtype=torch.int64), "int64 need a declared range"),
     ],
 )
 def test_items_that_are_no_images_iv(item: Any, message: str) -> None:
