@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ganeval.errors import InputError
-from ganeval.zip_members import BROKEN_ZIP, data_offset, open_member, read_exactly, require_plausible
+from ganeval.zip_members import BROKEN_ZIP, data_offset, open_member, read_exactly, require_end, require_plausible
 
 _READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _MAX_HEADER = 10_000  # characters; numpy refuses longer ones
@@ -165,7 +165,7 @@ class NpzReader:
         with self._member(name) as (info, stream):
             stream.seek(header.offset)
             data = read_exactly(stream, header.nbytes, info)
-            stream.read(1)  # at the end the checksum is compared
+            require_end(stream)
         array: np.ndarray = np.ndarray(header.shape, header.dtype, buffer=data, order="F" if header.fortran else "C")
         if header.dtype.kind == "U" and not _is_text(array):
             raise InputError(f"the member {name!r} of {self.path} is damaged: it holds text that is not Unicode.")

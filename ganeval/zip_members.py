@@ -70,8 +70,14 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, archive_bytes: 
     require_plausible(info, archive_bytes)
     with open_member(archive, info) as stream:
         data = bytes(read_exactly(stream, info.file_size, info))
-        stream.read(1)  # at the end the checksum is compared
+        require_end(stream)
     return data
+
+
+def require_end(stream: IO[bytes]) -> None:
+    """Raise BadZipFile unless a stream ends here; at its end a member's checksum is compared."""
+    if stream.read(1):
+        raise zipfile.BadZipFile("it is longer than it declares")
 
 
 def data_offset(path: Path, info: zipfile.ZipInfo) -> int:

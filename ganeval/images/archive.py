@@ -34,12 +34,19 @@ from ganeval.images.names import (
     sort_by_bytes,
     sort_of,
 )
+from ganeval.images.opening import MAX_IMAGE_BYTES
+from ganeval.zip_members import BROKEN_ZIP, open_member, read_member
 
 TAR_SUFFIXES = (".tar", ".tgz")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz",)
 _REPLACED = "file that a later one of its name replaces"
 _MOST_SHARDS = 10**5
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError, KeyError)
+_SPARSE = "sparse file in the archive"
+# what tarfile and gzip raise for archives that are damaged; PAX headers are text, which is parsed
+_BROKEN_TAR = (
+    tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError, LookupError, OverflowError, MemoryError,
+)  # fmt: skip
+_MAX_TAR_HEADER = 2**24  # bytes of a name or of PAX headers
 
 
 class ZipImages(Images):
@@ -48,9 +55,11 @@ class ZipImages(Images):
     kind = "zip"
     encoded = True
 
-    def __init__(self, path: Path, names: list[str], ignored: Counter[str]) -> None:
+    def __init__(self, path: Path, names: list[str], ignored: Counter[str], max_image_bytes: int) -> None:
         self.ignored = ignored
         self._names = names
+        self._max_image_bytes = max_image_bytes
+        self._archive_bytes = path.stat().st_size
         self._zip = PerProcess(partial(zipfile.ZipFile, path))
 
     def __len__(self) -> int:
@@ -61,8 +70,13 @@ class ZipImages(Images):
 
     def read(self, index: int) -> bytes:
         try:
-            return self._zip.get().read(self._names[index])
-        except _BROKEN_ZIP as error:
+            archive = self._zip.get()
+            info = archive.getinfo(self._names[index])
+            _require_small(info.file_size, self._max_image_bytes)
+            return read_member(archive, info, self._archive_bytes)
+        except UnreadableImage:
+            raise
+        except BROKEN_ZIP as error:
             raise UnreadableImage(f"it cannot be read from the archive ({error or type(error).__name__})") from error
 
     def load(self, index: int) -> Pixels:
@@ -84,8 +98,11 @@ class TarImages(Images):
     kind = "tar"
     encoded = True
 
-    def __init__(self, path: Path, members: dict[str, tuple[int, int]], ignored: Counter[str]) -> None:
+    def __init__(
+        self, path: Path, members: dict[str, tuple[int, int]], ignored: Counter[str], max_image_bytes: int
+    ) -> None:
         self.ignored = ignored
+        self._max_image_bytes = max_image_bytes
         self._names = sorted(members)
         self._places = np.array([members[name] for name in self._names], dtype=np.int64)
         self._file = PerProcess(partial(_Mapped, path))
@@ -98,6 +115,7 @@ class TarImages(Images):
 
     def read(self, index: int) -> bytes:
         start, size = self._places[index].tolist()
+        _require_small(size, self._max_image_bytes)
         try:
             return self._file.get().read(start, size)
         except OSError as error:
@@ -158,42 +176,54 @@ class Shards(Images):
         return shard, index - int(self._ends[shard] - len(self._shards[shard]))
 
 
-def open_zip(path: Path, *, any_suffix: bool = False) -> ZipImages:
+def open_zip(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: bool = False) -> ZipImages:
     """Raises InputError for what is no zip archive, or one without images."""
     try:
         with zipfile.ZipFile(path) as archive:
             listed = [info.filename for info in archive.infolist() if not info.is_dir()]
             members = sorted(set(listed))
             names, ignored = _images_of(members, partial(_head_in_zip, archive) if any_suffix else None)
-    except _BROKEN_ZIP as error:
+    except BROKEN_ZIP as error:
         raise InputError(_broken(path, "zip", error)) from error
     if len(listed) > len(members):
         ignored[_REPLACED] = len(listed) - len(members)
     if not names:
         raise InputError(no_images(f"The archive {path}", ignored))
-    return ZipImages(path, names, ignored)
+    return ZipImages(path, names, ignored, max_image_bytes)
 
 
-def open_tar(path: Path, *, any_suffix: bool = False) -> TarImages:
+def open_tar(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: bool = False) -> TarImages:
     """Raises InputError for what is no tar archive, or one without images."""
+    if path.suffix.lower() == ".tar":
+        return _tar_images(path, path, max_image_bytes, any_suffix)
     try:
-        packed = path.suffix.lower() != ".tar"
-        plain = _unpack(path) if packed else path
+        plain = _unpack(path)
+    except _BROKEN_TAR as error:
+        raise InputError(_broken(path, "tar", error)) from error
+    try:
+        images = _tar_images(path, plain, max_image_bytes, any_suffix)
+    except BaseException:
+        plain.unlink()
+        raise
+    weakref.finalize(images, _remove, plain, os.getpid())
+    return images
+
+
+def _tar_images(path: Path, plain: Path, max_image_bytes: int, any_suffix: bool) -> TarImages:
+    """The images of a tar archive that is ``plain``, and was named as ``path``."""
+    try:
         members, others = _tar_members(plain)
         with open(plain, "rb") as file:
             names, ignored = _images_of(list(members), partial(_head_in_tar, file, members) if any_suffix else None)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except _BROKEN_TAR as error:
         raise InputError(_broken(path, "tar", error)) from error
     ignored.update(others)
     if not names:
         raise InputError(no_images(f"The archive {path}", ignored))
-    images = TarImages(plain, {name: members[name] for name in names}, ignored)
-    if packed:
-        weakref.finalize(images, _remove, plain, os.getpid())
-    return images
+    return TarImages(plain, {name: members[name] for name in names}, ignored, max_image_bytes)
 
 
-def open_shards(pattern: str, *, any_suffix: bool = False) -> Images:
+def open_shards(pattern: str, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: bool = False) -> Images:
     """Open ``shards-{000..099}.tar`` and the like: ranges keep their leading zeros; ``{a,b}`` lists alternatives.
 
     Raises:
@@ -210,7 +240,7 @@ def open_shards(pattern: str, *, any_suffix: bool = False) -> Images:
     if any(path.suffix.lower() not in (".zip", ".tar", ".tgz", ".gz") for path in paths):
         raise InputError(f"{pattern}: braces name several archives at once; needed are .tar, .tar.gz or .zip files.")
     doors = [open_zip if path.suffix.lower() == ".zip" else open_tar for path in paths]
-    shards = [door(path, any_suffix=any_suffix) for door, path in zip(doors, paths, strict=True)]
+    shards = [door(path, max_image_bytes, any_suffix=any_suffix) for door, path in zip(doors, paths, strict=True)]
     return Shards([path.name for path in paths], shards)
 
 
@@ -281,9 +311,9 @@ def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple
 
 def _head_in_zip(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
-        with archive.open(name) as member:
+        with open_member(archive, archive.getinfo(name)) as member:
             return member.read(HEAD)
-    except _BROKEN_ZIP:
+    except BROKEN_ZIP:
         return b""
 
 
@@ -293,16 +323,40 @@ def _head_in_tar(file: IO[bytes], members: Mapping[str, tuple[int, int]], name: 
     return file.read(min(size, HEAD))
 
 
+class _Headers(io.BufferedReader):
+    """A tar archive of which tarfile reads the headers: none may take more memory than a name or its like does."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= _MAX_TAR_HEADER:
+            raise tarfile.ReadError(f"a header declares {size} bytes")
+        return super().read(size)
+
+
+def _require_small(size: int, limit: int) -> None:
+    """Raises UnreadableImage for an image file of more than ``limit`` bytes."""
+    if size > limit:
+        raise UnreadableImage(
+            f"an image file of {size:,} bytes; at most {limit:,} are read from an archive (max_image_bytes, "
+            "--max-image-bytes)"
+        )
+
+
 def _tar_members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
     """(offset, size) of every plain file, by name, and the number of entries that are none."""
     members: dict[str, tuple[int, int]] = {}
     others: Counter[str] = Counter()
-    with tarfile.open(path, "r:") as archive:
+    with _Headers(io.FileIO(path)) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+        end = 0
         for member in archive:
+            if member.size < 0 or archive.offset <= end:
+                raise tarfile.ReadError(f"a member declares a size of {member.size} bytes")
+            end = archive.offset
             name = member.name.removeprefix("./")
             if name in members:
                 others[_REPLACED] += 1
-            if member.isreg() and not member.issparse():
+            if member.issparse():
+                others[_SPARSE] += 1
+            elif member.isreg():
                 members[name] = member.offset_data, member.size
             elif member.islnk() and (target := member.linkname.removeprefix("./")) in members:
                 members[name] = members[target]  # GNU tar stores a file with two names once

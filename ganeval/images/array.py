@@ -19,8 +19,9 @@ from ganeval.array_files import Header, NpzReader, read_header
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, too_many_pixels
 from ganeval.images.indexed import Images, PerProcess
+from ganeval.images.labels import class_names
 from ganeval.images.pixels import ValueRange, channels_first, check_dtype, dtype_name, to_uint8
-from ganeval.zip_members import BROKEN_ZIP, open_member, read_exactly
+from ganeval.zip_members import BROKEN_ZIP, open_member, read_exactly, require_end
 
 MEMBER = "arr_0"
 LABELS = "arr_1"  # of ADM's sampling scripts: the class of each image
@@ -161,6 +162,8 @@ def open_npy(path: Path, value_range: ValueRange | None) -> ArrayImages:
 def open_npz(path: Path, value_range: ValueRange | None) -> ArrayImages:
     """The member ``arr_0``, as ADM's sampling scripts write it: mapped into memory, or inflated on the way.
 
+    Where there is a member ``arr_1`` with a number or text for each image, those are the labels.
+
     Raises:
         InputError: statistics instead of images, pickled objects, a broken archive, no ``arr_0``.
     """
@@ -169,20 +172,38 @@ def open_npz(path: Path, value_range: ValueRange | None) -> ArrayImages:
         if MEMBER not in archive.names:
             raise InputError(_no_images(path, archive.names))
         header, start = archive.header(MEMBER), archive.place(MEMBER)
+        labels = _labels(archive, header.shape[:1])
     if start is None and header.fortran and math.prod(header.shape) > 1:
         raise InputError(f"{what} is compressed in Fortran order; save numpy.ascontiguousarray of it instead.")
-    return _opened("npz", path, header, start, value_range, what)
+    return _opened("npz", path, header, start, value_range, what, labels)
+
+
+def _labels(archive: NpzReader, shape: tuple[int, ...]) -> list[str] | None:
+    """The member ``arr_1``, where it holds a whole number or a text for each image; None otherwise."""
+    try:
+        header = archive.header(LABELS) if LABELS in archive.names else None
+        if header is None or header.shape != shape or header.dtype.kind not in "iuU":
+            return None
+        return class_names(archive.read(LABELS), None)
+    except InputError:
+        return None
 
 
 def _opened(
-    kind: str, path: Path, header: Header, start: int | None, value_range: ValueRange | None, what: str
+    kind: str,
+    path: Path,
+    header: Header,
+    start: int | None,
+    value_range: ValueRange | None,
+    what: str,
+    labels: list[str] | None = None,
 ) -> ArrayImages:
     """Images of an array whose data begins at ``start`` in the file; None: it is compressed."""
     shape, dtype, order = header.shape, header.dtype, "F" if header.fortran else "C"
     rows: Callable[[], Any] = partial(_Inflated, path, header)
     if start is not None:
         rows = partial(np.memmap, path, dtype=dtype, mode="r", offset=start, shape=shape, order=order)
-    images = ArrayImages(kind, rows, shape, dtype.name, value_range, prefer="NHWC", what=what)
+    images = ArrayImages(kind, rows, shape, dtype.name, value_range, prefer="NHWC", what=what, labels=labels)
     axes = shape[2:] if images.facts()["layout"] == "NCHW" else shape[1:3]
     if (problem := too_many_pixels(*axes)) is not None:
         raise InputError(f"{what} holds {problem}. Cut the images into pieces.")
@@ -206,7 +227,7 @@ class _Inflated:
             self._member.seek(self._start + index * self._bytes)
             data = read_exactly(self._member, self._bytes, self._info)
             if index == self._last:
-                self._member.read(1)  # at the end the checksum is compared
+                require_end(self._member)
         return np.frombuffer(data, dtype=self._dtype).reshape(self._shape)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import stat
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from ganeval.errors import InputError
@@ -22,6 +24,7 @@ from ganeval.images.names import (
 )
 
 _SPECIAL = "pipe, socket or device"
+_READ_ALREADY = "link to a folder that is read already"
 
 MANIFEST = "ganeval-sample.json"  # of `ganeval sample`: in a folder of images; in an archive it is the comment
 
@@ -64,7 +67,7 @@ class FolderImages(Images):
 
 
 def open_folder(root: Path, *, any_suffix: bool = False) -> FolderImages:
-    """List the images below ``root``; links are followed, but not in circles. Hidden files and folders are left out.
+    """List the images below ``root``; links are followed, but no folder is read twice. Hidden ones are left out.
 
     Args:
         any_suffix: take files of other suffixes too, if their first bytes are those of an image.
@@ -72,52 +75,86 @@ def open_folder(root: Path, *, any_suffix: bool = False) -> FolderImages:
     Raises:
         InputError: a folder that cannot be listed, or no images.
     """
-    paths: list[str] = []
-    ignored: Counter[str] = Counter()
-    _walk(root, "", {_identity(root)}, paths, ignored, any_suffix)
+    paths, ignored = _walk(root, any_suffix)
     if not paths:
         raise InputError(no_images(f"The folder {root}", ignored))
     return FolderImages(root, sorted(paths), ignored)
 
 
-def _walk(
-    folder: Path, prefix: str, above: set[tuple[int, int]], paths: list[str], ignored: Counter[str], any_suffix: bool
-) -> None:
-    try:
-        with os.scandir(folder) as entries:
-            found = list(entries)
-        for entry in found:
-            if is_hidden(entry.name):
-                ignored.update({HIDDEN: count} if (count := _files_in(entry)) else {})
+def _walk(root: Path, any_suffix: bool) -> tuple[list[str], Counter[str]]:
+    """The images below ``root``, and what else there is.
+
+    Every folder is listed once, however many paths lead to it: links can multiply those without end. A folder goes by
+    its own path where that lies below ``root``, else by the first of its links, the shallowest ones before the others.
+    """
+    paths: list[str] = []
+    ignored: Counter[str] = Counter()
+    seen: set[tuple[int, int]] = set()
+    folders, links = [(root, "")], list[tuple[int, str, Path]]()
+    while folders or links:
+        linked = not folders
+        if linked:
+            _, prefix, folder = heapq.heappop(links)
+        else:
+            folder, prefix = folders.pop()
+        try:
+            here = _identity(folder)
+            if here in seen:
+                ignored[_READ_ALREADY] += linked
                 continue
-            if _is_folder(entry):
-                here = _identity(Path(entry.path))
-                if here not in above:
-                    _walk(Path(entry.path), f"{prefix}{entry.name}/", above | {here}, paths, ignored, any_suffix)
-                continue
-            if entry.name == MANIFEST:
-                continue
-            sort = sort_of(entry.name)
-            if _is_special(entry):
-                ignored[_SPECIAL] += 1
-                continue
-            if any_suffix and sort is not None and is_named_otherwise(sort):
-                sort = _sort_by_bytes(entry, sort)
-            if sort is None:
-                paths.append(prefix + entry.name)
-            else:
-                ignored[sort] += 1
-    except OSError as error:
-        raise InputError(
-            f"Cannot list the folder {folder}: {error.strerror or error}. Check its permissions, or move it out."
-        ) from error
+            seen.add(here)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if is_hidden(entry.name):
+                        ignored.update({HIDDEN: count} if (count := _files_in(entry)) else {})
+                    elif not _is_folder(entry):
+                        _add_file(entry, prefix, paths, ignored, any_suffix)
+                    elif entry.is_symlink():
+                        heapq.heappush(links, (prefix.count("/"), f"{prefix}{entry.name}/", Path(entry.path)))
+                    else:
+                        folders.append((Path(entry.path), f"{prefix}{entry.name}/"))
+        except OSError as error:
+            raise InputError(
+                f"Cannot list the folder {_shortened(folder)}: {error.strerror or error}. "
+                "Check its permissions, or move it out."
+            ) from error
+    return paths, ignored
+
+
+def _add_file(entry: os.DirEntry[str], prefix: str, paths: list[str], ignored: Counter[str], any_suffix: bool) -> None:
+    if entry.name == MANIFEST:
+        return
+    sort = sort_of(entry.name)
+    if _is_special(entry):
+        ignored[_SPECIAL] += 1
+        return
+    if any_suffix and sort is not None and is_named_otherwise(sort):
+        sort = _sort_by_bytes(entry, sort)
+    if sort is None:
+        paths.append(prefix + entry.name)
+    else:
+        ignored[sort] += 1
+
+
+def _shortened(folder: Path) -> str:
+    """The path of a folder, without its middle where it is so deep that nobody could read it."""
+    text = str(folder)
+    return text if len(text) <= 300 else f"{text[:150]} ... {text[-100:]}"
 
 
 def _files_in(hidden: os.DirEntry[str]) -> int:
     """1 for a file, else the files below, as far as they can be listed; no link is followed."""
     if not hidden.is_dir(follow_symlinks=False):
         return 1
-    return sum(len(files) for _, _, files in os.walk(hidden.path))
+    count, folders = 0, [hidden.path]
+    while folders:  # os.walk calls itself, which ends at some depth
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    count += 1
+    return count
 
 
 def _sort_by_bytes(entry: os.DirEntry[str], sort: str) -> str | None:
