@@ -15,7 +15,6 @@ from typing import Any
 
 from ganeval.distributed import joined, shared
 from ganeval.environment import environment
-from ganeval.errors import InputError
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device, load_extractor
@@ -28,7 +27,7 @@ from ganeval.run import Run, resolved
 from ganeval.sides import (
     Reading,
     measure_images,
-    open_side,
+    open_images_alone,
     require_effect,
     shard_of,
 )
@@ -203,9 +202,7 @@ def build_statistics(
         torch_device = choose_device(device)
         how = Reading(device=torch_device, cache=open_cache(cache), **reading)
         require_effect([images], how)
-        source = open_side("images", images, how, num=num)
-        if isinstance(source, Statistics):
-            raise InputError(f"{source.spec} is a statistics file already; give images.")
+        source = open_images_alone("images", images, how, num=num)
         if shard is not None:
             source = shard_of(source, *shard)
         weights_given = {**by_network(weights, [protocol.extractor]), **own}.get(protocol.extractor)

@@ -29,9 +29,8 @@ from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.protocol import Protocol
 from ganeval.results import Evaluation
 from ganeval.run import LATER, Run
-from ganeval.sides import Reading, fill, open_side, require_effect, require_enough
+from ganeval.sides import Reading, fill, open_images_alone, require_effect, require_enough
 from ganeval.statistics.collect import ProgressFactory
-from ganeval.statistics.reference import Statistics
 from ganeval.statistics.rows import DEFAULT_MEMORY
 from ganeval.tally import Measured, Tally
 
@@ -295,10 +294,7 @@ class Evaluator:
         reading = replace(
             self._reading, in_place=True, value_range=value_range or self._reading.value_range, num_samples=num_samples
         )
-        source = open_side("fake", images, reading, minimum=1)
-        if isinstance(source, Statistics):
-            raise InputError(f"{source.spec} holds statistics; an Evaluator takes the images themselves.")
-        return source
+        return open_images_alone("fake", images, reading, minimum=1)
 
     def _new_tally(self) -> Tally:
         return Tally(self._run.extractors, self._run.needs["fake"], memory=self._reading.feature_memory)
@@ -308,6 +304,7 @@ class Evaluator:
         real = self._measured.get("real")
         return {
             "reference": None if real is None else real.digest,
+            "statistics": [one.digest for one in real.statistics.values()] if real and real.statistics else None,
             "metrics": [task.metric.name for task in self._run.wanted],
             "protocols": [protocol.key() for protocol in self._run.bound.values()],
             "layers": [[p.key(), layer, need.moments, need.rows] for (p, layer), need in self._fakes.needs.items()],

@@ -91,6 +91,8 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     subsets: Subsets | None = None
     by_size: list[BySize] | None = None
     per_class: dict[str, OfClass] | None = None
+    classes_only_in_real: list[str] = []
+    classes_only_in_fake: list[str] = []
     degrees_of_freedom: Annotated[float, msgspec.Meta(ge=1, le=1e15)] | None = None
     p_value: Share | None = None
     mean_term_share: Number | None = None
@@ -140,7 +142,10 @@ class Subset(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
-    """Where images come from: ``real``, ``fake`` or ``test``; also the ``source`` of statistics."""
+    """Where images come from: ``real``, ``fake`` or ``test``; also the ``source`` of statistics.
+
+    Of a file with images and statistics this is the part that was measured, and ``images`` or ``statistics`` the other.
+    """
 
     spec: str | None = None
     kind: str | None = None
@@ -155,7 +160,10 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     value_range: tuple[Number, Number] | None = None
     latents: list[Count] | str | None = None
     num_classes: Count | None = None
+    image_column: str | None = None
     source: ImageSet | None = None
+    images: ImageSet | None = None
+    statistics: ImageSet | None = None
     parts: list[ImageSet] = []
 
     def __post_init__(self) -> None:

@@ -26,22 +26,23 @@ from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
 from ganeval.images.opening import OPENING
-from ganeval.images.source import ImageSource
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import LPIPS_VGG
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, get_metric
 from ganeval.metrics.single import distance_by_size, neighbours_across
-from ganeval.plan import Task, applicable, idle, needs_of, networks_of, tasks_of
+from ganeval.plan import Task, applicable, idle, needs_of, networks_of, shared_out, tasks_of, used
 from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol
 from ganeval.results import Evaluation, MetricResult
 from ganeval.sides import (
+    Opened,
     Reading,
     measure_images,
     measure_statistics,
     open_side,
     require_choice,
     require_protocol,
+    require_spatial,
     serves,
 )
 from ganeval.statistics.reference import Statistics
@@ -104,29 +105,32 @@ class Run:
             name: None if spec is LATER else open_side(name, spec, reading, num=num, minimum=self.minimum)
             for name, (spec, num) in specs.items()
         }
-        real = self.sides.get("real")
-        self.mode = reference or ("population" if isinstance(real, Statistics) else "sample")
         tasks = tasks_of(chosen, protocol)
-        floor = self.settings.floor and "floor" not in idle(self.settings, tasks)
-        if floor and isinstance(real, Statistics) and real.rows is None:
-            raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
         kind = "compact" if protocol.extractor == COMPACT else LPIPS_VGG
         walked = [kind] if kind == LPIPS_VGG and any(task.metric.generator for task in tasks) else []
         named = by_network(weights, [*networks_of(tasks, protocol), *walked])
         paths = {**named, **own}
         self.asked = chosen is not None
-        self.wanted, self.left_out = applicable(tasks, self.sides, protocol, asked=self.asked, given=paths)
+        self.wanted, self.left_out = applicable(
+            tasks, self.sides, protocol, asked=self.asked, given=paths, reference=reference,
+            assume_protocol=assume_protocol,
+        )  # fmt: skip
+        self._require_floor()
         on_features = self.on_features = [task for task in self.wanted if not task.metric.generator]
         self.distance: PerceptualDistance | None = None
         if len(on_features) < len(self.wanted):
             trunk = named.get(COMPACT if kind == "compact" else kind)
             self.distance = load_distance(kind, device=reading.device, weights=trunk)
-        self.needs = {name: needs_of(name, on_features, self.settings, self.mode) for name in self.sides}
+        # of sets with images and statistics, as they were opened; ``sides`` then has what of them is used
+        self._of_both = {n: side for n, side in self.sides.items() if side and side.images and side.statistics}
+        parts = {name: used(name, side, on_features, self.settings) for name, side in self.sides.items()}
+        self.sides = {name: side for name, (side, _) in parts.items()}
+        self.needs = {name: needs for name, (_, needs) in parts.items()}
         # the protocols of the run, as they were asked for, and what becomes of them once their weights are known
         self.bound = {task.protocol: task.protocol for task in on_features}
         self.extractors: dict[Protocol, FeatureExtractor] = {}
         self._remarks: dict[Protocol, tuple[str, ...]] = {}
-        images = not all(isinstance(side, Statistics) for side in self.sides.values())
+        images = any(side is None or side.images is not None for side in self.sides.values())
         for asked in self.bound:
             if images or asked.extractor in own:
                 layers = tuple(dict.fromkeys(layer for need in self.needs.values() for p, layer in need if p == asked))
@@ -137,29 +141,59 @@ class Run:
                 self.bound[asked] = self.extractors[asked].protocol
         self._computes, self._in_vain = bool(self.extractors), False
         self.warnings: list[str] = []
+        self._of_statistics: list[str] = []  # warnings for the metrics that take the statistics of a set of both alone
         for name, side in self.sides.items():
-            if isinstance(side, Statistics):
-                if side.note:
-                    self.warnings.append(f"{side.spec}: {side.note}")
-                for asked in self.bound:
-                    if serves(side, asked, protocol):
-                        self.bound[asked] = require_protocol(name, side, self.bound[asked], assume=assume_protocol)
-                if side.protocol is None:
-                    self.warnings.append(
-                        f"{side.spec} does not say how it was made; taken as {protocol.name}, as you said"
-                    )
+            if side is not None and side.statistics is not None:
+                self._bind(name, side.statistics, assume_protocol)
+
+    def _require_floor(self) -> None:
+        real = self.sides.get("real")
+        if not self.settings.floor or real is None or real.statistics is None or real.statistics.rows is not None:
+            return
+        if any("floor" in task.metric.settings and "real" in task.statistics for task in self.wanted):
+            raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
+
+    def _bind(self, name: str, stats: Statistics, assume_protocol: bool) -> None:
+        """Check the protocol of statistics that are used, and let the run's have the weights that they name."""
+        alone = self._statistics_alone(name)
+        told = self.warnings if alone else self._of_statistics
+        if stats.note:
+            told.append(f"{stats.spec}: {stats.note}")
+        taking = {task.protocol for task in self.on_features if name in task.statistics}
+        for asked in self.bound:
+            if serves(stats, asked, self.protocol) and (alone or asked in taking):
+                self.bound[asked] = require_protocol(name, stats, self.bound[asked], assume=assume_protocol)
+        for task in self.on_features:
+            if name in task.statistics and task.metric.layer == "spatial" and task.protocol in self.extractors:
+                require_spatial(stats, self.extractors[task.protocol])
+        if stats.protocol is None:
+            told.append(f"{stats.spec} does not say how it was made; taken as {self.protocol.name}, as you said")
+
+    def _statistics_alone(self, name: str) -> bool:
+        side = self.sides[name]
+        return side is not None and side.images is None
 
     def measure(self, name: str) -> Measured:
         """The one pass over a side that was opened."""
-        side, needs = self.sides[name], self.needs[name]
+        side, needs, both = self.sides[name], self.needs[name], self._of_both.get(name)
         assert side is not None
-        if not isinstance(side, Statistics):
-            return measure_images(
-                name, side, self.extractors, needs, self.reading, self.stack, minimum=self.minimum
+        measured = None
+        if side.images is not None:
+            measured = measure_images(
+                name, side.images, self.extractors, needs, self.reading, self.stack, minimum=self.minimum
             )  # fmt: skip
-        rows = any(need.rows for need in needs.values())
-        served = [asked for asked in self.bound if serves(side, asked, self.protocol)]
-        return measure_statistics(side, served, self.reading, self.stack, rows=rows)
+        if side.statistics is not None:
+            taking = [task for task in self.on_features if name in task.statistics]
+            rows = any(need.rows for need in needs_of(name, taking, self.settings).values())
+            served = [asked for asked in self.bound if serves(side.statistics, asked, self.protocol)]
+            found = measure_statistics(side.statistics, served, self.reading, self.stack, rows=rows)
+            if measured is None:
+                measured = found
+            else:
+                measured = replace(measured, statistics=found.layers)
+                self._of_statistics.extend(found.warnings)
+        assert measured is not None
+        return measured if both is None else replace(measured, provenance=_of_both(measured.provenance, both))
 
     def remarks(self) -> dict[Protocol, tuple[str, ...]]:
         """Warnings of each network."""
@@ -182,13 +216,15 @@ class Run:
         warnings = [*self.warnings, *(warning for one in measured.values() for warning in one.warnings)]
         warnings.extend(cautions(measured))
         results, failed = compute(
-            self.on_features, measured, bound=self.bound, settings=self.settings, reference=self.mode,
-            level=self.level, warnings=tuple(warnings), skip_failed=not self.asked, device=self.reading.device,
-            remarks=self.remarks(),
+            self.on_features, measured, bound=self.bound, settings=self.settings, level=self.level,
+            warnings=tuple(warnings), of_statistics=tuple(self._of_statistics), skip_failed=not self.asked,
+            device=self.reading.device, remarks=self.remarks(),
         )  # fmt: skip
         if self.distance is not None:
+            fake = self.sides["fake"]
+            assert fake is not None
             results["ppl"] = measure_generator(
-                self.sides["fake"], LatentPath(), self.distance, batch_size=self.reading.batch_size,
+                fake.images, LatentPath(), self.distance, batch_size=self.reading.batch_size,
                 level=self.level, progress=self.reading.progress,
             )  # fmt: skip
             names = [task.metric.name for task in self.wanted]
@@ -199,12 +235,17 @@ class Run:
             per_image |= self._names(measured)
             self._add_neighbours(measured, results, per_image)
         notes = [*self.left_out, *failed]
+        notes.extend(shared_out(name, both, self.on_features) for name, both in self._of_both.items())
         if any(task.protocol.extractor == COMPACT for task in self.wanted):
             notes.append(NOT_PUBLISHED)
         notes.extend(caveat for task in self.wanted if task.metric.name in results and (caveat := task.metric.caveat))
-        if self.mode == "population" and "real" in measured:
+        target = {task.metric.name for task in self.on_features if task.reference == "population"}
+        if target and "real" in measured:
             # those that compare, and whose error is not one given REAL
-            both = [n for n, r in results.items() if r.n_real is not None and r.interval and r.interval.method in BOTH]
+            both = [
+                n for n, r in results.items()
+                if n in target and r.n_real is not None and r.interval and r.interval.method in BOTH
+            ]  # fmt: skip
             notes.append(POPULATION + (f"; those of {', '.join(both)} cover that of both sides" if both else ""))
         notes.extend(
             f"--{name.replace('_', '-')} has no effect here: no metric of this run reads it"
@@ -238,8 +279,9 @@ class Run:
         found = {}
         for name, one in measured.items():
             side = self.sides[name]
-            if isinstance(side, ImageSource) and (names := side.names()) is not None:
-                skipped = {file for file, _ in side.report.skipped}
+            source = None if side is None else side.images
+            if source is not None and (names := source.names()) is not None:
+                skipped = {file for file, _ in source.report.skipped}
                 names = [file for file in names if file not in skipped]
                 if len(names) == one.n:
                     found[f"{name}_image_names"] = np.array(names)
@@ -255,8 +297,12 @@ class Run:
             return
         if real.rows is not None and fake.rows is not None and min(len(real.rows), len(fake.rows)) > 1:
             per_image |= neighbours_across(real.rows.to_array(), fake.rows.to_array(), device=self.reading.device)
-        if (fid := results.get("fid")) is not None:
-            sizes = distance_by_size(real, fake, reference=self.mode, ddof=fid.protocol.ddof)
+        task = next((task for task in self.wanted if task.metric.name == "fid"), None)
+        if task is not None and (fid := results.get("fid")) is not None:
+            one, other = (measured[s].at(place, statistics=s in task.statistics) for s in ("real", "fake"))
+            assert one is not None
+            assert other is not None
+            sizes = distance_by_size(one, other, reference=task.reference, ddof=fid.protocol.ddof)
             results["fid"] = replace(fid, details={**fid.details, "by_size": sizes})
 
 
@@ -266,9 +312,9 @@ def compute(
     *,
     bound: Mapping[Protocol, Protocol],
     settings: Settings,
-    reference: str,
     level: float,
     warnings: tuple[str, ...] = (),
+    of_statistics: tuple[str, ...] = (),
     remarks: Mapping[Protocol, tuple[str, ...]] = MappingProxyType({}),
     skip_failed: bool = False,
     device: torch.device | None = None,
@@ -277,6 +323,7 @@ def compute(
 
     Args:
         bound: the protocols of the tasks, with the weights that were used.
+        of_statistics: warnings for the metrics that take statistics of a set that has images too.
         remarks: warnings of one network, by protocol.
         skip_failed: a metric that these images do not serve takes the others' results with it otherwise.
 
@@ -286,26 +333,29 @@ def compute(
     """
     real, fake, test = (measured.get(name) for name in ("real", "fake", "test"))
     assert fake is not None
-    shared = 0
-    if real is not None:  # every copy counts: a thousand fakes that are two of the reals are no sample of their own
-        shared = max(
-            int(np.isin(one.image_digests, other.image_digests).sum()) for one, other in ((real, fake), (fake, real))
-        )
-    groups: dict[tuple[str, Place], list[Metric]] = {}
+    groups: dict[tuple[str, Place, frozenset[str], str], list[Metric]] = {}
     for task in wanted:
-        groups.setdefault((task.metric.measure, task.place), []).append(task.metric)
+        groups.setdefault((task.metric.measure, task.place, task.statistics, task.reference), []).append(task.metric)
     found: dict[str, MetricResult] = {}
     notes: list[str] = []
-    for (target, place), group in groups.items():
+    shared: dict[frozenset[str], int] = {}
+    for (target, place, statistics, reference), group in groups.items():
         asked, layer = place
+        parts = {
+            name: one.at(place, statistics=name in statistics) if one is not None else None
+            for name, one in (("real", real), ("fake", fake), ("test", test))
+        }
+        fakes = parts["fake"]
+        assert fakes is not None
+        both = frozenset(name for name in statistics if (one := measured.get(name)) is not None and one.statistics)
+        if both not in shared:
+            shared[both] = _shared(measured, both)
         inputs = MetricInputs(
             wanted=frozenset(m.name for m in group),
             protocol=bound[asked].at(layer),
-            real=real.layers.get(place) if real is not None else None,
-            fake=fake.layers[place],
-            test=test.layers.get(place) if test is not None else None,
-            settings=settings, reference=reference, level=level, shared_images=shared,
-            warnings=(*remarks.get(asked, ()), *warnings), device=device,
+            real=parts["real"], fake=fakes, test=parts["test"],
+            settings=settings, reference=reference, level=level, shared_images=shared[both],
+            warnings=(*remarks.get(asked, ()), *warnings, *(of_statistics if both else ())), device=device,
         )  # fmt: skip
         module, _, function = target.partition(":")
         measure = cast(Callable[[MetricInputs], dict[str, MetricResult]], getattr(import_module(module), function))
@@ -316,6 +366,32 @@ def compute(
                 raise
             notes.append(f"left out: {error}")
     return {task.metric.name: found[task.metric.name] for task in wanted if task.metric.name in found}, notes
+
+
+def _shared(measured: Mapping[str, Measured], statistics: frozenset[str]) -> int:
+    """Images of one side that are in the other too, every copy counted; none where one side is known by statistics.
+
+    A thousand fakes that are two of the reals are no sample of their own.
+
+    Args:
+        statistics: the sides, of those with images too, of which the statistics are meant.
+    """
+    real, fake = (measured.get(name) for name in ("real", "fake"))
+    if real is None or fake is None or statistics & {"real", "fake"}:
+        return 0
+    return max(
+        int(np.isin(one.image_digests, other.image_digests).sum()) for one, other in ((real, fake), (fake, real))
+    )
+
+
+def _of_both(provenance: Mapping[str, object], both: Opened) -> dict[str, object]:
+    """The provenance of the part that was measured, with the size of the other part of the file."""
+    stats, images = both.statistics, both.images
+    assert stats is not None
+    assert images is not None
+    if provenance.get("kind") == "statistics":
+        return {**provenance, "images": {"n": images.length}}
+    return {**provenance, "statistics": {"n": stats.n, "digest": stats.digest}}
 
 
 def resolved(

@@ -21,10 +21,11 @@ from ganeval.images.grammar import spec_or_object
 from ganeval.images.loading import worker_faults
 from ganeval.images.opening import OF_GENERATORS, OpenOptions
 from ganeval.images.source import ImageSource, NumberedSource, has_items
+from ganeval.images.specs import Part
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
 from ganeval.statistics.collect import ProgressFactory
-from ganeval.statistics.reference import Statistics, is_statistics, load_reference
+from ganeval.statistics.reference import Statistics, load_reference, parts_of
 from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
 from ganeval.tally import Measured, Need, Place, Tally
 from ganeval.variables import count
@@ -74,26 +75,76 @@ class Reading(OpenOptions):
         return max(1, min(_MOST_WORKERS, share - 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One image set of an evaluation: images, statistics of images, or both, of an npz file that holds both.
+
+    Attributes:
+        spec: as the user named it.
+        images: None where there are statistics alone, or where no metric takes the images.
+        statistics: None where there are images alone, or where no metric takes the statistics.
+    """
+
+    spec: str
+    images: ImageSource | None = None
+    statistics: Statistics | None = None
+
+    @property
+    def parts(self) -> str:
+        """Both parts with their sizes, for messages."""
+        images = "images" if self.images is None else f"{self.images.length} images"
+        n = None if self.statistics is None else self.statistics.n
+        return f"{images} (arr_0) and statistics of {'an unknown number of' if n is None else n} images"
+
+
 def open_side(
-    side: str, spec: object, reading: Reading, *, num: int | None = None, minimum: int = 2
-) -> ImageSource | Statistics:
+    side: str, spec: object, reading: Reading, *, num: int | None = None, minimum: int = 2, part: Part | None = None
+) -> Opened:
     """Open, and look for everything that would end the run, before any network is loaded.
 
     Args:
         side: ``real``, ``fake``, ``test`` or ``images``, for messages.
-        num: a seeded subset of this size.
+        num: a seeded subset of this size; of a file of both, only the images are then opened.
         minimum: fewest images that anything can be computed from.
+        part: open no more than this part of a file of both.
     """
     spec = spec_or_object(spec)
-    if is_statistics(spec):
-        if num is not None:
-            raise ConfigError(f"--num-{side} takes a subset of images; {spec} holds statistics.")
-        return load_reference(spec)
-    where = None if reading.in_place else reading.device
-    source = open_source(spec, num=num, options=reading.opening(device=where))
-    if source.length is not None:
-        require_enough(side, source.length, source.spec, minimum)
-    source.check(reading.on_error)
+    parts = parts_of(spec)
+    if len(parts) > 1:
+        parts &= {"images" if num is not None else part} if num is not None or part is not None else parts
+    both = len(parts) > 1
+    try:
+        statistics = load_reference(spec) if "statistics" in parts else None
+        if "images" not in parts:
+            assert statistics is not None
+            if num is not None:
+                raise ConfigError(f"--num-{side} takes a subset of images; {spec} holds statistics.")
+            return Opened(statistics.spec, statistics=statistics)
+        where = None if reading.in_place else reading.device
+        source = open_source(spec, num=num, options=reading.opening(device=where))
+        if source.length is not None and not both:
+            require_enough(side, source.length, source.spec, minimum)
+        source.check(reading.on_error)
+    except InputError as error:
+        if not both:
+            raise
+        raise InputError(
+            f"{error} The file holds images and statistics; one part alone is {spec}:images or {spec}:statistics."
+        ) from error
+    return Opened(source.spec, source, statistics)
+
+
+def open_images_alone(
+    side: str, spec: object, reading: Reading, *, num: int | None = None, minimum: int = 2
+) -> ImageSource:
+    """``open_side`` where statistics are of no use: of a file of both, the images.
+
+    Raises:
+        InputError: there are statistics alone.
+    """
+    source = open_side(side, spec, reading, num=num, minimum=minimum, part="images").images
+    if source is None:
+        raise InputError(f"{spec} holds statistics. Give the images themselves.")
     return source
 
 
@@ -190,7 +241,7 @@ def fill(tally: Tally, side: str, source: ImageSource, reading: Reading, group: 
 def measure_statistics(
     stats: Statistics, protocols: Sequence[Protocol], reading: Reading, stack: ExitStack, *, rows: bool
 ) -> Measured:
-    """A statistics file as a side: the layer ``features`` alone, with rows only if the file has them.
+    """A statistics file as an image set: its layers, with rows only if the file has them.
 
     Args:
         protocols: those under which the file stands for features; see ``serves``.
@@ -202,19 +253,29 @@ def measure_statistics(
         )
         kept.append(stats.rows)
     digests = stats.digests if stats.digests is not None else np.empty(0, np.uint64)
-    features = FeatureSet(
-        n=stats.n, gaussian=stats.gaussian(), rows=kept, digest=stats.digest, image_digests=digests
-    )  # fmt: skip
+    layers = {
+        "features": FeatureSet(
+            n=stats.n, gaussian=stats.gaussian(), rows=kept, digest=stats.digest, image_digests=digests
+        ),
+        "spatial": FeatureSet(n=stats.n, gaussian=stats.spatial_gaussian(), digest=stats.spatial_digest),
+    }
     provenance = {"spec": stats.spec, "kind": "statistics", "n": stats.n, "digest": stats.digest, "meta": stats.meta}
-    layers = {(protocol, "features"): features for protocol in protocols}
-    return Measured(layers, stats.n, stats.digest, digests, provenance, stats.warnings)
+    found = {
+        (protocol, layer): features
+        for protocol in protocols for layer, features in layers.items() if features.gaussian is not None
+    }  # fmt: skip
+    return Measured(found, stats.n, stats.digest, digests, provenance, stats.warnings)
+
+
+def made_under(stats: Statistics, protocol: Protocol) -> bool:
+    """Whether statistics say that they were made under a protocol; its weights may be others."""
+    own = stats.protocol
+    return own is not None and replace(own, weights=None).key() == replace(protocol, weights=None).key()
 
 
 def serves(stats: Statistics, protocol: Protocol, main: Protocol) -> bool:
     """Whether a statistics file stands for features under ``protocol``: the run's own, unless the file says another."""
-    if protocol == main or stats.protocol is None:
-        return protocol == main
-    return replace(stats.protocol, weights=None).key() == replace(protocol, weights=None).key()
+    return protocol == main or made_under(stats, protocol)
 
 
 def require_protocol(side: str, stats: Statistics, protocol: Protocol, *, assume: bool) -> Protocol:
@@ -239,6 +300,16 @@ def require_protocol(side: str, stats: Statistics, protocol: Protocol, *, assume
     if protocol.weights is None:
         return protocol.with_weights(published_weights(protocol.extractor), verified=True)
     return protocol
+
+
+def require_spatial(stats: Statistics, extractor: FeatureExtractor) -> None:
+    """Raises IncomparableError for statistics of a layer that keeps places and has another size."""
+    wanted = extractor.dimensions[extractor.tap("spatial")]
+    if stats.spatial is not None and stats.spatial[0].size != wanted:
+        raise IncomparableError(
+            f"{stats.spec} holds spatial statistics (mu_s) of {stats.spatial[0].size} features; the layer "
+            f"{extractor.tap('spatial')} of {extractor.protocol.extractor} has {wanted}. Take a file of this network."
+        )
 
 
 def require_choice(name: str, value: object, choices: Sequence[object]) -> None:

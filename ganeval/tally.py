@@ -44,7 +44,12 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One side, ready for the metrics: its features by network and layer."""
+    """One side, ready for the metrics: its features by network and layer.
+
+    Attributes:
+        layers: of the images; of a set of statistics alone, those of the statistics.
+        statistics: of the statistics of a set that has images too.
+    """
 
     layers: Mapping[Place, FeatureSet]
     n: int | None
@@ -54,6 +59,11 @@ class Measured:
     warnings: tuple[str, ...]
     input_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # see ``ImageSource``
     recalled: int = 0  # images that did not have to be decoded
+    statistics: Mapping[Place, FeatureSet] = field(default_factory=dict)
+
+    def at(self, place: Place, *, statistics: bool) -> FeatureSet | None:
+        """The features at one place, of the statistics where they are wanted and there are images too."""
+        return (self.statistics if statistics and self.statistics else self.layers).get(place)
 
 
 def _of_used(labels: list[str] | None, skipped: Sequence[int], used: int) -> list[str] | None:

@@ -72,7 +72,8 @@ _FAMILIES: Mapping[str, str] = {"pr": "Precision, recall, density and coverage o
 
 _SPECS = """\
 Images are folders, zip or tar archives, npz or npy arrays, dataset:NAME or generators (gen:NAME, gen:FILE,
-gen:package.module:callable); REAL may also be statistics: an npz file or stats:NAME."""
+gen:package.module:callable); REAL may also be statistics: an npz file or stats:NAME. Of an npz file with both, each
+metric takes the part that it needs; FILE.npz:images and FILE.npz:statistics choose one."""
 
 
 def metric_command(name: str) -> click.Command:

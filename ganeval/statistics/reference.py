@@ -19,7 +19,7 @@ import numpy as np
 from ganeval.array_files import NpzReader
 from ganeval.errors import GanEvalError, InputError
 from ganeval.images.grammar import as_spec
-from ganeval.images.specs import ArrayFile, Invalid, Missing, NamedStatistics, OtherFile
+from ganeval.images.specs import ArrayFile, Invalid, Missing, NamedStatistics, OtherFile, Part
 from ganeval.protocol import Protocol
 from ganeval.statistics.manifest import find_statistics, public_meta
 from ganeval.statistics.meta import protocol_of, read_provenance
@@ -30,6 +30,9 @@ MAX_DIGESTS = 10**6  # images of which the digests are kept, 8 bytes each
 TOLERANCE = 1e-6  # of the largest entry: what is still a covariance
 _MAX_DIMENSION = 2**16
 _FEATURES = ("feats", "reps", "real_feats")  # of clean-fid's KID files, dgm-eval, StudioGAN
+_IMAGE_MEMBER = "arr_0"  # of images, as ADM's sampling scripts name it
+_IMAGES: frozenset[Part] = frozenset({"images"})
+_STATISTICS: frozenset[Part] = frozenset({"statistics"})
 _PREFIX = "stats:"
 
 
@@ -50,6 +53,8 @@ class Statistics:
             whatever the order and the shards, by which a share that counts twice still shows.
         source_path: the file.
         name: the NAME of ``stats:NAME``.
+        spatial: mean and covariance on the layer that keeps places, the members ``mu_s`` and ``sigma_s`` of the ADM
+            evaluator's files, flattened in the order height, width, channel, as our ``sfid`` layer is.
     """
 
     mean: np.ndarray
@@ -62,6 +67,7 @@ class Statistics:
     digest_sample: np.ndarray | None = None
     source_path: Path | None = None
     name: str | None = None
+    spatial: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def spec(self) -> str:
@@ -81,8 +87,16 @@ class Statistics:
         source = (self.meta or {}).get("source")
         if isinstance(source, Mapping) and isinstance(source.get("digest"), str):
             return str(source["digest"])
+        return self._digest_of(self.mean, self.covariance)
+
+    @property
+    def spatial_digest(self) -> str | None:
+        """Of the numbers of ``spatial``, 32 hexadecimal digits."""
+        return None if self.spatial is None else self._digest_of(*self.spatial)
+
+    def _digest_of(self, *arrays: np.ndarray) -> str:
         state = hashlib.blake2b(f"{self.n}:{self.ddof}".encode(), digest_size=16)
-        for array in (self.mean, self.covariance):
+        for array in arrays:
             state.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
         return state.hexdigest()
 
@@ -100,30 +114,51 @@ class Statistics:
     def gaussian(self) -> Gaussian:
         return Gaussian(self.n, self.mean, self.covariance, 1 if self.ddof is None else self.ddof)
 
+    def spatial_gaussian(self) -> Gaussian | None:
+        """Of the layer that keeps places; None where the file has no such statistics."""
+        return None if self.spatial is None else Gaussian(self.n, *self.spatial, 1 if self.ddof is None else self.ddof)
 
-def is_statistics(spec: object) -> bool:
-    """Whether ``spec`` names statistics and not images: a Statistics, ``stats:NAME``, an npz of moments or features.
 
-    Pickles count as such, so that ``load_statistics`` can say why it does not read them.
+def parts_of(spec: object) -> frozenset[Part]:
+    """What ``spec`` holds, images or statistics; an npz file may hold both (``arr_0``, and moments or features).
+
+    ``FILE.npz:images`` and ``FILE.npz:statistics`` choose one. Pickles count as statistics, so that
+    ``load_statistics`` can say why it does not read them.
     """
     if isinstance(spec, Statistics):
-        return True
+        return _STATISTICS
     match as_spec(spec):
         case NamedStatistics() | ArrayFile(part="statistics"):
-            return True
+            return _STATISTICS
         case ArrayFile(path=path, form="npz", part=None):
-            return _holds_statistics(path)
+            return _parts_in(path)
         case OtherFile(path=path) if path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):
-            return _holds_statistics(path)
-    return False
+            return _parts_in(path)
+    return _IMAGES
 
 
-def _holds_statistics(path: Path) -> bool:
+def is_statistics(spec: object) -> bool:
+    """Whether ``spec`` names statistics and no images, see ``parts_of``."""
+    return parts_of(spec) == _STATISTICS
+
+
+def _parts_in(path: Path) -> frozenset[Part]:
     try:
         with NpzReader(path) as archive:
-            return {"mu", "sigma"} <= set(archive.names) or any(name in archive.names for name in _FEATURES)
+            names = set(archive.names)
+            if not ({"mu", "sigma"} <= names or names & set(_FEATURES)):
+                return _IMAGES
+            return _IMAGES | _STATISTICS if _IMAGE_MEMBER in names and _are_images(archive) else _STATISTICS
     except InputError as error:
-        return "pickle" in str(error)
+        return _STATISTICS if "pickle" in str(error) else _IMAGES
+
+
+def _are_images(archive: NpzReader) -> bool:
+    """Whether the member ``arr_0`` has the shape of images; what is damaged beside statistics counts as none."""
+    try:
+        return len(archive.header(_IMAGE_MEMBER).shape) == 4
+    except InputError:
+        return False
 
 
 def load_reference(spec: object) -> Statistics:
@@ -191,6 +226,8 @@ def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
     target = with_suffix_npz(Path(path))
     gaussian = stats.gaussian()
     arrays = {"mu": gaussian.mean, "sigma": gaussian.covariance}
+    if (spatial := stats.spatial_gaussian()) is not None:
+        arrays |= {"mu_s": spatial.mean, "sigma_s": spatial.covariance}
     if stats.n is not None:
         arrays["n"] = np.array(stats.n, dtype=np.int64)
     if stats.ddof is not None:
@@ -217,19 +254,12 @@ def sampled_digests(stats: Statistics) -> np.ndarray | None:
 
 
 def _moments_from(archive: NpzReader, path: Path, names: Sequence[str]) -> Statistics:
-    mu, sigma = archive.header("mu"), archive.header("sigma")
-    d = mu.shape[0] if len(mu.shape) == 1 else 0
-    if not 0 < d <= _MAX_DIMENSION or sigma.shape != (d, d):
-        raise InputError(
-            f"{path}: mu must be d numbers and sigma d x d; they have shapes {mu.shape} and {sigma.shape}. "
-            "Take both from one set of features."
-        )
-    if mu.dtype.kind != "f" or sigma.dtype.kind != "f":
-        raise InputError(f"{path}: mu and sigma must be floats; they are {mu.dtype} and {sigma.dtype}.")
+    mean, covariance = _moments(archive, path, "mu", "sigma")
+    d = len(mean)
     meta = _meta(archive, path) if "meta" in names else None
     stats = Statistics(
-        mean=archive.read("mu").astype(np.float64),
-        covariance=_checked_covariance(archive.read("sigma").astype(np.float64), path),
+        mean=mean,
+        covariance=covariance,
         n=_integer(archive, path, "n", 2) if "n" in names else None,
         ddof=_integer(archive, path, "ddof", 0) if "ddof" in names else None,
         meta=meta,
@@ -239,6 +269,7 @@ def _moments_from(archive: NpzReader, path: Path, names: Sequence[str]) -> Stati
         if "digest_sample" in names and meta is not None
         else None,
         source_path=path,
+        spatial=_moments(archive, path, "mu_s", "sigma_s") if {"mu_s", "sigma_s"} <= set(names) else None,
     )
     if stats.rows is not None and stats.rows.shape != (stats.n, d):
         raise InputError(
@@ -247,20 +278,35 @@ def _moments_from(archive: NpzReader, path: Path, names: Sequence[str]) -> Stati
     if stats.protocol is not None:  # reading it checks it
         stats.protocol.key()
     try:
-        stats.gaussian()
+        stats.gaussian(), stats.spatial_gaussian()
     except GanEvalError as error:
         raise InputError(f"{path}: {error}") from error
     return stats
 
 
-def _checked_covariance(sigma: np.ndarray, path: Path) -> np.ndarray:
+def _moments(archive: NpzReader, path: Path, mu_name: str, sigma_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A mean and its covariance, in float64, checked."""
+    mu, sigma = archive.header(mu_name), archive.header(sigma_name)
+    d = mu.shape[0] if len(mu.shape) == 1 else 0
+    if not 0 < d <= _MAX_DIMENSION or sigma.shape != (d, d):
+        raise InputError(
+            f"{path}: {mu_name} must be d numbers and {sigma_name} d x d; they have shapes {mu.shape} and "
+            f"{sigma.shape}. Take both from one set of features."
+        )
+    if mu.dtype.kind != "f" or sigma.dtype.kind != "f":
+        raise InputError(f"{path}: {mu_name} and {sigma_name} must be floats; they are {mu.dtype} and {sigma.dtype}.")
+    covariance = _checked_covariance(archive.read(sigma_name).astype(np.float64), path, sigma_name)
+    return archive.read(mu_name).astype(np.float64), covariance
+
+
+def _checked_covariance(sigma: np.ndarray, path: Path, name: str) -> np.ndarray:
     if not np.isfinite(sigma).all():
-        raise InputError(f"{path}: sigma has NaN or infinite entries. Build the statistics again.")
+        raise InputError(f"{path}: {name} has NaN or infinite entries. Build the statistics again.")
     largest = float(np.abs(sigma).max())
     asymmetry = float(np.abs(sigma - sigma.T).max())
     if asymmetry > TOLERANCE * largest:
         raise InputError(
-            f"{path}: sigma is not symmetric (by {asymmetry:.2g}, largest entry {largest:.2g}): no covariance."
+            f"{path}: {name} is not symmetric (by {asymmetry:.2g}, largest entry {largest:.2g}): no covariance."
         )
     sigma = (sigma + sigma.T) / 2
     if largest == 0.0:
@@ -270,7 +316,7 @@ def _checked_covariance(sigma: np.ndarray, path: Path) -> np.ndarray:
     except np.linalg.LinAlgError as error:
         smallest = float(np.linalg.eigvalsh(sigma)[0])
         raise InputError(
-            f"{path}: sigma has the eigenvalue {smallest:.3g}, below zero: it is no covariance."
+            f"{path}: {name} has the eigenvalue {smallest:.3g}, below zero: it is no covariance."
         ) from error
     return sigma
 

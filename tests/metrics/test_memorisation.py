@@ -243,7 +243,7 @@ def test_engine_takes_held_out_images_and_statistics_of_them() -> None:
     assert from_images.test["n"] == 120
     assert from_images["ct"].value == pytest.approx(copied["ct"].value, rel=1e-9)
     assert Evaluation.from_dict(from_images.to_dict()).test == from_images.to_dict()["test"]
-    with pytest.raises(ConfigError, match="holds no features of single images"):
+    with pytest.raises(ConfigError, match="have no features of single images"):
         run(fake, replace(test, rows=None), "ct")
     leaked = run(fake, train, "ct", "authpct")
     assert leaked["ct"].interval is None
