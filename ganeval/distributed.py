@@ -88,7 +88,7 @@ class Group:
             said = json.dumps({"call": call, "failure": (failure or "")[: _MESSAGE // 8] + "..."}).encode()
         mine = torch.frombuffer(bytearray(said.ljust(_MESSAGE)), dtype=torch.uint8)
         others = [rank for rank in range(self.size) if rank != self.rank]
-        heard = {rank: torch.zeros(_MESSAGE, dtype=torch.uint8) for rank in others}
+        heard = {rank: torch.zeros(_MESSAGE, dtype=torch.uint8, device="cpu") for rank in others}
         deadline = time.monotonic() + timeout
         rank = others[0]
         try:

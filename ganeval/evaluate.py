@@ -19,6 +19,7 @@ from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device, load_extractor
 from ganeval.features.weights import by_network
+from ganeval.images.borrowed import random_states_kept
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.opening import split_options
 from ganeval.protocol import Protocol
@@ -46,6 +47,7 @@ def fid(real: object, fake: object, **options: Any) -> MetricResult:
     return evaluate(real, fake, metrics=("fid",), **options)["fid"]
 
 
+@random_states_kept()
 def evaluate(
     real: object,
     fake: object,
@@ -162,6 +164,7 @@ def evaluate(
         return run.finish(measured, started=started)
 
 
+@random_states_kept()
 def build_statistics(
     images: object,
     *,

@@ -25,6 +25,7 @@ from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
+from ganeval.generator_notes import notes_on
 from ganeval.images.opening import OPENING
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import LPIPS_VGG
@@ -234,7 +235,7 @@ class Run:
         if self.single_images:
             per_image |= self._names(measured)
             self._add_neighbours(measured, results, per_image)
-        notes = [*self.left_out, *failed]
+        notes = [*self.left_out, *failed, *notes_on({name: one.provenance for name, one in measured.items()})]
         notes.extend(shared_out(name, both, self.on_features) for name, both in self._of_both.items())
         if any(task.protocol.extractor == COMPACT for task in self.wanted):
             notes.append(NOT_PUBLISHED)

@@ -16,6 +16,7 @@ from ganeval.documents import Count, parse_json, typed
 from ganeval.errors import InputError
 from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor
+from ganeval.images.borrowed import merged_modes
 from ganeval.images.digest import SetDigest
 from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
@@ -322,7 +323,8 @@ class Tally:
         if len(self.sources) == 1:
             return self.sources[0]
         specs = list(dict.fromkeys(str(one.get("spec")) for one in self.sources))
-        return {"spec": ", ".join(specs[:3]), "kind": "updates", "sources": len(self.sources)}
+        modes = merged_modes(self.sources)
+        return {"spec": ", ".join(specs[:3]), "kind": "updates", "sources": len(self.sources), **modes}
 
     def _warnings(self, side: str) -> tuple[str, ...]:
         warnings = [f"{side}: {count} images: {what}" for what, count in sorted(self.notes.items())]

@@ -27,8 +27,12 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.features.extractor import choose_device
 from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
 from ganeval.features.precision import strict_float32
+from ganeval.generator_notes import notes_on
 from ganeval.generators.load import open_source
+from ganeval.images.borrowed import random_states_kept
 from ganeval.images.generated import GeneratedSource
+from ganeval.images.reach import attribute
+from ganeval.images.returned import images_of
 from ganeval.metrics import path_length as metric
 from ganeval.metrics.intervals import checked_level
 from ganeval.metrics.path_length import lerp, slerp
@@ -51,6 +55,7 @@ def path_length(generator: object, **options: Any) -> MetricResult:
     return evaluate_path_length(generator, **options)["ppl"]
 
 
+@random_states_kept()
 def evaluate_path_length(
     generator: object,
     *,
@@ -123,7 +128,7 @@ def evaluate_path_length(
         fake={**source.describe(), "n": pairs, "digest": hashlib.blake2b(digests.tobytes()).hexdigest()[:32]},
         environment=environment(where, distance.protocol("").precision),
         warnings=result.warnings,
-        notes=(NOT_PPL,) if result.label == "PPL[compact-v1]" else (),
+        notes=(*((NOT_PPL,) if result.label == "PPL[compact-v1]" else ()), *notes_on({"fake": source.describe()})),
         elapsed_seconds=time.perf_counter() - started,
     )
 
@@ -272,13 +277,13 @@ class Walk:
                 return synthesis(torch.cat(ways).to(start.dtype))
 
         if self._latents.num_classes is not None:
-            inputs.append(torch.tensor([self._latents.label(number) for number in numbers]).repeat(copies))
+            inputs.append(torch.tensor([self._latents.label(n) for n in numbers], device="cpu").repeat(copies))
         off = torch.autocast("cuda" if self._model.place()[0].type == "cuda" else "cpu", enabled=False)
         with strict_float32(), off:
             made, drew = self._model.run(
                 *inputs, seed=self._latents.seed(numbers[0]), what="latents", call=call, exact=True
             )
-        self._model.check_shape(made, len(numbers) * len(steps), "latents")
+        made, _ = images_of(made, len(numbers) * len(steps), spec=self.spec, what="latents")
         images = made.detach() if isinstance(made, Tensor) else torch.from_numpy(np.array(made))
         if images.dtype not in (torch.float32, torch.float64):
             raise self._rounds(f"it makes images of {str(images.dtype).removeprefix('torch.')}")
@@ -320,13 +325,13 @@ class Walk:
         return self._model.value_range
 
     def _mapping_and_synthesis(self) -> tuple[Callable[..., Tensor], Callable[..., Any]]:
-        found = [getattr(self._model.model, name, None) for name in ("mapping", "synthesis")]
+        found = [attribute(self._model.model, name) for name in ("mapping", "synthesis")]
         if not all(callable(part) for part in found):
             raise InputError(
                 f"{self.spec}: paths in w need a generator with two callables, mapping(z) to w and synthesis(w) to "
                 "images; this one lacks them. Take --space z, or wrap it in an object that has them."
             )
-        return found[0], found[1]  # type: ignore[return-value]
+        return found[0], found[1]
 
     def _grid(self, made: Tensor) -> str | None:
         """Which coarse grid all values lie on, if any; what does not depend on the latents is not looked at."""

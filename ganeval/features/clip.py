@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganeval.features.fill import filled, library
 from ganeval.features.weights import load_state_dict, load_torchscript
+from ganeval.torch_defaults import plain_defaults
 
 _PREFIX = "visual."
 _HEAD = 64  # channels of an attention head, in every published model
@@ -52,6 +53,7 @@ class CLIPImage(nn.Module):
         return {self.tap: self.network(x)}
 
 
+@plain_defaults()
 def load_clip(state_dict: Mapping[str, Tensor], shape: Shape, *, device: torch.device | str = "cpu") -> CLIPImage:
     """The image side with the given weights, under the names of the published files.
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganeval.errors import WeightsError
+from ganeval.torch_defaults import plain_defaults
 
 COMPACT_SIZE = 32
 
@@ -136,16 +137,18 @@ class CompactFeatures(nn.Module):
         return logits
 
 
+@plain_defaults()
 def load_compact(path: Path, device: torch.device) -> CompactFeatures:
     """The network from its safetensors file: float16 there, float32 here.
 
     Raises:
         WeightsError: not a safetensors file, or of another network.
     """
-    network = CompactNet()
+    with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced at once
+        network = CompactNet()
     try:
         state = {name: tensor.float() for name, tensor in load_file(path).items()}
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     except (SafetensorError, RuntimeError, OSError) as error:
         first = " ".join(str(error).split())[:160]
         raise WeightsError(

@@ -94,7 +94,7 @@ def _width(network: Callable[[Tensor], Tensor], size: int, device: torch.device)
     """Features an image, of a network that was never called before."""
     try:
         with strict_float32(), torch.inference_mode():
-            out = network(torch.zeros(2, 3, size, size, device=device))
+            out = network(torch.zeros(2, 3, size, size, dtype=torch.float32, device=device))
     except Exception as error:  # whatever the user's code raises
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError(

@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from ganeval.errors import WeightsError
 from ganeval.features.fill import filled, library
+from ganeval.torch_defaults import plain_defaults
 
 SIZE, PATCH = 224, 14
 _OFFSET = 0.1  # of the publisher's code, added to the number of places before it is divided by that of the file
@@ -42,6 +43,7 @@ class DINOv2(nn.Module):
         return {self.tap: self.network(x)}
 
 
+@plain_defaults()
 def load_dinov2(
     state_dict: Mapping[str, Tensor], name: str = "dinov2-vitl14", *, device: torch.device | str = "cpu"
 ) -> DINOv2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,7 @@ from ganeval.protocol import (
     VGG16,
     Protocol,
 )
+from ganeval.torch_defaults import plain_defaults
 
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {
     "(x-128)/128": lambda x: (x - 128) / 128,
@@ -54,7 +56,7 @@ def _standardised(x: Tensor, mean: tuple[float, ...], deviation: tuple[float, ..
 @functools.lru_cache
 def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """(c, 1, 1); kept, because the host would wait for its copy to a device every time."""
-    return torch.tensor(values, device=device)[:, None, None]
+    return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
 
 
 # what a network is loaded from in place of its published weights: a file, or a network of the user's own
@@ -179,7 +181,9 @@ class FeatureExtractor:
         while start < n or not parts:
             size = n - start if self._fits is None else min(n - start, self._fits)
             try:
-                parts.append(self._through(batch.images[start : start + size]))
+                # a network of the user's, and what it calls, has the user's defaults
+                with nullcontext() if self.protocol.extractor == CUSTOM else plain_defaults():
+                    parts.append(self._through(batch.images[start : start + size]))
             except torch.cuda.OutOfMemoryError as error:
                 if size <= 1:
                     raise ConfigError(

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models.inception import BasicConv2d, InceptionA, InceptionB, InceptionC, InceptionD, InceptionE
 
 from ganeval.errors import InputError, WeightsError
+from ganeval.torch_defaults import plain_defaults
 
 INPUT_SIZE = 299
 NUM_CLASSES = 1008
@@ -127,6 +128,7 @@ class FIDInception(nn.Module):
         return self.eval().requires_grad_(False)
 
 
+@plain_defaults()
 def load_inception(
     state_dict: Mapping[str, Tensor], *, device: torch.device | str = "cpu", fast: bool = True
 ) -> FIDInception:

@@ -30,6 +30,7 @@ from ganeval.features.published import ALEXNET, SQUEEZENET, VGG16, WeightSpec
 from ganeval.features.weights import load_state_dict, locate
 from ganeval.images.resize import resize
 from ganeval.protocol import COMPACT, Protocol
+from ganeval.torch_defaults import plain_defaults
 
 BOX = 256  # images are averaged down to so many pixels, as in StyleGAN's scripts
 
@@ -99,7 +100,7 @@ class PerceptualDistance:
 
     @contextmanager
     def _exactly(self) -> Iterator[None]:
-        with exactly(self.device):
+        with exactly(self.device), plain_defaults():
             yield
 
     def protocol(self, name: str) -> Protocol:
@@ -111,6 +112,7 @@ class PerceptualDistance:
         )  # fmt: skip
 
 
+@plain_defaults()
 def load_distance(
     name: str, *, device: torch.device, weights: Path | None = None, dtype: torch.dtype = torch.float32
 ) -> PerceptualDistance:
@@ -145,6 +147,7 @@ def load_distance(
     )  # fmt: skip
 
 
+@plain_defaults()
 def load_lpips(net: str, trunk: Mapping[str, Tensor], source: str) -> Any:
     """The module of the ``lpips`` package, made without a download and without a word on stdout.
 

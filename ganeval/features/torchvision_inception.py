@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import inception_v3
 
 from ganeval.features.fill import filled
+from ganeval.torch_defaults import plain_defaults
 
 TAPS = {"2048": 2048, "logits": 1000}
 
@@ -30,6 +31,7 @@ class TorchvisionInception(nn.Module):
         return {"2048": pooled, "logits": self.fc(pooled)} if "logits" in taps else {"2048": pooled}
 
 
+@plain_defaults()
 def load_torchvision_inception(
     state_dict: Mapping[str, Tensor], *, device: torch.device | str = "cpu"
 ) -> TorchvisionInception:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import vgg16
 
 from ganeval.features.fill import filled
+from ganeval.torch_defaults import plain_defaults
 
 TAPS = {"4096": 4096}
 _FC2 = 5  # of the classifier: linear, ReLU, dropout, linear, ReLU
@@ -29,6 +30,7 @@ class VGG16(nn.Module):
         return {"4096": self.network.classifier[:_FC2](x)}  # type: ignore[index, operator]
 
 
+@plain_defaults()
 def load_vgg16(state_dict: Mapping[str, Tensor], *, device: torch.device | str = "cpu") -> VGG16:
     """The network with the given weights, under torchvision's names.
 

@@ -23,6 +23,7 @@ from ganeval.documents import DocumentError, Sha256, read_json_tree, shown, type
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
 from ganeval.files import write_text, written_whole
+from ganeval.torch_defaults import plain_defaults
 
 _LARGEST = 4096  # of a number in a card: layers, channels
 WEIGHTS = Path(__file__).with_name("weights")  # those that ship with ganeval
@@ -91,6 +92,7 @@ def save_generator(path: Path, module: nn.Module, model: str, card: Mapping[str,
     write_text(path.with_suffix(".json"), json.dumps(fields, indent=2) + "\n")
 
 
+@plain_defaults()
 def load_generator(path: Path) -> Checkpoint:
     """The generator of ``NAME.safetensors`` and ``NAME.json``.
 

@@ -31,6 +31,7 @@ from ganeval.images.generated import GeneratedSource
 from ganeval.images.grammar import as_spec
 from ganeval.images.opening import OpenOptions, check_number
 from ganeval.images.pixels import check_range
+from ganeval.images.reach import attribute
 from ganeval.images.source import ImageSource, NumberedSource, open_images
 from ganeval.images.specs import (
     Generator,
@@ -42,6 +43,7 @@ from ganeval.images.specs import (
     Spec,
     Translation,
 )
+from ganeval.torch_defaults import plain_defaults
 
 
 def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
@@ -105,13 +107,15 @@ def _translated(
         raise InputError(f"{spec}: the images of {inner} cannot be counted; put them in a folder or archive.")
     seed, device = options.seed, options.device
     if not isinstance(model, Checkpoint):
-        value_range = options.value_range or check_range(getattr(model, "value_range", None))
+        value_range = options.value_range or check_range(attribute(model, "value_range"))
         if value_range is None:
             raise InputError(
                 f"{spec}: say which values stand for black and for white in what it takes and makes, for example "
                 "--value-range -1,1 (value_range=(-1, 1) in Python)."
             )
-        return TranslatedSource(spec, source, model, value_range, seed=seed, device=device)
+        return TranslatedSource(
+            spec, source, model, value_range, seed=seed, device=device, keep_mode=options.keep_mode
+        )  # fmt: skip
     if not model.architecture.translates:
         raise InputError(f"{spec} makes images of latents, it does not translate; leave ({inner}) out.")
     return TranslatedSource(
@@ -169,6 +173,7 @@ def _from_file(path: Path) -> Checkpoint:
     return load_generator(path.with_suffix(".safetensors") if path.suffix.lower() == ".json" else path)
 
 
+@plain_defaults()
 def _torchscript(path: Path) -> Callable[..., Any]:
     if not path.is_file():
         raise WeightsError(f"there is no file {path}. Give the path of a .safetensors or TorchScript .pt file.")

@@ -42,6 +42,7 @@ class TranslatedSource(NumberedSource):
         exact: on an accelerator only arithmetic that repeats bit by bit.
         check_size: raises ConfigError for (H, W) that the model cannot take.
         facts: more for the provenance.
+        keep_mode: leave modules in the mode that they are in.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class TranslatedSource(NumberedSource):
         exact: bool = False,
         check_size: CheckSize | None = None,
         facts: Mapping[str, object] | None = None,
+        keep_mode: bool = False,
     ) -> None:
         self.spec = spec
         self._whole = source
         self._rows = np.arange(source.length)
         self._source, self.report = source, source.report
-        self._model = Borrowed(spec, model, value_range, device, exact=exact)
+        self._model = Borrowed(spec, model, value_range, device, exact=exact, keep_mode=keep_mode)
         self._range, self._batch, self._seed, self._check_size = value_range, batch, seed, check_size
         self._facts = dict(facts or {})
         self._draws_noise = False  # until it is seen to
@@ -101,6 +103,7 @@ class TranslatedSource(NumberedSource):
             "subset": self._chosen,
             "source": described,
             "value_range": list(self._range),
+            **self._model.describe(),
             **self._facts,
         }
 
@@ -128,7 +131,7 @@ class TranslatedSource(NumberedSource):
                 # a place that does not lie behind the one before it begins the next run of the model
                 starts = [0, *(np.flatnonzero(np.diff(rows % self._batch) <= 0) + 1).tolist(), len(rows)]
                 for start, end in pairwise(starts):
-                    made, notes = self._make(images[start:end], rows[start:end].tolist())
+                    made, notes = self._make(images[start:end], rows[start:end].tolist(), batch.names[start:end])
                     self.report.notes.update(notes)
                     prepared, digests = finished(made, prepare)
                     yield from regrouper.add(prepared, batch.names[start:end], digests)
@@ -156,19 +159,21 @@ class TranslatedSource(NumberedSource):
             except ConfigError as error:
                 raise InputError(f"{self.spec}, images of {size[1]} x {size[0]} pixels: {error}") from error
 
-    def _make(self, images: Tensor, rows: list[int]) -> tuple[Tensor, Counter[str]]:
+    def _make(self, images: Tensor, rows: list[int], names: list[str]) -> tuple[Tensor, Counter[str]]:
         """Translations of the images in these places of the whole source, and notes."""
         if not self._draws_noise:
-            made, notes, self._draws_noise = self._run(images, rows)
+            made, notes, self._draws_noise = self._run(images, rows, names)
             if not self._draws_noise:
                 return made, notes
-        single = [self._run(image[None], [row]) for image, row in zip(images, rows, strict=True)]
+        each = zip(images, rows, names, strict=True)
+        single = [self._run(image[None], [row], [name]) for image, row, name in each]
         notes = sum((notes for _, notes, _ in single), Counter({NOISE: len(rows)}))
         return torch.cat([made for made, _, _ in single]), notes
 
-    def _run(self, images: Tensor, rows: list[int]) -> tuple[Tensor, Counter[str], bool]:
+    def _run(self, images: Tensor, rows: list[int], names: list[str]) -> tuple[Tensor, Counter[str], bool]:
         low, high = self._range
         places = torch.tensor(rows, device=images.device) % self._batch
         floats = images.new_zeros(self._batch, *images.shape[1:]).index_copy(0, places, images).float()
         floats = floats.mul_((high - low) / 255).add_(low)
-        return self._model(floats, seed=seed_of(self._seed, rows[0]), what="images", keep=places.cpu())
+        told = [f"the translation of {name}" for name in names]
+        return self._model(floats, seed=seed_of(self._seed, rows[0]), what="images", names=told, keep=places.cpu())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import random
+import re
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,33 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganeval.distributed import unwrapped
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.pixels import ValueRange, to_uint8
+from ganeval.images.returned import images_of
+from ganeval.images.watching import Watch
 
-_TORCH = Path(torch.__file__).parent
+_TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
+_RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")
+Place = tuple[torch.device, torch.dtype | None]
 
 
 class Borrowed:
     """A callable that turns tensors into images.
 
     Inside ``on_device`` a module is on the wanted device, else where it always was. Each call runs it in evaluation
-    mode, without gradients, with every random state seeded; mode and states are put back after the call. That holds
-    for a module, for what is bound to one, and for modules that a function or an object refers to by name (of those
-    only the mode changes, they are not moved).
+    mode, without gradients and autocast, with every random state seeded; modes, buffers and states are put back after
+    the call. That holds for every module that takes part, however the callable reaches it, see ``ganeval.images
+    .watching``; moved is only a module itself, or one whose method this is.
 
     Args:
         spec: the model, as the user knows it.
-        model: tensors to images (N, 3 or 1, H, W): uint8, or floats in ``value_range``.
+        model: tensors to images, see ``ganeval.images.returned``: uint8, or floats in ``value_range``.
         value_range: of floats.
         device: where it runs; None for where it is.
         exact: on an accelerator only arithmetic that repeats bit by bit.
+        keep_mode: leave modules in the mode that they are in.
     """
 
     def __init__(
@@ -47,12 +53,20 @@ class Borrowed:
         device: torch.device | None = None,
         *,
         exact: bool = False,
+        keep_mode: bool = False,
     ) -> None:
-        self.spec, self.model, self.value_range = spec, model, value_range
-        self._module = _module_of(model)
-        self._modules = _modules_of(model)
+        self.spec, self.model, self.value_range = spec, unwrapped(model), value_range
+        self._module = _module_of(self.model)
+        self._watch = Watch(self.model, keep_mode=keep_mode)
         self._device = device
         self._exact = exact
+        self._seen_at: Place | None = None
+
+    def describe(self) -> dict[str, object]:
+        """What is known of modes: whether they are kept, or the classes of modules that were in training mode."""
+        if self._watch.keep_mode:
+            return {"keep_mode": True}
+        return {"set_to_evaluation": list(self._watch.switched)} if self._watch.switched else {}
 
     @contextlib.contextmanager
     def on_device(self) -> Iterator[None]:
@@ -67,18 +81,19 @@ class Borrowed:
         finally:
             self._module.to(home)
 
-    def place(self) -> tuple[torch.device, torch.dtype | None]:
+    def place(self) -> Place:
         """Where inputs have to be, and the floating-point type of the weights that they meet."""
-        tensors = [tensor for module in self._modules for tensor in _tensors(module)]
-        if tensors:
-            return tensors[0].device, next((t.dtype for t in tensors if t.is_floating_point()), None)
+        if self._seen_at is not None:
+            return self._seen_at
+        if (place := _place_of(self._watch.modules())) is not None:
+            return place
         device = getattr(self.model, "device", None)
         if isinstance(device, (str, torch.device)):
             return torch.device(device), None
         return self._device or torch.device("cpu"), None
 
     def __call__(
-        self, *inputs: Tensor, seed: int, what: str, keep: Tensor | None = None
+        self, *inputs: Tensor, seed: int, what: str, names: Sequence[str], keep: Tensor | None = None
     ) -> tuple[Tensor, Counter[str], bool]:
         """Run it on N inputs.
 
@@ -86,6 +101,7 @@ class Borrowed:
             inputs: (N, ...) each; moved to its device, floats to the type of its weights.
             seed: of every random state that it may draw from.
             what: the inputs, for messages.
+            names: of the wanted images, for messages.
             keep: which of the N images are wanted; the others are not looked at. None for all.
 
         Returns:
@@ -95,13 +111,24 @@ class Borrowed:
             InputError: it raises, or does not return N images in the declared range.
         """
         made, drawn = self.run(*inputs, seed=seed, what=what)
-        self.check_shape(made, len(inputs[0]), what)
+        images, notes = images_of(made, len(inputs[0]), spec=self.spec, what=what)
         if keep is not None:
-            made = made[keep.to(made.device) if isinstance(made, Tensor) else keep.numpy()]
+            images = images[keep.to(images.device) if isinstance(images, Tensor) else keep.numpy()]
         try:
-            return *to_uint8(made, value_range=self.value_range, prefer="NCHW", what=self.spec), drawn
+            ready, more = to_uint8(images, value_range=self.value_range, prefer="NCHW", what=self.spec)
         except UnreadableImage as error:
-            raise InputError(f"{self.spec} makes an image that cannot be used: {error}.") from error
+            raise InputError(f"{self.spec}: {self._which(images, names, error)}.") from error
+        return ready, notes + more, drawn
+
+    def _which(self, images: Tensor | np.ndarray, names: Sequence[str], error: UnreadableImage) -> str:
+        """The first image that cannot be used, and why."""
+        for image, name in zip(images, names, strict=True):
+            try:
+                to_uint8(image[None], value_range=self.value_range, prefer="NCHW", what=self.spec)
+            except UnreadableImage as reason:
+                text = str(reason)
+                return f"{name} {text[3:]}" if text.startswith("it ") else f"{name} cannot be used: {text}"
+        return str(error)
 
     def run(
         self, *inputs: Tensor, seed: int, what: str, call: Callable[..., Any] | None = None, exact: bool = False
@@ -112,32 +139,30 @@ class Borrowed:
             call: does it in place of the model, of whose parts it is made.
             exact: this time too, see the class.
         """
-        device, dtype = self.place()
+        device, dtype = place = self.place()
         ready = tuple(x.to(device, dtype if x.is_floating_point() else None) for x in inputs)
-        with _as_found(self._modules, device, seed, exact=self._exact or exact) as drew, torch.no_grad():
-            try:
-                made = (call or self.model)(*ready)
-            except Exception as error:  # somebody's code, which may raise anything
-                shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"
-                raise InputError(f"{self.spec} fails on {shapes}: {told(error)}. {_ADVICE[what]}") from error
-            return made, drew()
 
-    def check_shape(self, made: Any, n: int, what: str) -> None:
-        """Raise InputError unless these are n images, NCHW."""
-        if not isinstance(made, (Tensor, np.ndarray)):
-            raise InputError(
-                f"{self.spec} returns a {type(made).__name__}; needed is a tensor (N, 3, H, W). "
-                "Wrap it, for example lambda z: generator(z)[0]."
-            )
-        shape = tuple(made.shape)
-        if len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
-            raise InputError(
-                f"{self.spec} returns NHWC images, shape {shape}; needed is (N, 3, H, W): permute(0, 3, 1, 2)."
-            )
-        if len(shape) != 4 or shape[0] != n or shape[1] not in (1, 3):
-            raise InputError(
-                f"{self.spec} makes an array of shape {shape} of {n} {what}; needed is ({n}, 3, H, W), or 1 channel."
-            )
+        def once() -> tuple[Any, bool]:
+            with _seeded(device, seed, exact=self._exact or exact) as drew, torch.no_grad(), _no_autocast(device):
+                return (call or self.model)(*ready), drew()
+
+        try:
+            return self._watch(once)
+        except Exception as error:  # somebody's code, which may raise anything
+            found = _place_of([first]) if (first := self._watch.first) is not None else None
+            if self._seen_at is None and found not in (None, place):  # a module that only running it has shown
+                self._seen_at = found
+                return self.run(*inputs, seed=seed, what=what, call=call, exact=exact)
+            shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"
+            raise InputError(f"{self.spec} fails on {shapes}: {told(error)}. {_ADVICE[what]}") from error
+
+
+def merged_modes(described: Iterable[Mapping[str, Any]]) -> dict[str, object]:
+    """What ``Borrowed.describe`` tells of several runs."""
+    described = list(described)
+    switched = {name: None for one in described for name in one.get("set_to_evaluation", ())}
+    kept = {"keep_mode": True} if any(one.get("keep_mode") for one in described) else {}
+    return {**kept, **({"set_to_evaluation": list(switched)} if switched else {})}
 
 
 @contextlib.contextmanager
@@ -157,19 +182,31 @@ def random_states_kept() -> Iterator[None]:
 
 
 _ADVICE = {
-    "latents": "Check --latent-dim, --num-classes, --device and the generator.",
-    "images": "Check --value-range, --device and the model.",
+    "latents": "Check latent_dim (--latent-dim 100; several axes: 100,1,1), num_classes, device and the generator.",
+    "images": "Check value_range, device and the model.",
 }
 
 
 def told(error: BaseException) -> str:
     """What was raised, in one line, and where in the user's code."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= 300 else f"{text[:300]}..."
-    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is our call
-    own = [frame for frame in frames if _TORCH not in Path(frame.filename).parents]
+    text = _reason(str(error))
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(f) for f in (_TORCH, _HERE))]
     where = f" (at {own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{type(error).__name__}{': ' if text else ''}{text}{where}"
+
+
+def _reason(text: str) -> str:
+    """The message of an exception in one line; of a long one its beginning and its end.
+
+    TorchScript puts the reason last, behind its own traceback.
+    """
+    if "TorchScript interpreter" in text:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        reason = lines[max((i for i, line in enumerate(lines) if _RAISED.match(line)), default=-1) :]
+        text = _RAISED.sub("", " ".join(reason), count=1)
+    text = " ".join(text.split())
+    return text if len(text) <= 400 else f"{text[:200]} ... {text[-200:]}"
 
 
 def _tensors(module: nn.Module | None) -> list[Tensor]:
@@ -188,33 +225,29 @@ def _module_of(model: Any) -> nn.Module | None:
     return owner if isinstance(owner, nn.Module) else None
 
 
-def _modules_of(model: Any) -> list[nn.Module]:
-    """Modules whose mode matters when this is called, as far as names tell."""
-    if isinstance(model, functools.partial):
-        return _modules_of(model.func)
-    if (module := _module_of(model)) is not None:
-        return [module]
-    if inspect.isfunction(model):
-        try:
-            names = inspect.getclosurevars(model)
-        except ValueError:  # it refers to what is not there yet
-            return []
-        values = [*names.nonlocals.values(), *names.globals.values()]
-    else:
-        values = list(getattr(getattr(model, "__self__", model), "__dict__", {}).values())
-    return [value for value in values if isinstance(value, nn.Module)]
+def _place_of(modules: Iterable[nn.Module]) -> Place | None:
+    tensors = [tensor for module in modules for tensor in _tensors(module)]
+    if not tensors:
+        return None
+    return tensors[0].device, next((t.dtype for t in tensors if t.is_floating_point()), None)
 
 
 @contextlib.contextmanager
-def _as_found(
-    modules: list[nn.Module], device: torch.device, seed: int, *, exact: bool
-) -> Iterator[Callable[[], bool]]:
-    """Evaluation mode and seeded randomness inside; outside, every sub-module's mode and all random states as before.
+def _no_autocast(device: torch.device) -> Iterator[None]:
+    """That of the surrounding program is off, so that images do not depend on where they are made; theirs is theirs."""
+    with contextlib.ExitStack() as stack:
+        for kind in {"cpu", device.type} - {"meta"}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextlib.contextmanager
+def _seeded(device: torch.device, seed: int, *, exact: bool) -> Iterator[Callable[[], bool]]:
+    """Seeded randomness inside; outside, all random states as before.
 
     Yields a function that tells whether random numbers were drawn since the start.
     """
-    modes = [(part, part.training) for module in modules for part in module.modules()]
-    trained = [module for module in modules if module.training]
     cuda = set[int]()
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         here = torch.cuda.current_device()
@@ -239,15 +272,8 @@ def _as_found(
             torch.mps.manual_seed(seed)
         before = states()
         try:
-            for module in modules:
-                if any(part.training for part in module.modules()):
-                    module.eval()
             yield lambda: states() != before
         finally:
-            for module in trained:
-                module.train()  # a module may do more than set a flag
-            for part, training in modes:  # and some parts may have been left in another mode on purpose
-                part.training = training
             np.random.set_state(numpys)  # noqa: NPY002
             random.setstate(pythons)
             if mps is not None:

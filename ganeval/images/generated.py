@@ -20,6 +20,7 @@ from ganeval.images.latents import Latents
 from ganeval.images.loading import Regrouper
 from ganeval.images.opening import OpenOptions
 from ganeval.images.pixels import check_range
+from ganeval.images.reach import attribute
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 from ganeval.images.specs import Rendered
 
@@ -98,9 +99,13 @@ class GeneratedSource(NumberedSource):
             raise InputError(f"{spec} makes any number of images: say how many with --num-samples (num_samples=...).")
         self.spec = spec
         self.report = SourceReport()
-        value_range = options.value_range or check_range(getattr(generator, "value_range", None))
-        self.model = Borrowed(spec, generator, value_range, options.device, exact=fixed_batch is not None)
-        self.latents = Latents(spec, generator, options.seed, options.latent_dim, options.num_classes)
+        value_range = options.value_range or check_range(attribute(generator, "value_range"))
+        self.model = Borrowed(
+            spec, generator, value_range, options.device, exact=fixed_batch is not None, keep_mode=options.keep_mode
+        )
+        self.latents = Latents(
+            spec, generator, options.seed, options.latent_dim, options.num_classes, keep_mode=options.keep_mode
+        )
         self._fixed = fixed_batch
         self._facts = dict(facts or {})
         self._draws_noise = False  # until it is seen to
@@ -135,6 +140,7 @@ class GeneratedSource(NumberedSource):
             "subset": self._chosen,
             **self.latents.describe(),
             "value_range": None if value_range is None else list(value_range),
+            **self.model.describe(),
             **self._facts,
         }
 
@@ -182,13 +188,14 @@ class GeneratedSource(NumberedSource):
     def _run(self, indices: list[int]) -> tuple[Tensor, Counter[str], bool]:
         inputs = [torch.cat([self.latents.latent(index) for index in indices])]
         if self.latents.num_classes is not None:
-            inputs.append(torch.tensor([self.latents.label(index) for index in indices]))
+            inputs.append(torch.tensor([self.latents.label(index) for index in indices], device="cpu"))
         seed = self.latents.seed(indices[0])
+        names = [f"image {index} (--seed {self.latents.run_seed})" for index in indices]
         if self._fixed is None:
-            return self.model(*inputs, seed=seed, what="latents")
-        places = torch.tensor(indices) % self._fixed
+            return self.model(*inputs, seed=seed, what="latents", names=names)
+        places = torch.tensor(indices, device="cpu") % self._fixed
         filled = [x.new_zeros(self._fixed, *x.shape[1:]).index_copy(0, places, x) for x in inputs]
-        return self.model(*filled, seed=seed, what="latents", keep=places)
+        return self.model(*filled, seed=seed, what="latents", names=names, keep=places)
 
 
 def finished(images: Tensor, prepare: Prepare | None) -> tuple[Tensor, np.ndarray | None]:

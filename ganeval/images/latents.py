@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import InputError
-from ganeval.images.borrowed import told
+from ganeval.images.borrowed import random_states_kept, told
+from ganeval.images.reach import attribute
+from ganeval.images.watching import Watch
 
 _LATENT, _LABEL, _PAIR, _PLACE = range(4)  # parts of the stream of one number, which never meet
 
@@ -28,6 +30,7 @@ class Latents:
         seed: of everything that is drawn here.
         latent_dim: shape of one latent; else the generator's own.
         num_classes: of labels; None for a generator that takes none.
+        keep_mode: leave modules that ``sample_latents`` runs in their mode.
     """
 
     def __init__(
@@ -37,16 +40,19 @@ class Latents:
         seed: int,
         latent_dim: int | tuple[int, ...] | None,
         num_classes: int | None,
+        *,
+        keep_mode: bool = False,
     ) -> None:
-        self._spec, self._seed, self.num_classes = spec, seed, num_classes
-        self._sampler = getattr(generator, "sample_latents", None) if latent_dim is None else None
+        self._spec, self.run_seed, self.num_classes = spec, seed, num_classes
+        self._sampler = attribute(generator, "sample_latents") if latent_dim is None else None
         self._shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
+        self._watch = None if self._sampler is None else Watch(self._sampler, keep_mode=keep_mode)
 
     def latent(self, number: int) -> Tensor:
         """(1, ...), of the image of this number."""
         if self._sampler is None:
             return self._normal(self._stream(number, _LATENT), 1)
-        return self._sampled(1, torch.Generator().manual_seed(seed_of(self._seed, number)))
+        return self._sampled(1, torch.Generator().manual_seed(seed_of(self.run_seed, number)))
 
     def pairs(self, number: int) -> Iterator[Tensor]:
         """(2, ...), the ends of the path of this number; then others, for whoever cannot use the first."""
@@ -54,7 +60,7 @@ class Latents:
             stream = self._stream(number, _PAIR)
             while True:
                 yield self._normal(stream, 2)
-        generator = torch.Generator().manual_seed(seed_of(self._seed, number))
+        generator = torch.Generator().manual_seed(seed_of(self.run_seed, number))
         while True:
             yield self._sampled(2, generator)
 
@@ -76,17 +82,17 @@ class Latents:
 
     def seed(self, number: int) -> int:
         """Of the random numbers that a generator draws by itself."""
-        return seed_of(self._seed, number)
+        return seed_of(self.run_seed, number)
 
     def describe(self) -> dict[str, object]:
         return {
-            "seed": self._seed,
+            "seed": self.run_seed,
             "latents": list(self._shape) if self._sampler is None else "sample_latents",
             **({} if self.num_classes is None else {"num_classes": self.num_classes}),
         }
 
     def _stream(self, number: int, part: int) -> np.random.Generator:
-        key, counter = np.array([self._seed, number], dtype=np.uint64), np.array([0, 0, 0, part], dtype=np.uint64)
+        key, counter = np.array([self.run_seed, number], dtype=np.uint64), np.array([0, 0, 0, part], dtype=np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
     def _normal(self, stream: np.random.Generator, n: int) -> Tensor:
@@ -94,8 +100,18 @@ class Latents:
 
     def _sampled(self, n: int, generator: torch.Generator) -> Tensor:
         assert self._sampler is not None
+        state = generator.get_state()
+
+        def once() -> Any:
+            assert self._sampler is not None
+            generator.set_state(state)
+            with random_states_kept(), torch.no_grad():
+                return self._sampler(n, generator)
+
         try:
-            latent = self._sampler(n, generator)
+            latent = once() if self._watch is None else self._watch(once)
+            if self._watch is not None and self._watch.first is None:  # it runs no modules
+                self._watch = None
         except Exception as error:  # somebody's code, which may raise anything
             raise InputError(f"{self._spec}: sample_latents({n}, generator) fails: {told(error)}.") from error
         if not isinstance(latent, Tensor) or latent.ndim < 2 or len(latent) != n:
@@ -113,7 +129,7 @@ def seed_of(seed: int, index: int) -> int:
 
 
 def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    for size in (latent_dim, getattr(generator, "latent_dim", None), getattr(generator, "z_dim", None)):
+    for size in (latent_dim, attribute(generator, "latent_dim"), attribute(generator, "z_dim")):
         if isinstance(size, int) and size > 0:
             return (size,)
         if isinstance(size, (tuple, list)) and size and all(isinstance(n, int) and n > 0 for n in size):

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from ganeval.errors import ConfigError, GanEvalError
 from ganeval.images.decode import UnreadableImage, digest
 from ganeval.images.source import ImageBatch, Prepare, SourceReport
+from ganeval.torch_defaults import plain_defaults
 
 if TYPE_CHECKING:
     from ganeval.images.indexed import Images
@@ -104,7 +105,7 @@ def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | Non
                 notes.update(its_notes)
         spoilt = {index for index, _ in bad}
         good = [index for index in indices if index not in spoilt]
-        data = torch.cat(taken) if taken else torch.empty(0, dtype=torch.uint8)
+        data = torch.cat(taken) if taken else torch.empty(0, dtype=torch.uint8, device="cpu")
     shapes = None
     if prepare is not None and good:
         data, shapes = _packed([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in data])
@@ -192,7 +193,8 @@ def in_processes(
             generator=torch.Generator(),  # its own, so that the global random state is not touched
         )
         try:
-            iterator = iter(loader)
+            with plain_defaults():  # which processes that are forked here take over
+                iterator = iter(loader)
         except OSError as error:  # no more processes, or no memory for one
             raise worker_failed(error) from error
     try:
@@ -288,7 +290,7 @@ def _prepared(array: np.ndarray, prepare: Prepare | None) -> Tensor:
 
 def _packed(images: list[Tensor]) -> tuple[Tensor, list[tuple[int, ...]] | None]:
     if not images:
-        return torch.empty(0, dtype=torch.uint8), None
+        return torch.empty(0, dtype=torch.uint8, device="cpu"), None
     if all(image.shape == images[0].shape for image in images):
         return torch.stack(images), None
     return torch.cat([image.flatten() for image in images]), [tuple(image.shape) for image in images]

@@ -142,7 +142,8 @@ def _tf1_axis(length: int, size: int, device: torch.device) -> tuple[Tensor, Ten
     Worked out on the host and kept: a device would have to be waited for every time.
     """
     # TensorFlow rounds the scale and every coordinate to float32: double coordinates move pixels by 0.01 grey levels.
-    coordinate = torch.arange(size, dtype=torch.float32) * torch.tensor(length / size, dtype=torch.float32)
+    coordinate = torch.arange(size, dtype=torch.float32, device="cpu")
+    coordinate *= torch.tensor(length / size, dtype=torch.float32, device="cpu")
     low = coordinate.long().clamp_max(length - 1)
     read, places = torch.unique(torch.cat([low, (low + 1).clamp_max(length - 1)]), return_inverse=True)
     found = read, places[:size], places[size:], coordinate - low

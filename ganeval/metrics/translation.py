@@ -228,7 +228,7 @@ def translation_errors(
         InputError: a translation of another size, or values that are not finite.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("clean", "rounded", "noisy", "perceptual")}
-    for numbers in torch.split(torch.arange(len(source)), batch_size):
+    for numbers in torch.split(torch.arange(len(source), device="cpu"), batch_size):
         images = source[numbers]
         made = there(_floats(images))
         returned = back(made)

@@ -49,8 +49,8 @@ class DeviceMoments:
         if self._shift is None:
             return moments
         state = {
-            "n": torch.tensor([self.n]), "shift": self._shift, "sum": self._sum[None], "outer": self._outer[None],
-            "groups": torch.tensor(0),
+            "n": torch.tensor([self.n], device="cpu"), "shift": self._shift, "sum": self._sum[None],
+            "outer": self._outer[None], "groups": torch.tensor(0, device="cpu"),
         }  # fmt: skip
         return Moments.from_arrays({name: tensor.cpu().numpy() for name, tensor in state.items()})
 
@@ -81,7 +81,7 @@ class DeviceSink:
                 self._sums = DeviceMoments(features.shape[1], self._device, start)
             self._sums.update(features.to(self._device, non_blocking=True))
         on_cuda = features.device.type == "cuda"
-        host = torch.empty(features.shape, dtype=torch.float32, pin_memory=on_cuda)
+        host = torch.empty(features.shape, dtype=torch.float32, device="cpu", pin_memory=on_cuda)
         host.copy_(features, non_blocking=True)
         event = torch.cuda.current_stream(features.device).record_event() if on_cuda else None
         self._coming.append((host, event, names))

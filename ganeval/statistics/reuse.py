@@ -209,7 +209,7 @@ class ReusedSource(NumberedSource):
         indices = self._source.indices[blocks.rows(number)].tolist()
         names = self._source.met(indices, [], one.notes, one.formats, on_error)
         rows = {shelf: entry.rows for shelf, entry in zip(self._session.shelves, entries, strict=True)}
-        return Recalled(torch.empty(0, 3, 0, 0, dtype=torch.uint8), names, one.digests, rows)
+        return Recalled(torch.empty(0, 3, 0, 0, dtype=torch.uint8, device="cpu"), names, one.digests, rows)
 
     def _computed(
         self, blocks: _Blocks, first: int, end: int, batch_size: int, workers: int, prepare: Prepare | None,

@@ -90,7 +90,7 @@ def _nearest(z: Tensor, asked: Tensor, own: int | None, width: int, columns: int
         own: the number of the first among the points, none of which is its own neighbour; None: they are others.
     """
     left = _turned(asked)
-    best = torch.full((len(left), 0), torch.inf, device=z.device)
+    best = torch.full((len(left), 0), torch.inf, dtype=torch.float32, device=z.device)
     of = torch.full((len(left), 0), -1, dtype=torch.int64, device=z.device)
     for first in range(0, len(z), columns):
         tile = left @ z[first : first + columns].T
@@ -152,7 +152,7 @@ def promising_pairs_torch(
 
         def some(i: int, size: int, width: int) -> list[tuple[np.ndarray, np.ndarray]]:
             left = _turned(torch.from_numpy(queries[i : i + size]).to(device))
-            least = torch.zeros(len(left), 1, device=device)
+            least = torch.zeros(len(left), 1, dtype=torch.float32, device=device)
             found = []
             for j in range(0, len(y), width):
                 squared = left @ y[j : j + width].T + (band + epsilon + TINY)

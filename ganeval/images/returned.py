@@ -1,0 +1,112 @@
+"""What the user's model returned, as one array of images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganeval.errors import InputError
+from ganeval.images.decode import from_pil
+
+_NAMES = ("images", "sample")  # of the outputs of diffusers: keys and attributes
+_KEYS = (*_NAMES, "image", "samples")
+
+
+def images_of(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor | np.ndarray, Counter[str]]:
+    """The n images that a model returned, NCHW, and notes on what was done to them.
+
+    Taken are a tensor (N, 3 or 1, H, W); a numpy array, also (N, H, W, 3 or 1); N Pillow images, tensors (C, H, W) or
+    arrays of one size in a list or tuple; any of these as the attribute ``images`` or ``sample`` of an object, or as
+    the only value of a dictionary that it can be (of several, the one named ``images``, ``sample``, ``image`` or
+    ``samples``).
+
+    Args:
+        spec: the model, as the user knows it.
+        what: its inputs, for messages.
+
+    Raises:
+        InputError: it is none of these; the message says how to wrap the model.
+    """
+    notes = Counter[str]()
+    array = _array_of(made, n, notes)
+    if array is None:
+        raise InputError(
+            f"{spec} returns a {type(made).__name__}; expected a tensor (N, 3, H, W){_contents(made)}. "
+            f"Wrap it, for example lambda z: {_wrapped(made)}."
+        )
+    shape = tuple(array.shape)
+    if len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
+        if isinstance(array, np.ndarray):  # by custom, as Pillow's; a tensor's axes are rather an oversight
+            array = array.transpose(0, 3, 1, 2)
+            shape = tuple(array.shape)
+        else:
+            raise InputError(f"{spec} returns NHWC images, shape {shape}; needed is (N, 3, H, W): permute(0, 3, 1, 2).")
+    if len(shape) != 4 or shape[0] != n or shape[1] not in (1, 3):
+        advice = ""
+        if len(shape) == 4 and shape[0] == n and shape[1] == 4:
+            advice = " 4 channels are latents (decode them first) or have an alpha channel (drop it: x[:, :3])."
+        raise InputError(
+            f"{spec} makes an array of shape {shape} of {n} {what}; needed is ({n}, 3, H, W), or 1 channel.{advice}"
+        )
+    return array, notes
+
+
+def _array_of(made: Any, n: int, notes: Counter[str]) -> Tensor | np.ndarray | None:
+    if isinstance(made, (Tensor, np.ndarray)):
+        return made
+    if isinstance(made, Mapping):
+        likely = {key: value for key, value in made.items() if _may_be_images(value, n)}
+        named = [value for key, value in likely.items() if key in _KEYS]
+        chosen = list(likely.values()) if len(likely) == 1 else named
+        return _array_of(chosen[0], n, notes) if len(chosen) == 1 else None
+    if isinstance(made, (list, tuple)):
+        return _stacked(made, notes) if len(made) == n and all(map(_is_one, made)) else None
+    for name in _NAMES:
+        value = getattr(made, name, None)
+        if value is not None and not callable(value):  # a distribution has a method of the name ``sample``
+            return _array_of(value, n, notes)
+    return None
+
+
+def _may_be_images(value: Any, n: int) -> bool:
+    if isinstance(value, (Tensor, np.ndarray)):
+        return value.ndim == 4
+    return isinstance(value, (list, tuple)) and len(value) == n and all(map(_is_one, value))
+
+
+def _is_one(value: Any) -> bool:
+    return isinstance(value, Image.Image) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 3)
+
+
+def _stacked(images: list[Any] | tuple[Any, ...], notes: Counter[str]) -> Tensor | np.ndarray | None:
+    """One array, where all are of one kind and size."""
+    if all(isinstance(image, Image.Image) for image in images):
+        decoded = [from_pil(image) for image in images]
+        notes.update(note for one in decoded for note in one.notes)
+        images = [one.array for one in decoded]
+    kinds = {(isinstance(image, Tensor), tuple(image.shape), image.dtype) for image in images}
+    if len(kinds) != 1:
+        return None
+    return torch.stack(list(images)) if isinstance(images[0], Tensor) else np.stack(images)
+
+
+def _contents(made: Any) -> str:
+    if isinstance(made, Mapping):
+        return f", found the keys {', '.join(map(str, list(made)[:12]))}" if made else ", found no keys"
+    if isinstance(made, (list, tuple)):
+        return f", found {', '.join(type(value).__name__ for value in list(made)[:4]) or 'nothing'}"
+    return ""
+
+
+def _wrapped(made: Any) -> str:
+    if isinstance(made, Mapping) and made:
+        return f"generator(z)[{next(iter(made))!r}]"
+    fields = vars(made) if hasattr(made, "__dict__") and not isinstance(made, (list, tuple)) else {}
+    found = next((name for name, value in fields.items() if isinstance(value, (Tensor, np.ndarray))), None)
+    return "generator(z)[0]" if found is None else f"generator(z).{found}"
