@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -16,10 +18,49 @@ from types import ModuleType
 import pytest
 from filelock import FileLock
 
+FOREIGN = ("GANEVAL_", "XDG_", "HF_", "TORCH_HOME", "HUGGINGFACE_", "FORCE_COLOR", "NO_COLOR")
+OURS = "GANEVAL_TEST_"  # where to find what some tests need: GANEVAL_TEST_DATA, _CIFAR10, _WEIGHTS
+
+
+def leave_the_machine_out() -> None:
+    """Let no folder and no setting of the user reach a test, nor a process that a test starts.
+
+    Workers of xdist inherit what the first process has set.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ and "GANEVAL_TEST_HOME" in os.environ:
+        return
+    for name in list(os.environ):
+        if name.startswith(FOREIGN) and not name.startswith(OURS):
+            del os.environ[name]
+    home = Path(tempfile.mkdtemp(prefix="ganeval-home-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    fonts = Path(tempfile.gettempdir()) / "ganeval-tests" / "matplotlib"  # its list of fonts takes seconds to make
+    fonts.mkdir(parents=True, exist_ok=True)
+    os.environ |= {
+        "GANEVAL_TEST_HOME": str(home), "HOME": str(home), "USERPROFILE": str(home),
+        "TORCH_HOME": str(home / "torch"), "HF_HOME": str(home / "huggingface"), "MPLCONFIGDIR": str(fonts),
+        "XDG_CACHE_HOME": str(home / ".cache"), "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_DATA_HOME": str(home / ".local"), "XDG_STATE_HOME": str(home / ".state"),
+        "GANEVAL_OFFLINE": "1",
+        "GANEVAL_CACHE": "0",  # what a test says of networks and decoders must not depend on the tests before it
+    }  # fmt: skip
+
+
+leave_the_machine_out()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("GANEVAL_OFFLINE", "1")
-os.environ["GANEVAL_CACHE"] = "0"  # what a test says of networks and decoders must not depend on the tests before it
-os.environ.pop("FORCE_COLOR", None)  # tests read what a pipe gets; those of colour ask for it themselves
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked ``weights`` look into the folder that GANEVAL_TEST_WEIGHTS names, and nothing else does."""
+    if item.get_closest_marker("weights") and "GANEVAL_TEST_WEIGHTS" in os.environ:
+        os.environ["GANEVAL_WEIGHTS_DIR"] = os.environ["GANEVAL_TEST_WEIGHTS"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if item.get_closest_marker("weights"):
+        os.environ.pop("GANEVAL_WEIGHTS_DIR", None)
 
 
 @pytest.fixture(scope="session")
