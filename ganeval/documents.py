@@ -14,7 +14,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -24,7 +24,7 @@ import msgspec.inspect
 
 from ganeval.errors import GanEvalError, InputError
 
-MAX_BYTES = 32 * 2**20  # nothing that ganeval writes is near: parsed, hostile text takes thirty times its size
+MAX_BYTES = 16 * 2**20  # nothing that ganeval writes is near: parsed, hostile text takes thirty times its size
 MAX_DEPTH = 64
 MAX_INTEGER = 2**64 - 1
 MAX_NUMBER = 1e50  # of measured numbers: the fourth powers in the error of a difference then fit a float64
@@ -207,22 +207,31 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def require_sound(value: object, *, not_finite: bool = False, place: tuple[str | int, ...] = ()) -> None:
-    """Depth and numbers of everything inside."""
-    if len(place) > MAX_DEPTH:
-        raise DocumentError("", f"it is nested more than {MAX_DEPTH} levels deep")
-    steps: Iterable[tuple[str | int, object]] = ()
-    if isinstance(value, dict):
-        steps = value.items()
-    elif isinstance(value, list):
-        steps = enumerate(value)
-    elif isinstance(value, float) and not not_finite and not math.isfinite(value):
-        raise DocumentError(dotted(place), f"found {value}, expected a finite number")
-    elif isinstance(value, int) and not -(2**63) <= value <= MAX_INTEGER:
-        raise DocumentError(dotted(place), "found a whole number of more than 64 bits, expected a smaller one")
-    for step, inner in steps:
-        if inner is not None and not isinstance(inner, str):
-            require_sound(inner, not_finite=not_finite, place=(*place, step))
+def require_sound(tree: object, *, not_finite: bool = False) -> None:
+    """Depth and numbers of everything inside.
+
+    Raises:
+        DocumentError: the first number that is not allowed, or too many levels.
+    """
+    place: list[str | int] = []
+
+    def look(inside: dict[str, Any] | list[Any]) -> None:
+        if len(place) >= MAX_DEPTH:
+            raise DocumentError("", f"it is nested more than {MAX_DEPTH} levels deep")
+        for step, value in inside.items() if isinstance(inside, dict) else enumerate(inside):
+            kind = type(value)
+            if kind is dict or kind is list:
+                place.append(step)
+                look(value)
+                place.pop()
+            elif kind is float:
+                if not not_finite and not math.isfinite(value):
+                    raise DocumentError(dotted((*place, step)), f"found {value}, expected a finite number")
+            elif kind is int and not -(2**63) <= value <= MAX_INTEGER:
+                told = "found a whole number of more than 64 bits, expected a smaller one"
+                raise DocumentError(dotted((*place, step)), told)
+
+    look([tree] if not isinstance(tree, dict | list) else tree)
 
 
 def _plain(value: object, depth: int) -> Any:

@@ -139,7 +139,7 @@ def test_files_iv(tmp_path: Path) -> None:
         read(path)
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(WeightsError, match="too large for a model card: more than 32 MB"):
+    with pytest.raises(WeightsError, match="too large for a model card: more than 16 MB"):
         read(path)
 
 

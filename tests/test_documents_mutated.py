@@ -143,9 +143,13 @@ def targets(folder: Path) -> dict[str, Target]:
         "gate --check": Target(
             run, "x.json", command("gate", "--config", "gate.toml", "--check", "--baseline", "x.json"), MEASURED, 0.3
         ),
-        "report": Target(run, "x.json", command("report", "x.json", "-o", "page.html"), MEASURED, 0.4),
+        "report": Target(run, "x.json", command("report", "x.json", "-o", "page.html"), MEASURED, 0.2),
         "report --baseline": Target(
-            run, "x.json", command("report", "A.json", "--baseline", "x.json", "-o", "page.html"), MEASURED, 0.4
+            run,
+            "x.json",
+            command("report", "A.json", "--baseline", "x.json", "-o", "page.html"),
+            MEASURED,
+            0.2,
         ),
         "gate --config": Target(
             lambda rng: mutated_toml(RULES, rng),

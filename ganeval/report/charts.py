@@ -21,6 +21,7 @@ _BROAD, _LETTER = 13.5, 8.6  # no letter of a name is wider, on a narrow screen 
 _DIGIT = 9.8  # likewise of the numbers below a plot
 _MOST_POINTS = 400  # of a line: more cannot be seen
 _TICKS = 5
+_NARROWEST = 1e-250  # room on an axis; ticks closer than that are lost in rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,8 @@ def padded(
     if logarithmic:
         factor = max((high / low) ** share, 1.05)
         return low / factor, high * factor
-    room = share * (high - low) or 0.05 * abs(high) or 0.5
+    room = share * (high - low) or 0.05 * abs(high)
+    room = room if room > _NARROWEST else 0.5
     return low - room, high + room
 
 

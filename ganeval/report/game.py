@@ -74,7 +74,7 @@ def draw(panel: Panel, log: Sequence[Mapping[str, Any]]) -> Markup | None:
     values = np.concatenate([ys for _, ys in lines.values()])
     if panel.level is not None:
         values = np.append(values, panel.level[0])
-    logarithmic = panel.logarithmic and values.min() > 0 and values.max() > 3 * values.min()
+    logarithmic = panel.logarithmic and values.min() > 1 / MAX_NUMBER and values.max() > 3 * values.min()
     last = max(float(xs[-1]) for xs, _ in lines.values())
     plot = Plot(
         panel.title, (0.0, last or 1.0), panel.limits or padded(values, logarithmic=logarithmic), "step", "",

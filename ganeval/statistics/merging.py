@@ -171,7 +171,7 @@ def _missing(parts: list[_Part]) -> list[str]:
             for first, count in mine:
                 gap = first + count if first == gap else gap
             notes.append(
-                f"{whole['n'] - have} {_MISSING} {whole['spec']} has {whole['n']}, the first missing is number {gap}"
+                f"{whole['n'] - have} {_MISSING} {whole.get('spec')} has {whole['n']}, the first missing is number {gap}"
             )
     return notes
 

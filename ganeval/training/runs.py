@@ -40,7 +40,7 @@ class RunFile(msgspec.Struct, frozen=True):
 class LogLine(msgspec.Struct, frozen=True):
     """The declared keys of a line of ``log.jsonl``; the others are what was measured."""
 
-    step: Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
+    step: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     kind: str
 
 
