@@ -189,7 +189,7 @@ def rewritten(path: Path, **arrays: Any) -> None:
         ({"realism_fake": np.array(["x"] * 40)}, "realism_fake is of shape .*<U1; expected one number"),
         ({"realism_fake": np.zeros(50)}, "the arrays of fake images differ in length"),
         ({"nearest_real_fake": np.full(40, 99)}, "nearest_real_fake holds other places than 0 to 39"),
-        ({"x": np.array([{}])}, "cannot be read: Object arrays"),
+        ({"x": np.array([{}])}, "cannot be read: the member 'x'"),
     ],
 )
 def test_arrays_that_are_something_else_are_not_taken(arrays: dict[str, Any], why: str, tmp_path: Path) -> None:

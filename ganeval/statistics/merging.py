@@ -170,9 +170,8 @@ def _missing(parts: list[_Part]) -> list[str]:
             gap = 0
             for first, count in mine:
                 gap = first + count if first == gap else gap
-            notes.append(
-                f"{whole['n'] - have} {_MISSING} {whole.get('spec')} has {whole['n']}, the first missing is number {gap}"
-            )
+            held = f"{whole.get('spec')} has {whole['n']}"
+            notes.append(f"{whole['n'] - have} {_MISSING} {held}, the first missing is number {gap}")
     return notes
 
 

@@ -29,6 +29,8 @@ from ganeval.statistics.npz import with_suffix_npz, write_npz
 MAX_DIGESTS = 10**6  # images of which the digests are kept, 8 bytes each
 TOLERANCE = 1e-6  # of the largest entry: what is still a covariance
 _MAX_DIMENSION = 2**16
+_MOST = 2**53  # images
+_LARGEST = 1e20  # of a mean, and its square of a covariance: a distance is then a number that documents can hold
 _FEATURES = ("feats", "reps", "real_feats")  # of clean-fid's KID files, dgm-eval, StudioGAN
 _IMAGE_MEMBER = "arr_0"  # of images, as ADM's sampling scripts name it
 _IMAGES: frozenset[Part] = frozenset({"images"})
@@ -296,13 +298,18 @@ def _moments(archive: NpzReader, path: Path, mu_name: str, sigma_name: str) -> t
     if mu.dtype.kind != "f" or sigma.dtype.kind != "f":
         raise InputError(f"{path}: {mu_name} and {sigma_name} must be floats; they are {mu.dtype} and {sigma.dtype}.")
     covariance = _checked_covariance(archive.read(sigma_name).astype(np.float64), path, sigma_name)
-    return archive.read(mu_name).astype(np.float64), covariance
+    mean = archive.read(mu_name).astype(np.float64)
+    if (np.abs(mean) > _LARGEST).any():
+        raise InputError(f"{path}: {mu_name} has entries beyond 1e20. Build the statistics again.")
+    return mean, covariance
 
 
 def _checked_covariance(sigma: np.ndarray, path: Path, name: str) -> np.ndarray:
     if not np.isfinite(sigma).all():
         raise InputError(f"{path}: {name} has NaN or infinite entries. Build the statistics again.")
     largest = float(np.abs(sigma).max())
+    if largest > _LARGEST**2:
+        raise InputError(f"{path}: {name} has entries beyond 1e40. Build the statistics again.")
     asymmetry = float(np.abs(sigma - sigma.T).max())
     if asymmetry > TOLERANCE * largest:
         raise InputError(
@@ -332,6 +339,8 @@ def _features_from(archive: NpzReader, path: Path, name: str) -> Statistics:
         for start in range(0, len(rows), 4096):
             moments.update(rows[start : start + 4096])
         gaussian = moments.finish()
+        if (np.abs(gaussian.mean) > _LARGEST).any() or np.abs(gaussian.covariance).max() > _LARGEST**2:
+            raise InputError(f"{name} has entries beyond 1e20. Build the file again.")
     except GanEvalError as error:
         raise InputError(f"{path}: {error}") from error
     return Statistics(gaussian.mean, gaussian.covariance, gaussian.n, 1, rows=rows, source_path=path)
@@ -340,8 +349,8 @@ def _features_from(archive: NpzReader, path: Path, name: str) -> Statistics:
 def _integer(archive: NpzReader, path: Path, name: str, smallest: int) -> int:
     header = archive.header(name)
     value = archive.read(name) if header.shape in ((), (1,)) and header.dtype.kind in "iuf" else None
-    if value is None or not float(value.item()).is_integer() or value.item() < smallest:
-        raise InputError(f"{path}: {name} must be a whole number of {smallest} or more; it is {value}.")
+    if value is None or not float(value.item()).is_integer() or not smallest <= value.item() <= _MOST:
+        raise InputError(f"{path}: {name} must be a whole number from {smallest} to 2^53; it is {value}.")
     return int(value.item())
 
 
