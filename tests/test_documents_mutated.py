@@ -319,7 +319,7 @@ def mutate(found: dict[str, Target], total: int) -> None:
 
 
 def test_no_damaged_document_is_an_internal_error(found: dict[str, Target]) -> None:
-    mutate(found, 400)
+    mutate(found, 300)
 
 
 @pytest.mark.nightly
