@@ -30,7 +30,9 @@ from ganeval.sides import (
     measure_images,
     open_images_alone,
     require_effect,
+    require_range_used,
     shard_of,
+    under_policy,
 )
 from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.reference import Statistics
@@ -197,7 +199,6 @@ def build_statistics(
     """
     protocol, own = resolved(protocol, precision)
     images = spec_or_object(images)
-    place = protocol, "features"
     with ExitStack() as stack:
         group = stack.enter_context(shared(stack.enter_context(joined(device=device))))
         stack.enter_context(group.together("build_statistics"))
@@ -208,6 +209,9 @@ def build_statistics(
         source = open_images_alone("images", images, how, num=num)
         if shard is not None:
             source = shard_of(source, *shard)
+        require_range_used([source], how.value_range)
+        protocol = under_policy(protocol, [source])
+        place = protocol, "features"
         weights_given = {**by_network(weights, [protocol.extractor]), **own}.get(protocol.extractor)
         extractor = load_extractor(
             protocol, device=torch_device, weights=weights_given, compile=compile, batch_size=how.batch_size

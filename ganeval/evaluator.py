@@ -294,7 +294,13 @@ class Evaluator:
         reading = replace(
             self._reading, in_place=True, value_range=value_range or self._reading.value_range, num_samples=num_samples
         )
-        return open_images_alone("fake", images, reading, minimum=1)
+        source = open_images_alone("fake", images, reading, minimum=1)
+        if source.decode_policy not in (None, self._run.protocol.decode):
+            raise ConfigError(
+                f"{source.spec} holds image files of more than 8 bits, decoded as {source.decode_policy}; the "
+                f"reference was decoded as {self._run.protocol.decode}. Give this Evaluator 8-bit images, or arrays."
+            )
+        return source
 
     def _new_tally(self) -> Tally:
         return Tally(self._run.extractors, self._run.needs["fake"], memory=self._reading.feature_memory)

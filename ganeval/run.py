@@ -43,8 +43,10 @@ from ganeval.sides import (
     open_side,
     require_choice,
     require_protocol,
+    require_range_used,
     require_spatial,
     serves,
+    under_policy,
 )
 from ganeval.statistics.reference import Statistics
 from ganeval.tally import Measured, Place
@@ -106,7 +108,11 @@ class Run:
             name: None if spec is LATER else open_side(name, spec, reading, num=num, minimum=self.minimum)
             for name, (spec, num) in specs.items()
         }
-        tasks = tasks_of(chosen, protocol)
+        opened = [side.images for side in self.sides.values() if side is not None and side.images is not None]
+        if None not in self.sides.values():
+            require_range_used(opened, reading.value_range)
+        protocol = self.protocol = under_policy(protocol, opened)
+        tasks = [replace(task, protocol=under_policy(task.protocol, opened)) for task in tasks_of(chosen, protocol)]
         kind = "compact" if protocol.extractor == COMPACT else LPIPS_VGG
         walked = [kind] if kind == LPIPS_VGG and any(task.metric.generator for task in tasks) else []
         named = by_network(weights, [*networks_of(tasks, protocol), *walked])

@@ -182,6 +182,22 @@ def require_effect(specs: Sequence[object], reading: Reading) -> None:
             raise ConfigError(f"{option} tells about a generator, and here is none. Leave it out.")
 
 
+def require_range_used(sources: Sequence[ImageSource], value_range: tuple[float, float] | None) -> None:
+    """Raises ConfigError for a declared range of values where all images have 8 bits, which have theirs."""
+    if value_range is not None and sources and not any(source.takes_range for source in sources):
+        names = ", ".join(source.spec for source in sources)
+        raise ConfigError(
+            f"value_range (--value-range) has no effect: all images here are of 8 bits, 0 to 255 ({names}). It is for "
+            "floats, other numbers, generators, and image files of one channel of more than 8 bits. Leave it out."
+        )
+
+
+def under_policy(protocol: Protocol, sources: Sequence[ImageSource]) -> Protocol:
+    """The protocol with the decode policy of these images, where they have one by another name."""
+    policies = [source.decode_policy for source in sources if source.decode_policy is not None]
+    return replace(protocol, decode=policies[0]) if policies else protocol
+
+
 def measure_images(
     side: str,
     source: ImageSource,

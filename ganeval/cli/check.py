@@ -49,6 +49,7 @@ def check(
     from ganeval.generators.load import is_made, open_source
     from ganeval.images.audit import audit, compare_audits
     from ganeval.images.grammar import files_of, parse_spec
+    from ganeval.sides import require_range_used
 
     sets = [parse_spec(text) for text in images]
     if options["num_samples"] is not None and not any(map(is_made, sets)):
@@ -58,7 +59,9 @@ def check(
         from ganeval.files import require_writable
 
         require_writable(report, inputs=files_of(*sets))
-    audits = [audit(open_source(spec, **options), decode=decode) for spec in sets]
+    sources = [open_source(spec, **options) for spec in sets]
+    require_range_used(sources, options["value_range"])
+    audits = [audit(source, decode=decode) for source in sources]
     for a in audits:
         if a.n == 0:
             raise InputError(f"{a.spec} has no image that can be read: {'; '.join(a.problems())}")

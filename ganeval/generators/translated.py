@@ -94,6 +94,10 @@ class TranslatedSource(NumberedSource):
     def reopens(self) -> bool:
         return self._source.reopens
 
+    @property
+    def decode_policy(self) -> str | None:
+        return self._source.decode_policy
+
     def describe(self) -> dict[str, object]:
         described = {k: v for k, v in self._whole.describe().items() if k != "n"}
         return {

@@ -23,7 +23,7 @@ from typing import IO
 import numpy as np
 
 from ganeval.errors import InputError
-from ganeval.images.decode import Pixels, UnreadableImage, decode, find_fault
+from ganeval.images.decode import UnreadableImage, find_fault
 from ganeval.images.indexed import Images, PerProcess, class_labels
 from ganeval.images.names import (
     HEAD,
@@ -79,9 +79,6 @@ class ZipImages(Images):
         except BROKEN_ZIP as error:
             raise UnreadableImage(f"it cannot be read from the archive ({error or type(error).__name__})") from error
 
-    def load(self, index: int) -> Pixels:
-        return decode(self.read(index))
-
     def fault(self, index: int) -> str | None:
         try:
             return find_fault(io.BytesIO(self.read(index)))
@@ -121,9 +118,6 @@ class TarImages(Images):
         except OSError as error:
             raise UnreadableImage(f"the archive cannot be opened again ({error.strerror or error})") from error
 
-    def load(self, index: int) -> Pixels:
-        return decode(self.read(index))
-
     def fault(self, index: int) -> str | None:
         try:
             return find_fault(io.BytesIO(self.read(index)))
@@ -156,10 +150,6 @@ class Shards(Images):
     def read(self, index: int) -> bytes:
         shard, row = self._find(index)
         return self._shards[shard].read(row)
-
-    def load(self, index: int) -> Pixels:
-        shard, row = self._find(index)
-        return self._shards[shard].load(row)
 
     def fault(self, index: int) -> str | None:
         shard, row = self._find(index)

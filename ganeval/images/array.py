@@ -99,6 +99,10 @@ class ArrayImages(Images):
             return str(error)
         return None
 
+    @property
+    def takes_range(self) -> bool:
+        return self._dtype != "uint8"
+
     def labels(self) -> list[str] | None:
         return self._labels
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganeval.images.decode import UnreadableImage, decode, digest, find_fault, open_image
+from ganeval.images.decode import UnreadableImage, digest, find_fault, open_image
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
@@ -206,7 +206,7 @@ def _look_at_files(source: IndexedSource, found: Audit, pixels: _PixelFindings |
         try:
             data = source.images.read(index)
             image: Any = open_image(io.BytesIO(data))
-            decoded = decode(data) if pixels is not None else None
+            decoded = source.images.decoder(data) if pixels is not None else None
             if decoded is None and (fault := find_fault(io.BytesIO(data))):
                 raise UnreadableImage(fault)
         except UnreadableImage as error:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -81,6 +82,8 @@ _MODES = {
     "F": (DEEP,),
     **{f"I;16{order}": (DEEP,) for order in ("", "B", "L", "N")},
 }
+# One channel of more than 8 bits, and what is noted of each where no range of values is declared.
+DEEP_MODES = {mode: notes[0] for mode, notes in _MODES.items() if mode == "F" or mode.startswith("I")}
 _ORIENTATION_TAG, _BITS_TAG = 0x0112, 258
 
 
@@ -101,8 +104,11 @@ class Pixels:
     label: str | None = None
 
 
-def decode(data: bytes) -> Pixels:
+def decode(data: bytes, convert: Callable[[Image.Image], Pixels] | None = None) -> Pixels:
     """Decode one encoded image, whole.
+
+    Args:
+        convert: what Pillow has decoded, to 8-bit RGB; None: ``from_pil``.
 
     Raises:
         UnreadableImage: no image, a damaged one, or one beyond twice ``PIL.Image.MAX_IMAGE_PIXELS``.
@@ -113,7 +119,7 @@ def decode(data: bytes) -> Pixels:
         image.load()
     except Exception as error:  # on damaged files, Pillow's plugins let through whatever went wrong
         raise UnreadableImage(f"a truncated or damaged {image.format} file ({_reason(error)})") from error
-    pixels = from_pil(image)
+    pixels = (convert or from_pil)(image)
     return Pixels(pixels.array, (*before, *pixels.notes), image.format)
 
 

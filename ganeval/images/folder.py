@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganeval.errors import InputError
-from ganeval.images.decode import Pixels, UnreadableImage, decode, find_fault
+from ganeval.images.decode import UnreadableImage, find_fault
 from ganeval.images.indexed import Images, class_labels
 from ganeval.images.names import (
     HEAD,
@@ -51,9 +51,6 @@ class FolderImages(Images):
             return (self.root / self._paths[index]).read_bytes()
         except OSError as error:
             raise UnreadableImage(f"the file cannot be read ({error.strerror or error})") from error
-
-    def load(self, index: int) -> Pixels:
-        return decode(self.read(index))
 
     def fault(self, index: int) -> str | None:
         try:

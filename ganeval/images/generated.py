@@ -31,6 +31,7 @@ class ShapesImages(Images):
     """Rendered images 0 to n - 1 of ``ganeval.images.shapes``."""
 
     kind = "shapes"
+    takes_range = False
 
     def __init__(self, n: int, seed: int, size: int, variant: str) -> None:
         self.ignored: Counter[str] = Counter()

@@ -14,9 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from ganeval.errors import InputError
-from ganeval.images.decode import Pixels, UnreadableImage
+from ganeval.images.decode import Pixels, UnreadableImage, decode
 from ganeval.images.loading import Chunk, Regrouper, in_a_thread, in_processes, load_chunk, take_chunk
 from ganeval.images.names import shared_folders
+from ganeval.images.pixels import ValueRange
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 
 T = TypeVar("T")
@@ -31,6 +32,9 @@ class Images(ABC):
         ignored: files that were left out, by suffix, or as ``hidden``.
         encoded: the images are files, which ``read`` returns.
         on_accelerator: the images live there: ``take`` them together instead of loading them one by one.
+        decoder: of the files of encoded images.
+        deep_range: the declared range of their values, where they have more than 8 bits.
+        takes_range: whether a declared range of values can mean these images.
         in_memory: the images are in the memory of this process: to start another one takes longer than to read them.
         reopens: each process opens the files again. A user's own data set may not: its processes would share the
             position in a file that was open before, and read each other's images.
@@ -40,15 +44,17 @@ class Images(ABC):
     ignored: Counter[str]
     encoded: bool = False
     on_accelerator: bool = False
+    decoder: Callable[[bytes], Pixels] = staticmethod(decode)
+    deep_range: ValueRange | None = None
     in_memory: bool = False
     reopens: bool = True
 
     @abstractmethod
     def __len__(self) -> int: ...
 
-    @abstractmethod
     def load(self, index: int) -> Pixels:
-        """Raises UnreadableImage where image ``index`` cannot be used."""
+        """Image ``index``; where ``encoded``, its decoded file. Raises UnreadableImage where it cannot be used."""
+        return self.decoder(self.read(index))
 
     def name(self, index: int) -> str:
         return f"#{index}"
@@ -77,6 +83,10 @@ class Images(ABC):
     def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
         """Where ``on_accelerator``: these images as uint8 (N, 3, H, W), and notes."""
         raise UnreadableImage(f"{self.kind} images are taken one by one")
+
+    @property
+    def takes_range(self) -> bool:
+        return not self.encoded or self.deep_range is not None
 
     def labels(self) -> list[str] | None:
         return None
@@ -123,6 +133,15 @@ class IndexedSource(NumberedSource):
     def reopens(self) -> bool:
         return self.images.reopens
 
+    @property
+    def takes_range(self) -> bool:
+        return self.images.takes_range
+
+    @property
+    def decode_policy(self) -> str | None:
+        declared = self.images.deep_range
+        return None if declared is None else f"range:{declared[0]:.9g},{declared[1]:.9g}"
+
     def check(self, on_error: str = "stop") -> None:
         check_on_error(on_error)
         bad = []
@@ -165,6 +184,7 @@ class IndexedSource(NumberedSource):
             "kind": self.images.kind,
             "n": self.length,
             "subset": self._chosen,
+            **({} if self.images.deep_range is None else {"value_range": list(self.images.deep_range)}),
             **self.images.facts(),
         }
 

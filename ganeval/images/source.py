@@ -131,6 +131,16 @@ class ImageSource(ABC):
         """
 
     @property
+    def takes_range(self) -> bool:
+        """Whether a declared range of values can mean these images: those of 8 bits have one already."""
+        return True
+
+    @property
+    def decode_policy(self) -> str | None:
+        """How its files are decoded, where that is not the protocol's own policy."""
+        return None
+
+    @property
     def reopens(self) -> bool:
         """Whether worker processes may decode it unasked: every process opens its files for itself."""
         return True
@@ -237,6 +247,7 @@ def has_items(spec: object) -> bool:
 def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
     from ganeval.images import archive, array, dataset, folder, generated
     from ganeval.images.decode import SUFFIXES
+    from ganeval.images.deep import declare
     from ganeval.images.indexed import Images, IndexedSource
 
     name = spec.text
@@ -272,6 +283,7 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
             statistics = isinstance(spec, specs.NamedStatistics | specs.ArrayFile)
             kind = "reference statistics" if statistics else "a generator"
             raise InputError(f"{name} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
+    declare(images, options.value_range)
     return IndexedSource(name, images)
 
 
