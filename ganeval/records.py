@@ -63,6 +63,11 @@ def arrays_of(evaluation: Evaluation) -> dict[str, np.ndarray]:
     return {k: v for source in sources for k, v in source.items() if len(v)}
 
 
+def samples_beside(target: Path) -> Path:
+    """The file of values of single images that belongs to a document."""
+    return target.with_name(target.name.removesuffix(".json") + ".samples.npz")
+
+
 def write_record(
     evaluation: Evaluation,
     target: Path,
@@ -85,7 +90,7 @@ def write_record(
     import numpy as np
 
     arrays = arrays_of(evaluation) if arrays is None else arrays
-    beside = target.with_name(target.name.removesuffix(".json") + ".samples.npz")
+    beside = samples_beside(target)
     with ExitStack() as stack:  # neither file takes its name before both are written
         if arrays:
             temporary = stack.enter_context(written_whole(beside))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from ganeval.errors import ConfigError
 
@@ -33,7 +34,7 @@ def count(name: str, *, default: int, least: int = 0) -> int:
     text = os.environ.get(name, "").strip()
     if not text:
         return default
-    number = int(text) if text.isascii() and text.lstrip("+-").isdigit() else None
+    number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
     if number is None or number < least:
         raise ConfigError(f"{name} is {text!r}; expected a whole number from {least} on. Correct it, or unset it.")
     return number
@@ -42,11 +43,17 @@ def count(name: str, *, default: int, least: int = 0) -> int:
 def rank_and_size() -> tuple[int, int]:
     """The number of this process and how many there are, as a launcher such as torchrun says it; (0, 1) without one.
 
+    Every variable of a launcher that is a number is checked here. Ranks need all of ``WORLD_SIZE``, ``RANK`` and
+    ``MASTER_ADDR`` to find each other; a process without one of them is alone.
+
     Raises:
         ConfigError: they are no numbers, or the rank is not below the size.
     """
+    for name, least in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1), ("MASTER_PORT", 0)):
+        count(name, default=least, least=least)
     size = count("WORLD_SIZE", default=1, least=1)
     rank = count("RANK", default=0)
     if size > 1 and rank >= size:
         raise ConfigError(f"RANK is {rank} of WORLD_SIZE {size}: ranks count from 0. Correct them, or unset both.")
-    return (rank, size) if size > 1 else (0, 1)
+    found = all(os.environ.get(name, "").strip() for name in ("RANK", "MASTER_ADDR"))
+    return (rank, size) if size > 1 and found else (0, 1)

@@ -18,6 +18,7 @@ from ganeval.cli.options import (
     source_options,
 )
 from ganeval.cli.output import answer, note
+from ganeval.cli.outputs import Outputs
 from ganeval.errors import ConfigError, InputError
 from ganeval.results import one_line
 
@@ -70,12 +71,14 @@ def check(
     lines += [_sentence(sentence, fmt) for sentence in sentences]
     if len(audits) == 2 and not sentences:
         lines.append("No difference between the two sets that would bias a comparison.")
+    outputs = Outputs()
     if report is not None:
         from ganeval.report.page import write_check
 
-        write_check(report, audits, [_rows(a) for a in audits], sentences)
+        with outputs.attempt(report):
+            write_check(report, audits, [_rows(a) for a in audits], sentences)
     fields = {"check": [a.to_dict() for a in audits], "differences": sentences}
-    answer(fields, "\n".join(lines), fmt=fmt, target=output, inputs=files_of(*sets))
+    answer(fields, "\n".join(lines), fmt=fmt, target=output, inputs=files_of(*sets), outputs=outputs)
     for a in audits:
         for problem in a.problems():
             note(f"{a.spec}: {problem}")

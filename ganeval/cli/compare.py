@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,11 @@ def compare(a: Path, b: Path, *, metrics: str | None, level: float, fmt: str, ou
         raise ConfigError(f"--level lies between 0.5 and 1; got {level}. The usual one is 0.95.")
     names = None if metrics is None else [name for part in metrics.split(",") if (name := part.strip())]
     found = compared(read_record(a), read_record(b), metrics=names, level=level)
-    text = _markdown(found) if fmt == "md" else ""
-    answer({"compare": found.to_dict()}, text, fmt=fmt, target=output)
-    if fmt == "text":
-        show([_row(row, found.level) for row in found.rows])
     for said in dict.fromkeys(row.note for row in found.rows if row.note):
         note(said)
+    rows = [_row(row, found.level) for row in found.rows]
+    text = _markdown(found) if fmt == "md" else partial(show, rows)
+    answer({"compare": found.to_dict()}, text, fmt=fmt, target=output)
     return 0 if found.judged else 3
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,14 @@ def doctor(*, fmt: str, output: Path | None) -> None:
 
     findings = diagnose()
     broken = [f for f in findings if f.state == "broken"]
-    text = ""
+    lines = [[Cell(f.state, _LOOKS.get(f.state)), Cell(f.what), Cell(f.found, loose=True)] for f in findings]
+    text: str | Callable[[], None] = partial(show, lines)
     if fmt == "md":
         rows = [f"| {f.what} | {f.state} | {f.found} |" for f in findings]
         text = "\n".join(["| what | state | found |", "|---|---|---|", *rows])
-    answer({"doctor": [f.to_dict() for f in findings]}, text, fmt=fmt, target=output)
-    if fmt == "text":
-        show([[Cell(f.state, _LOOKS.get(f.state)), Cell(f.what), Cell(f.found, loose=True)] for f in findings])
     for f in findings:
         if f.advice:
             note(f"{f.what}: {f.advice}")
+    answer({"doctor": [f.to_dict() for f in findings]}, text, fmt=fmt, target=output)
     if broken:
         click.get_current_context().exit(2)

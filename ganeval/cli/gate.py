@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -22,6 +23,8 @@ from ganeval.cli.options import (
     output_path,
     report_path,
 )
+from ganeval.cli.outputs import Outputs, write_evaluation
+from ganeval.cli.streams import OutputError
 from ganeval.errors import ConfigError
 from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
 
@@ -134,38 +137,54 @@ def _judge(
     baseline = options.get("baseline")
     before = read_record(baseline) if page is not None and baseline is not None and baseline.exists() else None
     run = run_gate(rules, real, fake, progress=out.progress, single_images=page is not None, **options)
+    outputs = Outputs()
+    if run.not_updated is not None:
+        outputs.failed(baseline, run.not_updated)
     if junit is not None:
         from ganeval.gate.junit import junit as as_junit
 
-        write_text(junit, as_junit(run.verdict))
-    if output is not None:
-        _write(run, output)
+        with outputs.attempt(junit):
+            write_text(junit, as_junit(run.verdict))
+    if fmt == "github":
+        from ganeval.gate.github import SUMMARY, write_summary
+
+        with outputs.attempt(os.environ.get(SUMMARY)):
+            write_summary(run.verdict)
     if page is not None:
         from ganeval.report.page import Subject, write_report
 
         subjects = [] if run.record is None else [Subject(record=run.record)]
-        write_report(
-            page, subjects, verdict=run.verdict.to_dict(), baseline=before, trusted=bool(paths),
-            data_root=options["data_root"],
-        )  # fmt: skip
-    _show(run, fmt)
-    return 0 if exit_zero else run.verdict.exit_code
+        with outputs.attempt(page):
+            write_report(
+                page, subjects, verdict=run.verdict.to_dict(), baseline=before, trusted=bool(paths),
+                data_root=options["data_root"],
+            )  # fmt: skip
+    if output is not None:
+        with outputs.attempt(output):
+            _write(run, output, outputs)
+    with outputs.attempt("stdout"):
+        _show(run, fmt, outputs)
+    code = 0 if exit_zero else run.verdict.exit_code
+    try:
+        outputs.finish()
+    except OutputError as error:
+        return out.failure(error.kind, str(error), 1 if code == 1 else 2)
+    return code
 
 
-def _write(run: GateRun, target: Path) -> None:
+def _write(run: GateRun, target: Path, outputs: Outputs) -> None:
     from ganeval.files import write_text
     from ganeval.gate.run import document
-    from ganeval.records import write_record
     from ganeval.results import SCHEMA, to_json
 
     if run.record is None:
-        write_text(target, to_json({"schema": SCHEMA, **document(run)}) + "\n")
+        write_text(target, to_json({"schema": SCHEMA, **document(run), **outputs.fields}) + "\n")
     else:
         more = {"gate": run.verdict.to_dict()}
-        write_record(run.record.evaluation, target, arrays=run.record.arrays, more=more)
+        write_evaluation(outputs, run.record.evaluation, target, arrays=run.record.arrays, more=more)
 
 
-def _show(run: GateRun, fmt: str) -> None:
+def _show(run: GateRun, fmt: str, outputs: Outputs) -> None:
     from ganeval.gate.run import document
     from ganeval.gate.words import markdown
 
@@ -178,17 +197,16 @@ def _show(run: GateRun, fmt: str) -> None:
     if run.updated is not None:
         out.note(f"{run.updated} is the baseline now")
     if fmt == "json":
-        out.document(document(run))
+        out.document({**document(run), **outputs.fields})
     elif fmt == "md":
         click.echo(markdown(verdict))
     else:
         _print(verdict)
     if fmt == "github":
-        from ganeval.gate.github import commands, write_summary
+        from ganeval.gate.github import commands
 
         if lines := commands(verdict):
             click.echo(lines)
-        write_summary(verdict)
 
 
 def _print(verdict: Verdict) -> None:

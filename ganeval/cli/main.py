@@ -119,7 +119,10 @@ def _run(arguments: list[str]) -> int:
 
             stay_alone()
         code = ganeval_command.main(arguments, prog_name="ganeval", standalone_mode=False)
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except GanEvalError as error:
+            return output.failure(error.kind, str(error), FAILED if code == FAILED else ERROR)
         return code if isinstance(code, int) else OK
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
@@ -129,7 +132,8 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as exit_:
         if sys.stdout is not stdout:  # click's answer to a reader that has gone: it silences stdout and exits
             return OK
-        return exit_.code if isinstance(exit_.code, int) else INTERNAL
+        message = f"the run was ended by code that it called, with SystemExit({exit_.code!r}). Take the exit out of it."
+        return output.failure("input", message, ERROR)
     except click.UsageError as error:
         message = error.format_message()
         stop = "" if message.endswith((".", "?", "!")) else "."
@@ -144,7 +148,7 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if isinstance(error, MemoryError) or any(one.__name__ == "OutOfMemoryError" for one in type(error).__mro__):
             return output.failure("memory", _out_of_memory(error), ERROR)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
             return output.failure("output", f"cannot write: {error.strerror}. Make room, and try again.", ERROR)
         traceback.print_exc(file=sys.stderr)
         message = (
@@ -163,7 +167,7 @@ def _out_of_memory(error: BaseException) -> str:
 
 
 def run() -> None:
-    """The console script."""
+    """The console script, as installations before ``ganeval.__main__`` name it."""
     sys.exit(main())
 
 

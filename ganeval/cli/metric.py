@@ -21,6 +21,7 @@ from ganeval.cli.options import (
     output_path,
     report_path,
 )
+from ganeval.cli.outputs import Outputs
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, Metric, get_metric
 from ganeval.protocol import PROTOCOLS
@@ -141,9 +142,10 @@ def _command(
         real = options.pop("real", None)
         single = page is not None or table is not None
         evaluation = evaluate(real, fake, metrics=wanted, progress=output.progress, single_images=single, **options)
-        if single:
-            _show_images(evaluation, fake, page, table, options["data_root"])
-        present(evaluation, fmt=fmt, target=target)
+        outputs = Outputs()
+        if single and output.speaks():
+            _show_images(outputs, evaluation, fake, page, table, options["data_root"])
+        present(evaluation, fmt=fmt, target=target, outputs=outputs)
 
     decorators: list[Callable[[Decorated], Decorated]] = []
     if both:
@@ -193,7 +195,7 @@ def _command(
 
 
 def _show_images(
-    evaluation: Evaluation, name: str, page: Path | None, table: Path | None, data_root: str | None
+    outputs: Outputs, evaluation: Evaluation, name: str, page: Path | None, table: Path | None, data_root: str | None
 ) -> None:
     """The table and the page of a run that was measured just now."""
     from ganeval.records import Record
@@ -203,9 +205,11 @@ def _show_images(
     record = Record.of(evaluation, name)
     if table is not None:
         n_fake, n_real = (cast(int | None, side.get("n")) for side in (evaluation.fake, evaluation.real))
-        write_table(table, columns(record.arrays, n_fake or 0, n_real))
+        with outputs.attempt(table):
+            write_table(table, columns(record.arrays, n_fake or 0, n_real))
     if page is not None:
-        write_report(page, [Subject(record=record)], trusted=True, data_root=data_root)
+        with outputs.attempt(page):
+            write_report(page, [Subject(record=record)], trusted=True, data_root=data_root)
 
 
 def chosen_metrics(names: str | None) -> tuple[str, ...] | None:

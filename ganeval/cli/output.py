@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganeval.cli.lines import coloured, styled, write
+from ganeval.cli.outputs import Outputs
+from ganeval.cli.streams import OutputError
 from ganeval.results import SCHEMA, one_line, to_json
 from ganeval.variables import flag, rank_and_size
 
@@ -30,16 +32,21 @@ class _State:
     quiet = False
     verbose = False
     first = True  # under torchrun, whether this is the rank that speaks and writes
+    answered = False  # whether stdout has its document
 
 
 def begin(arguments: Sequence[str]) -> None:
-    """Look for ``--json`` before parsing, so that a usage error too is one JSON document."""
+    """Look for ``--json`` before parsing, so that a usage error too is one JSON document.
+
+    Raises:
+        ConfigError: a variable of torchrun that is not a number.
+    """
     pairs = pairwise(arguments)
     _State.json = (
         "--json" in arguments or "--format=json" in arguments or ("--format", "json") in pairs
         or os.environ.get("GANEVAL_FORMAT") == "json"
     )  # fmt: skip
-    _State.quiet = _State.verbose = False
+    _State.quiet = _State.verbose = _State.answered = False
     _State.first = True  # until the variables are read, which can fail
     _State.json = _State.json or flag("GANEVAL_JSON")
     _State.first = rank() == 0
@@ -84,8 +91,8 @@ def failure(kind: str, message: str, code: int) -> int:
     """One line on stderr, and under ``--json`` one document on stdout; returns the exit code."""
     if not _State.first and kind != "internal":  # the first rank fails with the same message
         return code
-    if _State.json and _State.first:
-        with suppress(OSError):  # stdout itself may be what failed
+    if _State.json and _State.first and not _State.answered:
+        with suppress(OSError, OutputError):  # stdout itself may be what failed
             click.echo(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
     _say(one_line(" ".join(message.split())), "error:", "red")
     return code
@@ -108,28 +115,41 @@ def detail(message: str) -> None:
 
 
 def answer(
-    fields: Mapping[str, Any], text: str, *, fmt: str, target: Path | None, inputs: Iterable[str | Path] = ()
-) -> None:
+    fields: Mapping[str, Any], text: str | Callable[[], None], *, fmt: str, target: Path | None,
+    inputs: Iterable[str | Path] = (), outputs: Outputs | None = None,
+) -> None:  # fmt: skip
     """What a command found: the document into the file, if one was named, and one of the two forms on stdout.
 
+    Args:
+        text: the text form, or what prints it.
+        inputs: files that were read, of which the target must not be one.
+        outputs: what was tried already.
+
     Raises:
-        InputError: the file cannot be written, or is one of the inputs.
+        OutputError: an output could not be written; stdout has the result all the same.
     """
+    outputs = outputs or Outputs()
     if not _State.first:
         return
     if target is not None:
         from ganeval.files import require_writable, write_text
 
-        require_writable(target, inputs=inputs)
-        write_text(target, to_json({"schema": SCHEMA, **fields}) + "\n")
-    if fmt == "json":
-        document(fields)
-    elif text:
-        click.echo(text)
+        with outputs.attempt(target):
+            require_writable(target, inputs=inputs)
+            write_text(target, to_json({"schema": SCHEMA, **fields, **outputs.fields}) + "\n")
+    with outputs.attempt("stdout"):
+        if fmt == "json":
+            document({**fields, **outputs.fields})
+        elif callable(text):
+            text()
+        elif text:
+            click.echo(text)
+    outputs.finish()
 
 
 def document(fields: Mapping[str, Any]) -> None:
     """The one JSON document of a run."""
+    _State.answered = True
     click.echo(to_json({"schema": SCHEMA, **fields}))
 
 

@@ -17,6 +17,7 @@ from ganeval.cli.options import (
     output_path,
     report_path,
 )
+from ganeval.cli.outputs import Outputs
 
 
 @click.command(cls=Command)
@@ -67,9 +68,11 @@ def ppl(generator: str, *, output: Path | None, report: Path | None, fmt: str, *
         if file is not None:
             require_writable(file)
     evaluation = evaluate_path_length(generator, progress=out.progress, **options)
+    outputs = Outputs()
     if report is not None:
         from ganeval.records import Record
         from ganeval.report.page import Subject, write_report
 
-        write_report(report, [Subject(record=Record.of(evaluation, generator))], trusted=True)
-    present(evaluation, fmt=fmt, target=output)
+        with outputs.attempt(report):
+            write_report(report, [Subject(record=Record.of(evaluation, generator))], trusted=True)
+    present(evaluation, fmt=fmt, target=output, outputs=outputs)

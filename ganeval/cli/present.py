@@ -10,18 +10,26 @@ import click
 
 from ganeval.cli import output
 from ganeval.cli.lines import Cell, at_the_point, show
-from ganeval.records import write_record
-from ganeval.results import Evaluation, MetricResult, format_number, to_json
+from ganeval.cli.outputs import Outputs, write_evaluation
+from ganeval.results import Evaluation, MetricResult, format_number
 
 _BOLD, _DIM = {"bold": True}, {"dim": True}
 
 
-def present(evaluation: Evaluation, *, fmt: str, target: Path | None) -> None:
-    """Write the files first, then stdout; notes and warnings go to stderr."""
+def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: Outputs) -> None:
+    """Write the files first, then stdout; notes and warnings go to stderr.
+
+    Args:
+        outputs: what was tried already.
+
+    Raises:
+        OutputError: an output could not be written; stdout has the result all the same.
+    """
     if not output.speaks():
         return
     if target is not None:
-        evaluation = write_record(evaluation, target)
+        with outputs.attempt(target):
+            evaluation = write_evaluation(outputs, evaluation, target)
     for message in evaluation.warnings:
         output.warning(message)
     for message in evaluation.notes:
@@ -30,12 +38,14 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None) -> None:
         fields = ", ".join(f"{k} {v}" for k, v in result.protocol.to_dict().items() if v is not None)
         output.detail(f"protocol of {result.name}: {fields}")
     output.detail(f"{evaluation.elapsed_seconds:.1f} s on {evaluation.environment['device']}")
-    if fmt == "json":
-        click.echo(to_json(evaluation.to_dict()))
-    elif fmt == "md":
-        click.echo(markdown(evaluation))
-    else:
-        _print(evaluation)
+    with outputs.attempt("stdout"):
+        if fmt == "json":
+            output.document({**evaluation.to_dict(), **outputs.fields})
+        elif fmt == "md":
+            click.echo(markdown(evaluation))
+        else:
+            _print(evaluation)
+    outputs.finish()
 
 
 def _print(evaluation: Evaluation) -> None:

@@ -18,6 +18,7 @@ from ganeval.cli.options import (
     output_options,
     output_path,
 )
+from ganeval.cli.outputs import Outputs
 
 if TYPE_CHECKING:
     from ganeval.statistics.reference import Statistics
@@ -73,9 +74,11 @@ def build(images: str, *, fmt: str, **options: Any) -> None:
     statistics = build_statistics(images, progress=output.progress, **options)
     for message in (statistics.meta or {}).get("warnings", ()):
         output.warning(message)
+    outputs = Outputs()
     if output.speaks():
-        save_statistics(target, statistics)
-    _show(statistics, str(target), fmt)
+        with outputs.attempt(target):
+            save_statistics(target, statistics)
+    _show(statistics, str(target), fmt, outputs=outputs)
 
 
 @stats.command(cls=Command)
@@ -113,11 +116,15 @@ def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
     merged = merge_statistics(load_reference(file) for file in files)
     for message in merged.warnings:
         output.warning(message)
-    save_statistics(target, merged)
-    _show(merged, str(target), fmt)
+    outputs = Outputs()
+    with outputs.attempt(target):
+        save_statistics(target, merged)
+    _show(merged, str(target), fmt, outputs=outputs)
 
 
-def _show(statistics: Statistics, name: str, fmt: str, target: Path | None = None) -> None:
+def _show(
+    statistics: Statistics, name: str, fmt: str, target: Path | None = None, *, outputs: Outputs | None = None
+) -> None:
     from ganeval.images.grammar import files_of
 
     protocol = statistics.protocol
@@ -149,4 +156,4 @@ def _show(statistics: Statistics, name: str, fmt: str, target: Path | None = Non
         text = "\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])
     else:
         text = "\n".join(f"{k:<10} {v}" for k, v in rows if v)
-    output.answer({"statistics": fields}, text, fmt=fmt, target=target, inputs=files_of(name))
+    output.answer({"statistics": fields}, text, fmt=fmt, target=target, inputs=files_of(name), outputs=outputs)

@@ -6,13 +6,32 @@ A program that nobody listens to still measures, writes its files and ends with 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
 from collections.abc import Iterator
 from typing import BinaryIO, TextIO
 
+from ganeval.errors import GanEvalError
+
+_NO_READER = (errno.EPIPE, errno.EBADF, errno.ESHUTDOWN, errno.ECONNRESET)
 _NAMES = ("stdin", "stdout", "stderr")
+
+
+class OutputError(GanEvalError):
+    """A result that is there and could not be written."""
+
+    kind = "output"
+
+
+def open_descriptors() -> None:
+    """Open the descriptors 0 to 2 that were closed at the start, so that no other file gets their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
 
 
 @contextlib.contextmanager
@@ -24,14 +43,14 @@ def closed_ones_are_silent() -> Iterator[None]:
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
         elif name != "stdin":
-            setattr(sys, name, Listened(stream, BrokenPipeError if name == "stdout" else OSError))
+            setattr(sys, name, Listened(stream, _NO_READER if name == "stdout" else None))
     try:
         yield
     finally:
         for name in _NAMES:
             stream = getattr(sys, name)
             if isinstance(stream, Listened):
-                with contextlib.suppress(OSError):  # told already, by what was written there
+                with contextlib.suppress(OutputError):  # told already, by what was written there
                     stream.flush()
             if before[name] is not None and not before[name].closed:
                 setattr(sys, name, before[name])
@@ -41,10 +60,10 @@ class Listened(io.TextIOBase):
     """A text stream that drops what is written once that fails in a way that is no fault of the run.
 
     Args:
-        silent: these errors.
+        silent: numbers of these errors; None for all. Another one, such as that of a full disk, is an ``OutputError``.
     """
 
-    def __init__(self, stream: TextIO, silent: type[OSError]) -> None:
+    def __init__(self, stream: TextIO, silent: tuple[int, ...] | None) -> None:
         self._stream, self._silent = stream, silent
 
     def write(self, text: str) -> int:
@@ -60,8 +79,11 @@ class Listened(io.TextIOBase):
     def _or_silence(self) -> Iterator[None]:
         try:
             yield
-        except self._silent:
+        except OSError as error:
             self._silence()
+            if self._silent is not None and error.errno not in self._silent:
+                reason = error.strerror or str(error)
+                raise OutputError(f"cannot write to stdout: {reason}. Send the output to another place.") from error
 
     def _silence(self) -> None:
         """Let the file descriptor lead nowhere: nothing fails on it later, not even at the interpreter's end."""

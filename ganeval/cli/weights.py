@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -40,13 +42,12 @@ def list_command(*, fmt: str, output: Path | None) -> None:
         state = "verified" if row.verified else unknown if row.present else "not fetched"
         size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else "size unknown"
         table.append((row.name, state, f"({size}, {row.licence})", str(row.path)))
-    text = ""
+    lines = [[Cell(n, {"bold": True}), Cell(s), Cell(f), Cell(p, {"dim": True}, loose=True)] for n, s, f, p in table]
+    text: str | Callable[[], None] = partial(show, lines)
     if fmt == "md":
         head = ["| network | state | file | path |", "|---|---|---|---|"]
         text = "\n".join([*head, *(f"| {' | '.join(cells)} |" for cells in table)])
     answer({"weights": [_fields(row) for row in rows]}, text, fmt=fmt, target=output)
-    if fmt == "text":
-        show([[Cell(n, {"bold": True}), Cell(s), Cell(f), Cell(p, {"dim": True}, loose=True)] for n, s, f, p in table])
 
 
 @weights.command(cls=Command)

@@ -11,6 +11,7 @@ from ganeval.gate.verdict import Verdict
 from ganeval.gate.words import markdown
 from ganeval.results import one_line
 
+SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable that names its file
 MOST_BYTES = 1024 * 1024 - 1024  # of a step's summary; GitHub drops the whole of a larger one
 _CUT = "\n\n(cut: the summary of a step holds at most 1 MiB)\n"
 
@@ -46,7 +47,7 @@ def write_summary(verdict: Verdict) -> Path | None:
     Raises:
         InputError: the file cannot be written to.
     """
-    name = os.environ.get("GITHUB_STEP_SUMMARY")
+    name = os.environ.get(SUMMARY)
     if not name:
         return None
     path = Path(name)

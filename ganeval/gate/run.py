@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
+from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.files import require_writable
 from ganeval.gate.rules import Gate
 from ganeval.gate.verdict import Verdict, judge, require_baseline, unmeasured
@@ -16,11 +16,17 @@ from ganeval.records import Record, read_record, write_record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRun:
-    """The verdict, and the run that it is of; None where nothing could be measured."""
+    """The verdict, and the run that it is of; None where nothing could be measured.
+
+    Attributes:
+        updated: the baseline that this run was written to.
+        not_updated: why the baseline could not be written.
+    """
 
     verdict: Verdict
     record: Record | None
     updated: Path | None = None
+    not_updated: str | None = None
 
 
 def run_gate(
@@ -71,7 +77,10 @@ def run_gate(
             return GateRun(verdict=unmeasured(gate, str(error)), record=None)
     verdict = judge(gate, record, before, accept=update_baseline)
     if update_baseline and path is not None and verdict.exit_code == 0:
-        write_record(record.evaluation, path, arrays=record.arrays)
+        try:
+            write_record(record.evaluation, path, arrays=record.arrays)
+        except InputError as error:
+            return GateRun(verdict=verdict, record=record, not_updated=str(error))
         return GateRun(verdict=verdict, record=record, updated=path)
     return GateRun(verdict=verdict, record=record)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C import _error_if_any_worker_fails, _remove_worker_pids, _set_worker_pids
 from torch.utils.data import DataLoader, Dataset
 
 from ganeval.errors import ConfigError, GanEvalError
@@ -178,6 +179,7 @@ def in_processes(
     """
     if not parts:
         return
+    context = "fork" if sys.platform == "linux" else "spawn"
     with warnings.catch_warnings():
         # forking is safe here: workers run no kernels of ours, and torch gives them one thread each
         warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
@@ -189,21 +191,24 @@ def in_processes(
             prefetch_factor=_AHEAD,
             collate_fn=_same,
             worker_init_fn=_leave_interrupts_to_the_parent,
-            multiprocessing_context="fork" if sys.platform == "linux" else "spawn",
+            multiprocessing_context=context,
             generator=torch.Generator(),  # its own, so that the global random state is not touched
         )
         try:
+            # fails in one piece where there is no room; a loader that is half made would print a traceback of its own
+            torch.multiprocessing.get_context(context).Queue().close()
             with plain_defaults():  # which processes that are forked here take over
-                iterator = iter(loader)
-        except OSError as error:  # no more processes, or no memory for one
+                iterator: Any = iter(loader)
+            _unwatch(iterator)
+        except (RuntimeError, OSError) as error:  # no process, no memory or semaphore for one, or it died at once
             raise worker_failed(error) from error
     try:
         while True:
             try:
-                chunk = next(iterator)
+                chunk = _watched_next(iterator)
             except StopIteration:
                 return
-            except (RuntimeError, ConnectionError, EOFError) as error:  # which one depends on when the worker died
+            except (RuntimeError, OSError, EOFError) as error:  # which one depends on when the worker died
                 raise worker_failed(error) from error
             if isinstance(chunk, GanEvalError):
                 raise chunk
@@ -235,11 +240,37 @@ def worker_faults() -> Iterator[None]:
 
 def worker_failed(error: BaseException) -> ConfigError:
     """The error for a worker that died, or whose images could not be handed over."""
-    reason = (str(error).strip() or "it ended without a word.").splitlines()[-1]
+    reason = (str(error).strip() or "it ended without a word").splitlines()[-1].strip().rstrip(".")
     return ConfigError(
-        f"A decode worker failed: {reason} Where workers are killed, give the machine more (shared) memory, or take "
-        "fewer: --workers 0 (workers=0) decodes without worker processes."
+        f"A decode worker failed: {reason}. Where workers are killed, give the machine more memory, or more shared "
+        "memory (docker run --shm-size), or take fewer of them: --workers 0 (workers=0) decodes without worker "
+        "processes."
     )
+
+
+def _unwatch(iterator: Any) -> None:
+    """Take the workers off the list by which torch's handler of SIGCHLD raises in the main thread, wherever that is."""
+    if iterator._worker_pids_set:
+        _remove_worker_pids(id(iterator))
+        iterator._worker_pids_set = False
+
+
+def _watched_next(iterator: Any) -> Any:
+    """The next item; a worker that has died, or dies meanwhile, is an error here and nowhere else.
+
+    Without the handler, a message that a worker had half written when it was killed would be waited for in vain.
+
+    Raises:
+        RuntimeError: a worker was killed.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted by signals
+        return next(iterator)
+    _set_worker_pids(id(iterator), tuple(worker.pid for worker in iterator._workers))
+    try:
+        _error_if_any_worker_fails()
+        return next(iterator)
+    finally:
+        _remove_worker_pids(id(iterator))
 
 
 class _Chunks(Dataset["Chunk | GanEvalError"]):

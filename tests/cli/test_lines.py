@@ -140,7 +140,7 @@ def test_errors_are_coloured_by_the_same_rule(runs: Path) -> None:
         subprocess.run(command, capture_output=True, text=True, cwd=runs, env=environment(**more), check=False).stderr
         for more in ({}, {"FORCE_COLOR": "1"})
     ]
-    assert told[0].startswith("error: no.json cannot be read")
+    assert told[0].startswith("error: no.json ")
     assert told[1].startswith("\x1b[31m\x1b[1merror:\x1b[0m no.json")
 
 

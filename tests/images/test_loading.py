@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -201,6 +202,44 @@ def test_a_worker_that_dies_iv() -> None:
     with pytest.raises(ConfigError, match="A decode worker failed: .*--workers 0"):
         list(IndexedSource("test", Fatal(10)).batches(2, workers=2))
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_worker_that_dies_while_the_network_runs_iv() -> None:
+    """Torch's handler of SIGCHLD raised in whatever the main thread was at; now the next image is what fails."""
+    batches = iter(IndexedSource("test", Counting(400)).batches(2, workers=2))
+    next(batches)
+    for child in multiprocessing.active_children():
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+    time.sleep(0.5)  # stands for the network: nothing may be raised here
+    with pytest.raises(ConfigError, match="A decode worker failed: .*shared memory.*--workers 0"):
+        list(batches)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EAGAIN])
+def test_workers_that_cannot_start_iv(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full /dev/shm has no room for a semaphore; a container may forbid another process."""
+
+    def refused(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter", refused)
+    with pytest.raises(ConfigError, match=f"A decode worker failed: .*{os.strerror(code)}.*--workers 0"):
+        list(IndexedSource("test", Counting(10)).batches(2, workers=2))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_users_own_loader_still_notices_its_workers(folder: Path) -> None:
+    """What torch does for loaders of the surrounding program is as it was."""
+    list(open_images(str(folder)).batches(4, workers=2))
+    iterator = iter(torch.utils.data.DataLoader(range(1000), num_workers=1, batch_size=1))  # type: ignore[arg-type]
+    next(iterator)
+    os.kill(iterator._workers[0].pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+    threading.Timer(0.5, os.kill, (iterator._workers[0].pid, signal.SIGKILL)).start()  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="is killed by signal"):
+        time.sleep(5)
 
 
 class Refusing(Counting):

@@ -1,0 +1,91 @@
+"""What a run writes once it is measured: every output is tried, and one that fails costs none of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganeval.cli.streams import OutputError
+from ganeval.errors import GanEvalError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ganeval.results import Evaluation
+
+
+class Outputs:
+    """Collects what could not be written.
+
+    Attributes:
+        errors: ``path`` and ``message`` of each failure, as ``output_errors`` of a document.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[dict[str, str]] = []
+        self._fault: Exception | None = None
+
+    @contextmanager
+    def attempt(self, path: object) -> Iterator[None]:
+        """Run the block; what goes wrong in it is kept for ``finish``."""
+        try:
+            yield
+        except GanEvalError as error:
+            self.failed(path, str(error))
+        except OSError as error:
+            self.failed(path, f"cannot write {path}: {error.strerror or error}. Choose another place.")
+        except Exception as error:  # a fault of this program, told as one after everything else is written
+            self.failed(path, f"internal error: {error!r}")
+            self._fault = self._fault or error
+
+    def failed(self, path: object, message: str) -> None:
+        self.errors.append({"path": str(path), "message": " ".join(message.split())})
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The key of the document; none where everything was written."""
+        return {"output_errors": list(self.errors)} if self.errors else {}
+
+    def finish(self) -> None:
+        """Fail if an output did.
+
+        Raises:
+            OutputError: one message of all that could not be written.
+        """
+        if self._fault is not None:
+            raise self._fault
+        if self.errors:
+            raise OutputError(" ".join(dict.fromkeys(error["message"] for error in self.errors)))
+
+
+def write_evaluation(
+    outputs: Outputs,
+    evaluation: Evaluation,
+    target: Path,
+    *,
+    arrays: Mapping[str, np.ndarray] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """``write_record``, or the document alone where there is no room for the values of single images.
+
+    Returns:
+        The evaluation, which names the file of those values if it was written.
+    """
+    from ganeval.errors import InputError
+    from ganeval.records import samples_beside, write_record
+
+    try:
+        return write_record(evaluation, target, arrays=arrays, more={**outputs.fields, **(more or {})})
+    except InputError as error:
+        first = str(error)
+    beside = samples_beside(target)
+    try:
+        failed = [*outputs.errors, {"path": str(beside), "message": first}]
+        alone = write_record(evaluation, target, arrays={}, more={"output_errors": failed, **(more or {})})
+    except InputError:
+        outputs.failed(target, first)
+        return evaluation
+    outputs.failed(beside, first)
+    return alone
