@@ -23,6 +23,7 @@ from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device
 from ganeval.images.borrowed import random_states_kept
+from ganeval.images.class_labels import like_real, read_labels
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.opening import OF_GENERATORS, split_options
 from ganeval.images.source import ImageSource, NumberedSource
@@ -294,6 +295,10 @@ class Evaluator:
         reading = replace(
             self._reading, in_place=True, value_range=value_range or self._reading.value_range, num_samples=num_samples
         )
+        real = self._run.sides.get("real")
+        reading = like_real(reading, None if real is None else real.images)
+        if reading.labels is not None and num_samples is not None:
+            reading = replace(reading, labels=read_labels(reading.labels)[:num_samples].tolist())
         source = open_images_alone("fake", images, reading, minimum=1)
         if source.decode_policy not in (None, self._run.protocol.decode):
             raise ConfigError(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_BY_CHANCE = 1e-3  # differences of class frequencies of this probability are not told
 
 
 def notes_on(provenance: Mapping[str, Mapping[str, object]]) -> list[str]:
@@ -11,7 +15,46 @@ def notes_on(provenance: Mapping[str, Mapping[str, object]]) -> list[str]:
     Args:
         provenance: by image set (``real``, ``fake``, ``test``), what describes it.
     """
-    return [f"{name}: {note}" for name, one in provenance.items() for note in _on_modes(one)]
+    return [f"{name}: {note}" for name, one in provenance.items() for note in (*_on_modes(one), *_on_labels(one))]
+
+
+def frequency_note(fake: Mapping[str, Any], real_labels: Sequence[str] | None) -> list[str]:
+    """A note where a generator's labels are uniform and the real images' classes are not, by a chi-square test.
+
+    Args:
+        fake: what describes the fakes.
+        real_labels: one a real image, where they are known.
+    """
+    from scipy.special import chdtrc
+
+    classes = fake.get("num_classes")
+    if not classes or not real_labels or fake.get("label_distribution") not in ("uniform", "balanced"):
+        return []
+    counts = [*Counter(real_labels).values()]
+    if classes < 2 or len(counts) > classes:
+        return []
+    counts += [0] * (classes - len(counts))
+    expected = len(real_labels) / classes
+    statistic = sum((count - expected) ** 2 for count in counts) / expected
+    if chdtrc(classes - 1, statistic) >= _BY_CHANCE:
+        return []
+    shares = f"{100 * min(counts) / len(real_labels):.3g} % to {100 * max(counts) / len(real_labels):.3g} %"
+    return [
+        f"fake: the generator's labels are {fake['label_distribution']} over {classes} classes, and REAL's classes are "
+        f"not equally frequent ({shares}): distances include that difference. label_distribution='like-real' "
+        "(--label-distribution like-real) takes REAL's frequencies"
+    ]
+
+
+def _on_labels(one: Mapping[str, Any]) -> list[str]:
+    kind = one.get("label_distribution")
+    if kind == "given":
+        return [f"the labels of its images were given (SHA-256 {str(one.get('labels_sha256'))[:8]})"]
+    if kind == "like-real":
+        shares = [f"{i}: {100 * share:.3g} %" for i, share in enumerate(one.get("class_frequencies", ()))]
+        more = ", ..." if len(shares) > 8 else ""
+        return [f"labels are drawn with REAL's class frequencies ({', '.join(shares[:8])}{more})"]
+    return ["labels are balanced: every class equally often"] if kind == "balanced" else []
 
 
 def _on_modes(one: Mapping[str, object]) -> list[str]:

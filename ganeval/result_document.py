@@ -160,6 +160,10 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     value_range: tuple[Number, Number] | None = None
     latents: list[Count] | str | None = None
     num_classes: Count | None = None
+    label_distribution: str | None = None
+    class_frequencies: list[NotNegative] | None = None
+    keep_mode: bool = False
+    set_to_evaluation: list[str] = []
     image_column: str | None = None
     source: ImageSet | None = None
     images: ImageSet | None = None

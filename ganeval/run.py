@@ -25,7 +25,8 @@ from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
-from ganeval.generator_notes import notes_on
+from ganeval.generator_notes import frequency_note, notes_on
+from ganeval.images.class_labels import like_real
 from ganeval.images.opening import OPENING
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import LPIPS_VGG
@@ -104,10 +105,13 @@ class Run:
         if not 0 < level < 1:
             raise ConfigError(f"the level of an interval lies between 0 and 1; got {level}. The usual one is 0.95.")
         self.minimum = max((m.minimum for m in chosen), default=2) if chosen is not None else 2
-        self.sides = {
-            name: None if spec is LATER else open_side(name, spec, reading, num=num, minimum=self.minimum)
-            for name, (spec, num) in specs.items()
-        }
+        self.sides: dict[str, Any] = {}
+        for name, (spec, num) in specs.items():
+            how = replace(reading, label_distribution=None, labels=None)  # those are of the fakes
+            if name == "fake" and spec is not LATER:
+                real = self.sides.get("real")
+                how = like_real(reading, None if real is None else real.images)
+            self.sides[name] = None if spec is LATER else open_side(name, spec, how, num=num, minimum=self.minimum)
         opened = [side.images for side in self.sides.values() if side is not None and side.images is not None]
         if None not in self.sides.values():
             require_range_used(opened, reading.value_range)
@@ -242,6 +246,7 @@ class Run:
             per_image |= self._names(measured)
             self._add_neighbours(measured, results, per_image)
         notes = [*self.left_out, *failed, *notes_on({name: one.provenance for name, one in measured.items()})]
+        notes += frequency_note(measured["fake"].provenance, _labels(measured.get("real")))
         notes.extend(shared_out(name, both, self.on_features) for name, both in self._of_both.items())
         if any(task.protocol.extractor == COMPACT for task in self.wanted):
             notes.append(NOT_PUBLISHED)
@@ -311,6 +316,11 @@ class Run:
             assert other is not None
             sizes = distance_by_size(one, other, reference=task.reference, ddof=fid.protocol.ddof)
             results["fid"] = replace(fid, details={**fid.details, "by_size": sizes})
+
+
+def _labels(measured: Measured | None) -> Sequence[str] | None:
+    known = None if measured is None else next(iter(measured.layers.values()), None)
+    return None if known is None or known.labels is None else [str(label) for label in known.labels]
 
 
 def compute(

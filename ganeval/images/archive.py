@@ -24,7 +24,7 @@ import numpy as np
 
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
-from ganeval.images.indexed import Images, PerProcess, class_labels
+from ganeval.images.indexed import Images, PerProcess, class_labels, sorted_classes
 from ganeval.images.names import (
     HEAD,
     is_named_otherwise,
@@ -88,6 +88,9 @@ class ZipImages(Images):
     def labels(self) -> list[str] | None:
         return class_labels(self._names)
 
+    def classes(self) -> list[str] | None:
+        return sorted_classes(self.labels())
+
 
 class TarImages(Images):
     """Images in a tar archive, sorted by name; the archive is mapped into memory, so that any one can be read."""
@@ -127,6 +130,9 @@ class TarImages(Images):
     def labels(self) -> list[str] | None:
         return class_labels(self._names)
 
+    def classes(self) -> list[str] | None:
+        return sorted_classes(self.labels())
+
 
 class Shards(Images):
     """Several archives as one set: in the order of the shards, sorted within each."""
@@ -157,6 +163,9 @@ class Shards(Images):
 
     def labels(self) -> list[str] | None:
         return class_labels([self._shards[s].name(r) for s, r in map(self._find, range(len(self)))])
+
+    def classes(self) -> list[str] | None:
+        return sorted_classes(self.labels())
 
     def facts(self) -> dict[str, object]:
         return {"shards": len(self._shards)}

@@ -64,6 +64,9 @@ class DatasetImages(Images):
     def labels(self) -> list[str] | None:
         return labels_of(self._dataset)
 
+    def classes(self) -> list[str] | None:
+        return None if self._names is None else [str(name) for name in self._names]
+
     def facts(self) -> dict[str, object]:
         column = {} if self._column is None else {"image_column": self._column}
         return {**self._facts, **column, "value_range": None if self._range is None else list(self._range)}

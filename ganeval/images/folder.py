@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
-from ganeval.images.indexed import Images, class_labels
+from ganeval.images.indexed import Images, class_labels, sorted_classes
 from ganeval.images.names import (
     HEAD,
     HIDDEN,
@@ -61,6 +61,9 @@ class FolderImages(Images):
 
     def labels(self) -> list[str] | None:
         return class_labels([self.name(i) for i in range(len(self))])
+
+    def classes(self) -> list[str] | None:
+        return sorted_classes(self.labels())
 
 
 def open_folder(root: Path, *, any_suffix: bool = False) -> FolderImages:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.images.borrowed import Borrowed
+from ganeval.images.class_labels import ClassLabels, read_labels
 from ganeval.images.decode import Pixels, digest
 from ganeval.images.indexed import Images, check_batches, check_on_error
 from ganeval.images.latents import Latents
@@ -49,6 +51,11 @@ class ShapesImages(Images):
         from ganeval.images.shapes import CLASSES, label
 
         return [CLASSES[label(index, seed=self._seed)] for index in range(self._n)]
+
+    def classes(self) -> list[str]:
+        from ganeval.images.shapes import CLASSES
+
+        return list(CLASSES)
 
     def facts(self) -> dict[str, object]:
         return {"variant": self._variant, "size": self._size, "seed": self._seed}
@@ -96,6 +103,9 @@ class GeneratedSource(NumberedSource):
         fixed_batch: int | None = None,
         facts: Mapping[str, object] | None = None,
     ) -> None:
+        if options.num_samples is None and options.labels is not None:  # one an image
+            given = read_labels(options.labels).tolist()
+            options = replace(options, num_samples=len(given), labels=given)
         if options.num_samples is None:
             raise InputError(f"{spec} makes any number of images: say how many with --num-samples (num_samples=...).")
         self.spec = spec
@@ -104,9 +114,8 @@ class GeneratedSource(NumberedSource):
         self.model = Borrowed(
             spec, generator, value_range, options.device, exact=fixed_batch is not None, keep_mode=options.keep_mode
         )
-        self.latents = Latents(
-            spec, generator, options.seed, options.latent_dim, options.num_classes, keep_mode=options.keep_mode
-        )
+        labels = ClassLabels(spec, options.num_classes, options.label_distribution, options.labels, options.num_samples)
+        self.latents = Latents(spec, generator, options.seed, options.latent_dim, labels, keep_mode=options.keep_mode)
         self._fixed = fixed_batch
         self._facts = dict(facts or {})
         self._draws_noise = False  # until it is seen to

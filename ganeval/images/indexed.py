@@ -91,6 +91,10 @@ class Images(ABC):
     def labels(self) -> list[str] | None:
         return None
 
+    def classes(self) -> list[str] | None:
+        """Names of the classes in the order of their numbers, where more is known than the labels tell."""
+        return None
+
     def facts(self) -> dict[str, object]:
         return {}
 
@@ -167,6 +171,9 @@ class IndexedSource(NumberedSource):
 
     def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> IndexedSource:
         return IndexedSource(self.spec, self.images, self.indices[np.asarray(rows, dtype=np.intp)], chosen)
+
+    def classes(self) -> list[str] | None:
+        return self.images.classes()
 
     def labels(self) -> list[str] | None:
         labels = self.images.labels()
@@ -278,3 +285,8 @@ def check_batches(batch_size: int, workers: int, on_error: str) -> None:
     check_on_error(on_error)
     if batch_size < 1 or workers < 0:
         raise InputError(f"A batch needs at least 1 image and 0 workers; got {batch_size} and {workers}.")
+
+
+def sorted_classes(labels: list[str] | None) -> list[str] | None:
+    """Names of class folders in the order in which torchvision numbers them."""
+    return None if labels is None else sorted(set(labels))

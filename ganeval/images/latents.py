@@ -12,24 +12,25 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.images.borrowed import random_states_kept, told
+from ganeval.images.class_labels import ClassLabels
 from ganeval.images.reach import attribute
 from ganeval.images.watching import Watch
 
-_LATENT, _LABEL, _PAIR, _PLACE = range(4)  # parts of the stream of one number, which never meet
+_LATENT, _PAIR, _PLACE = 0, 2, 3  # parts of the stream of one number, which never meet; 1 and 4 are of labels
 
 
 class Latents:
     """Inputs of one generator.
 
     Latents are standard normal, from a Philox stream whose key is (seed, number), so no two numbers share one; or
-    they come from the generator's own ``sample_latents(n, generator)``. Labels are uniform over the classes.
+    they come from the generator's own ``sample_latents(n, generator)``. Of labels see ``ganeval.images.class_labels``.
 
     Args:
         spec: the generator, as the user knows it.
         generator: may have ``sample_latents``, ``latent_dim`` or ``z_dim``.
         seed: of everything that is drawn here.
         latent_dim: shape of one latent; else the generator's own.
-        num_classes: of labels; None for a generator that takes none.
+        labels: of the images.
         keep_mode: leave modules that ``sample_latents`` runs in their mode.
     """
 
@@ -39,11 +40,11 @@ class Latents:
         generator: Any,
         seed: int,
         latent_dim: int | tuple[int, ...] | None,
-        num_classes: int | None,
+        labels: ClassLabels,
         *,
         keep_mode: bool = False,
     ) -> None:
-        self._spec, self.run_seed, self.num_classes = spec, seed, num_classes
+        self._spec, self.run_seed, self._labels, self.num_classes = spec, seed, labels, labels.num_classes
         self._sampler = attribute(generator, "sample_latents") if latent_dim is None else None
         self._shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
         self._watch = None if self._sampler is None else Watch(self._sampler, keep_mode=keep_mode)
@@ -69,8 +70,7 @@ class Latents:
         return float(self._stream(number, _PLACE).random())
 
     def label(self, number: int) -> int:
-        assert self.num_classes is not None
-        return int(self._stream(number, _LABEL).integers(self.num_classes))
+        return self._labels.label(number, self._stream)
 
     def digest(self, number: int) -> int:
         """64 bits that stand for latent and label: equal for two generators that are given the same."""
@@ -88,7 +88,7 @@ class Latents:
         return {
             "seed": self.run_seed,
             "latents": list(self._shape) if self._sampler is None else "sample_latents",
-            **({} if self.num_classes is None else {"num_classes": self.num_classes}),
+            **self._labels.describe(),
         }
 
     def _stream(self, number: int, part: int) -> np.random.Generator:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganeval.errors import InputError
+from ganeval.images.class_labels import KINDS, LikeReal
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,7 @@ class OpenOptions:
     num_samples: int | None = None
     latent_dim: int | tuple[int, ...] | None = None
     num_classes: int | None = None
-    label_distribution: str | None = None
+    label_distribution: str | LikeReal | None = None
     labels: str | Path | Sequence[int] | None = None
     keep_mode: bool = False
     data_root: str | Path | None = None
@@ -59,6 +60,8 @@ class OpenOptions:
         from ganeval.images.pixels import check_range
 
         object.__setattr__(self, "value_range", check_range(self.value_range))
+        if self.label_distribution not in (None, *KINDS) and not isinstance(self.label_distribution, LikeReal):
+            raise InputError(f"label_distribution is one of {', '.join(KINDS)}; got {self.label_distribution!r}.")
         check_number("num_samples", self.num_samples)
         check_number("num_classes", self.num_classes)
         check_number("max_image_bytes", self.max_image_bytes)

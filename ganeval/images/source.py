@@ -152,6 +152,10 @@ class ImageSource(ABC):
         """
         return None
 
+    def classes(self) -> list[str] | None:
+        """Names of the classes in the order of their numbers; None where only the labels tell."""
+        return None
+
     def input_digests(self) -> np.ndarray | None:
         """What each image was made of, uint64, in order: of a generator latent and label, of a translation the image.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ganeval.errors import GanEvalError, InputError
 from ganeval.generators.load import open_source
+from ganeval.images.class_labels import LikeReal
 from ganeval.images.grammar import parse_spec
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.images.specs import closed_to_documents
@@ -95,7 +96,15 @@ def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
         "num": subset.get("n"), "seed": subset.get("seed", told.get("seed", inner.get("seed", 0))),
         "num_samples": subset.get("of", n), "value_range": None if ends is None else tuple(ends),
         "latent_dim": tuple(latents) if isinstance(latents, list) else None, "num_classes": told.get("num_classes"),
+        "label_distribution": _distribution(told), "keep_mode": bool(told.get("keep_mode")),
     }  # fmt: skip
+
+
+def _distribution(told: Mapping[str, Any]) -> str | LikeReal | None:
+    kind = told.get("label_distribution")
+    if kind == "given":
+        raise InputError("the labels of its images were given, and are not in the document")
+    return LikeReal(tuple(told.get("class_frequencies") or ())) if kind == "like-real" else kind
 
 
 def _matching(

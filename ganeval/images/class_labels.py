@@ -1,0 +1,212 @@
+"""Which class each image of a conditional generator is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from ganeval.errors import InputError
+
+if TYPE_CHECKING:
+    from ganeval.images.opening import OpenOptions
+    from ganeval.images.source import ImageSource
+
+KINDS = ("uniform", "balanced", "like-real")
+Options = TypeVar("Options", bound="OpenOptions")
+_LABEL, _ORDER = 1, 4  # parts of the stream of one number, see ``ganeval.images.latents``
+_LISTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LikeReal:
+    """``like-real``, once the real images are known.
+
+    Attributes:
+        frequencies: of the classes 0, 1, ...; they add up to 1.
+    """
+
+    frequencies: tuple[float, ...]
+
+
+class ClassLabels:
+    """The label of image i: of (seed, i) alone, or the i-th of those that are given.
+
+    ``uniform`` draws each label independently. ``balanced`` gives every class once, in a random order, to each run of
+    ``num_classes`` images. ``like-real`` draws each label independently, with the real images' frequencies.
+
+    Args:
+        spec: the generator, as the user knows it.
+        num_classes: how many classes there are; None if the given labels tell.
+        distribution: see above; None for ``uniform``.
+        given: the label of each image, or a text file with one a line.
+        num_samples: how many images there will be.
+
+    Raises:
+        InputError: options that contradict each other, labels out of range, or another number of them than of images.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        num_classes: int | None,
+        distribution: str | LikeReal | None,
+        given: str | Path | Sequence[int] | None,
+        num_samples: int,
+    ) -> None:
+        self.given = None if given is None else read_labels(given)
+        if self.given is not None:
+            if distribution is not None:
+                raise InputError("labels and label_distribution both say which labels to use; give one of them.")
+            what = given if isinstance(given, str | Path) else "labels"
+            if len(self.given) != num_samples:
+                raise InputError(
+                    f"{what} holds {len(self.given)} labels for {num_samples} images of {spec}; expected one an image "
+                    "(num_samples, --num-samples)."
+                )
+            num_classes = num_classes or int(self.given.max()) + 1
+            wrong = np.flatnonzero((self.given < 0) | (self.given >= num_classes))
+            if len(wrong):
+                raise InputError(
+                    f"{what}: label {self.given[wrong[0]]} of image {wrong[0]} is out of range; expected 0 to "
+                    f"{num_classes - 1} (num_classes, --num-classes)."
+                )
+        if num_classes is None:
+            if distribution is not None:
+                raise InputError(
+                    f"{spec}: label_distribution (--label-distribution) is for generators that take a label; say how "
+                    "many classes there are: num_classes (--num-classes)."
+                )
+        elif distribution == "like-real":
+            raise InputError("label_distribution like-real needs real images with labels, and here are none.")
+        self.num_classes = num_classes
+        self.kind = "like-real" if isinstance(distribution, LikeReal) else distribution or "uniform"
+        self.frequencies: np.ndarray | None = None
+        if isinstance(distribution, LikeReal):
+            self.frequencies = np.array(distribution.frequencies, dtype=np.float64)
+            if len(self.frequencies) != num_classes:
+                raise InputError(f"{spec}: {len(self.frequencies)} class frequencies for {num_classes} classes.")
+
+    def label(self, number: int, stream: Callable[[int, int], np.random.Generator]) -> int:
+        """Of image ``number``.
+
+        Args:
+            stream: random numbers of (number, part).
+        """
+        assert self.num_classes is not None
+        if self.given is not None:
+            return int(self.given[number])
+        if self.kind == "balanced":
+            run, place = divmod(number, self.num_classes)
+            return int(stream(run, _ORDER).permutation(self.num_classes)[place])
+        if self.frequencies is not None:
+            places = np.cumsum(self.frequencies)
+            return int(np.searchsorted(places[:-1], stream(number, _LABEL).random() * places[-1], side="right"))
+        return int(stream(number, _LABEL).integers(self.num_classes))
+
+    def describe(self) -> dict[str, object]:
+        """For the provenance."""
+        if self.num_classes is None:
+            return {}
+        described: dict[str, object] = {"num_classes": self.num_classes}
+        if self.given is not None:
+            digest = hashlib.sha256(self.given.astype("<i8").tobytes()).hexdigest()
+            return {**described, "label_distribution": "given", "labels_sha256": digest}
+        if self.frequencies is not None:
+            described["class_frequencies"] = self.frequencies.tolist()
+        return {**described, "label_distribution": self.kind}
+
+
+def read_labels(given: str | Path | Sequence[int]) -> np.ndarray:
+    """Labels as int64 (N,).
+
+    Raises:
+        InputError: not a file that can be read, or anything that is no whole number.
+    """
+    if isinstance(given, str | Path):
+        try:
+            lines = Path(given).read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not a text file"
+            raise InputError(
+                f"labels cannot be read from {given}: {reason}. Expected a text file with one whole number a line."
+            ) from error
+        while lines and not lines[-1].strip():
+            lines.pop()
+        values: list[Any] = [line.strip() for line in lines]
+        what = f"{given}: line"
+    else:
+        values = given.tolist() if hasattr(given, "tolist") else list(given)
+        what = "labels: entry"
+    numbers = []
+    for place, value in enumerate(values):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole and not (isinstance(value, str) and value.lstrip("-").isdecimal() and value.isascii()):
+            if isinstance(value, np.integer):
+                value = int(value)
+            else:
+                raise InputError(f"{what} {place + (what[-1] == 'e')} is not a whole number: {str(value)[:40]!r}.")
+        if not -(2**62) < int(value) < 2**62:
+            raise InputError(f"{what} {place + (what[-1] == 'e')} is out of range: {str(value)[:40]}.")
+        numbers.append(int(value))
+    if not numbers:
+        raise InputError(
+            f"{given if isinstance(given, str | Path) else 'labels'} holds no labels; expected one an image."
+        )
+    return np.array(numbers, dtype=np.int64)
+
+
+def like_real(options: Options, real: ImageSource | None) -> Options:
+    """The options, with the frequencies of ``real`` where they ask for ``like-real``.
+
+    Raises:
+        InputError: there are no real images, their labels are not known, or they have more classes than the generator.
+    """
+    if options.label_distribution != "like-real" or options.num_classes is None:
+        return options
+    if real is None:
+        raise InputError(
+            "label_distribution like-real takes the class frequencies of real images, and REAL is none. Give images "
+            "with labels (class folders, a data set, an npz file with arr_1), or the labels: labels=, --labels."
+        )
+    labels = real.labels()
+    if labels is None:
+        raise InputError(
+            f"label_distribution like-real: the labels of {real.spec} are not known before its images are read. Give "
+            "class folders, a data set with labels, an npz file with arr_1, or the labels: labels=, --labels."
+        )
+    return replace(
+        options, label_distribution=LikeReal(frequencies_of(labels, real.classes(), options.num_classes, real.spec))
+    )
+
+
+def frequencies_of(
+    labels: Sequence[str], classes: Sequence[str] | None, num_classes: int, spec: str
+) -> tuple[float, ...]:
+    """Share of each class 0, 1, ..., num_classes - 1 among labels.
+
+    Args:
+        classes: names of the classes in the order of their numbers. None: labels that are all whole numbers are those
+            numbers; others are numbered in sorted order, as torchvision numbers class folders.
+
+    Raises:
+        InputError: there are more classes.
+    """
+    counts = Counter(labels)
+    if classes is None:
+        if all(name.isdecimal() for name in counts):
+            classes = [str(number) for number in range(max(map(int, counts)) + 1)]
+            counts = Counter({str(int(name)): n for name, n in counts.items()})
+        else:
+            classes = sorted(counts)
+    if len(classes) > num_classes:
+        raise InputError(
+            f"label_distribution like-real: {spec} has {len(classes)} classes ({', '.join(list(classes)[:_LISTED])}"
+            f"{', ...' if len(classes) > _LISTED else ''}), the generator {num_classes} (num_classes, --num-classes)."
+        )
+    return tuple(counts[name] / len(labels) for name in classes) + (0.0,) * (num_classes - len(classes))
