@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganeval.images.differences import MIXED, TURNED, lossy_share, turned_share
+
 if TYPE_CHECKING:
     from ganeval.tally import Measured
-
-LOSSY = ("JPEG", "MPO", "WEBP")
-MIXED = 0.01  # difference of the shares of lossy files from which on it is said
 
 
 def cautions(sides: Mapping[str, Measured]) -> list[str]:
@@ -38,12 +37,19 @@ def cautions(sides: Mapping[str, Measured]) -> list[str]:
                 f"{repeated} of {len(side.image_digests)} {name} images {copies} of another one ({distinct} distinct)"
             )
     said.extend(_compression(sides))
+    turned = {
+        name: turned_share(side.provenance.get("notes") or {}, side.n)  # type: ignore[arg-type]
+        for name, side in sides.items()
+    }
+    for name in ("fake", "test"):
+        if "real" in turned and name in turned and abs(turned["real"] - turned[name]) > MIXED:
+            said.append(TURNED.format("real", turned["real"], name, turned[name]))
     return said
 
 
 def _compression(sides: Mapping[str, Measured]) -> list[str]:
     formats = {name: found for name, side in sides.items() if (found := formats_of(side.provenance))}
-    lossy = {name: sum(found.get(f, 0) for f in LOSSY) / sum(found.values()) for name, found in formats.items()}
+    lossy = {name: share for name, found in formats.items() if (share := lossy_share(found)) is not None}
     said = []
     for name in ("fake", "test"):
         if "real" in lossy and name in lossy and abs(lossy["real"] - lossy[name]) > MIXED:

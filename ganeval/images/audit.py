@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ganeval.images.decode import UnreadableImage, digest, find_fault, open_image
+from ganeval.images.decode import UnreadableImage, digest, find_fault, format_of, open_image
+from ganeval.images.differences import MIXED, TURNED, lossy_share, turned_share
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
@@ -127,7 +128,8 @@ def audit(source: ImageSource, *, decode: bool = True) -> Audit:
 def compare_audits(real: Audit, fake: Audit) -> list[str]:
     """What differs between two sets in a way that moves a metric without saying anything about the generator."""
     said = []
-    if set(real.formats) != set(fake.formats) and real.formats and fake.formats:
+    lossy = [lossy_share(one.formats) for one in (real, fake)]
+    if None not in lossy and abs((lossy[0] or 0) - (lossy[1] or 0)) > MIXED:
         said.append(
             f"File formats differ: real {_counts(real.formats)}, fake {_counts(fake.formats)}. The traces of JPEG "
             "compression alone move a Frechet distance; save both sets losslessly, or both the same way."
@@ -136,6 +138,9 @@ def compare_audits(real: Audit, fake: Audit) -> list[str]:
         one, other = real.jpeg_quality["median"], fake.jpeg_quality["median"]
         if abs(one - other) >= 5:
             said.append(f"JPEG qualities differ: median about {one:g} for real, {other:g} for fake.")
+    turned = [turned_share(one.notes, one.n) for one in (real, fake)]
+    if abs(turned[0] - turned[1]) > MIXED:
+        said.append(TURNED.format("real", turned[0], "fake", turned[1]) + ".")
     if set(real.sizes) != set(fake.sizes) and real.sizes and fake.sizes:
         said.append(
             f"Sizes differ: real {_counts(real.sizes)}, fake {_counts(fake.sizes)}. "
@@ -213,7 +218,7 @@ def _look_at_files(source: IndexedSource, found: Audit, pixels: _PixelFindings |
             _corrupt(found, name, str(error))
             continue
         found.n += 1
-        found.formats[image.format] += 1
+        found.formats[str(format_of(image, data))] += 1
         found.modes[image.mode] += 1
         if tables := getattr(image, "quantization", None):
             qualities.append(jpeg_quality(tables[min(tables)]))

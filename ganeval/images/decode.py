@@ -37,6 +37,7 @@ from PIL import (  # the plugins register their formats when they are imported
 )
 
 from ganeval.errors import InputError
+from ganeval.images import colour
 
 _PLUGINS = (
     BmpImagePlugin,
@@ -120,7 +121,21 @@ def decode(data: bytes, convert: Callable[[Image.Image], Pixels] | None = None) 
     except Exception as error:  # on damaged files, Pillow's plugins let through whatever went wrong
         raise UnreadableImage(f"a truncated or damaged {image.format} file ({_reason(error)})") from error
     pixels = (convert or from_pil)(image)
-    return Pixels(pixels.array, (*before, *pixels.notes), image.format)
+    return Pixels(pixels.array, (*before, *pixels.notes), format_of(image, data))
+
+
+def format_of(image: Image.Image, data: bytes) -> str | None:
+    """Pillow's name of the format; ``WEBP lossless`` where every frame of a WebP file is, which leaves no traces."""
+    if image.format != "WEBP":
+        return image.format
+    at, lossless = 12, False
+    while at + 8 <= len(data):  # chunks of the container: a name, a length, and as many bytes, an even number of them
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if name == b"VP8 " or (name == b"ANMF" and b"VP8 " in data[at + 24 : at + 8 + size]):
+            return image.format
+        lossless |= name in (b"VP8L", b"ANMF")
+        at += 8 + size + size % 2
+    return "WEBP lossless" if lossless else image.format
 
 
 def from_pil(image: Image.Image) -> Pixels:
@@ -249,6 +264,7 @@ def _notes_of_the_file(image: Any, data: bytes) -> list[str]:
             bits = data[24:25] if image.format == "PNG" else tags.get(_BITS_TAG, ())
             if any(b > 8 for b in bits):
                 notes.append(DEEP_COLOUR)
+        notes += colour.ignored(image.info)
         if getattr(image, "is_animated", False) or getattr(image, "n_frames", 1) > 1:
             notes.append(FRAMES)
     except Exception:  # broken metadata says nothing about the pixels
