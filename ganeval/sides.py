@@ -17,6 +17,7 @@ from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnough
 from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import is_made, open_source
+from ganeval.images.generated import GeneratedSource
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.loading import worker_faults
 from ganeval.images.opening import OF_GENERATORS, OpenOptions
@@ -123,7 +124,7 @@ def open_side(
         where = None if reading.in_place else reading.device
         source = open_source(spec, num=num, options=reading.opening(device=where))
         if source.length is not None and not both:
-            require_enough(side, source.length, source.spec, minimum)
+            require_enough(side, source.length, source.spec, minimum, source)
         source.check(reading.on_error)
     except InputError as error:
         if not both:
@@ -334,11 +335,13 @@ def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ConfigError(f"{name} is one of {names}; got {value!r}.")
 
 
-def require_enough(side: str, n: int, spec: str, minimum: int) -> None:
+def require_enough(side: str, n: int, spec: str, minimum: int, source: ImageSource | None = None) -> None:
     if n < minimum:
         kind = "" if side == "images" else f"{side} "
         plural = "image" if n == 1 else "images"
+        advice = "Point at the folder that holds the images."
+        if isinstance(source, GeneratedSource):
+            advice = "Have it make more of them: num_samples (--num-samples)."
         raise NotEnoughSamplesError(
-            f"this needs at least {minimum} {kind}images; found {n} {plural} in {spec}. "
-            "Point at the folder that holds the images."
+            f"this needs at least {minimum} {kind}images; found {n} {plural} in {spec}. {advice}"
         )

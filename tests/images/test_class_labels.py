@@ -14,7 +14,7 @@ from torch.utils.data import TensorDataset
 
 import ganeval
 from ganeval.cli.main import main
-from ganeval.errors import InputError
+from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.evaluator import Evaluator
 from ganeval.generators.load import open_source
 from ganeval.images.class_labels import LikeReal, frequencies_of, read_labels
@@ -172,6 +172,11 @@ def test_reals_without_labels_or_with_more_classes_iv() -> None:
         ganeval.fid(ganeval.build_statistics(images, protocol="compact"), make, **like)
     with pytest.raises(InputError, match=r"has 4 classes \(0, 1, 2, 3\), the generator 2"):
         ganeval.fid(TensorDataset(images, labels + 2), make, **like)
+
+
+def test_too_few_images_of_a_generator_iv() -> None:
+    with pytest.raises(NotEnoughSamplesError, match=r"found 1 image in make. Have it make more of them: num_samples"):
+        ganeval.fid(real(20, 0.5, 0)[0], make, num_samples=1, **ON)
 
 
 def test_latents_of_several_axes_on_the_command_line(
