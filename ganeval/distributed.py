@@ -198,7 +198,7 @@ def shared(group: Group) -> Iterator[Group]:
 
 
 @contextlib.contextmanager
-def joined(*, sync: bool = True, timeout: float | None = None, device: str = "auto") -> Iterator[Group]:
+def joined(*, sync: bool = True, timeout: float | None = None, device: object = "auto") -> Iterator[Group]:
     """The group of this run: the user's process group, or torchrun's processes, or this one alone.
 
     Under torchrun without a process group one is made (gloo, and NCCL where there is CUDA), and destroyed at the end.

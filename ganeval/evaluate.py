@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ganeval.arguments import Device, converted, require_known
 from ganeval.distributed import joined, shared
 from ganeval.environment import environment
 from ganeval.features.cache import FeatureCache, open_cache
@@ -49,6 +51,7 @@ def fid(real: object, fake: object, **options: Any) -> MetricResult:
     return evaluate(real, fake, metrics=("fid",), **options)["fid"]
 
 
+@converted
 @random_states_kept()
 def evaluate(
     real: object,
@@ -57,7 +60,7 @@ def evaluate(
     metrics: Sequence[str] | None = ("fid",),
     test: object = None,
     protocol: str | Protocol | CustomNetwork = "ttur",
-    device: str = "auto",
+    device: Device = "auto",
     weights: str | Path | Mapping[str, str | Path] | None = None,
     reference: str | None = None,
     level: float = 0.95,
@@ -93,10 +96,11 @@ def evaluate(
         real: the reference: anything that ``open_source`` takes, a statistics file, ``stats:NAME``, or a Statistics;
             None if all metrics are of the fakes alone.
         fake: the generated images, likewise.
-        metrics: names from ``ganeval.metrics.registry``; None: all that apply to these two sets.
+        metrics: names from ``ganeval.metrics.registry``, in a list or separated by commas; None: all that apply to
+            these two sets.
         test: held-out real images, for the metrics of memorisation.
         protocol: a name such as ``ttur``, ``clean``, ``compact`` or ``pytorch-fid:768``, a Protocol, a CustomNetwork.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``, a ``torch.device``, or None, which is ``auto``.
         weights: a file to load instead of the published weights of the run's network, or files by network; that of
             the distance of ``ppl`` is ``lpips-vgg``.
         reference: ``sample``: both sides are samples (default where REAL is images). ``population``: REAL is the
@@ -166,12 +170,13 @@ def evaluate(
         return run.finish(measured, started=started)
 
 
+@converted
 @random_states_kept()
 def build_statistics(
     images: object,
     *,
     protocol: str | Protocol | CustomNetwork = "ttur",
-    device: str = "auto",
+    device: Device = "auto",
     weights: str | Path | Mapping[str, str | Path] | None = None,
     num: int | None = None,
     shard: tuple[int, int] | None = None,
@@ -197,6 +202,7 @@ def build_statistics(
             ``value_range``, ``seed``, ``batch_size``, ``workers``, ``on_error``, ``feature_memory``, ``data_root``,
             ``download``, ``progress``, and the other fields of ``ganeval.images.opening.OpenOptions``.
     """
+    require_known(reading, (field.name for field in fields(Reading) if field.init and field.name not in _NOT_GIVEN))
     protocol, own = resolved(protocol, precision)
     images = spec_or_object(images)
     with ExitStack() as stack:
@@ -235,6 +241,9 @@ def build_statistics(
             rows=features.rows.to_array() if features.rows is not None else None,
             digests=measured.image_digests if len(measured.image_digests) else None,
         )
+
+
+_NOT_GIVEN = ("device", "cache", "in_place")  # fields of Reading that ``build_statistics`` sets itself
 
 
 class _Called(ModuleType):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganeval.arguments import WHOLE, Device, converted
 from ganeval.distributed import ONE, Group, joined, shared, unwrapped
 from ganeval.documents import Count, parse_json, typed
 from ganeval.errors import ConfigError, IncomparableError, InputError
@@ -78,6 +79,7 @@ class Evaluator:
         GanEvalError: as ``evaluate``.
     """
 
+    @converted
     def __init__(
         self,
         reference: object,
@@ -85,7 +87,7 @@ class Evaluator:
         metrics: Sequence[str] | None = ("fid",),
         test: object = None,
         protocol: str | Protocol | CustomNetwork = "ttur",
-        device: str = "auto",
+        device: Device = "auto",
         weights: str | Path | Mapping[str, str | Path] | None = None,
         log: Log | None = None,
         reference_as: str | None = None,
@@ -150,6 +152,7 @@ class Evaluator:
 
     # --- fakes -------------------------------------------------------------------------------------------------
 
+    @converted
     def update(self, images: object, *, value_range: tuple[float, float] | None = None) -> None:
         """Add images: a batch (N, 3, H, W) or (N, H, W, 3), a folder, a data set: whatever ``open_images`` takes.
 
@@ -161,6 +164,7 @@ class Evaluator:
             source = self._opened(images, value_range)
             fill(self._fakes, "fake", source, replace(self._reading, progress=None), None, "update")
 
+    @converted
     def update_from(self, generator: object, n: int, *, value_range: tuple[float, float] | None = None) -> None:
         """Add ``n`` images that a generator makes.
 
@@ -172,7 +176,7 @@ class Evaluator:
             n: images, of all ranks together.
             value_range: of floats; default the Evaluator's, else the generator's own.
         """
-        if not isinstance(n, int) or n < 1:
+        if (n := WHOLE("n", n)) < 1:
             raise InputError(f"update_from takes a number of images from 1 on; got {n!r}.")
         with self._borrowing("update_from"):
             source = self._opened(unwrapped(generator), value_range, num_samples=self._drawn + n)

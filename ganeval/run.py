@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ganeval.arguments import PROTOCOL, require_known
 from ganeval.cautions import cautions
 from ganeval.distributed import current
 from ganeval.environment import environment
@@ -31,7 +31,7 @@ from ganeval.images.opening import OPENING
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.metrics.path_length import LPIPS_VGG
 from ganeval.metrics.path_length import Path as LatentPath
-from ganeval.metrics.registry import Metric, get_metric
+from ganeval.metrics.registry import Metric, named_metrics
 from ganeval.metrics.single import distance_by_size, neighbours_across
 from ganeval.plan import Task, applicable, idle, needs_of, networks_of, shared_out, tasks_of, used
 from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol
@@ -95,7 +95,7 @@ class Run:
         compile: bool = False,
         single_images: bool = False,
     ) -> None:
-        chosen = [get_metric(name) for name in metrics] if metrics is not None else None
+        chosen = named_metrics(metrics) if metrics is not None else None
         self.settings, self.level, self.reading, self.stack = _settings(settings), level, reading, stack
         self.protocol, own = resolved(protocol, precision)
         self.compiled = compile
@@ -423,8 +423,8 @@ def resolved(
     if isinstance(protocol, CustomNetwork):
         own = {CUSTOM: protocol.given()}
         protocol = protocol.protocol()
-    elif isinstance(protocol, str):
-        protocol = get_protocol(protocol)
+    elif not isinstance(protocol, Protocol):
+        protocol = get_protocol(PROTOCOL("protocol", protocol))
     return (protocol if precision is None else replace(protocol, precision=precision)), own
 
 
@@ -432,11 +432,7 @@ def _settings(given: Mapping[str, Any]) -> Settings:
     from ganeval.evaluate import evaluate  # which stands on this
 
     names = [f.name for f in fields(Settings)]
-    for name in given:
-        if name not in names:
-            known = signature(evaluate).parameters.values()
-            arguments = [*(p.name for p in known if p.kind is p.KEYWORD_ONLY), *OPENING]
-            close = get_close_matches(name, [*names, *arguments], n=1)
-            hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(names)}."
-            raise ConfigError(f"there is no argument or setting {name!r}.{hint}")
+    if not given.keys() <= set(names):
+        arguments = (p.name for p in signature(evaluate).parameters.values() if p.kind is p.KEYWORD_ONLY)
+        require_known([name for name in given if name not in names], [*names, *arguments, *OPENING])
     return Settings(**given)

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganeval.arguments import DISTANCE, Device, converted
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.extractor import choose_device
@@ -55,6 +56,7 @@ def path_length(generator: object, **options: Any) -> MetricResult:
     return evaluate_path_length(generator, **options)["ppl"]
 
 
+@converted
 @random_states_kept()
 def evaluate_path_length(
     generator: object,
@@ -69,7 +71,7 @@ def evaluate_path_length(
     unit: bool = False,
     distance: str | PerceptualDistance = "lpips-vgg",
     weights: str | Path | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     batch_size: int | None = None,
     seed: int = 0,
     level: float = 0.95,
@@ -116,8 +118,9 @@ def evaluate_path_length(
         value_range=value_range, label_distribution=label_distribution, labels=labels, keep_mode=keep_mode,
         device=where,
     )  # fmt: skip
-    if isinstance(distance, str):
-        distance = load_distance(distance, device=where, weights=Path(weights) if weights is not None else None)
+    if not isinstance(distance, PerceptualDistance):
+        named = DISTANCE("distance", distance)
+        distance = load_distance(named, device=where, weights=Path(weights) if weights is not None else None)
     elif weights is not None:
         raise ConfigError("weights are for a distance that is named; this one is loaded already.")
     result = measure_generator(source, path, distance, batch_size=batch_size, level=level, progress=progress)

@@ -23,7 +23,7 @@ from ganeval.cli.options import (
 )
 from ganeval.cli.outputs import Outputs
 from ganeval.errors import ConfigError
-from ganeval.metrics.registry import METRICS, Metric, get_metric
+from ganeval.metrics.registry import METRICS, get_metric, named_metrics
 from ganeval.protocol import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -216,13 +216,7 @@ def chosen_metrics(names: str | None) -> tuple[str, ...] | None:
     """The metrics that were asked for; ``pr`` stands for its four; None for all that apply."""
     if names is None:
         return None
-    wanted: list[Metric] = []
-    for name in filter(None, (part.strip() for part in names.split(","))):
-        family = [m for m in METRICS.values() if m.command == name]
-        wanted += family or [get_metric(name)]
-    if not wanted:
-        raise ConfigError(f"--metrics names no metric; there are {', '.join(METRICS)}.")
-    return tuple(dict.fromkeys(m.name for m in wanted))
+    return tuple(metric.name for metric in named_metrics(part.strip() for part in names.split(",")))
 
 
 def __getattr__(name: str) -> click.Command:

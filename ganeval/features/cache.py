@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import numpy as np
@@ -30,6 +30,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 from PIL import Image, ImageFile, features
 
+from ganeval.arguments import CACHE
 from ganeval.distributed import current
 from ganeval.documents import DocumentError, read_json_tree, typed
 from ganeval.errors import ConfigError, InputError
@@ -314,6 +315,7 @@ def open_cache(given: bool | str | Path | FeatureCache | None) -> FeatureCache |
     """
     if isinstance(given, FeatureCache):
         return given
+    given = cast(bool | str | Path | None, CACHE("cache", given))
     if given is None:
         given = flag(VARIABLE, default=True)
     if given is False:

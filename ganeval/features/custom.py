@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ganeval.arguments import WHOLE
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
 from ganeval.features.extractor import SCALES, Given, LoadedNetwork
@@ -41,7 +42,8 @@ class CustomNetwork:
     scale: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 1:
+        object.__setattr__(self, "size", WHOLE("size", self.size))
+        if self.size < 1:
             raise ConfigError(f"the size of a network's input is a number of pixels from 1 on; got {self.size!r}.")
         for what, value, known in (("resize", self.resize, RESIZE_MODES), ("scale", self.scale, SCALES)):
             if value not in known:

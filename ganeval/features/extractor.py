@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ganeval.arguments import DEVICE, Device, option
 from ganeval.distributed import accelerator_index
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
@@ -296,12 +297,15 @@ def not_at_hand(extractor: str, given: Collection[str] = ()) -> str | None:
     return f"the weights of {extractor} are not on this machine (ganeval weights fetch {spec.name})"
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, then Apple's, then the CPU. Each of several ranks has its own CUDA device.
+def choose_device(device: Device) -> torch.device:
+    """``auto``, or None, is CUDA where there is one, then Apple's, then the CPU.
+
+    Each of several ranks has its own CUDA device.
 
     Raises:
         ConfigError: there is no such device here; the message names those that there are.
     """
+    name: str = DEVICE("device", device)
     available = ["cpu"]
     if torch.cuda.is_available():
         available[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
@@ -312,7 +316,9 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and name in available and (index := accelerator_index()) is not None:
         name = f"cuda:{index}"
     if name not in available:
-        raise ConfigError(f"There is no device {name!r} here; there are auto, {', '.join(available)}.")
+        raise ConfigError(
+            f"{option('device')}: this machine has no device {name!r}. Available: auto, {', '.join(available)}."
+        )
     return torch.device(name)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from ganeval.arguments import converted
 from ganeval.errors import InputError, WeightsError
 from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
@@ -46,6 +47,7 @@ from ganeval.images.specs import (
 from ganeval.torch_defaults import plain_defaults
 
 
+@converted
 def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
     """``open_images``, which also takes the ``gen:`` specs of this module.
 

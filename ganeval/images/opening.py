@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganeval.errors import InputError
+from ganeval.arguments import DEVICE, convert_fields, option
+from ganeval.errors import ConfigError, InputError
 from ganeval.images.class_labels import KINDS, LikeReal
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class OpenOptions:
         device: where a generator runs; None for where it is.
 
     Raises:
+        ConfigError: a value of another kind, see ``ganeval.arguments``.
         InputError: a number of images or classes below 1, a seed below 0 or of 2^63 and more, a range that is none.
     """
 
@@ -59,7 +61,9 @@ class OpenOptions:
     def __post_init__(self) -> None:
         from ganeval.images.pixels import check_range
 
+        convert_fields(self)
         object.__setattr__(self, "value_range", check_range(self.value_range))
+        object.__setattr__(self, "device", _device(self.device))
         if self.label_distribution not in (None, *KINDS) and not isinstance(self.label_distribution, LikeReal):
             raise InputError(f"label_distribution is one of {', '.join(KINDS)}; got {self.label_distribution!r}.")
         check_number("num_samples", self.num_samples)
@@ -93,7 +97,23 @@ def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return opening, {name: value for name, value in given.items() if name not in OPENING}
 
 
+def _device(device: Any) -> torch.device | None:
+    """The device that was given, or that a text such as ``cuda:0`` names.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    import torch
+
+    if device is None or isinstance(device, torch.device):
+        return device
+    try:
+        return torch.device(DEVICE("device", device))
+    except RuntimeError:
+        raise ConfigError(f"device must be a device such as 'cpu' or 'cuda:0', or None; got {device!r}.") from None
+
+
 def check_number(name: str, number: int | None) -> None:
     """Raises InputError for a number below 1."""
     if number is not None and number < 1:
-        raise InputError(f"--{name.replace('_', '-')} must be at least 1; got {number}.")
+        raise InputError(f"{option(name)} must be at least 1; got {number}.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganeval.arguments import converted
 from ganeval.errors import InputError
 from ganeval.images import specs
 from ganeval.images.grammar import as_spec, prefix_hint
@@ -211,6 +212,7 @@ class NumberedSource(ImageSource):
         return self.part(range(first, stop), chosen)
 
 
+@converted
 def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
     """Open whatever holds images.
 

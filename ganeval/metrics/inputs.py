@@ -14,6 +14,7 @@ from typing import cast
 import numpy as np
 import torch
 
+from ganeval.arguments import convert_fields
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.registry import METRICS
@@ -61,6 +62,7 @@ class Settings:
     cmmd_sigma: float = 10.0
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         choices = {"trace": ("auto", "sqrtm", "svd", "eigvals"), "kid_kernel": ("polynomial", "rbf")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

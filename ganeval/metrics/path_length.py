@@ -21,6 +21,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ganeval.arguments import convert_fields
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.inputs import LEAST, NO_REFERENCE
 from ganeval.metrics.intervals import quantile, symmetric_interval
@@ -60,6 +61,7 @@ class Path:
     unit: bool = False
 
     def __post_init__(self) -> None:
+        convert_fields(self)
         for name, allowed in (("space", ("z", "w")), ("sampling", ("full", "end"))):
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} is one of {', '.join(allowed)}; got {getattr(self, name)!r}.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from ganeval.arguments import option
 from ganeval.errors import ConfigError
 from ganeval.metrics.citations import (
     ALAA_2022,
@@ -314,3 +315,17 @@ def get_metric(name: str) -> Metric:
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ConfigError(f"There is no metric {name!r}; there are {', '.join(METRICS)}.{hint}")
     return METRICS[name]
+
+
+def named_metrics(names: Iterable[str]) -> list[Metric]:
+    """The registry entries of names, once each; the name of a family, such as ``pr``, stands for all of it.
+
+    Raises:
+        ConfigError: no such metric, or no name at all.
+    """
+    found: list[Metric] = []
+    for name in filter(None, names):
+        found += [metric for metric in METRICS.values() if metric.command == name] or [get_metric(name)]
+    if not found:
+        raise ConfigError(f"{option('metrics')} names no metric. Available: {', '.join(METRICS)}.")
+    return list({metric.name: metric for metric in found}.values())
