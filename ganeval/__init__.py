@@ -25,6 +25,7 @@ _NAMES = {
     "CustomNetwork": "ganeval.features.custom",
     "get_protocol": "ganeval.protocol",
     "GanEvalError": "ganeval.errors",
+    "GanEvalWarning": "ganeval.errors",
 }
 
 __all__ = ["__version__", *_NAMES]
@@ -43,6 +44,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from ganeval.errors import GanEvalError as GanEvalError
+    from ganeval.errors import GanEvalWarning as GanEvalWarning
     from ganeval.evaluate import build_statistics as build_statistics
     from ganeval.evaluate import evaluate as evaluate
     from ganeval.evaluate import fid as fid

@@ -1,8 +1,8 @@
 """Arguments of the Python interface: what each one may be, declared once, and what it is converted to.
 
 A whole number may be an ``int``, a numpy integer, a tensor or array without axes, or a float without a fraction
-(``5e3``); a path may be anything with ``__fspath__``; a device a ``torch.device``. Everything else is a ConfigError that
-names the argument. Limits that depend on more than the value are checked where the value is used.
+(``5e3``); a path may be anything with ``__fspath__``; a device a ``torch.device``. Everything else is a ConfigError
+that names the argument. Limits that depend on more than the value are checked where the value is used.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ ARGUMENTS: Mapping[str, Kind] = {
     "strict": FLAG.or_none(),
     **dict.fromkeys(("on_error", "space", "sampling", "trace", "kid_kernel"), TEXT),
     **dict.fromkeys(
-        ("precision", "note", "reference", "reference_as", "label_distribution", "image_column"), TEXT.or_none()
+        ("precision", "note", "reference", "reference_as", "image_column"), TEXT.or_none()
     ),
     "data_root": PATH.or_none(),
     **dict.fromkeys(("progress", "log"), CALLABLE.or_none()),

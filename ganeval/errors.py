@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Iterable
+
 
 class GanEvalError(Exception):
     """An expected failure with one clear message: the command line prints it without a traceback and exits 2."""
 
     kind = "error"
+
+
+class GanEvalWarning(UserWarning):
+    """Something that a reader of the numbers should know; the text is also in ``Evaluation.warnings``."""
+
+
+def warn(texts: Iterable[str]) -> None:
+    """A GanEvalWarning for each text, at the line outside this package from which it was called."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "ganeval":
+        frame, level = frame.f_back, level + 1
+    for text in texts:
+        warnings.warn(text, GanEvalWarning, stacklevel=level)
 
 
 class InputError(GanEvalError):

@@ -17,6 +17,7 @@ from typing import Any
 from ganeval.arguments import Device, converted, require_known
 from ganeval.distributed import joined, shared
 from ganeval.environment import environment
+from ganeval.errors import warn
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device, load_extractor
@@ -144,6 +145,9 @@ def evaluate(
         IncomparableError: statistics of another protocol.
         ConfigError: an unknown name, or options that contradict each other.
         RankError: another rank failed, or did not come.
+
+    Warns:
+        GanEvalWarning: each of the result's ``warnings``, on the first rank.
     """
     started = time.perf_counter()
     opening, settings = split_options(others)
@@ -167,7 +171,10 @@ def evaluate(
         )  # fmt: skip
         measured = {name: run.measure(name) for name in run.sides}
         run.drop_networks()
-        return run.finish(measured, started=started)
+        evaluation, first = run.finish(measured, started=started), group.rank == 0
+    if first:
+        warn(evaluation.warnings)
+    return evaluation
 
 
 @converted
@@ -232,7 +239,7 @@ def build_statistics(
             "warnings": [*extractor.warnings, *measured.warnings],
             "note": note,
         }
-        return Statistics(
+        statistics = Statistics(
             mean=features.gaussian.mean,
             covariance=features.gaussian.covariance,
             n=features.gaussian.n,
@@ -241,6 +248,10 @@ def build_statistics(
             rows=features.rows.to_array() if features.rows is not None else None,
             digests=measured.image_digests if len(measured.image_digests) else None,
         )
+        first = group.rank == 0
+    if first:
+        warn(statistics.warnings)
+    return statistics
 
 
 _NOT_GIVEN = ("device", "cache", "in_place")  # fields of Reading that ``build_statistics`` sets itself

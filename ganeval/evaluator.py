@@ -19,7 +19,7 @@ from torch import Tensor
 from ganeval.arguments import WHOLE, Device, converted
 from ganeval.distributed import ONE, Group, joined, shared, unwrapped
 from ganeval.documents import Count, parse_json, typed
-from ganeval.errors import ConfigError, IncomparableError, InputError
+from ganeval.errors import ConfigError, IncomparableError, InputError, warn
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device
@@ -148,6 +148,7 @@ class Evaluator:
     @property
     def n(self) -> int:
         """Fakes that this rank has seen since the last ``reset``."""
+        self._require_open()
         return self._fakes.n
 
     # --- fakes -------------------------------------------------------------------------------------------------
@@ -193,6 +194,9 @@ class Evaluator:
 
         Returns:
             Evaluation: as ``evaluate`` gives it, the same on every rank.
+
+        Warns:
+            GanEvalWarning: each of the result's ``warnings``, on the first rank, after ``log``.
         """
         started = time.perf_counter()
         with self._borrowing("compute") as stack:
@@ -204,6 +208,8 @@ class Evaluator:
         self._computed += 1
         if self.log is not None and self._group.rank == 0:
             self.log(evaluation.flat(), self._computed if step is None else step)
+        if self._group.rank == 0:
+            warn(evaluation.warnings)
         return evaluation
 
     def reset(self) -> None:

@@ -10,6 +10,7 @@ gate's own words. Nothing is imported before the fixture is called.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,9 +49,13 @@ def ganeval_gate(request: pytest.FixtureRequest) -> Callable[..., Verdict]:
 
     def call(real: object = None, fake: object = None, **options: Any) -> Verdict:
         __tracebackhide__ = True
+        from ganeval.errors import GanEvalWarning
         from ganeval.gate.words import text
 
-        verdict = hold(real, fake, root=root, **{**defaults, **options})
+        with warnings.catch_warnings():
+            # pytest lists them; the verdict says whether the test fails, also where its other warnings are errors
+            warnings.simplefilter("default", GanEvalWarning)
+            verdict = hold(real, fake, root=root, **{**defaults, **options})
         for check in verdict.checks:
             request.node.user_properties.append((f"ganeval {check.name}", check.reason))
         if verdict.exit_code:

@@ -23,7 +23,7 @@ __all__ = ["SCHEMA", "Evaluation", "Interval", "MetricResult"]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class MetricResult:
     """The value of one metric, with its uncertainty and its protocol.
 
@@ -66,8 +66,17 @@ class MetricResult:
         return self.value
 
     def __str__(self) -> str:
+        """The line that people paste; with the number of warnings behind it, if there are some."""
         label, value, *more = self.parts()
-        return "   ".join([f"{label} {value}", *filter(None, more)])
+        return "   ".join([f"{label} {value}", *filter(None, [*more, _counted(self.warnings)])])
+
+    def __repr__(self) -> str:
+        return f"<MetricResult {self}>"
+
+    def _repr_html_(self) -> str:
+        from ganeval.result_text import html_of
+
+        return html_of([self], self.warnings)
 
     def parts(self) -> tuple[str, str, str, str]:
         """Label; value; interval, or why there is none; protocol and numbers of images: what a person can paste."""
@@ -192,6 +201,10 @@ def _result_of(name: str, entry: Entry, fields: Mapping[str, Any]) -> MetricResu
     )  # fmt: skip
 
 
+def _counted(warnings: tuple[str, ...]) -> str:
+    return "" if not warnings else "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+
+
 def decimals(scale: float) -> int:
     """Decimals that show ``scale`` with two significant digits, between 2 and 8."""
     if not math.isfinite(scale) or scale <= 0:
@@ -216,7 +229,7 @@ def format_number(value: float, standard_error: float | None) -> str:
     return f"{value:.{max(2, min(8, 3 - math.floor(math.log10(abs(value)))))}f}" if abs(value) > 1e-12 else "0.00"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Evaluation:
     """What one run measured, and on what: the document that ``--json`` prints and every other command reads."""
 
@@ -233,6 +246,21 @@ class Evaluation:
 
     def __getitem__(self, name: str) -> MetricResult:
         return self.results[name]
+
+    def __str__(self) -> str:
+        """The lines that the command line prints, and the warnings."""
+        from ganeval.result_text import text_of
+
+        return text_of(self)
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{r.label} {format_number(r.value, r.standard_error)}" for r in self.results.values())
+        return f"<Evaluation {', '.join(filter(None, [values, _counted(self.warnings)]))}>"
+
+    def _repr_html_(self) -> str:
+        from ganeval.result_text import html_of
+
+        return html_of(list(self.results.values()), self.warnings)
 
     def flat(self) -> dict[str, float]:
         """For a logger: value, corrected value and ends of the interval, by names that carry network and number.

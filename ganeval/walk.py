@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ganeval.arguments import DISTANCE, Device, converted
 from ganeval.environment import environment
-from ganeval.errors import ConfigError, InputError
+from ganeval.errors import ConfigError, InputError, warn
 from ganeval.features.extractor import choose_device
 from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
 from ganeval.features.precision import strict_float32
@@ -125,7 +125,7 @@ def evaluate_path_length(
         raise ConfigError("weights are for a distance that is named; this one is loaded already.")
     result = measure_generator(source, path, distance, batch_size=batch_size, level=level, progress=progress)
     digests = result.per_image["ppl_latent_digests"]
-    return Evaluation(
+    evaluation = Evaluation(
         results={"ppl": result},
         real={"spec": None, "kind": "none", "n": None, "digest": None},
         fake={**source.describe(), "n": pairs, "digest": hashlib.blake2b(digests.tobytes()).hexdigest()[:32]},
@@ -134,6 +134,8 @@ def evaluate_path_length(
         notes=(*((NOT_PPL,) if result.label == "PPL[compact-v1]" else ()), *notes_on({"fake": source.describe()})),
         elapsed_seconds=time.perf_counter() - started,
     )
+    warn(evaluation.warnings)
+    return evaluation
 
 
 def measure_generator(

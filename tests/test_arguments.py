@@ -49,15 +49,11 @@ def test_what_is_no_device(device: Any) -> None:
 
 
 def test_a_device_that_is_not_here() -> None:
-    with pytest.raises(
-        ConfigError, match=r"--device \(device=\): this machine has no device 'cuda:99'. Available: auto, "
-    ):
+    with pytest.raises(ConfigError, match=r"--device \(device=\): this machine has no device 'cuda:99'"):
         ganeval.evaluate(REAL, FAKE, **{**ON, "device": torch.device("cuda", 99)})
 
 
-@pytest.mark.parametrize(
-    "metrics", ["fid,kid", " fid , kid ", ["fid", "kid"], np.array(["fid", "kid"]), ("fid", "kid")]
-)
+@pytest.mark.parametrize("metrics", ["fid,kid", " fid , kid ", ["fid", "kid"], np.array(["fid", "kid"])])
 def test_metrics_by_name(metrics: Any) -> None:
     assert argument("metrics", metrics) == ("fid", "kid")
 
@@ -79,7 +75,7 @@ def test_every_door_takes_the_usual_kinds(tmp_path: Path) -> None:
         dots(), pairs=12.0, latent_dim=np.int64(5), value_range=[-1, 1], distance="compact", device=torch.device("cpu"),
         resize=np.int16(64), epsilon=np.float32(1e-3),
     )  # fmt: skip
-    assert walked.details["pairs"] if "pairs" in walked.details else walked.n_fake == 12
+    assert walked.n_fake == 12
     assert ganeval.open_images(REAL, num=np.int64(3)).length == 3
     assert open_cache(Named(tmp_path / "cache")).folder == tmp_path / "cache"  # type: ignore[arg-type,union-attr]
 
@@ -144,7 +140,15 @@ def test_the_other_doors_name_the_argument_too() -> None:
 
 
 def test_every_argument_is_declared_or_takes_anything() -> None:
-    anything = {"test", "protocol", "cache", "labels", "distance", "options"}  # looked at where they are used
+    anything = {
+        "test",
+        "protocol",
+        "cache",
+        "labels",
+        "label_distribution",
+        "distance",
+        "options",
+    }  # looked at where they are used
     for door in (evaluate, ganeval.build_statistics, ganeval.Evaluator.__init__, evaluate_path_length):
         names = {p.name for p in inspect.signature(door).parameters.values() if p.kind is p.KEYWORD_ONLY}
         assert names - set(ARGUMENTS) <= anything, door

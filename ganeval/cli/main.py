@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+import warnings
 from importlib import import_module
 
 import click
@@ -16,7 +17,7 @@ import click
 import ganeval
 from ganeval.cli import output, streams
 from ganeval.cli.variables import warn_of_unknown
-from ganeval.errors import GanEvalError
+from ganeval.errors import GanEvalError, GanEvalWarning
 
 _COMMANDS = {
     "demo": ("ganeval.cli.demo", "The whole pipeline on what ships with ganeval, without network."),
@@ -104,7 +105,8 @@ def _shared(arguments: list[str]) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code and never raises."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with streams.closed_ones_are_silent():
+    with streams.closed_ones_are_silent(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", GanEvalWarning)  # commands write those of their results to stderr
         return _run(arguments)
 
 

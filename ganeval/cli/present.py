@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ganeval.cli import output
-from ganeval.cli.lines import Cell, at_the_point, show
+from ganeval.cli.lines import show
 from ganeval.cli.outputs import Outputs, write_evaluation
-from ganeval.results import Evaluation, MetricResult, format_number
-
-_BOLD, _DIM = {"bold": True}, {"dim": True}
+from ganeval.result_text import classes_of, more_of, rows_of
+from ganeval.results import Evaluation, format_number
 
 
 def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: Outputs) -> None:
@@ -49,75 +46,10 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: O
 
 
 def _print(evaluation: Evaluation) -> None:
-    """One result as the line that people paste; several as a table of such lines."""
-    results = list(evaluation.results.values())
-    if len(results) == 1:
-        label, value, told, counts = results[0].parts()
-        rows = [[Cell(f"{label} {value}", _BOLD), _told(results[0], told), Cell(counts, _DIM)]]
-        rows += [[Cell(text, loose=True)] for text in _more(results[0])]
-        show(rows, wrapped=False)
-        show(_class_rows(results))
-        return
-    rows = []
-    for result, value in zip(results, at_the_point([r.parts()[1] for r in results]), strict=True):
-        label, _, told, counts = result.parts()
-        rows.append([Cell(label, _BOLD), Cell(value, _BOLD), _told(result, told), Cell(counts, _DIM)])
-        rows += [[Cell(f"  {text}", loose=True)] for text in _more(result)]
-    show(rows)
-    show(_class_rows(results))
-
-
-def _class_rows(results: Sequence[MetricResult]) -> list[list[Cell]]:
-    """One line a class, each with all that it takes to read it."""
-    found = [(result, entry) for result in results for entry in _classes(result)]
-    rows = []
-    for (result, entry), value in zip(found, at_the_point([entry[1] for _, entry in found]), strict=True):
-        name, _, told, counts = entry
-        rows.append([Cell(f"{result.label} {name}"), Cell(value), Cell(told), Cell(counts, _DIM)])
-    return rows
-
-
-def _told(result: MetricResult, told: str) -> Cell:
-    return Cell(told) if result.interval is not None else Cell(told, {"fg": "yellow"}, loose=True)
-
-
-def _more(result: MetricResult) -> list[str]:
-    """What else is told of a result, a line each."""
-    lines = []
-    share = result.details.get("mean_term_share")
-    if isinstance(share, float):
-        lines.append(f"{share:.1%} of it is the distance between the two mean embeddings")
-    floor = result.details.get("floor")
-    if isinstance(floor, dict):
-        one, other = floor["n"]
-        value = format_number(float(floor["value"]), None)
-        lines.append(
-            f"floor {value}   ({one} against {other} of the real images: what perfect looks like at that number)"
-        )
-    subsets = result.details.get("subsets")
-    if isinstance(subsets, dict):
-        lines.append(
-            f"as papers take it {format_number(subsets['mean'], subsets['std'])}, deviation "
-            f"{format_number(subsets['std'], None)}   ({subsets['subsets']} subsets of {subsets['size']})"
-        )
-    return lines
-
-
-def _classes(result: MetricResult) -> list[tuple[str, str, str, str]]:
-    """Of each class the name, the value, the interval or why there is none, and the numbers of images."""
-    classes = result.details.get("per_class")
-    if not isinstance(classes, dict):
-        return []
-    return [_class(name, entry, result.protocol.name) for name, entry in classes.items()]
-
-
-def _class(name: str, entry: Mapping[str, Any], protocol: str) -> tuple[str, str, str, str]:
-    value = "no value" if entry["value"] is None else format_number(entry["value"], None)
-    told = f"no interval: {entry['reason']}"
-    if entry["interval"] is not None:
-        low, high = (format_number(x, None) for x in entry["interval"])
-        told = f"bias-corrected {format_number(entry['corrected'], None)}, CI {low} to {high}"
-    return f"class {name}", value, told, f"({protocol}, {entry['n_real']} real, {entry['n_fake']} fake)"
+    """One result as the line that people paste, however wide the terminal is; several as a table of such lines."""
+    results, classes = rows_of(evaluation)
+    show(results, wrapped=len(evaluation.results) > 1)
+    show(classes)
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -135,10 +67,10 @@ def markdown(evaluation: Evaluation) -> str:
         value = format_number(r.value, r.standard_error)
         cells = (r.label, value, corrected, interval, r.protocol.told(), counts)
         rows.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
-    more = [f"- {escaped(f'{r.label}: {text}')}" for r in evaluation.results.values() for text in _more(r)]
+    more = [f"- {escaped(f'{r.label}: {text}')}" for r in evaluation.results.values() for text in more_of(r)]
     rows += ["", *more] if more else []
     for r in evaluation.results.values():
-        if classes := _classes(r):
+        if classes := classes_of(r):
             rows += ["", f"| {escaped(r.label)} | value | interval | images |", "|---|---|---|---|"]
             rows += [f"| {' | '.join(escaped(cell) for cell in cells)} |" for cells in classes]
     return "\n".join(rows)

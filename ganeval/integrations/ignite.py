@@ -7,7 +7,9 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from ganeval.arguments import WHOLE
 from ganeval.evaluator import Evaluator
+from ganeval.integrations.attempt import attempt, require_on_error
 from ganeval.results import Evaluation
 
 
@@ -22,23 +24,37 @@ class EvaluatorHandler:
         generator: what makes images of latents; or, with ``of_engine``, a function of the engine that gives it.
         n: images, of all ranks together.
         of_engine: ``generator`` is such a function.
+        on_error: ``raise``: an evaluation that fails ends the run. ``warn``: it warns, the values of the last one are
+            taken out of ``engine.state.metrics``, and the run goes on.
 
     Attributes:
-        last: the last Evaluation, with everything that a logger cannot hold.
+        last: the last Evaluation, with everything that a logger cannot hold; None where it failed.
     """
 
     def __init__(
-        self, evaluator: Evaluator, generator: Callable[..., Any], *, n: int = 5000, of_engine: bool = False
+        self,
+        evaluator: Evaluator,
+        generator: Callable[..., Any],
+        *,
+        n: int = 5000,
+        of_engine: bool = False,
+        on_error: str = "raise",
     ) -> None:
-        self.evaluator, self.generator, self.n, self.of_engine = evaluator, generator, n, of_engine
+        self.evaluator, self.generator, self.n, self.of_engine = evaluator, generator, WHOLE("n", n), of_engine
+        self.on_error = require_on_error(on_error)
         self.last: Evaluation | None = None
 
     def attach(self, engine: Engine, event: Any = Events.EPOCH_COMPLETED) -> None:
-        """Run at ``event``, for instance ``Events.EPOCH_COMPLETED(every=5)``."""
+        """Run at ``event``: ``Events.EPOCH_COMPLETED(every=5)``, or ``Events.ITERATION_COMPLETED(every=1000)``."""
         engine.add_event_handler(event, self)
 
     def __call__(self, engine: Engine) -> None:
-        self.evaluator.reset()
-        self.evaluator.update_from(self.generator(engine) if self.of_engine else self.generator, self.n)
-        self.last = self.evaluator.compute(engine.state.iteration)
-        engine.state.metrics.update(self.last.flat())
+        before = {} if self.last is None else self.last.flat()
+        self.last = attempt(
+            self.evaluator, lambda: self.generator(engine) if self.of_engine else self.generator, self.n,
+            engine.state.iteration, on_error=self.on_error,
+        )  # fmt: skip
+        for name in before:  # an old value must not look like one of this step
+            engine.state.metrics.pop(name, None)
+        if self.last is not None:
+            engine.state.metrics.update(self.last.flat())

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ganeval.cli.lines import Cell, aligned, at_the_point
+from ganeval.cli.lines import Cell, aligned
 from ganeval.cli.main import main
+from ganeval.result_text import at_the_point
 
 Capture = pytest.CaptureFixture[str]
 ESCAPES = re.compile(r"\x1b\[[\d;]*m")

@@ -1,0 +1,41 @@
+"""One evaluation inside somebody's training: what fails in it need not end the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ganeval.errors import ConfigError, warn
+from ganeval.evaluator import Evaluator
+from ganeval.results import Evaluation
+
+ON_ERROR = ("raise", "warn")
+
+
+def require_on_error(on_error: str) -> str:
+    """Raises ConfigError unless this is ``raise`` or ``warn``."""
+    if on_error not in ON_ERROR:
+        raise ConfigError(f"on_error must be 'raise' or 'warn'; got {on_error!r}.")
+    return on_error
+
+
+def attempt(
+    evaluator: Evaluator, generator: Callable[[], object], n: int, step: int, *, on_error: str
+) -> Evaluation | None:
+    """Evaluate ``n`` new images of a generator.
+
+    Every rank makes the call. What fails on one rank fails on all of them, so that all go on alike.
+
+    Args:
+        generator: gives the generator; what it raises counts as a failure of the evaluation.
+        on_error: ``raise``, or ``warn``: any exception becomes a GanEvalWarning, and the result is None.
+    """
+    try:
+        evaluator.reset()
+        evaluator.update_from(generator(), n)
+        return evaluator.compute(step)
+    except Exception as error:
+        if on_error == "raise":
+            raise
+        kind = type(error).__name__
+        warn([f"the evaluation at step {step} failed, and training goes on: {kind}: {error}"])
+        return None
