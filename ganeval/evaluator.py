@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -206,10 +206,12 @@ class Evaluator:
             require_enough("fake", whole.n, str(whole.described().get("spec", "what was given")), self._run.minimum)
             evaluation = self._run.finish({**self._measured, "fake": whole.measured("fake")}, started=started)
         self._computed += 1
-        if self.log is not None and self._group.rank == 0:
-            self.log(evaluation.flat(), self._computed if step is None else step)
-        if self._group.rank == 0:
-            warn(evaluation.warnings)
+        with self.together("log"):  # where the first rank fails here, the others must not take it for done
+            if self._group.rank == 0:
+                if self.log is not None:
+                    self.log(evaluation.flat(), self._computed if step is None else step)
+                warn(evaluation.warnings)
+            self._group.agree("log")
         return evaluation
 
     def reset(self) -> None:
@@ -284,6 +286,10 @@ class Evaluator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def together(self, call: str) -> AbstractContextManager[None]:
+        """What fails in here on one rank fails on all of them where they meet next."""
+        return self._group.together(call)
 
     # --- inside ------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,9 @@ def attempt(
     """
     try:
         evaluator.reset()
-        evaluator.update_from(generator(), n)
+        with evaluator.together("the generator"):
+            made = generator()
+        evaluator.update_from(made, n)
         return evaluator.compute(step)
     except Exception as error:
         if on_error == "raise":

@@ -181,7 +181,7 @@ def test_release_empties_the_store_and_leaves_a_compiled_network(
 
 def test_choose_device_iv() -> None:
     assert choose_device("cpu") == CPU
-    with pytest.raises(ConfigError, match="no device 'cuda:99' here; there are auto, "):
+    with pytest.raises(ConfigError, match="this machine has no device 'cuda:99'. Available: auto, "):
         choose_device("cuda:99")
 
 

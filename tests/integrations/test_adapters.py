@@ -14,7 +14,7 @@ from support.ranks import dots, image_sets
 from torch import nn
 
 from ganeval import Evaluator
-from ganeval.errors import ConfigError
+from ganeval.errors import ConfigError, GanEvalWarning, InputError
 
 ON: dict[str, Any] = {"protocol": "compact", "device": "cpu", "batch_size": 16}
 REAL, FAKE = image_sets()
@@ -117,8 +117,127 @@ def test_lightning(evaluator: Evaluator, tmp_path: Path) -> None:
     assert [float(value) for value in at_end if value] == [pytest.approx(final["FD-compact-v1-60"], rel=1e-9)]
     assert callback.last is not None
     assert callback.last.fake["n"] == 60
-    with pytest.raises(ConfigError, match="from 1 on; got 0"):
-        EvaluatorCallback(evaluator, lambda module: module, every_n_epochs=0)
+    for name in ("every_n_steps", "n", "final_n"):
+        with pytest.raises(ConfigError, match=f"{name} must be a whole number from 1 on; got 0"):
+            EvaluatorCallback(evaluator, lambda module: module, **{name: 0})
+    with pytest.raises(ConfigError, match="every_n_epochs must be a whole number; got 2.5"):
+        EvaluatorCallback(evaluator, lambda module: module, every_n_epochs=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+@pytest.mark.parametrize("steps_a_batch", [1, 2])
+def test_lightning_by_steps_and_at_validation(evaluator: Evaluator, tmp_path: Path, steps_a_batch: int) -> None:
+    pl = pytest.importorskip("lightning.pytorch")
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from lightning.pytorch.loggers import CSVLogger
+
+    from ganeval.integrations.lightning import EvaluatorCallback
+
+    class GAN(pl.LightningModule):  # type: ignore[misc,name-defined]
+        automatic_optimization = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = dots()
+
+        def training_step(self, batch: torch.Tensor, _: int) -> None:
+            optimizers = self.optimizers()
+            for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+                optimizer.zero_grad()
+                self.manual_backward(self.generator(batch).square().mean())
+                optimizer.step()
+
+        def validation_step(self, batch: torch.Tensor, _: int) -> None:
+            self.log("mean", batch.mean())
+
+        def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+            return [torch.optim.SGD(self.parameters(), 0.1) for _ in range(steps_a_batch)]
+
+    steps: list[int] = []
+    evaluator.log = lambda _, step: steps.append(step)
+    callback = EvaluatorCallback(
+        evaluator, lambda module: module.generator, n=40, every_n_steps=3, at_validation=True, prefix="eval/"
+    )
+    best = ModelCheckpoint(tmp_path / "best", monitor="eval/FD-compact-v1-40")
+    loader = torch.utils.data.DataLoader(torch.randn(24, 5), 4)  # 6 batches
+    trainer = pl.Trainer(
+        max_epochs=2, accelerator="cpu", devices=1, logger=CSVLogger(tmp_path), callbacks=[callback, best],
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    module = GAN()
+    trainer.fit(module, loader, loader)
+    by_steps = {1: [3, 6, 9, 12], 2: [4, 6, 10, 12, 16, 18, 22, 24]}[steps_a_batch]
+    at_validation = [6 * steps_a_batch, 12 * steps_a_batch]
+    assert sorted(steps) == sorted(by_steps + at_validation)  # and none at the ends of epochs, or in the sanity check
+    assert best.best_model_score is not None
+    rows = (Path(trainer.logger.log_dir) / "metrics.csv").read_text().splitlines()
+    column = rows[0].split(",").index("eval/FD-compact-v1-40")
+    logged = [row for row in rows[1:] if row.split(",")[column]]
+    assert len(logged) >= len(by_steps)  # log_every_n_steps is 50
+    at_end = float(trainer.callback_metrics["eval/FD-compact-v1-40"])
+    assert at_end == pytest.approx(expected_of(module.generator, 40)["FD-compact-v1-40"], rel=1e-5)
+    del steps[:]
+    (found,) = trainer.validate(module, loader, verbose=False)
+    assert found["eval/FD-compact-v1-40"] == pytest.approx(at_end, rel=1e-5)
+    assert steps == [12 * steps_a_batch]
+
+
+class Breaks(nn.Module):
+    """Makes NaN in every other evaluation."""
+
+    latent_dim, value_range = 5, (-1.0, 1.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.norm, self.breaks = dots(), nn.BatchNorm1d(5), True
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        images: torch.Tensor = self.inner(self.norm(z))
+        return images * float("nan") if self.breaks and not self.training else images
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+def test_lightning_goes_on_after_a_failure(evaluator: Evaluator) -> None:
+    pl = pytest.importorskip("lightning.pytorch")
+    from ganeval.integrations.lightning import EvaluatorCallback
+
+    class GAN(pl.LightningModule):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = Breaks()
+
+        def training_step(self, batch: torch.Tensor, _: int) -> torch.Tensor:
+            assert self.generator.training
+            self.generator.breaks = self.global_step < 2
+            loss: torch.Tensor = self.generator(batch).square().mean()
+            return loss
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    def fit(callbacks: list[Any]) -> tuple[GAN, Any]:
+        pl.seed_everything(0)
+        trainer = pl.Trainer(
+            max_epochs=1, accelerator="cpu", devices=1, logger=False, callbacks=callbacks, enable_progress_bar=False,
+            enable_model_summary=False, enable_checkpointing=False,
+        )  # fmt: skip
+        module = GAN()
+        trainer.fit(module, torch.utils.data.DataLoader(torch.randn(24, 5), 6))
+        return module, trainer
+
+    options: dict[str, Any] = {"n": 40, "every_n_steps": 2}
+    with pytest.warns(GanEvalWarning, match="evaluation at step 2 failed, and training goes on: InputError: .*NaN"):
+        module, trainer = fit([EvaluatorCallback(evaluator, lambda m: m.generator, on_error="warn", **options)])
+    assert trainer.global_step == 4
+    assert "FD-compact-v1-40" in trainer.callback_metrics  # of step 4
+    alone, _ = fit([])
+    for a, b in zip(module.state_dict().values(), alone.state_dict().values(), strict=True):
+        assert torch.equal(a, b)  # running means of the batch norm too
+    assert module.generator.training
+    with pytest.raises(InputError, match="NaN"):
+        fit([EvaluatorCallback(evaluator, lambda m: m.generator, **options)])
+    with pytest.raises(ConfigError, match="on_error must be 'raise' or 'warn'; got 'skip'"):
+        EvaluatorCallback(evaluator, lambda m: m, on_error="skip")
 
 
 def test_ignite(evaluator: Evaluator) -> None:
@@ -142,3 +261,30 @@ def test_ignite(evaluator: Evaluator) -> None:
     of_engine(trainer)
     assert of_engine.last is not None
     assert of_engine.last.flat() == seen[1]
+
+
+def test_ignite_by_iterations_and_after_a_failure(evaluator: Evaluator) -> None:
+    pytest.importorskip("ignite")
+    from ignite.engine import Engine, Events
+
+    from ganeval.integrations.ignite import EvaluatorHandler
+
+    model, steps = Breaks(), list[int]()
+    evaluator.log = lambda _, step: steps.append(step)
+    trainer = Engine(lambda engine, batch: setattr(model, "breaks", 4 <= engine.state.iteration < 6))
+    handler = EvaluatorHandler(evaluator, model, n=40, on_error="warn")
+    handler.attach(trainer, Events.ITERATION_COMPLETED(every=2))
+    names: list[bool] = []
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED(every=2), lambda engine: names.append("FD-compact-v1-40" in engine.state.metrics)
+    )
+    with pytest.warns(GanEvalWarning, match="evaluation at step 4 failed, and training goes on: InputError: .*NaN"):
+        trainer.run([0] * 6, max_epochs=1)
+    assert steps == [2, 6]
+    assert names == [True, False, True]  # no old value under a new step
+    assert model.training
+    model.breaks = True
+    with pytest.raises(InputError, match="NaN"):
+        EvaluatorHandler(evaluator, model, n=40)(trainer)
+    with pytest.raises(ConfigError, match="on_error must be"):
+        EvaluatorHandler(evaluator, model, on_error="stop")
