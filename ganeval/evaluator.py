@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 import numpy as np
@@ -118,6 +119,8 @@ class Evaluator:
         self.log, self.keep_on_device = log, keep_on_device
         self._stack, self._closed, self._computed, self._drawn = ExitStack(), False, 0, 0
         self._group: Group = ONE
+        self._lent = False  # whether reference and networks are those of another one, of which this is a clone
+        self._clones: WeakSet[Evaluator] = WeakSet()
         given = {"real": (reference, num_real), "fake": (LATER, None), "test": (test, None)}
         specs = {name: (spec_or_object(what), num) for name, (what, num) in given.items() if what is not None}
         with ExitStack() as made:  # closed if anything below fails
@@ -203,7 +206,7 @@ class Evaluator:
             whole = self._fakes.over(self._group, "compute")
             if whole is not self._fakes:
                 stack.callback(whole.close)
-            require_enough("fake", whole.n, str(whole.described().get("spec", "what was given")), self._run.minimum)
+            require_enough("fake", whole.n, {**whole.described(), "kind": "updates"}, self._run.minimum)
             evaluation = self._run.finish({**self._measured, "fake": whole.measured("fake")}, started=started)
         self._computed += 1
         with self.together("log"):  # where the first rank fails here, the others must not take it for done
@@ -213,6 +216,29 @@ class Evaluator:
                 warn(evaluation.warnings)
             self._group.agree("log")
         return evaluation
+
+    def clone(self) -> Evaluator:
+        """Another Evaluator on the same reference and networks, with the same fakes so far and its own from here on.
+
+        ``copy.deepcopy`` gives it too. It is closed when this one is.
+        """
+        self._require_open()
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._stack, other._lent, other._clones = ExitStack(), True, self._clones
+        other._fakes = self._new_tally()
+        other._fakes.merge(self._fakes)
+        self._clones.add(other)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Evaluator:
+        return self.clone()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise ConfigError(
+            "an Evaluator holds networks and open files and cannot be pickled. Save what state_dict() gives, and "
+            "load it into another Evaluator of the same arguments."
+        )
 
     def reset(self) -> None:
         """Forget the fakes, and begin with the first latents again; the reference stays."""
@@ -274,9 +300,12 @@ class Evaluator:
         if not self._closed:
             self._closed = True
             self._fakes.close()
-            self._stack.close()
-            self._run.extractors.clear()
-            self._measured.clear()
+            if not self._lent:
+                for clone in list(self._clones):
+                    clone.close()
+                self._stack.close()
+                self._run.extractors.clear()
+                self._measured.clear()
             del self._run, self._fakes
 
     def __enter__(self) -> Evaluator:

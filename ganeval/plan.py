@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from ganeval.arguments import option
 from ganeval.errors import ConfigError
 from ganeval.features.extractor import not_at_hand
 from ganeval.images.generated import GeneratedSource
@@ -83,8 +84,8 @@ def applicable(
             notes.append(f"{task.metric.name} is left out: {obstacle}")
     if wanted and "test" in sides and not any(task.metric.test for task in wanted):
         why = [note for note in notes if any(note.startswith(f"{t.metric.name} is") for t in tasks if t.metric.test)]
-        advice = ". ".join(why) or "leave --test out, or ask for authpct or ct"
-        raise ConfigError(f"no metric of this run takes held-out real images (--test): {advice}.")
+        advice = ". ".join(why) or f"leave {option('test')} out, or ask for authpct or ct"
+        raise ConfigError(f"no metric of this run takes held-out real images ({option('test')}): {advice}.")
     if wanted and all(task.metric.generator for task in wanted):
         raise ConfigError("ppl alone has a command and a function of its own: ganeval ppl GENERATOR, path_length(g).")
     if not wanted:
@@ -155,7 +156,7 @@ def _lacking(task: Task, sides: Sides) -> str | None:
     if metric.sides == "both" and "real" not in sides:
         return "it compares with real images; give REAL"
     if metric.test == "needed" and "test" not in sides:
-        return "it needs held-out real images; give --test"
+        return f"it needs held-out real images; give {option('test')}"
     if not task.protocol.has(metric.layer):
         return f"the network {task.protocol.extractor} has no layer for it ({metric.layer})"
     return None

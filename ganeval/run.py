@@ -16,11 +16,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ganeval.arguments import PROTOCOL, require_known
+from ganeval.arguments import PROTOCOL, option, require_known
 from ganeval.cautions import cautions
 from ganeval.distributed import current
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError
+from ganeval.features.compiled import COMPILE
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
@@ -260,13 +261,15 @@ class Run:
             ]  # fmt: skip
             notes.append(POPULATION + (f"; those of {', '.join(both)} cover that of both sides" if both else ""))
         notes.extend(
-            f"--{name.replace('_', '-')} has no effect here: no metric of this run reads it"
+            f"{option(name)} has no effect here: no metric of this run reads it"
             for name in idle(self.settings, self.wanted)
         )
         if self.compiled and not self._computes:
-            notes.append("--compile has no effect here: no network of features runs")
+            notes.append(f"{COMPILE} has no effect here: no network of features runs")
         elif self.compiled_in_vain():
-            notes.append("--compile had little effect: most batches had another size than the first; set --batch-size")
+            notes.append(
+                f"{COMPILE} had little effect: most batches had another size than the first; set {option('batch_size')}"
+            )
         nothing: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
         ranks = {"ranks": current().size} if current().size > 1 else {}
         recalled = {} if self.reading.cache is None else {"recalled": {s: one.recalled for s, one in measured.items()}}

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from ganeval.arguments import option
 from ganeval.distributed import Group, current
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor, published_weights
 from ganeval.generators.load import is_made, open_source
-from ganeval.images.generated import GeneratedSource
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.loading import worker_faults
 from ganeval.images.opening import OF_GENERATORS, OpenOptions
@@ -57,7 +57,7 @@ class Reading(OpenOptions):
         OpenOptions.__post_init__(self)
         require_choice("on_error", self.on_error, ("stop", "skip"))
         if self.workers is not None and self.workers < 0:
-            raise ConfigError(f"--workers is a number of processes, 0 or more; got {self.workers}.")
+            raise ConfigError(f"{option('workers')} is a number of processes, 0 or more; got {self.workers}.")
 
     def processes(self, source: ImageSource) -> int:
         """As many as ``workers``. By default none of a user's own data set, whose open files they would share, and none
@@ -119,12 +119,12 @@ def open_side(
         if "images" not in parts:
             assert statistics is not None
             if num is not None:
-                raise ConfigError(f"--num-{side} takes a subset of images; {spec} holds statistics.")
+                raise ConfigError(f"{option(f'num_{side}')} takes a subset of images; {spec} holds statistics.")
             return Opened(statistics.spec, statistics=statistics)
         where = None if reading.in_place else reading.device
         source = open_source(spec, num=num, options=reading.opening(device=where))
         if source.length is not None and not both:
-            require_enough(side, source.length, source.spec, minimum, source)
+            require_enough(side, source.length, source.describe(), minimum)
         source.check(reading.on_error)
     except InputError as error:
         if not both:
@@ -159,7 +159,7 @@ def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
     if not isinstance(source, NumberedSource):
         raise InputError(f"{source.spec} cannot be cut into shards: its images come as they come. Give a data set.")
     share = source.shard(number, of)
-    require_enough("images", share.length, f"shard {number}/{of} of {source.spec}", 2)
+    require_enough("images", share.length, {"kind": "shard"}, 2, name=f"shard {number}/{of} of {source.spec}")
     return share
 
 
@@ -167,20 +167,20 @@ def require_effect(specs: Sequence[object], reading: Reading) -> None:
     """Raises ConfigError for options of generators or data sets where no image set is one."""
     if reading.image_column is not None and not any(has_items(spec) for spec in specs):
         raise ConfigError(
-            "image_column (--image-column) names the image among the columns of a data set's items, and no image set "
+            f"{option('image_column')} names the image among the columns of a data set's items, and no image set "
             "here is a data set. Leave it out."
         )
     if any(is_made(spec) for spec in specs):
         return
     if reading.num_samples is not None:
         raise ConfigError(
-            "--num-samples says how many images a generator or a renderer makes, and here is none. "
-            "For a subset of images that are there: --num-real, --num-fake (of `ganeval stats build`: --num)."
+            f"{option('num_samples')} says how many images a generator or a renderer makes, and here is none. "
+            f"For a subset of existing images: {option('num_real')}, {option('num_fake')}; "
+            f"of `ganeval stats build`: {option('num')}."
         )
     for name, nothing in OF_GENERATORS.items():
         if getattr(reading, name) != nothing:
-            option = "--" + name.replace("_", "-")
-            raise ConfigError(f"{option} tells about a generator, and here is none. Leave it out.")
+            raise ConfigError(f"{option(name)} tells about a generator, and here is none. Leave it out.")
 
 
 def require_range_used(sources: Sequence[ImageSource], value_range: tuple[float, float] | None) -> None:
@@ -224,7 +224,7 @@ def measure_images(
     if whole is not tally:
         tally.close()
         stack.callback(whole.close)
-    require_enough(side, whole.n, _with_skipped(source.spec, whole), minimum)
+    require_enough(side, whole.n, source.describe(), minimum, name=_with_skipped(source.spec, whole))
     if reading.cache is not None and group.rank == 0:
         _logger.debug("%s: %d of %d images recalled from the cache", side, whole.recalled, whole.n)
     measured = whole.measured(side)
@@ -300,7 +300,8 @@ def require_protocol(side: str, stats: Statistics, protocol: Protocol, *, assume
     if stats.protocol is None and stats.mean.size != int(protocol.layer):
         raise IncomparableError(
             f"{stats.spec} holds statistics of {stats.mean.size} features; the protocol {protocol.name} has "
-            f"{protocol.layer}. Name the protocol, or the layer (--protocol NAME:LAYER), that they were made with."
+            f"{protocol.layer}. Name the protocol, or the layer, that they were made with: "
+            f"{option('protocol', 'NAME:LAYER')}."
         )
     if stats.protocol is not None:
         if protocol.weights is None and replace(stats.protocol, weights=None).key() == protocol.key():
@@ -311,8 +312,9 @@ def require_protocol(side: str, stats: Statistics, protocol: Protocol, *, assume
     if not assume:
         raise IncomparableError(
             f"{stats.spec} does not say under which protocol its statistics were made, so nothing can be compared with "
-            f"them. If you know that it is {protocol.name}, add --assume-protocol; otherwise build statistics from the "
-            f"images: ganeval stats build IMAGES -o FILE.npz --protocol {protocol.name}"
+            f"them. If you know that it is {protocol.name}, add {option('assume_protocol', True)}; otherwise "
+            f"build statistics from the images: ganeval stats build IMAGES -o FILE.npz --protocol {protocol.name}, or "
+            f"build_statistics(images, protocol={protocol.name!r})"
         )
     if protocol.weights is None:
         return protocol.with_weights(published_weights(protocol.extractor), verified=True)
@@ -335,13 +337,34 @@ def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ConfigError(f"{name} is one of {names}; got {value!r}.")
 
 
-def require_enough(side: str, n: int, spec: str, minimum: int, source: ImageSource | None = None) -> None:
+# What to do where an image set is too small, by what its source says that it is; a folder's advice is for all others.
+_MORE = {
+    **dict.fromkeys(("zip", "tar", "shards"), "Give an archive that holds more images."),
+    **dict.fromkeys(("array", "npy", "npz"), "Give an array of more images, (N, H, W, 3) or (N, 3, H, W)."),
+    "dataset": "Give a data set of more images.",
+    "stream": "Give a DataLoader or an iterable that yields more images.",
+    "updates": "Add images with update or update_from.",
+    **dict.fromkeys(("generator", "shapes"), "Have it make more of them: num_samples (--num-samples)."),
+    "translation": "Translate more images.",
+    "shard": "Cut the images into fewer shards.",
+}
+_MORE_FILES = "Point at the folder that holds the images."
+
+
+def require_enough(side: str, n: int, source: Mapping[str, object], minimum: int, *, name: str | None = None) -> None:
+    """Raises NotEnoughSamplesError, with advice for this kind of source.
+
+    Args:
+        source: what it says of itself, see ``ImageSource.describe``.
+        name: of the source, for the message.
+    """
     if n < minimum:
+        spec = name or source.get("spec", "what was given")
+        advice = _MORE.get(str(source.get("kind")), _MORE_FILES)
+        if source.get("subset") is not None:
+            advice = "Take a larger subset of the images."
         kind = "" if side == "images" else f"{side} "
         plural = "image" if n == 1 else "images"
-        advice = "Point at the folder that holds the images."
-        if isinstance(source, GeneratedSource):
-            advice = "Have it make more of them: num_samples (--num-samples)."
         raise NotEnoughSamplesError(
             f"this needs at least {minimum} {kind}images; found {n} {plural} in {spec}. {advice}"
         )

@@ -13,7 +13,7 @@ from support.ranks import dots, image_sets
 
 import ganeval
 from ganeval.arguments import ARGUMENTS, DEVICE, argument, converted, option
-from ganeval.errors import ConfigError, GanEvalError
+from ganeval.errors import ConfigError, GanEvalError, InputError, NotEnoughSamplesError
 from ganeval.evaluate import evaluate
 from ganeval.features.cache import open_cache
 from ganeval.features.extractor import choose_device
@@ -166,6 +166,36 @@ def test_the_decorator_keeps_what_is_not_its_own() -> None:
     assert door.__doc__ == "What it says."
     with pytest.raises(TypeError, match="unexpected keyword argument 'seeed'"):
         door(1, seeed=5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("images", "advice"),
+    [
+        (REAL[:1], r"found 1 image in ndarray 1x.*\. Give an array of more images"),
+        ([REAL[:1]], "found 1 image in list.* Give a DataLoader or an iterable"),
+        (torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.from_numpy(REAL[:1]).permute(0, 3, 1, 2))),
+         "found 1 image in DataLoader.* Give a DataLoader or an iterable"),
+        ("dataset:shapes@1", r"dataset:shapes@1\. Have it make more of them: num_samples"),
+    ],
+)  # fmt: skip
+def test_the_advice_fits_the_source(images: Any, advice: str) -> None:
+    options = {**ON, **({"num_samples": 1} if isinstance(images, str) else {})}
+    with pytest.raises(NotEnoughSamplesError, match=advice):
+        ganeval.evaluate(images, FAKE, **options)
+
+
+def test_messages_name_both_forms(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"--on-error skip \(on_error='skip'\)"):
+        ganeval.evaluate(folder, FAKE, **ON)
+    with pytest.raises(ConfigError, match=r"--num-samples \(num_samples=\) says how many"):
+        ganeval.evaluate(REAL, FAKE, **ON, num_samples=5)
+    with pytest.raises(ConfigError, match=r"held-out real images; give --test \(test=\)"):
+        ganeval.evaluate(REAL, FAKE, **ON, metrics="ct")
+    found = ganeval.evaluate(REAL[:40], FAKE[:40], **ON, metrics="kid", trace="svd")
+    assert any("--trace (trace=) has no effect here" in note for note in found.notes)
 
 
 def test_an_option_in_both_forms() -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ganeval.arguments import option
 from ganeval.errors import WeightsError
 from ganeval.torch_defaults import plain_defaults
 
@@ -153,7 +154,7 @@ def load_compact(path: Path, device: torch.device) -> CompactFeatures:
         first = " ".join(str(error).split())[:160]
         raise WeightsError(
             f"{path} does not hold the weights of the compact network ({first}...). "
-            "Leave --weights out to use those that ship with ganeval."
+            f"Leave {option('weights')} out to use those that ship with ganeval."
         ) from error
     network.eval().requires_grad_(False)
     return CompactFeatures(network.to(device).to(memory_format=torch.channels_last)).eval()

@@ -21,9 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganeval.arguments import option
 from ganeval.errors import ConfigError
 
 _logger = logging.getLogger("ganeval")
+
+COMPILE = option("compile", True)
 
 
 def require_compiler(device: torch.device) -> None:
@@ -33,12 +36,12 @@ def require_compiler(device: torch.device) -> None:
         compiler = os.environ.get("CXX") or usual
         # it may be a command of several words, "ccache g++"; on Windows it is a path
         if shutil.which(compiler) is None and shutil.which(_first_word(compiler)) is None:
-            raise ConfigError(f"--compile needs a C++ compiler, and there is no {compiler}: install one, or set CXX.")
+            raise ConfigError(f"{COMPILE} needs a C++ compiler, and there is no {compiler}: install one, or set CXX.")
     elif device.type == "cuda":
         if find_spec("triton") is None:
-            raise ConfigError("--compile needs Triton on CUDA: install it, or leave --compile out.")
+            raise ConfigError(f"{COMPILE} needs Triton on CUDA: install it, or leave this option out.")
     else:
-        raise ConfigError(f"--compile knows the CPU and CUDA, not {device}. Leave it out.")
+        raise ConfigError(f"{COMPILE} knows the CPU and CUDA, not {device}. Leave it out.")
 
 
 def _first_word(command: str) -> str:
@@ -93,7 +96,7 @@ class Compiled:
         return out
 
     def _first(self, x: Tensor, taps: tuple[str, ...]) -> dict[str, Tensor]:
-        _logger.warning("compiling the network, which is done once a run and can take minutes (--compile)")
+        _logger.warning("compiling the network, which is done once a run and can take minutes (%s)", COMPILE)
         started = time.perf_counter()
         try:
             with warnings.catch_warnings():
@@ -105,7 +108,7 @@ class Compiled:
         except Exception as error:  # the compiler has errors of many kinds, not all of them RuntimeErrors
             said = " ".join([line for line in str(error).splitlines() if line.strip()][:2]) or type(error).__name__
             raise ConfigError(
-                f"this network could not be compiled: {said[:200]} Leave --compile out, or repair the compiler."
+                f"this network could not be compiled: {said[:200]} Leave {COMPILE} out, or repair the compiler."
             ) from error
         self._graph, self._shape = graph, x.shape
         self.seconds = time.perf_counter() - started

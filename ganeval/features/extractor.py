@@ -170,7 +170,9 @@ class FeatureExtractor:
         elif self.deviation is not None:
             told.append(self.deviation.told(precision, self.protocol.layer))
         if self._fits is not None:
-            told.append(f"the memory of {self.device} held {self._fits} images at once: --batch-size {self._fits}")
+            told.append(
+                f"the memory of {self.device} held {self._fits} images at once: {option('batch_size', self._fits)}"
+            )
         return tuple(told)
 
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
@@ -189,8 +191,9 @@ class FeatureExtractor:
                 if size <= 1:
                     raise ConfigError(
                         f"{self.device} has no memory for one image through {self.protocol.extractor} "
-                        f"({str(error).split('. ')[0]}). Free some of it, or compute on the CPU: --device cpu "
-                        "(device='cpu'); a smaller --batch-size leaves more of it to the surrounding program."
+                        f"({str(error).split('. ')[0]}). Free some of it, or compute on the CPU: "
+                        f"{option('device', 'cpu')}; a smaller {option('batch_size')} leaves more of it to the "
+                        "surrounding program."
                     ) from error
                 self._fits = size // 2
                 continue

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganeval.arguments import option
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, InputError, WeightsError
 from ganeval.features.precision import exactly
@@ -87,7 +88,7 @@ class PerceptualDistance:
                     height, width = images.shape[2:]
                     raise InputError(
                         f"images of {width} x {height} pixels are too small for {self.name}. "
-                        "Enlarge them (--resize 64), or take --distance compact."
+                        f"Enlarge them: {option('resize', 64)}; or take {option('distance', 'compact')}."
                     ) from error
                 raise
 

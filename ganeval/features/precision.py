@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ganeval.arguments import option
 from ganeval.errors import ConfigError
 from ganeval.protocol import PRECISIONS
 
@@ -25,7 +26,7 @@ HALF: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16
 def require_precision(precision: str, device: torch.device) -> None:
     """Raises ConfigError for an arithmetic that does not exist, or that this device does not have."""
     if precision not in PRECISIONS:
-        raise ConfigError(f"--precision is one of {', '.join(PRECISIONS)}; got {precision!r}.")
+        raise ConfigError(f"{option('precision')} is one of {', '.join(PRECISIONS)}; got {precision!r}.")
     here = ["float32"]
     if device.type == "cpu":
         here.append("bf16")
@@ -33,7 +34,9 @@ def require_precision(precision: str, device: torch.device) -> None:
         ampere = torch.cuda.get_device_capability(device) >= (8, 0)
         here += ["fp16", "bf16", "tf32"] if ampere else ["fp16"]
     if precision not in here:
-        raise ConfigError(f"--precision {precision} is not to be had on {device}; there is {', '.join(here)}.")
+        raise ConfigError(
+            f"{option('precision', precision)} is not supported on {device}. Supported: {', '.join(here)}."
+        )
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Literal
 
+from ganeval.arguments import option
 from ganeval.download import Notify, fetch, is_offline, sha256_of
 from ganeval.errors import WeightsError
 from ganeval.features.published import INCEPTION as INCEPTION
@@ -180,12 +181,12 @@ def import_file(path: Path | str, spec: WeightSpec | None = None) -> LocatedWeig
         if spec is None:
             raise WeightsError(
                 f"{file} (SHA-256 {digest}) is none of the files that ganeval knows: {', '.join(SPECS)}. "
-                f"To use it all the same, pass it with --weights."
+                f"To use it all the same, pass it with {option('weights')}."
             )
     elif spec.sha256 not in (None, digest):
         raise WeightsError(
             f"{file} is not {spec.what}: its SHA-256 is {digest}, needed is {spec.sha256}. Nothing was copied. "
-            f"To use it all the same, pass it with --weights."
+            f"To use it all the same, pass it with {option('weights')}."
         )
     target = hub_folder() / spec.filename
     temporary = target.with_name(f".{target.name}.{token_hex(4)}.part")
@@ -298,7 +299,7 @@ def _wrong(spec: WeightSpec, file: Path, digest: str) -> str:
     return (
         f"{file} has the name of {spec.what} but is another or a damaged file: its SHA-256 is {digest}, "
         f"needed is {spec.sha256}. Remove it and run `ganeval weights fetch {spec.name}`; to use this one as it is, "
-        f"pass it with --weights."
+        f"pass it with {option('weights')}."
     )
 
 
@@ -308,6 +309,6 @@ def _missing(spec: WeightSpec, target: Path, why: str) -> str:
     return (
         f"{spec.what[:1].upper()}{spec.what[1:]} are not on this machine{elsewhere}: {why}. "
         f"Fetch {spec.url} on another machine and put it at {target} (SHA-256 {spec.sha256 or 'not published'}), "
-        f"or name the file with --weights. Without any weights, --protocol compact works right now "
-        "(for ppl, --distance compact)."
+        f"or name the file with {option('weights')}. Without any weights, {option('protocol', 'compact')} works right "
+        f"now; for ppl, {option('distance', 'compact')}."
     )

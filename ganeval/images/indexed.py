@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from torch import Tensor
 
+from ganeval.arguments import option
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, decode
 from ganeval.images.loading import Chunk, Regrouper, in_a_thread, in_processes, load_chunk, take_chunk
@@ -272,7 +273,7 @@ def unusable(spec: str, bad: list[tuple[str, str]], n: int | None) -> InputError
     count = "an image that" if len(bad) == 1 else f"{len(bad)} of {n} images that"
     return InputError(
         f"{spec} has {count} cannot be used: {named}{more}. "
-        "Repair or remove them, or leave them out with --on-error skip."
+        f"Repair or remove them, or leave them out with {option('on_error', 'skip')}."
     )
 
 

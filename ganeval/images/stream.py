@@ -19,6 +19,8 @@ from ganeval.images.loading import Regrouper, load_chunk, take_chunk
 from ganeval.images.pixels import ValueRange
 from ganeval.images.source import ImageBatch, ImageSource, Prepare, SourceReport
 
+_DROPPED = "left out by drop_last=True of the DataLoader. Make it with drop_last=False to measure all images"
+
 
 class StreamSource(ImageSource):
     """Images, or batches of them, from an iterable; read by the thread that asks for them, once for every call of
@@ -118,6 +120,8 @@ class StreamSource(ImageSource):
             if self._met == self._limit:
                 break
         yield from regrouper.rest()
+        if self._limit is None and (dropped := _dropped(self._items, self._met)):
+            self.report.notes[_DROPPED] = dropped
         if self._limit is not None and self._met < self._limit:
             raise InputError(f"{self.spec}: {self._limit} images were asked for; it ended after {self._met}.")
 
@@ -162,6 +166,19 @@ def _labels_of(item: Any, n: int, used: list[int], names: Sequence[str] | None) 
     several = isinstance(labels, (list, tuple)) or (isinstance(labels, (np.ndarray, Tensor)) and labels.ndim > 0)
     known = class_names(labels if several else [labels], names)
     return [known[row] if known is not None and len(known) == n else None for row in used]
+
+
+def _dropped(items: Any, met: int) -> int:
+    """How many images a DataLoader leaves out because they do not fill its last batch."""
+    batches: Any = getattr(items, "batch_sampler", None)
+    if (
+        batches is None
+        or not getattr(batches, "drop_last", False)
+        or not isinstance(sampler := getattr(batches, "sampler", None), Sized)
+    ):
+        return 0
+    left = len(sampler) - met
+    return left if 0 < left < batches.batch_size else 0
 
 
 def _known_length(items: Any) -> int | None:

@@ -17,6 +17,8 @@ class EvaluatorMetric(torchmetrics.Metric):
     The Evaluator stays outside the module: no network in ``state_dict``, in ``parameters`` or on the module's device.
     Ranks are brought together by the Evaluator, not by torchmetrics; every rank must call ``compute``.
 
+    A clone, as of ``MetricCollection(...).clone(prefix="val_")``, has its own fakes and shares reference and networks.
+
     Args:
         evaluator: made by you, closed by you.
 
@@ -46,6 +48,3 @@ class EvaluatorMetric(torchmetrics.Metric):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise ConfigError("a batch alone has no such metric: update(images) for each batch, compute() at the end.")
-
-    def __deepcopy__(self, memo: dict[int, object]) -> EvaluatorMetric:
-        raise ConfigError("an Evaluator holds networks and files and is not copied: make a second one.")

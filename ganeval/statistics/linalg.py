@@ -21,6 +21,7 @@ import scipy.linalg
 from scipy.linalg.blas import dsyrk, dtrmm
 from scipy.linalg.lapack import dpocon, dpstrf, dsygst
 
+from ganeval.arguments import option
 from ganeval.errors import InputError
 
 TraceMethod = Literal["auto", "sqrtm", "svd", "eigvals"]
@@ -394,6 +395,6 @@ def _rank_warning(method: str, w: np.ndarray, s: np.ndarray) -> tuple[str, ...]:
     if not deficient:
         return ()
     return (
-        f"the covariances are rank deficient ({', '.join(deficient)}), where --trace {method} loses half of the "
-        "digits: --trace auto does not",
+        f"the covariances are rank deficient ({', '.join(deficient)}), where {option('trace', method)} loses half of "
+        f"the digits: {option('trace', 'auto')} does not",
     )

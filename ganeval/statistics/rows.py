@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ganeval.arguments import option
 from ganeval.errors import InputError
 from ganeval.statistics.moments import as_rows
 
@@ -149,7 +150,7 @@ class FeatureRows:
             except OSError as error:
                 raise InputError(
                     f"cannot make a temporary file in {self.directory}: {error.strerror}. Choose another folder with "
-                    "TMPDIR, or keep more features in memory with --feature-memory."
+                    f"TMPDIR, or keep more features in memory with {option('feature_memory')}."
                 ) from error
             self._close_file = weakref.finalize(self, self._file.close)
         try:
@@ -175,10 +176,14 @@ class FeatureRows:
             ) from error
         if needed is None or free < needed:
             size = "more temporary disk space" if needed is None else f"{_size(needed)} of temporary disk space"
-            enough = "" if needed is None else f" {-(-needed // 10**6)}MB"
+            megabytes = -(-(needed or 0) // 10**6)
+            enough = (
+                option("feature_memory") if needed is None
+                else f"--feature-memory {megabytes}MB (feature_memory={megabytes * 10**6})"
+            )  # fmt: skip
             raise InputError(
                 f"{what} need {size}; {self.directory} has {_size(free)} free. Free some, choose another folder with "
-                f"TMPDIR, or allow more memory with --feature-memory{enough}."
+                f"TMPDIR, or allow more memory with {enough}."
             )
 
     def blocks(self, rows_per_block: int = 1024) -> Iterator[np.ndarray]:

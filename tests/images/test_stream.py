@@ -289,3 +289,17 @@ def test_the_default_root_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch)
 
     assert sys.modules["platformdirs"] is platformdirs
     assert _default_root() == platformdirs.user_cache_path("ganeval") / "datasets"
+
+
+@pytest.mark.parametrize("by_sampler", [False, True])
+def test_an_incomplete_last_batch_that_is_dropped_is_told(by_sampler: bool) -> None:
+    data = TensorDataset(NCHW)
+    batches = torch.utils.data.BatchSampler(torch.utils.data.SequentialSampler(data), 3, drop_last=True)
+    dropping: DataLoader[Any] = (
+        DataLoader(data, batch_sampler=batches) if by_sampler else DataLoader(data, 3, drop_last=True)
+    )
+    for loader, dropped in ((dropping, 1), (DataLoader(data, 3), 0)):
+        source = open_images(loader)
+        assert sum(len(batch.names) for batch in source.batches(4)) == 7 - dropped
+        told = {what: n for what, n in source.report.notes.items() if "drop_last=True of the DataLoader" in what}
+        assert list(told.values()) == [1] * dropped

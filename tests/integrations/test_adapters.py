@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,8 +67,31 @@ def test_torchmetrics(evaluator: Evaluator) -> None:
     assert evaluator.n == 0
     with pytest.raises(ConfigError, match="a batch alone has no such metric"):
         metric(images)
-    with pytest.raises(ConfigError, match="not copied"):
-        metric.clone()
+    with pytest.raises(ConfigError, match="cannot be pickled. Save what state_dict"):
+        pickle.dumps(metric)
+
+
+def test_torchmetrics_clones(evaluator: Evaluator) -> None:
+    torchmetrics = pytest.importorskip("torchmetrics")
+    from ganeval.integrations.torchmetrics import EvaluatorMetric
+
+    images = torch.from_numpy(FAKE).permute(0, 3, 1, 2)
+    training = torchmetrics.MetricCollection({"fakes": EvaluatorMetric(evaluator)}, compute_groups=False)
+    training.update(images[:60])
+    validation = training.clone(prefix="val_")
+    validation.reset()
+    validation.update(images[60:])
+    names = {f"FD-compact-v1-{n}": n for n in (60, len(FAKE) - 60)}
+    assert set(names) & set(training.compute()) == {"FD-compact-v1-60"}
+    assert any(name.startswith("val_") and name.endswith(f"-{len(FAKE) - 60}") for name in validation.compute())
+    assert evaluator.n == 60
+    copied = copy.deepcopy(evaluator)  # with the fakes so far, as torchmetrics copies states
+    assert copied.compute().flat() == evaluator.compute().flat()
+    copied.close()
+    assert evaluator.compute()["fid"].n_fake == 60  # reference and networks are still there
+    evaluator.close()
+    with pytest.raises(ConfigError, match="this Evaluator was closed"):
+        validation["fakes"].evaluator.compute()
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own
