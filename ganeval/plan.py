@@ -140,7 +140,7 @@ def _unserved(task: Task, side: Opened, protocol: Protocol) -> str | None:
     if metric.rows and stats.rows is None:
         return (
             f"the statistics {side.spec} have no features of single images; give images, or build the file with "
-            "`ganeval stats build --rows`"
+            "`ganeval stats build --rows` (build_statistics(..., rows=True))"
         )
     return None
 

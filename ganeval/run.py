@@ -163,7 +163,9 @@ class Run:
         if not self.settings.floor or real is None or real.statistics is None or real.statistics.rows is not None:
             return
         if any("floor" in task.metric.settings and "real" in task.statistics for task in self.wanted):
-            raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
+            raise ConfigError(
+                f"{option('floor', True)} needs real images, or statistics with rows: it measures between their halves."
+            )
 
     def _bind(self, name: str, stats: Statistics, assume_protocol: bool) -> None:
         """Check the protocol of statistics that are used, and let the run's have the weights that they name."""
