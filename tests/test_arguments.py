@@ -187,7 +187,8 @@ def test_the_advice_fits_the_source(images: Any, advice: str) -> None:
 def test_messages_name_both_forms(tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
-    (folder / "a.png").write_bytes(b"no image")
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / name).write_bytes(b"no image")
     with pytest.raises(InputError, match=r"--on-error skip \(on_error='skip'\)"):
         ganeval.evaluate(folder, FAKE, **ON)
     with pytest.raises(ConfigError, match=r"--num-samples \(num_samples=\) says how many"):

@@ -138,7 +138,7 @@ def test_missing_weights_offline(home: Path, monkeypatch: pytest.MonkeyPatch) ->
         locate(SPEC)
     for part in ("GANEVAL_OFFLINE", SPEC.url, str(home / SPEC.filename), SHA256, "--weights"):
         assert part in str(caught.value)
-    assert "--protocol compact works right now" in str(caught.value)
+    assert "--protocol compact (protocol='compact') works right now" in str(caught.value)
     monkeypatch.setenv("GANEVAL_WEIGHTS_DIR", "/empty/folder")
     with pytest.raises(WeightsError, match="nor in GANEVAL_WEIGHTS_DIR=/empty/folder"):
         locate(SPEC)
