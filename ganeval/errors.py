@@ -20,7 +20,8 @@ class GanEvalWarning(UserWarning):
 def warn(texts: Iterable[str]) -> None:
     """A GanEvalWarning for each text, at the line outside this package from which it was called."""
     frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "ganeval":
+    inside = ("ganeval", "contextlib")  # the latter for functions that a context manager decorates
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1
     for text in texts:
         warnings.warn(text, GanEvalWarning, stacklevel=level)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganeval.arguments import DEVICE, convert_fields, option
+from ganeval.arguments import DEVICE, convert_fields
 from ganeval.errors import ConfigError, InputError
 from ganeval.images.class_labels import KINDS, LikeReal
 
@@ -116,4 +116,4 @@ def _device(device: Any) -> torch.device | None:
 def check_number(name: str, number: int | None) -> None:
     """Raises InputError for a number below 1."""
     if number is not None and number < 1:
-        raise InputError(f"{option(name)} must be at least 1; got {number}.")
+        raise InputError(f"--{name.replace('_', '-')} must be at least 1; got {number} ({name}={number}).")

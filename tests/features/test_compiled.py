@@ -63,7 +63,7 @@ def test_the_graph_runs_for_every_whole_batch_and_for_no_other(caplog: pytest.Lo
 def test_without_a_compiler_iv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     images = np.zeros((4, 8, 8, 3), np.uint8)
-    with pytest.raises(ConfigError, match="--compile needs a C\\+\\+ compiler, and there is no no-such-compiler"):
+    with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler, and there is no no-such-compiler"):
         evaluate(images, images, protocol="compact", device="cpu", compile=True)
     monkeypatch.setattr(compiled, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="needs Triton"):
@@ -95,7 +95,7 @@ def test_where_no_network_runs_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -
     made = build_statistics(images, protocol="compact", device="cpu")
     for fake, runs in ((made, 0), (images, 1)):
         told = evaluate(made, fake, protocol="compact", device="cpu", compile=True).notes
-        assert bool([note for note in told if "--compile has no effect" in note]) == (runs == 0)
+        assert bool([note for note in told if "--compile (compile=True) has no effect" in note]) == (runs == 0)
         assert backend.runs == runs
 
 

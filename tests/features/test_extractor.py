@@ -116,7 +116,7 @@ def test_a_full_memory_takes_fewer_images_at_once(mixed: bool, monkeypatch: pyte
     monkeypatch.setattr(extractor, "_run", full)
     assert torch.allclose(extractor(batch(images))["256"], whole, atol=1e-5 * float(whole.abs().max()))
     assert sizes == [7, 3, 1, 1, 1, 1, 1, 1, 1]
-    assert "the memory of cpu held 1 images at once: --batch-size 1" in extractor.warnings
+    assert "the memory of cpu held 1 images at once: --batch-size 1 (batch_size=1)" in extractor.warnings
     extractor(batch(images[:3]))
     assert sizes[9:] == [1, 1, 1]
 

@@ -224,7 +224,7 @@ def test_the_commands_tell_and_mark(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["fid", str(tmp_path / "real.npz"), sets[1], *common, "float32"]) == 2
     assert "--precision bf16" in capsys.readouterr().err
     assert main(["fid", *sets, *common, "tf32"]) == 2
-    assert "tf32 is not to be had on cpu; there is float32, bf16" in capsys.readouterr().err
+    assert "is not supported on cpu. Supported: float32, bf16" in capsys.readouterr().err
 
 
 @pytest.mark.gpu
