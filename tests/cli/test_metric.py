@@ -112,7 +112,7 @@ def test_bad_input(arguments: list[str], message: str, capsys: Capture) -> None:
 
 
 def test_settings_by_name_from_python() -> None:
-    with pytest.raises(Exception, match="no argument or setting 'kid_subset'. Did you mean kid_subsets"):
+    with pytest.raises(Exception, match="unknown argument 'kid_subset'. Did you mean kid_subsets"):
         evaluate(*SETS[:2], num_samples=9, protocol="compact", kid_subset=(1, 2))
     with pytest.raises(Exception, match="it compares with real images; give REAL"):
         evaluate(None, np.stack([render(i) for i in range(9)]), metrics=("kid",), protocol="compact", device="cpu")
