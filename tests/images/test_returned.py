@@ -1,0 +1,72 @@
+"""What a model may return: images by any of the usual routes, or an error that says how to wrap it."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganeval.errors import InputError
+from ganeval.images.borrowed import told
+from ganeval.images.reach import attribute
+from ganeval.images.returned import images_of
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+NCHW = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
+PIL = [Image.fromarray(image) for image in IMAGES]
+
+
+@pytest.mark.parametrize("made", [
+    NCHW, IMAGES, PIL, tuple(PIL), list(NCHW), list(IMAGES), {"sample": NCHW}, {"images": PIL, "nsfw": [False, False]},
+    {"x": NCHW, "loss": torch.zeros(())}, {"latents": torch.zeros(2, 4, 8, 8), "images": NCHW},
+    types.SimpleNamespace(images=PIL), types.SimpleNamespace(sample=NCHW), types.SimpleNamespace(images=IMAGES),
+])  # fmt: skip
+def test_taken(made: Any) -> None:
+    images, _ = images_of(made, 2, spec="g", what="latents")
+    np.testing.assert_array_equal(np.asarray(images), NCHW.numpy())
+
+
+def test_alpha_of_pillow_images_is_counted() -> None:
+    _, notes = images_of([image.convert("RGBA") for image in PIL], 2, spec="g", what="latents")
+    assert sum(notes.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            {"a": NCHW, "b": NCHW},
+            r"returns a dict; expected .*, found the keys a, b. Wrap it, .* generator\(z\)\['a'\]",
+        ),
+        ({}, "found no keys"),
+        (PIL[:1], r"returns a list; expected .*, found Image"),
+        ([PIL[0], PIL[1].resize((7, 7))], "returns a list"),
+        (torch.distributions.Normal(0, 1), "returns a Normal"),
+        (types.SimpleNamespace(out=NCHW), r"lambda z: generator\(z\).out"),
+        (torch.zeros(2, 4, 8, 8), "4 channels are latents"),
+        (NCHW.permute(0, 2, 3, 1), "returns NHWC images"),
+    ],
+)
+def test_refused_iv(made: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        images_of(made, 2, spec="g", what="latents")
+
+
+def test_attributes_through_wrappers() -> None:
+    class Own(torch.nn.Linear):
+        latent_dim = 7
+
+    own = Own(1, 1)
+    for model in (own, torch.nn.DataParallel(own), own.forward, torch.compile(own, backend="eager")):
+        assert attribute(model, "latent_dim") == 7
+    assert attribute(lambda z: z, "latent_dim") is None
+
+
+def test_the_reason_of_torchscript_and_the_end_of_long_messages() -> None:
+    text = "The following operation failed in the TorchScript interpreter.\nTraceback of TorchScript:\n" + "x\n" * 300
+    assert told(RuntimeError(text + "RuntimeError: sizes differ\n")) == "RuntimeError: sizes differ"
+    assert told(ValueError("a" * 500 + " the reason")).endswith("the reason")
