@@ -164,7 +164,7 @@ def test_where_hardly_a_batch_was_compiled_a_note_says_so(monkeypatch: pytest.Mo
             images[:first], images, protocol="compact", device="cpu", compile=True,
             batch_size=10,
         ).notes  # fmt: skip
-        assert bool([note for note in told if "--compile had little effect" in note]) == noted
+        assert bool([note for note in told if "--compile (compile=True) had little effect" in note]) == noted
 
 
 @pytest.mark.slow

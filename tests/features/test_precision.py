@@ -192,9 +192,9 @@ def test_devices_iv(monkeypatch: pytest.MonkeyPatch) -> None:
             if precision in there:
                 require_precision(precision, torch.device("cuda"))
             else:
-                with pytest.raises(ConfigError, match="there is float32, fp16"):
+                with pytest.raises(ConfigError, match="Supported: float32, fp16"):
                     require_precision(precision, torch.device("cuda"))
-    with pytest.raises(ConfigError, match="mps; there is float32"):
+    with pytest.raises(ConfigError, match="on mps. Supported: float32"):
         require_precision("bf16", torch.device("mps"))
 
 
