@@ -85,7 +85,7 @@ def applicable(
     if wanted and "test" in sides and not any(task.metric.test for task in wanted):
         why = [note for note in notes if any(note.startswith(f"{t.metric.name} is") for t in tasks if t.metric.test)]
         advice = ". ".join(why) or f"leave {option('test')} out, or ask for authpct or ct"
-        raise ConfigError(f"no metric of this run takes held-out real images ({option('test')}): {advice}.")
+        raise ConfigError(f"no metric of this run takes held-out real images, {option('test')}: {advice}.")
     if wanted and all(task.metric.generator for task in wanted):
         raise ConfigError("ppl alone has a command and a function of its own: ganeval ppl GENERATOR, path_length(g).")
     if not wanted:

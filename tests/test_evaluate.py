@@ -426,7 +426,7 @@ def test_what_has_no_effect_is_said(real: Path, fake: Path) -> None:
     assert any(note.endswith("of the fakes; those of recall cover that of both sides") for note in notes)
     bare = replace(ganeval.load_statistics(real), rows=None)
     assert "fid" in evaluate(bare, fake, **COMPACT).results
-    with pytest.raises(ConfigError, match="--floor needs real images"):
+    with pytest.raises(ConfigError, match=r"--floor \(floor=True\) needs real images"):
         evaluate(bare, fake, floor=True, **COMPACT)
 
 
