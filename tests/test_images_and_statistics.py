@@ -214,7 +214,7 @@ def test_classes_and_the_floor(both: Path) -> None:
     found = evaluate(f"{both}:images", labelled, per_class=True, floor=True, **ON)["fid"]
     assert list(found.details["per_class"]) == ["0", "1"]  # type: ignore[call-overload]
     assert found.details["floor"] == evaluate(REAL, FAKE, floor=True, **ON)["fid"].details["floor"]
-    with pytest.raises(ConfigError, match="--floor needs real images"):
+    with pytest.raises(ConfigError, match=r"--floor \(floor=True\) needs real images"):
         evaluate(both, FAKE, floor=True, assume_protocol=True, **ON)
     evaluate(both, FAKE, metrics=("kid",), assume_protocol=True, **ON)
 

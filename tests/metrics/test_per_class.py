@@ -75,7 +75,7 @@ def test_classes_iv(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.C
     assert main(["fid", str(folders[0]), str(tmp_path / "fake.npy"), "--per-class", *FAST]) == 2
     assert "on both sides; FAKE has none" in capsys.readouterr().err
     assert main(["fid", "stats:cifar10-test", str(folders[1]), "--floor", *FAST]) == 2
-    assert "--floor needs real images" in capsys.readouterr().err
+    assert "--floor (floor=True) needs real images" in capsys.readouterr().err
 
 
 def of_classes(*names: str) -> list[tuple[np.ndarray, str]]:
