@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganeval.images.differences import MIXED, TURNED, lossy_share, turned_share
+from ganeval.images.summary import differing_values
 
 if TYPE_CHECKING:
     from ganeval.tally import Measured
@@ -44,6 +45,9 @@ def cautions(sides: Mapping[str, Measured]) -> list[str]:
     for name in ("fake", "test"):
         if "real" in turned and name in turned and abs(turned["real"] - turned[name]) > MIXED:
             said.append(TURNED.format("real", turned["real"], name, turned[name]))
+        if "real" in sides and name in sides:
+            real, side = sides["real"], sides[name]
+            said += differing_values(real.pixels, side.pixels, ("real", name), (real.n or 0, side.n or 0))
     return said
 
 

@@ -157,6 +157,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     formats: dict[str, Count] = {}
     notes: dict[str, Count] | str | None = None
     ignored: dict[str, Count] = {}
+    sizes: dict[str, Count] | None = None
     value_range: tuple[Number, Number] | None = None
     latents: list[Count] | str | None = None
     num_classes: Count | None = None

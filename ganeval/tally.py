@@ -20,6 +20,7 @@ from ganeval.images.borrowed import merged_modes
 from ganeval.images.digest import SetDigest
 from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
+from ganeval.images.summary import impossible_values, listed_sizes
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
 from ganeval.statistics.collect import Collected, Kept, Progress, collect, how_to_batch
@@ -61,6 +62,7 @@ class Measured:
     input_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # see ``ImageSource``
     recalled: int = 0  # images that did not have to be decoded
     statistics: Mapping[Place, FeatureSet] = field(default_factory=dict)
+    pixels: Mapping[str, int] = field(default_factory=dict)  # see ``ganeval.images.summary``
 
     def at(self, place: Place, *, statistics: bool) -> FeatureSet | None:
         """The features at one place, of the statistics where they are wanted and there are images too."""
@@ -93,6 +95,7 @@ class _State(msgspec.Struct):
     sources: list[dict[str, object]]
     blocks: list[tuple[Count, Count, Count]]
     segments: Count
+    pixels: dict[str, Count] = {}
 
 
 class Tally:
@@ -133,6 +136,7 @@ class Tally:
         self.labels: list[str] | None = []
         self.inputs: np.ndarray | None = np.empty(0, np.uint64)
         self.notes, self.formats, self.ignored = Counter[str](), Counter[str](), Counter[str]()
+        self.pixels = Counter[str]()  # see ``ganeval.images.summary``
         self.skipped: list[tuple[int, int, str, str]] = []
         self.sources: list[dict[str, object]] = []
         self.blocks: list[tuple[int, int, int]] = []  # (segment, block, images), see ``Order``
@@ -196,6 +200,7 @@ class Tally:
         report = own.report if own is not None else source.report
         self.notes.update(report.notes)
         self.formats.update(report.formats)
+        self.pixels.update(report.pixels)
         if group is None or group.rank == 0:  # every rank has the same of a source that all have opened
             self.ignored.update(source.report.ignored)
         places = own.rows[report.skipped_places] if own is not None and part is not None else range(len(report.skipped))
@@ -220,6 +225,7 @@ class Tally:
         self.inputs = np.concatenate([self.inputs, other.inputs]) if known else None
         self.notes.update(other.notes)
         self.formats.update(other.formats)
+        self.pixels.update(other.pixels)
         self.ignored.update(other.ignored)
         self.blocks += [(self._segments + segment, block, n) for segment, block, n in other.blocks]
         self.skipped += [(self._segments + segment, *rest) for segment, *rest in other.skipped]  # type: ignore[misc]
@@ -250,7 +256,7 @@ class Tally:
             digests = group.gather(self.image_digests, f"{call}: digests")
             known = self.inputs is not None
             inputs = group.gather(self.inputs if known else np.empty(0, np.uint64), f"{call}: inputs")  # type: ignore[arg-type]
-            counts = [dict(self.notes), dict(self.formats), dict(self.ignored)]
+            counts = [dict(one) for one in (self.notes, self.formats, self.ignored, self.pixels)]
             said = [*counts, self.skipped, self.sources, self.recalled, self.labels, known, self._apart]
             met = group.gather_json(said, f"{call}: reports")
         except BaseException:
@@ -263,11 +269,12 @@ class Tally:
         whole.collected.digest.update(everything)
         whole.collected.image_digests = [everything] if len(everything) else []
         whole.blocks = [(0, 0, order.n)]
-        for notes, formats, ignored, skipped, sources, recalled, _, _, _ in met:
+        for notes, formats, ignored, pixels, skipped, sources, recalled, _, _, _ in met:
             whole.recalled += recalled
             whole.notes.update(notes)
             whole.formats.update(formats)
             whole.ignored.update(ignored)
+            whole.pixels.update(pixels)
             whole.skipped += [tuple(one) for one in skipped]
             whole.sources += [one for one in sources if one not in whole.sources]
         whole.skipped.sort(key=lambda one: one[:2])
@@ -307,11 +314,12 @@ class Tally:
         provenance = {
             **self.described(), "n": self.n, "digest": digest,
             "skipped": [[name, reason] for _, _, name, reason in self.skipped], "notes": dict(self.notes),
-            "formats": dict(self.formats), "ignored": dict(self.ignored),
+            "formats": dict(self.formats), "ignored": dict(self.ignored), "sizes": listed_sizes(self.pixels, self.n),
         }  # fmt: skip
         inputs = np.empty(0, np.uint64) if self.inputs is None else self.inputs
         return Measured(
-            layers, self.n, digest, digests, provenance, self._warnings(side), inputs, self.recalled
+            layers, self.n, digest, digests, provenance, self._warnings(side), inputs, self.recalled,
+            pixels=self.pixels,
         )  # fmt: skip
 
     def drop_moments(self) -> None:
@@ -334,6 +342,9 @@ class Tally:
             warnings.append(f"{side}: {len(self.skipped)} unreadable files skipped ({names}{more})")
         if (others := left_out(self.ignored)) is not None:
             warnings.append(f"{side}: {others}")
+        declared = self.described().get("value_range")
+        value_range = (float(declared[0]), float(declared[1])) if isinstance(declared, list) else None
+        warnings += [f"{side}: {said}" for said in impossible_values(self.pixels, value_range, self.n)]
         return tuple(warnings)
 
     def _require_sound(self) -> None:
@@ -355,7 +366,8 @@ class Tally:
         plain = {
             "n": self.n, "digest": [digest.count, digest.xor, digest.total], "labels": self.labels,
             "notes": dict(self.notes), "formats": dict(self.formats), "ignored": dict(self.ignored),
-            "skipped": self.skipped, "sources": self.sources, "blocks": self.blocks, "segments": self._segments,
+            "pixels": dict(self.pixels), "skipped": self.skipped, "sources": self.sources,
+            "blocks": self.blocks, "segments": self._segments,
         }  # fmt: skip
         arrays: dict[str, np.ndarray] = {
             "tally": np.frombuffer(json.dumps(plain).encode(), np.uint8).copy(),
@@ -399,6 +411,7 @@ class Tally:
             self.inputs = arrays["inputs"].view(np.uint64) if "inputs" in arrays else None
             self.labels, self.sources = declared.labels, declared.sources
             self.notes, self.formats = Counter(declared.notes), Counter(declared.formats)
+            self.pixels = Counter(declared.pixels)
             self.ignored = Counter(declared.ignored)
             self.skipped, self.blocks, self._segments = declared.skipped, declared.blocks, declared.segments
         except (KeyError, ValueError, TypeError) as error:

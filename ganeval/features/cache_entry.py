@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 from ganeval.documents import Count, parse_json, typed
 
 _HASH_BYTES = 32
+_COUNTS = ("notes", "formats", "pixels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Entry:
     Attributes:
         rows: (n, d) float32, of all of them, in order.
         digests: (n,) uint64, of their pixels; see ``ganeval.images.decode.digest``.
-        notes, formats: as in ``SourceReport``.
+        notes, formats, pixels: as in ``SourceReport``.
         spec: what the set was called when the entry was written; for people.
     """
 
@@ -36,6 +37,7 @@ class Entry:
     notes: Mapping[str, int] = field(default_factory=dict)
     formats: Mapping[str, int] = field(default_factory=dict)
     spec: str = ""
+    pixels: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Head(msgspec.Struct):
@@ -47,7 +49,7 @@ class _Head(msgspec.Struct):
 def packed(entry: Entry) -> bytes:
     """The hash of what follows, then a safetensors file."""
     told = {
-        "notes": json.dumps(dict(entry.notes)), "formats": json.dumps(dict(entry.formats)),
+        **{name: json.dumps(dict(getattr(entry, name))) for name in _COUNTS},
         "spec": entry.spec.encode(errors="backslashreplace").decode(),  # a path need not be UTF-8
     }  # fmt: skip
     rows: np.ndarray = np.ascontiguousarray(entry.rows, np.float32)
@@ -67,8 +69,9 @@ def unpacked(data: bytes, files: int) -> Entry | None:
             return None
         if rows.dtype != np.float32 or digests.dtype != np.uint64:
             return None
-        notes, formats = (Counter(typed(parse_json(told[name]), dict[str, Count])) for name in ("notes", "formats"))
-        return Entry(np.array(rows), np.array(digests), notes, formats, told["spec"])
+        counts = (Counter(typed(parse_json(told.get(name, "{}")), dict[str, Count])) for name in _COUNTS)
+        notes, formats, pixels = counts
+        return Entry(np.array(rows), np.array(digests), notes, formats, told["spec"], pixels)
     except (SafetensorError, KeyError, ValueError, TypeError, struct.error):
         return None
 

@@ -125,6 +125,7 @@ class TranslatedSource(NumberedSource):
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         regrouper = Regrouper(batch_size, SourceReport())  # the other source counts
         done, size = 0, None
+        own = SourceReport()
         self._drawn = []
         with self._model.on_device():
             for batch in self._source.batches(self._batch, workers=workers, on_error=on_error):
@@ -137,8 +138,10 @@ class TranslatedSource(NumberedSource):
                 for start, end in pairwise(starts):
                     made, notes = self._make(images[start:end], rows[start:end].tolist(), batch.names[start:end])
                     self.report.notes.update(notes)
-                    prepared, digests = finished(made, prepare)
+                    prepared, digests = finished(made, prepare, own)
                     yield from regrouper.add(prepared, batch.names[start:end], digests)
+            self.report.pixels.clear()  # of the images before the translation
+            self.report.pixels.update(own.pixels)
             yield from regrouper.rest()
 
     def _of_one_size(self, batch: ImageBatch, size: tuple[int, int] | None) -> tuple[Tensor, tuple[int, int]]:

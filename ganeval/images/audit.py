@@ -18,7 +18,9 @@ from ganeval.images.differences import MIXED, TURNED, lossy_share, turned_share
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
+from ganeval.images.summary import differing_values, impossible_values, summarised
 
+_INSIDE = ("first_names", "summary", "value_range")
 _LISTED = 20  # names in a report; the counts are complete
 # Luminance table of the JPEG standard, annex K.1, in any order: only its scaled sums are used.
 # fmt: off
@@ -56,6 +58,8 @@ class Audit:
         grey: images whose three channels are equal.
         channel_mean: of red, green and blue, in 0..255, over all pixels.
         channel_std: likewise.
+        summary: see ``ganeval.images.summary``; not in ``to_dict``.
+        value_range: the declared one; likewise.
         first_names: digest of every different image, and the first name it has; not in ``to_dict``.
     """
 
@@ -75,11 +79,13 @@ class Audit:
     grey: int = 0
     channel_mean: list[float] | None = None
     channel_std: list[float] | None = None
+    summary: Counter[str] = field(default_factory=Counter)
+    value_range: tuple[float, float] | None = None
     first_names: dict[int, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The same in values that JSON can hold; counts from the most frequent down."""
-        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "first_names"}
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _INSIDE}
         for name, value in found.items():
             if isinstance(value, Counter):
                 found[name] = dict(value.most_common())
@@ -100,6 +106,7 @@ class Audit:
             said.append(f"Several file formats: {_counts(self.formats)}.")
         if (others := left_out(self.ignored)) is not None:
             said.append(f"{others}.")
+        said.extend(_sentences(impossible_values(self.summary, self.value_range, self.n)))
         said.extend(f"{count} images: {note}." for note, count in self.notes.most_common())
         return said
 
@@ -112,7 +119,9 @@ def audit(source: ImageSource, *, decode: bool = True) -> Audit:
         decode: decode the pixels too. Without, only headers and ends of files are read: no damage in the middle of a
             file, no duplicates, no channel statistics, no notes; a source without files is then only counted.
     """
-    found = Audit(source.spec, ignored=Counter(source.report.ignored))
+    ends = source.describe().get("value_range")
+    value_range = (float(ends[0]), float(ends[1])) if isinstance(ends, list) else None
+    found = Audit(source.spec, ignored=Counter(source.report.ignored), value_range=value_range)
     pixels = _PixelFindings() if decode else None
     if isinstance(source, IndexedSource) and source.images.encoded:
         _look_at_files(source, found, pixels)
@@ -141,11 +150,7 @@ def compare_audits(real: Audit, fake: Audit) -> list[str]:
     turned = [turned_share(one.notes, one.n) for one in (real, fake)]
     if abs(turned[0] - turned[1]) > MIXED:
         said.append(TURNED.format("real", turned[0], "fake", turned[1]) + ".")
-    if set(real.sizes) != set(fake.sizes) and real.sizes and fake.sizes:
-        said.append(
-            f"Sizes differ: real {_counts(real.sizes)}, fake {_counts(fake.sizes)}. "
-            "Resizing one set more than the other moves a metric by itself."
-        )
+    said.extend(_sentences(differing_values(real.summary, fake.summary, ("real", "fake"), (real.n, fake.n))))
     if real.channel_mean and fake.channel_mean:
         said.extend(_compare_pixels(real, fake))
     shared = sorted(fake.first_names[key] for key in real.first_names.keys() & fake.first_names.keys())
@@ -162,6 +167,7 @@ class _PixelFindings:
 
     def __init__(self) -> None:
         self._grey = 0
+        self._summary = Counter[str]()
         self._histograms = np.zeros((3, 256), dtype=np.int64)
         self._groups: dict[int, list[str]] = {}
 
@@ -169,11 +175,12 @@ class _PixelFindings:
         """Take in one image, uint8 (H, W, 3)."""
         for channel in range(3):
             self._histograms[channel] += np.bincount(array[..., channel].ravel(), minlength=256)
+        self._summary.update(summarised(array))
         self._grey += bool((array == array[..., :1]).all())
         self._groups.setdefault(digest(array), []).append(name)
 
     def tell(self, found: Audit) -> None:
-        found.grey = self._grey
+        found.grey, found.summary = self._grey, self._summary
         if self._groups:
             shares = self._histograms / self._histograms.sum(1, keepdims=True)
             levels = np.arange(256)
@@ -267,6 +274,10 @@ def _compare_pixels(real: Audit, fake: Audit) -> list[str]:
 def _counts(counter: Counter[str]) -> str:
     more = f" and {len(counter) - 4} more" if len(counter) > 4 else ""
     return ", ".join(f"{count} x {what}" for what, count in counter.most_common(4)) + more
+
+
+def _sentences(clauses: Sequence[str]) -> list[str]:
+    return [f"{clause[0].upper()}{clause[1:]}." for clause in clauses]
 
 
 def _names(names: Sequence[str]) -> str:

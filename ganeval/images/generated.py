@@ -25,6 +25,7 @@ from ganeval.images.pixels import check_range
 from ganeval.images.reach import attribute
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 from ganeval.images.specs import Rendered
+from ganeval.images.summary import summarised
 
 NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
 
@@ -173,7 +174,7 @@ class GeneratedSource(NumberedSource):
             for indices in self._parts(batch_size):
                 images, notes = self._make(indices)
                 self.report.notes.update(notes)
-                prepared, digests = finished(images, prepare)
+                prepared, digests = finished(images, prepare, self.report)
                 yield from regrouper.add(prepared, [f"#{index}" for index in indices], digests)
             yield from regrouper.rest()
 
@@ -208,12 +209,14 @@ class GeneratedSource(NumberedSource):
         return self.model(*filled, seed=seed, what="latents", names=names, keep=places)
 
 
-def finished(images: Tensor, prepare: Prepare | None) -> tuple[Tensor, np.ndarray | None]:
-    """Images as a batch holds them, prepared if so wanted, and their digests if they are on the host."""
+def finished(images: Tensor, prepare: Prepare | None, report: SourceReport) -> tuple[Tensor, np.ndarray | None]:
+    """Images as a batch holds them, prepared if so wanted; on the host also their digests and, reported, a summary."""
     digests = None
     if images.device.type == "cpu":
         arrays = images.permute(0, 2, 3, 1).numpy()
         digests = np.array([digest(array) for array in arrays], dtype=np.uint64)
+        for array in arrays:
+            report.pixels.update(summarised(array))
     if prepare is not None:
         images = torch.stack([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in images])
     return images, digests

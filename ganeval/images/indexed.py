@@ -211,6 +211,7 @@ class IndexedSource(NumberedSource):
             for chunk in chunks:
                 names = self.met(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
                 self._drawn_labels += chunk.labels
+                self.report.pixels.update(chunk.pixels)
                 yield from regrouper.add(chunk.images(), names, chunk.digests)
             yield from regrouper.rest()
         finally:

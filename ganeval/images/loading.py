@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from ganeval.errors import ConfigError, GanEvalError
 from ganeval.images.decode import UnreadableImage, digest
 from ganeval.images.source import ImageBatch, Prepare, SourceReport
+from ganeval.images.summary import summarised
 from ganeval.torch_defaults import plain_defaults
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Chunk:
         notes: see ``SourceReport``.
         formats: likewise.
         labels: of the images that could be used, where their items tell it.
+        pixels: see ``ganeval.images.summary``.
     """
 
     indices: list[int]
@@ -56,6 +58,7 @@ class Chunk:
     notes: Counter[str]
     formats: Counter[str] = field(default_factory=Counter)
     labels: list[str | None] = field(default_factory=list)
+    pixels: Counter[str] = field(default_factory=Counter)
 
     def images(self) -> Tensor | list[Tensor]:
         if self.shapes is None:
@@ -71,6 +74,7 @@ def load_chunk(
     good, digests, bad, notes, formats = [], [], [], Counter[str](), Counter[str]()
     decoded: list[Tensor] = []
     labels: list[str | None] = []
+    summary = Counter[str]()
     for index in indices:
         if stop is not None and stop.is_set():
             break
@@ -82,11 +86,12 @@ def load_chunk(
         good.append(index)
         labels.append(pixels.label)
         digests.append(digest(pixels.array))
+        summary.update(summarised(pixels.array))
         notes.update(pixels.notes)
         if pixels.format is not None:
             formats[pixels.format] += 1
         decoded.append(_prepared(pixels.array, prepare))
-    return Chunk(good, *_packed(decoded), np.array(digests, dtype=np.uint64), bad, notes, formats, labels)
+    return Chunk(good, *_packed(decoded), np.array(digests, dtype=np.uint64), bad, notes, formats, labels, summary)
 
 
 def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | None) -> Chunk:

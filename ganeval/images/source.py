@@ -53,6 +53,7 @@ class SourceReport:
         ignored: files that were left out, by suffix, or as ``hidden``.
         notes: what was done to images that are not plain 8-bit RGB, and to how many.
         formats: of encoded images, and how many.
+        pixels: a summary of the images that were decoded, see ``ganeval.images.summary``.
     """
 
     used: int = 0
@@ -61,6 +62,7 @@ class SourceReport:
     ignored: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
+    pixels: Counter[str] = field(default_factory=Counter)
 
     def restart(self) -> None:
         self.used = 0
@@ -68,6 +70,7 @@ class SourceReport:
         self.skipped_places.clear()
         self.notes.clear()
         self.formats.clear()
+        self.pixels.clear()
 
 
 class ImageSource(ABC):

@@ -114,6 +114,7 @@ class StreamSource(ImageSource):
                 self._leave_out([(f"#{met + row}", reason) for row, reason in chunk.bad], on_error)
                 self.report.notes.update(chunk.notes)
                 self.report.formats.update(chunk.formats)
+                self.report.pixels.update(chunk.pixels)
                 self._labels += _labels_of(item, len(images), chunk.indices, names)
                 yield from regrouper.add(chunk.images(), [f"#{met + row}" for row in chunk.indices], chunk.digests)
                 self._met += len(rows)

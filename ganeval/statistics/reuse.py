@@ -59,6 +59,7 @@ class _Block:
     digests: list[np.ndarray] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
+    pixels: Counter[str] = field(default_factory=Counter)
     rows: dict[Shelf, list[Tensor]] = field(default_factory=dict)
 
     def add(self, chunk: Chunk) -> None:
@@ -67,6 +68,7 @@ class _Block:
         self.whole = self.whole and not chunk.bad
         self.notes.update(chunk.notes)
         self.formats.update(chunk.formats)
+        self.pixels.update(chunk.pixels)
 
     def complete(self, shelves: Sequence[Shelf]) -> bool:
         n = sum(map(len, self.digests))
@@ -208,6 +210,7 @@ class ReusedSource(NumberedSource):
         one = entries[0]  # what is not of a network is the same in all
         indices = self._source.indices[blocks.rows(number)].tolist()
         names = self._source.met(indices, [], one.notes, one.formats, on_error)
+        self.report.pixels.update(one.pixels)
         rows = {shelf: entry.rows for shelf, entry in zip(self._session.shelves, entries, strict=True)}
         return Recalled(torch.empty(0, 3, 0, 0, dtype=torch.uint8, device="cpu"), names, one.digests, rows)
 
@@ -230,6 +233,7 @@ class ReusedSource(NumberedSource):
                 for _ in range(files.start, files.stop, batch_size):
                     chunk = next(decoding)
                     names = self._source.met(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
+                    self.report.pixels.update(chunk.pixels)
                     block.add(chunk)
                     waiting.append((block, len(names)))
                     for batch in regrouper.add(chunk.images(), names, chunk.digests):
@@ -322,7 +326,7 @@ class _Blocks:
             unchanged = self._pool.submit(self._is_unchanged, block.number)
             for shelf in self._shelves:
                 rows = torch.cat(block.rows[shelf]).cpu().numpy()
-                entry = Entry(rows, digests, block.notes, block.formats, self._source.spec)
+                entry = Entry(rows, digests, block.notes, block.formats, self._source.spec, block.pixels)
                 self._writing.append(
                     self._pool.submit(self._put, shelf, key, unchanged, files.stop - files.start, entry)
                 )
