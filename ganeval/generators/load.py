@@ -38,6 +38,7 @@ from ganeval.images.specs import (
     Generator,
     GeneratorFile,
     ImportedGenerator,
+    Invalid,
     Rendered,
     ScriptFile,
     ShippedGenerator,
@@ -79,13 +80,13 @@ def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | Non
 def is_made(spec: object) -> bool:
     """Whether images are made on demand, by a generator or a renderer, so that somebody must say how many.
 
-    Of a source that is open already nobody can tell: it counts as such.
+    Of a source that is open already nobody can tell, and what names nothing is told when it is opened: both count.
     """
     named = as_spec(spec)
     if isinstance(named, Translation):  # it makes as many as it is given
         return is_made(named.source)
     if named is not None:
-        return isinstance(named, Rendered | Generator)
+        return isinstance(named, Rendered | Generator | Invalid)
     return isinstance(spec, ImageSource | torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__"))
 
 

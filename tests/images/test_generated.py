@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganeval.errors import InputError
+from ganeval.errors import ConfigError, InputError
 from ganeval.images import shapes
 from ganeval.images.generated import NOISE, GeneratedSource
 from ganeval.images.latents import seed_of
@@ -358,7 +358,7 @@ def test_iv() -> None:
     with pytest.raises(InputError, match="does not tell the size of its latents: pass --latent-dim"):
         opened(lambda z: z)
     for size in (0, -3, 2.5, (4, 0)):
-        with pytest.raises(InputError, match="a latent has a positive size"):
+        with pytest.raises(ConfigError, match="latent_dim must be a positive whole number, or several"):
             opened(lambda z: z, latent_dim=size)
     with pytest.raises(InputError, match="need a declared range"):
         opened(Generator(), value_range=None).check()
