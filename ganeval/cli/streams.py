@@ -67,6 +67,8 @@ class Listened(io.TextIOBase):
         self._stream, self._silent = stream, silent
 
     def write(self, text: str) -> int:
+        if text == "":  # click tries with it what kind of stream this is, and would swallow the error of a full disk
+            return 0
         with self._or_silence():
             self._stream.write(text)
         return len(text)
