@@ -16,7 +16,7 @@ from ganeval.images.class_labels import ClassLabels
 from ganeval.images.reach import attribute
 from ganeval.images.watching import Watch
 
-_LATENT, _PAIR, _PLACE = 0, 2, 3  # parts of the stream of one number, which never meet; 1 and 4 are of labels
+_LATENT, _PAIR, _PLACE = 0, 2, 3  # parts of the stream of one number, which never meet; 1, 4 and 5 are of labels
 
 
 class Latents:
