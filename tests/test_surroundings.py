@@ -41,7 +41,7 @@ class Generator(nn.Module):
         with torch.random.fork_rng():
             self.linear = nn.Linear(4, 3 * 8 * 8, dtype=torch.float32, device="cpu")
         with torch.no_grad():
-            self.linear.weight.copy_(torch.linspace(-1, 1, 4 * 192, device="cpu").reshape(192, 4))
+            self.linear.weight.copy_(torch.linspace(-1, 1, 768, dtype=torch.float32, device="cpu").view(192, 4))
             self.linear.bias.zero_()
 
     def forward(self, z: Tensor) -> Tensor:
