@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ganeval.cli.lines import Cell, show
-from ganeval.cli.options import Command, option, output_options, output_path
+from ganeval.cli.options import Command, Names, option, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.errors import ConfigError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("a", metavar="A.json", type=click.Path(path_type=Path))
 @click.argument("b", metavar="B.json", type=click.Path(path_type=Path))
-@option("--metrics", metavar="NAME,NAME", help="Only these.  [default: all of either run]")
+@option("--metrics", type=Names(), metavar="NAME,NAME", help="Only these.  [default: all of either run]")
 @option(
     "--level",
     type=click.FloatRange(0.5, 1, max_open=True),

@@ -6,7 +6,8 @@ name, for that command. A key that no command knows is an error.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,11 @@ def defaults_for(
     context = click.Context(group)
     commands = {n: group.get_command(context, n) for n in group.list_commands(context)}
     everyone = {name for c in commands.values() if c is not None for name in _options(c)}
+    for key, value in table.items():
+        if key in commands and not isinstance(value, Mapping):
+            raise ConfigError(f"{path}: {key} is a command; expected a table of its options, [{key}]; got {value!r}.")
+        if isinstance(value, Mapping) and key in everyone and key not in commands:
+            raise ConfigError(f"{path}: {key} is an option; expected a value, {key} = ...; got a table.")
     _require_known({k: v for k, v in table.items() if not isinstance(v, Mapping)}, everyone, f"{path}")
     for key, value in table.items():
         if isinstance(value, Mapping):
@@ -70,12 +76,12 @@ def defaults_for(
             known = {*_options(commands[key]), *_TABLES.get(key, ())}  # type: ignore[arg-type]
             _require_known(value, known, f"{path}, table [{key}]")
     mine = _options(command)
-    merged = {**table, **table.get(name.split()[0], {})}
-    several = {p.name for p in command.params if isinstance(p, click.Option) and p.multiple}
-    values = {mine[key]: value for key, value in merged.items() if key in mine}
-    for parameter in command.params:
-        _require_kind(parameter, values.get(str(parameter.name)), f"{path}: {parameter.opts[-1].lstrip('-')}")
-    return {name: [v] if name in several and not isinstance(v, list) else v for name, v in values.items()}
+    common = {key: value for key, value in table.items() if key not in commands}
+    merged = {**common, **table.get(name.split()[0], {})}
+    by_name = {str(p.name): p for p in command.params if isinstance(p, click.Option)}
+    return {
+        mine[key]: value_of(by_name[mine[key]], value, f"{path}: {key}") for key, value in merged.items() if key in mine
+    }
 
 
 def _options(command: click.Command) -> dict[str, str]:
@@ -99,14 +105,69 @@ def _require_known(table: Mapping[str, Any], known: Collection[str], where: str)
             raise ConfigError(f"{where}: there is no option {key!r}.{_hint(key, known)}")
 
 
-def _require_kind(parameter: click.Parameter, value: Any, what: str) -> None:
-    """What click itself would stumble over: it expects the texts of a command line."""
-    if value is None:
-        return
-    if isinstance(parameter.type, click.Path) and not isinstance(value, str):
-        raise ConfigError(f"{what} is a path, in quotes; got {value!r}.")
-    if isinstance(parameter.type, click.types.BoolParamType) and not isinstance(value, bool | str):
-        raise ConfigError(f"{what} is true or false; got {value!r}.")
+def value_of(option: click.Option, value: object, what: str) -> object:
+    """The value of a key, checked against the option's kind, as click takes it; a text is read as on the command line.
+
+    Args:
+        what: file and key, for messages.
+
+    Raises:
+        ConfigError: the value is of another kind, or not one that the option takes.
+    """
+    if option.multiple:
+        return [_checked(option.type, one, what) for one in (value if isinstance(value, list) else [value])]
+    return _checked(option.type, value, what)
+
+
+def _checked(kind: click.ParamType[Any], value: object, what: str) -> object:
+    expected, fits = _kind(kind)
+    if not isinstance(value, str) and not fits(value):
+        raise ConfigError(f"{what} is {expected}; got {_shown(value)}.")
+    try:
+        kind.convert(value, None, None)
+    except click.BadParameter as error:
+        raise ConfigError(f"{what}: {error.message.rstrip('.')}.") from error
+    return value
+
+
+def _kind(kind: click.ParamType[Any]) -> tuple[str, Callable[[object], bool]]:
+    """What a value must be besides a text: in words, and whether it is."""
+    if isinstance(kind, click.types.BoolParamType):
+        return "true or false", lambda value: isinstance(value, bool)
+    if isinstance(kind, click.types.IntParamType):  # a range too
+        return "a whole number", is_whole
+    if isinstance(kind, click.types.FloatParamType):
+        return "a number", is_number
+    if isinstance(kind, click.Path):
+        return "a path, in quotes", lambda value: False
+    if isinstance(kind, click.Choice):
+        return f"one of {', '.join(map(str, kind.choices))}", lambda value: False
+    fits: Callable[[object], bool] = getattr(kind, "takes", lambda value: False)
+    return getattr(kind, "expected", "a text, in quotes"), fits
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value of a file is a whole number; true is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shown(value: object) -> str:
+    """A value as TOML writes it, more or less."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "a table" if isinstance(value, Mapping) else repr(value)
+
+
+def list_of(fits: Callable[[object], bool], *, length: int | None = None) -> Callable[[object], bool]:
+    """Whether a value is a list of such values."""
+    return lambda value: (
+        isinstance(value, list) and len(value) > 0 and length in (None, len(value)) and all(map(fits, value))
+    )
 
 
 def _hint(key: str, known: Collection[str]) -> str:

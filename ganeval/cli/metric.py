@@ -12,6 +12,7 @@ from ganeval.cli import output
 from ganeval.cli.options import (
     Command,
     Decorated,
+    Names,
     Pair,
     compute_options,
     image_options,
@@ -153,7 +154,12 @@ def _command(
     decorators += [click.argument("fake"), compute_options, network_options, image_options]
     if metrics is None:
         decorators.append(
-            option("--metrics", metavar="NAME,NAME", help=f"Instead of all that apply: of {', '.join(METRICS)}.")
+            option(
+                "--metrics",
+                type=Names(),
+                metavar="NAME,NAME",
+                help=f"Instead of all that apply: of {', '.join(METRICS)}.",
+            )
         )
     if both:
         decorators += [

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ganeval.cli import output
-from ganeval.cli.config import defaults_for, find_config
+from ganeval.cli.config import defaults_for, find_config, is_number, is_whole, list_of
 from ganeval.errors import ConfigError
 from ganeval.files import parse_size
 from ganeval.protocol import PRECISIONS, PROTOCOLS
@@ -53,6 +53,8 @@ class Range(click.ParamType[Any]):
     """``LOW,HIGH``, two finite numbers."""
 
     name = "LOW,HIGH"
+    expected = "two numbers, [LOW, HIGH]"
+    takes = staticmethod(list_of(is_number, length=2))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
         try:
@@ -68,6 +70,8 @@ class Latent(click.ParamType[Any]):
     """The shape of one latent, ``100`` or ``100,1,1``: whole numbers from 1 on."""
 
     name = "N[,N...]"
+    expected = "a whole number, or a list of them"
+    takes = staticmethod(lambda value: is_whole(value) or list_of(is_whole)(value))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
         try:
@@ -83,6 +87,8 @@ class Size(click.ParamType[Any]):
     """Bytes, with the units KB, MB, GB: ``256MB``."""
 
     name = "SIZE"
+    expected = 'a number of bytes, or a size such as "256MB"'
+    takes = staticmethod(is_whole)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         size = parse_size(str(value))
@@ -93,6 +99,8 @@ class Pair(click.ParamType[Any]):
     """``NUMBERxSIZE``, two whole numbers from 1 on."""
 
     name = "NUMBERxSIZE"
+    expected = "two whole numbers, [NUMBER, SIZE]"
+    takes = staticmethod(list_of(is_whole, length=2))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         try:
@@ -108,6 +116,8 @@ class Shard(click.ParamType[Any]):
     """``I/N``, whole numbers with 1 <= I <= N."""
 
     name = "I/N"
+    expected = "two whole numbers, [I, N]"
+    takes = staticmethod(list_of(is_whole, length=2))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         try:
@@ -117,6 +127,17 @@ class Shard(click.ParamType[Any]):
         if not 1 <= number <= of:
             self.fail(f"{value!r}: the shards of N are 1/N to N/N", param, ctx)
         return number, of
+
+
+class Names(click.ParamType[Any]):
+    """``NAME,NAME``; in a configuration file a list of names too."""
+
+    name = "NAME,NAME"
+    expected = "a list of names"
+    takes = staticmethod(list_of(lambda value: isinstance(value, str)))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if isinstance(value, str) else ",".join(value)
 
 
 class WeightsFile(click.ParamType[Any]):

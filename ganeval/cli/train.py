@@ -11,7 +11,7 @@ import click
 
 from ganeval.cli import output as out
 from ganeval.cli.metric import chosen_metrics
-from ganeval.cli.options import Command, Range, option, output_options, report_path
+from ganeval.cli.options import Command, Names, Range, option, output_options, report_path
 from ganeval.protocol import PROTOCOLS
 
 _LOSSES = ("non-saturating", "minimax", "least-squares", "hinge")
@@ -57,7 +57,7 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
                 ),
                 option("--protocol", default="compact", help=f"Of the evaluations: {', '.join(PROTOCOLS)}."),
                 option(
-                    "--metrics", metavar="NAME,NAME",
+                    "--metrics", type=Names(), metavar="NAME,NAME",
                     help="Of the evaluations.  [default: fid, and precision, recall, ind where they can be measured]",
                 ),
                 option("--log-every", type=from_one, default=20, help="Steps between lines of the log."),
