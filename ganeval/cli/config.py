@@ -64,7 +64,7 @@ def defaults_for(
     commands = {n: group.get_command(context, n) for n in group.list_commands(context)}
     everyone = {name for c in commands.values() if c is not None for name in _options(c)}
     for key, value in table.items():
-        if key in commands and not isinstance(value, Mapping):
+        if key in commands and key not in everyone and not isinstance(value, Mapping):
             raise ConfigError(f"{path}: {key} is a command; expected a table of its options, [{key}]; got {value!r}.")
         if isinstance(value, Mapping) and key in everyone and key not in commands:
             raise ConfigError(f"{path}: {key} is an option; expected a value, {key} = ...; got a table.")

@@ -115,7 +115,6 @@ def _path(first: Path) -> str:
         ("value-range = [0, true]", "value-range is two numbers, [LOW, HIGH]; got [0, True]"),
         ("latent-dim = [100, 1.5]", "latent-dim is a whole number, or a list of them"),
         ("on-error = 1", "on-error is one of stop, skip; got 1"),
-        ("weights = [3]", "weights is a text, in quotes; got 3"),
         ("download = 1", "download is true or false; got 1"),
         ("data-root = 1979-05-27", "data-root is a path, in quotes"),
         ("cache-size = -1.0", "cache-size is a number of bytes"),

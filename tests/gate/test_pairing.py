@@ -119,9 +119,14 @@ def test_a_sampler_of_ones_own_is_proof_only_if_it_repeats() -> None:
 
     class Restless(Blobs):
         def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
+            return torch.from_numpy(np.random.default_rng().standard_normal((n, 48), np.float32))
+
+    class Global(Blobs):
+        def sample_latents(self, n: int, generator: torch.Generator) -> Tensor:
             return torch.randn(n, 48)
 
-    for model, same in ((Steady(), True), (Restless(), False)):
+    for model, same in ((Steady(), True), (Restless(), False), (Global(), True)):
+        assert len(set(open_source(model, num_samples=9).input_digests())) == 9  # type: ignore[arg-type]
         one, again = (open_source(model, num_samples=9).input_digests() for _ in range(2))
         assert np.array_equal(one, again) == same  # type: ignore[arg-type]
 
