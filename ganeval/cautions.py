@@ -9,6 +9,7 @@ import numpy as np
 
 from ganeval.images.differences import MIXED, TURNED, lossy_share, turned_share
 from ganeval.images.summary import differing_values
+from ganeval.wording import number_of
 
 if TYPE_CHECKING:
     from ganeval.tally import Measured
@@ -29,7 +30,8 @@ def cautions(sides: Mapping[str, Measured]) -> list[str]:
         if one in sides and other in sides:
             shared = np.intersect1d(sides[one].image_digests, sides[other].image_digests).size
             if shared:
-                said.append(f"{shared} images are in both {one} and {other}, pixel by pixel: {meaning}")
+                images = number_of(shared, "image is", "images are")
+                said.append(f"{images} in both {one} and {other}, pixel by pixel: {meaning}")
     for name, side in sides.items():
         distinct = np.unique(side.image_digests).size
         if repeated := len(side.image_digests) - distinct:

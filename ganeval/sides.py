@@ -30,6 +30,7 @@ from ganeval.statistics.reference import Statistics, load_reference, parts_of
 from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
 from ganeval.tally import Measured, Need, Place, Tally
 from ganeval.variables import count
+from ganeval.wording import number_of
 
 _MOST_WORKERS = 32
 _logger = logging.getLogger("ganeval")
@@ -364,7 +365,6 @@ def require_enough(side: str, n: int, source: Mapping[str, object], minimum: int
         if source.get("subset") is not None:
             advice = "Take a larger subset of the images."
         kind = "" if side == "images" else f"{side} "
-        plural = "image" if n == 1 else "images"
         raise NotEnoughSamplesError(
-            f"this needs at least {minimum} {kind}images; found {n} {plural} in {spec}. {advice}"
+            f"this needs at least {minimum} {kind}images; found {number_of(n, 'image')} in {spec}. {advice}"
         )

@@ -28,6 +28,7 @@ from ganeval.statistics.moments import Moments
 from ganeval.statistics.reuse import ReusedSource, reusing
 from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
 from ganeval.statistics.sharing import Order, Own, gathered_rows, summed_moments
+from ganeval.wording import number_of
 
 # where features come from: the protocol as it was asked for (its weights are not known yet) and what the metrics call
 # the layer of its network: ``features``, ``logits``, ``spatial``
@@ -335,11 +336,11 @@ class Tally:
         return {"spec": ", ".join(specs[:3]), "kind": "updates", "sources": len(self.sources), **modes}
 
     def _warnings(self, side: str) -> tuple[str, ...]:
-        warnings = [f"{side}: {count} images: {what}" for what, count in sorted(self.notes.items())]
+        warnings = [f"{side}: {number_of(count, 'image')}: {what}" for what, count in sorted(self.notes.items())]
         if self.skipped:
             names = ", ".join(name for _, _, name, _ in self.skipped[:3])
             more = ", ..." if len(self.skipped) > 3 else ""
-            warnings.append(f"{side}: {len(self.skipped)} unreadable files skipped ({names}{more})")
+            warnings.append(f"{side}: {number_of(len(self.skipped), 'unreadable file')} skipped ({names}{more})")
         if (others := left_out(self.ignored)) is not None:
             warnings.append(f"{side}: {others}")
         declared = self.described().get("value_range")

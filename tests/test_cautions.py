@@ -102,3 +102,17 @@ def test_unequal_numbers_where_they_matter() -> None:
     assert any("Vendi score grows" in w for w in found["vendi"].warnings)
     assert not found["kid"].warnings
     assert not found["rke"].warnings
+
+
+@pytest.mark.parametrize(("shared", "said"), [(1, "1 image is in both real and fake, "), (2, "2 images are in both ")])
+def test_a_number_agrees_with_its_noun(shared: int, said: str) -> None:
+    fake = FAKE.copy()
+    fake[:shared] = REAL[:shared]
+    assert any(warning.startswith(said) for warning in run(REAL, fake).warnings)
+
+
+def test_one_unreadable_file(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "fake", FAKE, "png")
+    (folder / "999.png").write_bytes(b"no image")
+    found = evaluate(REAL, folder, metrics=("kid",), protocol="compact", device="cpu", on_error="skip")
+    assert any("1 unreadable file skipped (999.png)" in warning for warning in found.warnings)

@@ -13,6 +13,7 @@ from ganeval.cli.options import Command, cache_place, option, output_options, ou
 from ganeval.cli.output import answer
 from ganeval.errors import ConfigError
 from ganeval.protocol import get_protocol
+from ganeval.wording import number_of
 
 if TYPE_CHECKING:
     from ganeval.features.cache import FeatureCache
@@ -97,9 +98,9 @@ def clear(
         protocol = None  # a file tells what is measured under, not what is thrown away
     chosen = None if protocol is None else get_protocol(protocol)
     removed, freed, kept = _open(cache_dir).clear(older_than=older_than, protocol=chosen)
-    text = f"removed {removed} entries, {freed / 1e6:.1f} MB"
+    text = f"removed {number_of(removed, 'entry', 'entries')}, {freed / 1e6:.1f} MB"
     if kept:
-        text += f"; {kept} are in use by a running evaluation and stay"
+        text += f"; {number_of(kept, 'is', 'are')} in use by a running evaluation and kept"
     answer({"cleared": {"entries": removed, "bytes": freed, "in_use": kept}}, text, fmt=fmt, target=output)
 
 

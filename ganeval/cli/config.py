@@ -76,7 +76,7 @@ def defaults_for(
             known = {*_options(commands[key]), *_TABLES.get(key, ())}  # type: ignore[arg-type]
             _require_known(value, known, f"{path}, table [{key}]")
     mine = _options(command)
-    common = {key: value for key, value in table.items() if key not in commands}
+    common = {key: value for key, value in table.items() if not (key in commands and isinstance(value, Mapping))}
     merged = {**common, **table.get(name.split()[0], {})}
     by_name = {str(p.name): p for p in command.params if isinstance(p, click.Option)}
     return {

@@ -27,6 +27,7 @@ from ganeval.cli.outputs import Outputs, write_evaluation
 from ganeval.cli.streams import OutputError
 from ganeval.errors import ConfigError
 from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
+from ganeval.wording import number_of
 
 if TYPE_CHECKING:
     from ganeval.gate.run import GateRun
@@ -257,7 +258,8 @@ def _check(rules: Gate, where: str, baseline: Path | None, *, fmt: str, target: 
         if record.evaluation.samples is not None and record.missing is not None:
             raise ConfigError(f"the baseline cannot be paired: {record.missing}.")
         told.append(
-            f"{baseline}: {len(record.evaluation.results)} results" + (", paired by image" if record.arrays else "")
+            f"{baseline}: {number_of(len(record.evaluation.results), 'result')}"
+            + (", paired by image" if record.arrays else "")
         )
     told += check_manifest()
     out.answer({"check": told}, "\n".join(told), fmt=fmt, target=target)

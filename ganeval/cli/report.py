@@ -8,6 +8,7 @@ import click
 
 from ganeval.cli.options import Command, option, output_options
 from ganeval.cli.output import answer
+from ganeval.wording import number_of
 
 
 @click.command(cls=Command)
@@ -42,5 +43,5 @@ def report(results: tuple[Path, ...], *, output: Path, baseline: Path | None, da
     write_report(output, subjects, baseline=before, data_root=data_root)
     size = output.stat().st_size
     told = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
-    text = f"{output}: {len(subjects)} {'run' if len(subjects) == 1 else 'runs'}, {told}"
+    text = f"{output}: {number_of(len(subjects), 'run')}, {told}"
     answer({"report": {"output": str(output), "runs": len(subjects), "bytes": size}}, text, fmt=fmt, target=None)

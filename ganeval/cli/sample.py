@@ -10,6 +10,7 @@ import click
 from ganeval.cli import output as out
 from ganeval.cli.options import Command, Range, generator_options, option, output_options
 from ganeval.errors import InputError
+from ganeval.wording import number_of
 
 
 @click.command(cls=Command)
@@ -97,4 +98,4 @@ def sample(
         out.document({"sample": {"output": str(output), **counts, "source": source.describe()}})
         return
     kept = f", {saved.kept} of them there already" if saved.kept else ""
-    click.echo(f"{num_samples} images of {generator} in {output}{kept}")
+    click.echo(f"{number_of(num_samples, 'image')} of {generator} in {output}{kept}")

@@ -13,6 +13,7 @@ from ganeval.documents import Sha256, read_json
 from ganeval.download import recorded_hash, sha256_of
 from ganeval.errors import WeightsError
 from ganeval.statistics.manifest import PublicStatistics, public_statistics
+from ganeval.wording import number_of
 
 _AGAIN = "Fetch or install it again."
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -40,7 +41,7 @@ def check_manifest() -> list[str]:
     shipped = [card for part in ("features", "generators") for card in _cards(Path(ganeval.__file__).parent / part)]
     return [
         f"manifest: {len(entries)} public statistics, {len(fetched)} of them fetched and as recorded",
-        f"weights that ship: {len(shipped)} files as recorded",
+        f"weights that ship: {number_of(len(shipped), 'file')} as recorded",
     ]
 
 

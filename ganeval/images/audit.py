@@ -19,6 +19,7 @@ from ganeval.images.indexed import IndexedSource
 from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
 from ganeval.images.summary import differing_values, impossible_values, summarised
+from ganeval.wording import number_of
 
 _INSIDE = ("first_names", "summary", "value_range")
 _LISTED = 20  # names in a report; the counts are complete
@@ -96,10 +97,13 @@ class Audit:
         """A sentence for everything that someone who is about to compute a metric should know."""
         said = []
         if self.n_corrupt:
-            said.append(f"{self.n_corrupt} images cannot be read: {_names([name for name, _ in self.corrupt])}.")
+            said.append(
+                f"{number_of(self.n_corrupt, 'image')} cannot be read: {_names([name for name, _ in self.corrupt])}."
+            )
         if self.n_duplicates:
             example = _names(self.duplicates[0])
-            said.append(f"{self.n_duplicates} images are exact copies of another one, for example {example}.")
+            copies = number_of(self.n_duplicates, "image is an exact copy", "images are exact copies")
+            said.append(f"{copies} of another one, for example {example}.")
         if len(self.sizes) > 1:
             said.append(f"{len(self.sizes)} different sizes: {_counts(self.sizes)}.")
         if len(self.formats) > 1:
@@ -107,7 +111,7 @@ class Audit:
         if (others := left_out(self.ignored)) is not None:
             said.append(f"{others}.")
         said.extend(_sentences(impossible_values(self.summary, self.value_range, self.n)))
-        said.extend(f"{count} images: {note}." for note, count in self.notes.most_common())
+        said.extend(f"{number_of(count, 'image')}: {note}." for note, count in self.notes.most_common())
         return said
 
 
@@ -156,7 +160,7 @@ def compare_audits(real: Audit, fake: Audit) -> list[str]:
     shared = sorted(fake.first_names[key] for key in real.first_names.keys() & fake.first_names.keys())
     if shared:
         said.append(
-            f"{len(shared)} images are in both sets, pixel by pixel: {_names(shared)}. "
+            f"{number_of(len(shared), 'image is', 'images are')} in both sets, pixel by pixel: {_names(shared)}. "
             "If the fakes are meant to be new, the sets are mixed up, or the generator copies."
         )
     return said

@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 
 from ganeval.images.decode import SUFFIXES, known_format
+from ganeval.wording import number_of
 
 HIDDEN = "hidden"
 NO_SUFFIX = "no suffix"
@@ -63,7 +64,7 @@ def left_out(ignored: Mapping[str, int]) -> str | None:
     if not ignored:
         return None
     total = sum(ignored.values())
-    told = f"{total} {'file was' if total == 1 else 'files were'} left out: {_counts(ignored)}"
+    told = f"{number_of(total, 'file was', 'files were')} left out: {_counts(ignored)}"
     return told + (f"; {_ADVICE}" if any(map(is_named_otherwise, ignored)) else "")
 
 
@@ -71,7 +72,7 @@ def no_images(what: str, ignored: Counter[str]) -> str:
     """The message for a place of which no file is taken as an image; says what it does hold."""
     if not ignored:
         return f"{what} holds no images, no files at all. Point at the place that holds the images."
-    found = f"{ignored.total()} other {'file' if ignored.total() == 1 else 'files'} ({_counts(ignored)})"
+    found = f"{number_of(ignored.total(), 'other file')} ({_counts(ignored)})"
     advice = f" {_ADVICE[0].upper()}{_ADVICE[1:]}." if any(map(is_named_otherwise, ignored)) else ""
     return (
         f"{what} has no file with the name of an image, but {found}. Expected are {' '.join(SUFFIXES)}. "

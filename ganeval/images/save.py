@@ -25,6 +25,7 @@ from ganeval.files import write_text, written_whole
 from ganeval.images.folder import MANIFEST
 from ganeval.images.loading import worker_faults
 from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.wording import number_of
 
 _SCHEMA = "ganeval-sample/1"
 _OURS = re.compile(r"\d{6,}\.png")
@@ -90,7 +91,7 @@ def save_images(
     if n is None or n < 1:
         raise InputError(f"{source.spec}: say how many images to write, at least 1; got {n}.")
     if source.length is not None and source.length < n:
-        raise InputError(f"{source.spec} has only {source.length} images; {n} were asked for.")
+        raise InputError(f"{source.spec} has only {number_of(source.length, 'image')}; {n} were asked for.")
     run = _Run(source, n, batch_size, workers, progress or (lambda done: None))
     suffix = output.suffix.lower()
     if suffix in (".zip", ".npz"):
@@ -129,7 +130,7 @@ class _Run:
                         if (number := next(numbers, -1)) < 0:
                             return
                     drawn += 1
-        raise InputError(f"{source.spec} has only {drawn} images; {self.n} were asked for.")
+        raise InputError(f"{source.spec} has only {number_of(drawn, 'image')}; {self.n} were asked for.")
 
 
 def _png(image: Pixels) -> bytes:

@@ -16,6 +16,7 @@ from ganeval.statistics.linalg import Coupling
 from ganeval.statistics.linalg_torch import eigh_for
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
+from ganeval.wording import number_of
 
 _BLOCK = 1024
 _NAMED = 5  # classes that a message names
@@ -101,7 +102,11 @@ def _tap(protocol: Protocol) -> str:
 
 def _for_features(real: Gaussian, fake: Gaussian, protocol: Protocol) -> tuple[str, ...]:
     """A covariance of as many features as images has directions that no image told anything about."""
-    few = [f"{g.n} {side} images" for side, g in (("real", real), ("fake", fake)) if (g.n or np.inf) <= g.dimension]
+    few = [
+        number_of(g.n or 0, f"{side} image")
+        for side, g in (("real", real), ("fake", fake))
+        if (g.n or np.inf) <= g.dimension
+    ]
     if not few:
         return ()
     advice = "kid" if protocol.extractor == COMPACT else "--protocol compact, kid"

@@ -22,6 +22,7 @@ from ganeval.protocol import Protocol
 from ganeval.results import Interval, MetricResult
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
+from ganeval.wording import number_of
 
 NO_ROWS = "the features of the {} images are not at hand (a statistics file without rows), only their moments"
 MAX_SHARED = 0.01  # of the smaller set
@@ -152,7 +153,8 @@ class MetricInputs:
         minimum = max(METRICS[name].minimum for name in self.wanted)
         if len(features.rows) < minimum:
             raise NotEnoughSamplesError(
-                f"{names} needs at least {minimum} {side} images; found {len(features.rows)}. Give more images."
+                f"{names} {'need' if len(self.wanted) > 1 else 'needs'} at least {minimum} {side} images; found "
+                f"{len(features.rows)}. Give more images."
             )
         return features.rows
 
@@ -163,7 +165,9 @@ class MetricInputs:
         smaller = min(n for n in (self.real.n, self.fake.n) if n is not None)
         if self.shared_images <= MAX_SHARED * smaller:
             return None
-        return f"{self.shared_images} images are in both sets: they are not independent samples"
+        return (
+            f"{number_of(self.shared_images, 'image is', 'images are')} in both sets: they are not independent samples"
+        )
 
     def test_overlap(self) -> str | None:
         """Why nothing follows from the held-out reals, where more than one per cent of them are in REAL."""
@@ -172,7 +176,8 @@ class MetricInputs:
         shared = int(np.intersect1d(self.real.image_digests, self.test.image_digests).size)
         if shared <= MAX_SHARED * len(self.test.image_digests):
             return None
-        return f"{shared} of the held-out images are in REAL too: they were not held out"
+        verbs = "is in REAL too: it was" if shared == 1 else "are in REAL too: they were"
+        return f"{shared} of the held-out images {verbs} not held out"
 
     def result(
         self,

@@ -33,6 +33,7 @@ from ganeval.metrics.intervals import quantile
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
+from ganeval.wording import number_of
 
 CELLS = 3
 LEAST_FAKES = 20  # in a cell: tau = 20 / n of the paper's code
@@ -169,7 +170,9 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
     }  # fmt: skip
     warnings = []
     if copies:
-        warnings.append(f"{copies} fake images have the very features of a training image: copies")
+        warnings.append(
+            f"{number_of(copies, 'fake image has', 'fake images have')} the very features of a training image: copies"
+        )
     if (test := inputs.test_rows()) is not None:
         held_out, held_out_error = _percent(authenticity(train, test.to_array(), device=inputs.device))
         details["test"] = {"value": held_out, "standard_error": held_out_error, "n": len(test)}
@@ -203,10 +206,11 @@ def measure_copying(inputs: MetricInputs) -> dict[str, MetricResult]:
     used = [cell for cell in found.cells if cell.z is not None]
     warnings = []
     if found.merged:
-        warnings.append(f"C_T: {found.merged} cells without held-out images were merged with the nearest cell")
+        warnings.append(f"C_T: {number_of(found.merged, 'cell')} without held-out images merged with the nearest cell")
     if left_out := len(found.cells) - len(used):
         fakes = sum(cell.n_fake for cell in found.cells if cell.z is None)
-        warnings.append(f"C_T: {left_out} cells with {fakes} fakes, {LEAST_FAKES} or fewer in each, are left out")
+        cells = f"{number_of(left_out, 'cell')} with {number_of(fakes, 'fake')}"
+        warnings.append(f"C_T: {cells}, {LEAST_FAKES} or fewer in each, left out")
     reason = inputs.test_overlap()
     if not found.effect_error:
         side = "nearer to" if found.value < 0 else "farther from"

@@ -13,6 +13,7 @@ from ganeval.images.class_labels import LikeReal
 from ganeval.images.grammar import parse_spec
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.images.specs import closed_to_documents
+from ganeval.wording import number_of
 
 # Images in these places of a side, uint8 (H, W, 3) each, without those whose image is not the one that was measured.
 # Raises InputError where none can be had; the message is a clause that says why.
@@ -58,12 +59,14 @@ def _opened(
     if not isinstance(source, NumberedSource):
         raise InputError(f"{source.spec} is a stream: its images come only once")
     if not n <= source.length <= n + len(told.get("skipped", ())):  # before as many numbers are made
-        raise InputError(f"{source.spec} held {n} images when it was measured and holds {source.length} now")
+        raise InputError(
+            f"{source.spec} held {number_of(n, 'image')} when it was measured and holds {source.length} now"
+        )
     skipped = {name for name, _ in told.get("skipped", ())}
     names = source.names() or []
     kept = [i for i in range(source.length) if not skipped or names[i] not in skipped]
     if len(kept) != n:
-        raise InputError(f"{source.spec} held {n} images when it was measured and holds {len(kept)} now")
+        raise InputError(f"{source.spec} held {number_of(n, 'image')} when it was measured and holds {len(kept)} now")
     return source, kept
 
 

@@ -10,6 +10,7 @@ from ganeval.metrics.registry import METRICS
 from ganeval.records import Record
 from ganeval.report.figures import number
 from ganeval.results import MetricResult, decimals, fixed
+from ganeval.wording import number_of
 
 OUTCOMES = {"pass": "passed", "fail": "failed", "inconclusive": "could not be judged"}
 
@@ -188,7 +189,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
 
 
 def _side(side: Mapping[str, Any]) -> str:
-    parts = [str(side["spec"]), str(side.get("kind", "")), f"{side.get('n')} images"]
+    parts = [str(side["spec"]), str(side.get("kind", "")), number_of(int(side.get("n") or 0), "image")]
     subset = side.get("subset")
     if isinstance(subset, Mapping) and subset.get("of"):
         parts.append(f"of {subset['of']}, seed {subset.get('seed')}")
@@ -196,7 +197,7 @@ def _side(side: Mapping[str, Any]) -> str:
     if isinstance(formats, Mapping) and formats:
         parts.append(", ".join(f"{count} {kind}" for kind, count in formats.items()))
     if side.get("skipped"):
-        parts.append(f"{len(side['skipped'])} unreadable files skipped")
+        parts.append(f"{number_of(len(side['skipped']), 'unreadable file')} skipped")
     if side.get("digest"):
         parts.append(f"digest {str(side['digest'])[:16]}…")
     return "; ".join(part for part in parts if part)

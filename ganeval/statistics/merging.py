@@ -16,6 +16,7 @@ from ganeval.errors import IncomparableError, InputError
 from ganeval.images.digest import SetDigest
 from ganeval.statistics import reference
 from ganeval.statistics.reference import Statistics, sampled_digests
+from ganeval.wording import number_of
 
 _MISSING = "images are in none of these shards:"
 MAX_COMPARED = 64 * 10**6  # digests that are compared at once, 512 MB; of more the smallest
@@ -129,9 +130,9 @@ def _require_no_overlap(parts: list[_Part]) -> list[str]:
             (a, _), (b, _) = [(spec, sample) for spec, sample in known if np.isin(twice[0], sample)][:2]
             both = [np.isin(twice, sample) for spec, sample in known if np.isin(twice[0], sample)][:2]
             count = int((both[0] & both[1]).sum())
-            least = "" if whole else "at least "
+            least, images = "" if whole else "at least ", number_of(count, "image is", "images are")
             raise InputError(
-                f"{least}{count} images are in both {a} and {b}, and would count twice. Merge statistics of sets "
+                f"{least}{images} in both {a} and {b}, and would count twice. Merge statistics of sets "
                 "that have no image in common."
             )
     for one, other in combinations([part for part in parts if part.shards], 2):

@@ -28,6 +28,7 @@ from ganeval.statistics.collect import ProgressFactory
 from ganeval.training.checkpoints import load_checkpoint, save_checkpoint
 from ganeval.training.pictures import Panel, draw_game, save_grid
 from ganeval.training.runs import FIGURE, Run
+from ganeval.wording import number_of
 
 logger = logging.getLogger("ganeval")
 PRECISIONS = ("float32", "bf16")
@@ -294,7 +295,8 @@ def load_images(
         squares = [_square(i[None], size) for i in images] if isinstance(images, list) else [_square(images, size)]
         batches += [_grey(s) if channels == 1 else s for s in squares]
     if skipped := source.report.skipped:
-        logger.info("%s: %d unreadable files are left out, such as %s (%s)", what, len(skipped), *skipped[0])
+        files = number_of(len(skipped), "unreadable file is", "unreadable files are")
+        logger.info("%s: %s left out, such as %s (%s)", what, files, *skipped[0])
     out = torch.cat(batches) if batches else torch.empty(0)
     if len(out) < least:
         raise InputError(few.format(len(out)))

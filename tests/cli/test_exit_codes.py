@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 COMPACT = ("--protocol", "compact", "-q")
+WORKERS = ("--workers", "2", "--batch-size", "8")
 posix = pytest.mark.skipif(sys.platform != "linux", reason="needs a POSIX shell and /dev/full")
 
 
@@ -132,13 +136,33 @@ def test_values_of_a_file(text: str, message: str, sets: Path, tmp_path: Path) -
 
 def test_a_list_of_metrics_and_lists_of_numbers_in_a_file(sets: Path, tmp_path: Path) -> None:
     file = tmp_path / "ganeval.toml"
-    file.write_text('metrics = ["kid", "mind"]\nvalue-range = [-1, 1]\nlatent-dim = [100, 1, 1]\nbatch-size = "8"\n')
-    run = program("eval", "r.npy", "f.npy", *COMPACT, "--json", "--config", str(file), folder=sets)
-    assert run.returncode in (0, 2), run.stderr
-    if run.returncode == 0:
-        assert set(json.loads(run.stdout)["results"]) == {"kid", "mind"}
-    else:
-        assert "value-range" in run.stderr  # the images are whole numbers, of which it says nothing
+    (sets / "constant.py").write_text(
+        "import torch\n\ndef make(z):\n    return z.mean((1, 2, 3))[:, None, None, None].tanh().expand(-1, 3, 8, 8)\n"
+    )
+    file.write_text(
+        'metrics = ["kid", "rke"]\nvalue-range = [-1, 1]\nlatent-dim = [4, 1, 1]\nbatch-size = "8"\nnum-samples = 20\n'
+    )
+    run = program(
+        "eval", "r.npy", "gen:constant:make", *COMPACT, "--json", "--config", str(file), folder=sets,
+        PYTHONPATH=_path(sets),
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    assert set(document["results"]) == {"kid", "rke"}
+    assert document["fake"]["n"] == 20
+
+
+def test_a_generator_of_several_latent_axes_on_the_command_line(sets: Path) -> None:
+    (sets / "planes.py").write_text("def make(z):\n    return z[:, :3].tanh().expand(-1, 3, 8, 8)\n")
+    options = (*COMPACT, "--num-samples", "20", "--value-range", "-1,1", "--latent-dim")
+    found = {
+        shape: program("kid", "r.npy", "gen:planes:make", *options, shape, folder=sets, PYTHONPATH=_path(sets))
+        for shape in ("4,1,1", "4,x")
+    }
+    assert found["4,1,1"].returncode == 0, found["4,1,1"].stderr
+    assert found["4,1,1"].stdout.startswith("KID")
+    assert found["4,x"].returncode == 2
+    assert "'4,x'" in found["4,x"].stderr
 
 
 @posix
@@ -175,7 +199,7 @@ def test_what_was_measured_is_said_although_an_output_fails(
     if "out.json" in arguments:
         assert json.loads((sets / "out.json").read_text())["results"]["kid"]
     if arguments[0] == "gate":
-        assert document["gate"]["outcome"] in ("pass", "fail")
+        assert document["gate"]["verdict"] in ("pass", "fail")
 
 
 @posix
@@ -187,19 +211,50 @@ def test_a_summary_that_cannot_be_written_leaves_the_verdict(sets: Path) -> None
     assert "summary" in run.stderr
 
 
+def _png_files(folder: Path, images: np.ndarray) -> None:
+    from PIL import Image
+
+    folder.mkdir()
+    for i, array in enumerate(images):
+        Image.fromarray(array).save(folder / f"{i:03d}.png")
+
+
+@posix
+def test_a_killed_worker_is_no_fault_of_the_program(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "rf":
+        _png_files(tmp_path / name, rng.integers(0, 256, (300, 64, 64, 3), dtype=np.uint8))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "ganeval", "kid", "r", "f", *COMPACT, *WORKERS], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "GANEVAL_CACHE": "0"},
+    )  # fmt: skip
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    killed = False
+    while not killed and run.poll() is None:
+        for child in map(int, children.read_text().split()):
+            with contextlib.suppress(OSError):
+                if b"kid" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(child, signal.SIGKILL)
+                    killed = True
+        time.sleep(0.01)
+    out, err = run.communicate(timeout=120)
+    assert killed
+    assert run.returncode == 2, err
+    assert out == ""
+    assert "A decode worker failed: " in err
+    assert "--workers 0" in err
+    assert "Traceback" not in err
+
+
 @posix
 def test_a_full_dev_shm_is_no_fault_of_the_program(sets: Path, tmp_path: Path) -> None:
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("a full /dev/shm needs root")
-    from PIL import Image
-
     for name in "rf":
-        (tmp_path / name).mkdir()
-        for i, array in enumerate(np.load(sets / f"{name}.npy")):
-            Image.fromarray(array).save(tmp_path / name / f"{i}.png")
+        _png_files(tmp_path / name, np.load(sets / f"{name}.npy"))
     line = 'mount -t tmpfs -o size=4k,nr_inodes=1 tmpfs /dev/shm || exit 77; exec "$0" -m ganeval "$@"'
     run = subprocess.run(
-        ["unshare", "-m", "bash", "-c", line, sys.executable, "kid", "r", "f", *COMPACT, "--workers", "2"],
+        ["unshare", "-m", "bash", "-c", line, sys.executable, "kid", "r", "f", *COMPACT, *WORKERS],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
         env={**os.environ, "GANEVAL_CACHE": "0"},
     )  # fmt: skip

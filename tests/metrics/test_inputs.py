@@ -83,3 +83,11 @@ def test_a_warning_of_network_and_file_stands_once() -> None:
     inputs = replace(metric_inputs(FEATURES, FEATURES + 0.1, "kid"), warnings=("weights", "file", "weights"))
     result = inputs.result("kid", 1.0, standard_error=0.1, warnings=("file", "own"))
     assert result.warnings == ("weights", "file", "own")
+
+
+def test_a_verb_agrees_with_the_number_of_metrics() -> None:
+    one = metric_inputs(FEATURES, FEATURES[:3], "precision")
+    with pytest.raises(InputError, match="^precision needs at least 4 fake images; found 3"):
+        one.fake_rows()
+    with pytest.raises(InputError, match="^precision, recall need at least 4 fake images; found 3"):
+        replace(one, wanted=frozenset({"precision", "recall"})).fake_rows()

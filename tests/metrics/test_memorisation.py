@@ -179,8 +179,8 @@ def test_cells_merge_and_are_left_out() -> None:
     fake[65:] += centres[2]
     test = np.concatenate([drawn(50, seed=21) + centres[0], drawn(50, seed=22) + centres[1]])
     result = ct(train, fake, test)
-    assert any("1 cells without held-out images were merged" in w for w in result.warnings)
-    assert any("1 cells with 5 fakes" in w for w in result.warnings)
+    assert any("1 cell without held-out images merged" in w for w in result.warnings)
+    assert any("1 cell with 5 fakes" in w for w in result.warnings)
     cells = sorted(result.details["cells"], key=lambda c: c["n_fake"])  # type: ignore[call-overload]
     assert [(c["n_train"], c["n_fake"], c["n_test"]) for c in cells] == [(100, 5, 50), (200, 100, 50)]
     assert cells[0]["z"] is None

@@ -132,7 +132,7 @@ def test_unreadable_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
         load_images(tmp_path, size=8)
     caplog.set_level("INFO", logger="ganeval")
     assert len(load_images(tmp_path, size=8, on_error="skip")) == 2
-    assert "training images: 1 unreadable files are left out, such as c.png" in caplog.text
+    assert "training images: 1 unreadable file is left out, such as c.png" in caplog.text
 
 
 def test_too_few_images_iv(tmp_path: Path) -> None:
