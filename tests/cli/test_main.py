@@ -139,7 +139,7 @@ class TestConfiguration:
             ("[fed]\nseed = 1", "no command 'fed'"),
             ("format = 'loud'", "loud"),
             ("= 3", "it is not TOML"),
-            ("cite = 3", "no option 'cite'"),
+            ("cite = 3", "cite is a command; expected a table"),
         ],
     )
     def test_iv(self, text: str, message: str, capsys: Capture) -> None:
