@@ -343,10 +343,16 @@ class Tally:
             warnings.append(f"{side}: {number_of(len(self.skipped), 'unreadable file')} skipped ({names}{more})")
         if (others := left_out(self.ignored)) is not None:
             warnings.append(f"{side}: {others}")
-        declared = self.described().get("value_range")
-        value_range = (float(declared[0]), float(declared[1])) if isinstance(declared, list) else None
-        warnings += [f"{side}: {said}" for said in impossible_values(self.pixels, value_range, self.n)]
+        warnings += [f"{side}: {said}" for said in impossible_values(self.pixels, self._value_range(), self.n)]
         return tuple(warnings)
+
+    def _value_range(self) -> tuple[float, float] | None:
+        """The declared one, where all sources have the same: updates of other lengths are other sources."""
+        declared = [one.get("value_range") for one in self.sources]
+        first = declared[0] if declared else None
+        if not isinstance(first, list) or any(one != first for one in declared):
+            return None
+        return float(first[0]), float(first[1])
 
     def _require_sound(self) -> None:
         if self._failed:

@@ -73,6 +73,15 @@ def test_updates_and_merged_evaluators_are_one_set() -> None:
         assert again.compute().fake["sizes"] == {"12x12": N}
 
 
+@pytest.mark.parametrize("lengths", [(12, 12), (14, 10), (10, 10, 4)])
+def test_the_declared_range_is_that_of_all_updates(lengths: tuple[int, ...]) -> None:
+    images = torch.from_numpy(GOOD).permute(0, 3, 1, 2) / 255
+    with Evaluator(GOOD, **ON, cache=False, value_range=(-1, 1)) as evaluator:  # type: ignore[arg-type]
+        for part in images.split(list(lengths)):
+            evaluator.update(part)
+        assert "below the middle of the declared range -1..1" in spoken(evaluator.compute())
+
+
 def test_a_recalled_set_is_told_of_as_a_decoded_one(tmp_path: Path) -> None:
     dark = folder(tmp_path / "dark", DARK)
     first, second = (run(GOOD, dark, cache=tmp_path / "cache") for _ in range(2))
