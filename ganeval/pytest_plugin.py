@@ -87,14 +87,14 @@ def hold(
         GanEvalError: rules, files or images that cannot be used.
     """
     from ganeval.cli.config import find_config
-    from ganeval.gate.rules import Gate, parse_rules
+    from ganeval.gate.rules import Gate, checked_table, parse_rules
     from ganeval.gate.run import run_gate
 
     where, table = "rules", {}
     if config is not None or rules is None:
         found = find_config(str(config) if config is not None else None, root=root)
         if found is not None:
-            where, table = str(found[0]), dict(found[1].get("gate", {}))
+            where, table = str(found[0]), checked_table(found[1].get("gate", {}), str(found[0]))
     chosen: dict[str, Any] = {}
     for name in ("protocol", "on_inconclusive", "strict", "weights_sha256"):
         if (value := options.pop(name, table.get(name.replace("_", "-")))) is not None:

@@ -121,3 +121,14 @@ def test_hold_measures(tmp_path: Path) -> None:
     )  # fmt: skip
     assert verdict.outcome == "pass"
     assert verdict.checks[0].n_fake == 60
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[gate]\nprotocol = 5\n", "protocol"), ("[gate]\nstrict = 'no'\n", "strict"), ("gate = 3\n", "expected")],
+)
+def test_values_of_a_file_are_of_their_kind(text: str, message: str, tmp_path: Path) -> None:
+    rules = "" if text.startswith("gate") else "[gate.rules.kid]\nmax = 1\n"
+    (tmp_path / "ganeval.toml").write_text(text + rules)
+    with pytest.raises(ConfigError, match=rf"ganeval\.toml, table \[gate\]: .*{message}"):
+        hold("a", "b", root=tmp_path)

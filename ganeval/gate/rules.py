@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -142,6 +142,20 @@ class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     weights_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8,64}$")] | None = None
     on_inconclusive: Literal["error", "fail", "pass"] = "error"
     strict: bool = False
+
+
+def checked_table(table: object, where: str) -> dict[str, Any]:
+    """``[gate]`` of a file, each of its values of the kind that ``GateTable`` declares; rules see ``parse_rules``.
+
+    Raises:
+        ConfigError: a value of another kind; the message names the place.
+    """
+    try:
+        given = plain(table, not_finite=True)
+        typed({k: v for k, v in given.items() if k != "rules"} if isinstance(given, dict) else given, GateTable)
+    except DocumentError as error:
+        raise ConfigError(f"{where}, table [gate]: {error}.") from error
+    return dict(given)
 
 
 def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
