@@ -109,8 +109,8 @@ class ClassLabels:
             return int(stream(run, _ORDER).permutation(self.num_classes)[place])
         if self.frequencies is not None:
             borders = np.cumsum(self.frequencies)
-            place = (stream(0, _START).random() + number * _GOLDEN) % 1  # type: ignore[assignment]
-            return int(np.searchsorted(borders[:-1], place * borders[-1], side="right"))
+            share = (stream(0, _START).random() + number * _GOLDEN) % 1
+            return int(np.searchsorted(borders[:-1], share * borders[-1], side="right"))
         return int(stream(number, _LABEL).integers(self.num_classes))
 
     def describe(self) -> dict[str, object]:

@@ -21,6 +21,7 @@ from ganeval.statistics import tiles
 from ganeval.statistics.tiles import BANDS, MARGIN, TINY, Pairs
 
 T = TypeVar("T")
+_Search = Callable[[int, int, int], list[T]]  # by the first row, and the rows and columns of a tile
 
 _ROWS, _COLUMNS, _SMALLEST = 4096, 8192, 256
 _logger = logging.getLogger("ganeval")
@@ -109,11 +110,10 @@ def close_pairs_torch(
     a: np.ndarray, b: np.ndarray, of_rows: np.ndarray | None, of_columns: np.ndarray | None, device: torch.device
 ) -> Iterator[Pairs]:
     """As ``tiles.close_pairs``."""
-    done = 0
-    try:
-        with exactly(device):
-            x = torch.from_numpy(b).to(device)
-            columns = torch.from_numpy(of_columns).to(device) if of_columns is not None else None
+
+    def begin() -> _Search[Pairs]:
+        x = torch.from_numpy(b).to(device)
+        columns = torch.from_numpy(of_columns).to(device) if of_columns is not None else None
 
         def some(i: int, size: int, width: int) -> list[Pairs]:
             left = _turned(torch.from_numpy(a[i : i + size]).to(device))
@@ -130,25 +130,23 @@ def close_pairs_torch(
                 found.append(((row + i).cpu().numpy(), (column + j).cpu().numpy(), tile[row, column].cpu().numpy()))
             return found
 
-        for done, found in _blocks(len(a), some, device):  # noqa: B007
-            yield from found
-    except torch.cuda.OutOfMemoryError as error:
-        tell_of_the_host(error)
-    else:
-        return
-    rest = None if of_rows is None else of_rows[done:]
-    for row, column, squared in tiles.close_pairs(a[done:], b, rest, of_columns):
-        yield row + done, column, squared
+        return some
+
+    def here(done: int) -> Iterator[Pairs]:
+        rest = None if of_rows is None else of_rows[done:]
+        for row, column, squared in tiles.close_pairs(a[done:], b, rest, of_columns):
+            yield row + done, column, squared
+
+    return _pairs(len(a), begin, here, device)
 
 
 def promising_pairs_torch(
     queries: np.ndarray, centres: np.ndarray, numerators: np.ndarray, band: float, epsilon: float, device: torch.device
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """As ``tiles.promising_pairs``."""
-    done = 0
-    try:
-        with exactly(device):
-            y, r = (torch.from_numpy(array).to(device) for array in (centres, numerators))
+
+    def begin() -> _Search[tuple[np.ndarray, np.ndarray]]:
+        y, r = (torch.from_numpy(array).to(device) for array in (centres, numerators))
 
         def some(i: int, size: int, width: int) -> list[tuple[np.ndarray, np.ndarray]]:
             left = _turned(torch.from_numpy(queries[i : i + size]).to(device))
@@ -162,25 +160,39 @@ def promising_pairs_torch(
                 found.append(((row + i).cpu().numpy(), (column + j).cpu().numpy()))
             return found
 
-        for done, found in _blocks(len(queries), some, device):  # noqa: B007
-            yield from found
+        return some
+
+    def here(done: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for row, column in tiles.promising_pairs(queries[done:], centres, numerators, band, epsilon):
+            yield row + done, column
+
+    return _pairs(len(queries), begin, here, device)
+
+
+def _pairs(
+    n: int, begin: Callable[[], _Search[T]], here: Callable[[int], Iterator[T]], device: torch.device
+) -> Iterator[T]:
+    """Pairs of n rows with others, block by block; from where the memory is full, on the host.
+
+    Args:
+        begin: sends what all blocks need; what it returns finds those of one block, by its first row and the tile.
+        here: those of the rows from a number on, on the host.
+    """
+    tile, start = _Tile(), 0
+    try:
+        with exactly(device):
+            some = begin()
+        while start < n:
+            with exactly(device):
+                found = tile.fitted(partial(lambda at: some(at, tile.rows, tile.columns), start))
+            if found is not None:
+                start += tile.rows
+                yield from found
     except torch.cuda.OutOfMemoryError as error:
         tell_of_the_host(error)
     else:
         return
-    for row, column in tiles.promising_pairs(queries[done:], centres, numerators, band, epsilon):
-        yield row + done, column
-
-
-def _blocks(n: int, some: Callable[[int, int, int], list[T]], device: torch.device) -> Iterator[tuple[int, list[T]]]:
-    """What ``some(first row, rows, columns)`` finds, block by block, and the number of rows that are done after it."""
-    tile, start = _Tile(), 0
-    while start < n:
-        with exactly(device):
-            found = tile.fitted(partial(lambda at: some(at, tile.rows, tile.columns), start))
-        if found is not None:
-            start = min(start + tile.rows, n)
-            yield start, found
+    yield from here(start)
 
 
 def tell_of_the_host(error: BaseException) -> None:
