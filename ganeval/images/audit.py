@@ -18,7 +18,7 @@ from ganeval.images.differences import MIXED, TURNED, lossy_share, turned_share
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
-from ganeval.images.summary import differing_values, impossible_values, summarised
+from ganeval.images.summary import add, differing_values, impossible_values, summarised
 from ganeval.wording import number_of
 
 _INSIDE = ("first_names", "summary", "value_range")
@@ -179,7 +179,7 @@ class _PixelFindings:
         """Take in one image, uint8 (H, W, 3)."""
         for channel in range(3):
             self._histograms[channel] += np.bincount(array[..., channel].ravel(), minlength=256)
-        self._summary.update(summarised(array))
+        add(self._summary, summarised(array))
         self._grey += bool((array == array[..., :1]).all())
         self._groups.setdefault(digest(array), []).append(name)
 

@@ -25,7 +25,7 @@ from ganeval.images.pixels import check_range
 from ganeval.images.reach import attribute
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 from ganeval.images.specs import Rendered
-from ganeval.images.summary import summarised
+from ganeval.images.summary import add, summarised
 
 NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
 
@@ -216,7 +216,7 @@ def finished(images: Tensor, prepare: Prepare | None, report: SourceReport) -> t
         arrays = images.permute(0, 2, 3, 1).numpy()
         digests = np.array([digest(array) for array in arrays], dtype=np.uint64)
         for array in arrays:
-            report.pixels.update(summarised(array))
+            add(report.pixels, summarised(array))
     if prepare is not None:
         images = torch.stack([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in images])
     return images, digests

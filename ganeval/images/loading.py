@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from ganeval.errors import ConfigError, GanEvalError
 from ganeval.images.decode import UnreadableImage, digest
 from ganeval.images.source import ImageBatch, Prepare, SourceReport
-from ganeval.images.summary import summarised
+from ganeval.images.summary import add, summarised
 from ganeval.torch_defaults import plain_defaults
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def load_chunk(
         good.append(index)
         labels.append(pixels.label)
         digests.append(digest(pixels.array))
-        summary.update(summarised(pixels.array))
+        add(summary, summarised(pixels.array))
         notes.update(pixels.notes)
         if pixels.format is not None:
             formats[pixels.format] += 1

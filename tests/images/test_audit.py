@@ -55,7 +55,7 @@ def test_audit_of_a_mess(mess: Path) -> None:
     said = "\n".join(found.problems())
     for part in ("2 images cannot be read: e.png, f.jpg", "2 images are exact copies", "2 different sizes: 5 x 16x16"):
         assert part in said
-    for part in ("Several file formats: 3 x PNG", "1 file was left out: 1 x .txt", "1 images: alpha channel dropped"):
+    for part in ("Several file formats: 3 x PNG", "1 file was left out: 1 x .txt", "1 image: alpha channel dropped"):
         assert part in said
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert document["formats"] == {"PNG": 3, "JPEG": 2, "BMP": 1}
