@@ -196,24 +196,38 @@ def test_images_that_are_gone_are_told_once(tmp_path: Path) -> None:
     assert len(read_record(tmp_path / "r.json").arrays["realism_fake"]) == 20
 
 
-def test_a_document_of_any_content_makes_a_page(tmp_path: Path) -> None:
-    """Huge numbers, no intervals, details of no sense: a page that can be read, and never a traceback."""
+def test_a_document_of_any_content_makes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Huge numbers, no intervals, details of no sense: a page that can be read; what is declared otherwise is named."""
     sets = ["dataset:shapes:16@1", "dataset:shapes-striped:16@2", "--num-samples", "30", "--protocol", "compact"]
     path = tmp_path / "r.json"
     assert main(["eval", *sets, "--metrics", "fid,kid", "--device", "cpu", "-q", "-o", str(path)]) == 0
     document = json.loads(path.read_text())
     fid, kid = document["results"]["fid"], document["results"]["kid"]
-    fid["value"], kid["value"] = 1e300, -3.2e15
+    fid["value"], kid["value"] = 1e49, -3.2e15
     kid["interval"] |= {"low": -1e17, "high": 1e17}
-    sizes = [{"n": 0, "value": 1}, "x", {"n": 5, "value": None}, {"n": 8, "value": 2.0, "corrected": 3.0}]
-    fid["details"] = {"by_size": sizes, "per_class": {"a": 5}}
+    sizes = [{"n": 5, "value": 1.0}, {"n": 8, "value": 2.0, "corrected": 3.0}]
+    fid["details"] = {"by_size": sizes, "of no metric": {"a": [5, "x", None]}}
     fid["reason"] = "<script>alert(1)</script>"
-    document["real"], document["environment"] = {"spec": 5, "n": "x", "subset": "y"}, {"versions": "x"}
+    document["environment"] |= {"of no machine": {"versions": 5}}
+    page = str(tmp_path / "page.html")
+    for value, real, details, place in (
+        (1e300, document["real"], fid["details"], "results.fid.value: found 1e+300"),
+        (1e49, {"spec": 5, "n": "x", "subset": "y"}, fid["details"], "real."),
+        (1e49, document["real"], {"by_size": [{"n": 0, "value": 1}, "x"]}, "details.by_size[0].n: found 0"),
+        (1e49, document["real"], {"per_class": {"a": 5}}, "details.per_class"),
+    ):
+        wrong = json.loads(json.dumps(document))
+        wrong["results"]["fid"] |= {"value": value, "details": details}
+        wrong["real"] = real
+        path.write_text(json.dumps(wrong))
+        capsys.readouterr()
+        assert main(["report", str(path), "-o", page, "-q"]) == 2
+        assert place in capsys.readouterr().err
     path.write_text(json.dumps(document))
     assert main(["report", str(path), "-o", str(tmp_path / "page.html"), "--baseline", str(path), "-q"]) == 0
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script" not in text
-    assert "1e+300" in text
+    assert "1e+49" in text
     assert "\u22121e+17 to 1e+17" in text
     assert "against the number of fakes</strong>" in text  # of the two sizes that are sound
     assert max(map(len, re.findall(r">([^<]*)</t[dh]>", text))) < 300
