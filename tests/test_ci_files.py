@@ -156,4 +156,4 @@ def test_the_commit_hook(folder: Path) -> None:
     (folder / "ganeval.toml").write_text('[gate]\nprotocol = "compact"\n[gate.rules.fid]\nmax = nan\n')
     done = bash(hook["entry"], folder)
     assert done.returncode == 2
-    assert "finite number; got nan" in done.stderr
+    assert "rules.fid.max: found nan, expected a finite number" in done.stderr

@@ -156,7 +156,7 @@ def test_fewer_neighbours_need_fewer_images() -> None:
     real, fake = drawn(4, seed=1), drawn(40, seed=2)
     alone = measure(inputs(real, fake, "precision"))["precision"]
     assert alone.value == neighbourhoods(real, fake, k=dict.fromkeys(FOUR, 3)).values()["precision"]
-    with pytest.raises(NotEnoughSamplesError, match="density, precision needs at least 6 real images; found 4"):
+    with pytest.raises(NotEnoughSamplesError, match="density, precision need at least 6 real images; found 4"):
         measure(inputs(real, fake, "precision", "density"))
     real = drawn(400, seed=1)
     few, all_four = measure(inputs(real, fake, "precision")), measure(inputs(real, fake))
