@@ -63,6 +63,7 @@ BILEVEL = "black and white expanded to three channels"
 PALETTE = "palette expanded to RGB"
 ALPHA = "alpha channel dropped, not composited"
 DEEP = "one channel of more than 8 bits, saturated at 255"
+FLOATS = "floats cut to whole numbers and saturated at 255; a declared range (--value-range, value_range=) maps them"
 DEEP_COLOUR = "16-bit colour reduced to its upper 8 bits"
 ORIENTATION = "EXIF orientation ignored"
 ORIENTATION_APPLIED = "orientation of a TIFF file applied by Pillow"
@@ -80,7 +81,7 @@ _MODES = {
     "RGBA": (ALPHA,),
     "RGBa": (ALPHA,),
     "I": (DEEP,),
-    "F": (DEEP,),
+    "F": (FLOATS,),
     **{f"I;16{order}": (DEEP,) for order in ("", "B", "L", "N")},
 }
 # One channel of more than 8 bits, and what is noted of each where no range of values is declared.

@@ -19,6 +19,7 @@ _CHANNELS = ("red", "green", "blue")
 _UNIT = 256  # of sums of channel means, so that they are whole numbers
 _GRID = 64  # rows and columns of an image of which the means are taken
 _FEW = 8  # images; of fewer nothing is said
+_SCALED, _RESHAPED = 0.1, 0.02  # differences of mean logarithms, of area and of aspect ratio, from which on it is told
 _LISTED = 20  # sizes in a document
 _MOST, _LITTLE = 0.98, 0.5  # shares of stretched images: of nearly all of one set, and no more than this of the other
 
@@ -103,13 +104,15 @@ def differing_values(
     sets = one, other
     sizes = [sizes_of(summary) for summary in sets]
     known = all(summary.get("n", 0) == count for summary, count in zip(sets, n, strict=True))
-    if not known:
+    if not known or min(n) == 0:
         return []
-    if set(sizes[0]) != set(sizes[1]):
+    (mean, error), (another, its_error) = map(_logarithms, sizes)
+    scaled, reshaped = np.abs(mean - another) > np.maximum((_SCALED, _RESHAPED), 4 * np.sqrt(error + its_error))
+    # two draws of many sizes have hardly one in common; what moves a metric is how far they are scaled
+    if set(sizes[0]) != set(sizes[1]) and (min(map(len, sizes)) == 1 or scaled):
         listed = ", ".join(f"{name} {counted(size)}" for name, size in zip(names, sizes, strict=True))
         told = f"sizes differ: {listed}. Resizing one set more than the other moves a metric by itself"
-        shapes = [{_shape(size) for size in found} for found in sizes]
-        said.append(told + ("; so do their aspect ratios" if shapes[0] != shapes[1] else ""))
+        said.append(told + ("; so do their aspect ratios" if reshaped else ""))
     if min(n) < _FEW:
         return said
     if swapped(*sets):
@@ -154,6 +157,10 @@ def counted(sizes: Counter[str]) -> str:
     return ", ".join(f"{count} x {size}" for size, count in sizes.most_common(4)) + more
 
 
-def _shape(size: str) -> float:
-    width, height = size.split("x")
-    return round(int(width) / int(height), 2)
+def _logarithms(sizes: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and squared standard error of the logarithms of area and of aspect ratio."""
+    sides = np.log([[int(side) for side in size.split("x")] for size in sizes])
+    both = np.stack([sides.sum(axis=1), sides[:, 0] - sides[:, 1]], axis=1)
+    counts = np.array(list(sizes.values()))
+    mean = np.average(both, axis=0, weights=counts)
+    return mean, np.average((both - mean) ** 2, axis=0, weights=counts) / counts.sum()

@@ -67,7 +67,7 @@ KINDS = {
     "cmyk": (encoded(COLOUR.convert("CMYK"), "JPEG"), ("CMYK converted to RGB without a colour profile",)),
     "16 bits": (encoded(DEEP, "PNG"), (d.DEEP,)),
     "16 bits tiff": (encoded(DEEP, "TIFF"), (d.DEEP,)),
-    "float tiff": (encoded(FLOAT, "TIFF"), (d.DEEP,)),
+    "float tiff": (encoded(FLOAT, "TIFF"), (d.FLOATS,)),
     "48 bits": (deep_colour_png(), (d.DEEP_COLOUR,)),
     "turned jpeg": (encoded(COLOUR, "JPEG", exif=turned()), (d.ORIENTATION,)),
     "turned png": (encoded(COLOUR, "PNG", exif=turned()), (d.ORIENTATION,)),

@@ -149,6 +149,13 @@ def test_sizes_of_the_two_sets() -> None:
     assert "so do their aspect ratios" in said
     assert "aspect" not in spoken(run(GOOD, GOOD.repeat(2, axis=1).repeat(2, axis=2)))
     assert "sizes differ" not in spoken(run(GOOD, GOOD[::-1].copy()))
+    draws = [
+        [Image.fromarray(RNG.integers(0, 256, (*RNG.integers(40, 90, 2), 3), dtype=np.uint8)) for _ in range(60)]
+        for _ in range(2)
+    ]
+    assert "sizes differ" not in spoken(run(*draws))  # of one law, with hardly a size in common
+    half = [image.resize((image.width // 2, image.height // 2)) for image in draws[1]]
+    assert "sizes differ" in spoken(run(draws[0], half))
     many = [Image.fromarray(RNG.integers(0, 256, (9 + i, 9, 3), dtype=np.uint8)) for i in range(30)]
     listed = run(GOOD, many).fake["sizes"]
     assert sum(listed.values()) == 30  # type: ignore[union-attr]
