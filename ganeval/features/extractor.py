@@ -22,7 +22,8 @@ from ganeval.features.lanes import Features, Images, Lanes
 from ganeval.features.precision import HALF, Deviation, arithmetic, require_precision
 from ganeval.features.published import SPECS, WeightSpec
 from ganeval.features.weights import LocatedWeights, load_state_dict, locate, status
-from ganeval.images.resize import PIL_MODES, resize, resize_pil
+from ganeval.images.mixed import across
+from ganeval.images.resize import PIL_MODES, resize, resize_mixed, resize_pil
 from ganeval.images.source import ImageBatch
 from ganeval.protocol import (
     CLIP_B_32,
@@ -239,15 +240,14 @@ class FeatureExtractor:
         self._run = self._network = packed(self._network)
 
     def _resized(self, images: Images) -> Tensor:
-        if isinstance(images, list):  # mixed sizes: each image by itself
-            return torch.cat([self._resized(image[None]) for image in images])
-        if images.is_floating_point():  # the decode workers did it
-            return images.to(self.device, non_blocking=True)
-        if self.prepare or self.device.type == "mps":  # Pillow has no accelerator, and Apple's lacks some kernels
-            images = images.cpu()
-        else:
-            images = images.to(self.device, non_blocking=True)
-        return resize(images.float(), self.protocol.size, self.protocol.resize).to(self.device)
+        if isinstance(images, Tensor) and images.is_floating_point():  # the decode workers did it
+            return across(images, self.device)
+        # Pillow has no accelerator, and Apple's lacks some kernels
+        there = torch.device("cpu") if self.prepare or self.device.type == "mps" else self.device
+        size, mode = self.protocol.size, self.protocol.resize
+        if isinstance(images, Tensor):
+            return across(resize(across(images, there).float(), size, mode), self.device)
+        return across(resize_mixed(images, size, mode, there), self.device)
 
 
 def load_extractor(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ganeval.features.tuning import Tuner, Way, chosen, tuner
 
-Images = Tensor | list[Tensor]
+Images = Tensor | Sequence[Tensor]
 Features = dict[str, Tensor]
 
 _SETTING = threading.Lock()  # the number of threads is no setting that several threads may make at once

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ganeval.images.mixed import MixedImages, across
 from ganeval.images.source import ImageBatch
 
 
@@ -41,23 +42,17 @@ def _sent(
         return batch, None
     with torch.cuda.stream(stream):
         if isinstance(batch.images, Tensor):
-            images: Tensor | list[Tensor] = _across(batch.images, device)
+            images: Tensor | MixedImages = across(batch.images, device)
         else:
-            images = [_across(image, device) for image in batch.images]
+            images = MixedImages.of(batch.images).to(device)
         return replace(batch, images=images), stream.record_event()
-
-
-def _across(images: Tensor, device: torch.device) -> Tensor:
-    # the allocator of page-locked memory keeps the source until the copy is done
-    return images.pin_memory().to(device, non_blocking=True) if images.device.type == "cpu" else images.to(device)
 
 
 def _arrived(batch: ImageBatch, event: torch.cuda.Event | None) -> ImageBatch:
     """The stream that uses it waits, not the host."""
     if event is not None:
-        images = batch.images if isinstance(batch.images, list) else [batch.images]
-        current = torch.cuda.current_stream(images[0].device)
+        data = batch.images if isinstance(batch.images, Tensor) else MixedImages.of(batch.images).data
+        current = torch.cuda.current_stream(data.device)
         current.wait_event(event)
-        for image in images:
-            image.record_stream(current)  # its memory is not given to the next copy before this stream is done
+        data.record_stream(current)  # its memory is not given to the next copy before this stream is done
     return batch

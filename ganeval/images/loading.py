@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ganeval.errors import ConfigError, GanEvalError
 from ganeval.images.decode import UnreadableImage, digest
+from ganeval.images.mixed import MixedImages, joined
 from ganeval.images.source import ImageBatch, Prepare, SourceReport
 from ganeval.images.summary import add, summarised
 from ganeval.torch_defaults import plain_defaults
@@ -60,11 +61,8 @@ class Chunk:
     labels: list[str | None] = field(default_factory=list)
     pixels: Counter[str] = field(default_factory=Counter)
 
-    def images(self) -> Tensor | list[Tensor]:
-        if self.shapes is None:
-            return self.data
-        sizes = [int(np.prod(shape)) for shape in self.shapes]
-        return [part.view(shape) for part, shape in zip(torch.split(self.data, sizes), self.shapes, strict=True)]
+    def images(self) -> Tensor | MixedImages:
+        return self.data if self.shapes is None else MixedImages(self.data, self.shapes)
 
 
 def load_chunk(
@@ -124,18 +122,20 @@ class Regrouper:
     def __init__(self, batch_size: int, report: SourceReport) -> None:
         self._batch_size = batch_size
         self._report = report
-        self._images: list[Tensor] = []
+        self._pieces: list[Tensor | Sequence[Tensor]] = []
         self._names: list[str] = []
         self._digests: list[np.ndarray | None] = []
 
-    def add(self, images: Tensor | list[Tensor], names: list[str], digests: np.ndarray | None) -> Iterator[ImageBatch]:
+    def add(
+        self, images: Tensor | Sequence[Tensor], names: list[str], digests: np.ndarray | None
+    ) -> Iterator[ImageBatch]:
         if not names:
             return
         if not self._names and len(names) == self._batch_size:  # nothing to regroup: no copy
             self._report.used += len(names)
             yield ImageBatch(images, names, digests)
             return
-        self._images.extend(images)
+        self._pieces.append(images)
         self._names.extend(names)
         self._digests.extend([None] * len(names) if digests is None else np.split(digests, len(names)))
         while len(self._names) >= self._batch_size:
@@ -146,15 +146,21 @@ class Regrouper:
             yield self._pop(len(self._names))
 
     def _pop(self, n: int) -> ImageBatch:
-        images, self._images = self._images[:n], self._images[n:]
         names, self._names = self._names[:n], self._names[n:]
         digests, self._digests = self._digests[:n], self._digests[n:]
         self._report.used += n
-        one_size = all(image.shape == images[0].shape and image.device == images[0].device for image in images)
         known = [d for d in digests if d is not None]
-        return ImageBatch(
-            torch.stack(images) if one_size else images, names, np.concatenate(known) if len(known) == n else None
-        )
+        return ImageBatch(joined(self._taken(n)), names, np.concatenate(known) if len(known) == n else None)
+
+    def _taken(self, n: int) -> list[Tensor | Sequence[Tensor]]:
+        """The first n images, in pieces as they came."""
+        taken: list[Tensor | Sequence[Tensor]] = []
+        while n:
+            piece = self._pieces[0]
+            taken.append(piece[:n] if n < len(piece) else piece)
+            self._pieces[:1] = [piece[n:]] if n < len(piece) else []
+            n -= len(taken[-1])
+        return taken
 
 
 def in_a_thread(load: Callable[..., Chunk], parts: Sequence[Sequence[int]]) -> Generator[Chunk, None, None]:

@@ -8,8 +8,7 @@ an image; and every mode is the identity at the target size.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -19,6 +18,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganeval.errors import ConfigError, InputError
+from ganeval.images.bilinear import bilinear_mixed, tf1_bilinear
+from ganeval.images.mixed import MixedImages, across
 
 RESIZE_MODES: Mapping[str, str] = MappingProxyType(
     {
@@ -79,6 +80,41 @@ def resize(images: Tensor, size: int, mode: str) -> Tensor:
     return _TORCH[mode](images, size)
 
 
+def resize_mixed(images: Sequence[Tensor], size: int, mode: str, device: torch.device) -> Tensor:
+    """Resize images of several sizes on ``device``: each as ``resize`` does it.
+
+    Args:
+        images: (3, H, W) each, 0..255, of any type.
+
+    Returns:
+        float32 (N, 3, size, size).
+    """
+    if device.type == "cpu":
+        return torch.cat([resize(image[None].to(device).float(), size, mode) for image in images])
+    return resize_together(MixedImages.of(images).to(device), size, mode)
+
+
+def resize_together(images: MixedImages, size: int, mode: str) -> Tensor:
+    """Resize images of several sizes in few operations, so that the host is not what an accelerator waits for.
+
+    The bilinear modes without antialiasing take as many for all images as for one; the others take one or two for each
+    size that there is.
+    """
+    _require(mode, RESIZE_MODES, size)
+    if mode in ("tf1-bilinear", "torch-bilinear"):
+        return bilinear_mixed(images, size, half_pixels=mode == "torch-bilinear")
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, shape in enumerate(images.shapes):
+        groups.setdefault(tuple(shape), []).append(place)
+    each = list(MixedImages(images.data.float(), images.shapes))
+    stacked = [torch.stack([each[i] for i in g]) if len(g) > 1 else each[g[0]][None] for g in groups.values()]
+    resized = torch.cat([resize(group, size, mode) for group in stacked])
+    if len(groups) == len(each):
+        return resized
+    order = torch.from_numpy(np.argsort([place for group in groups.values() for place in group]))
+    return resized.index_select(0, across(order, resized.device))
+
+
 def resize_pil(pixels: np.ndarray, size: int, mode: str) -> Tensor:
     """Resize one decoded image with Pillow; runs in decode workers, so that images of many sizes become a batch.
 
@@ -108,51 +144,6 @@ def _require(mode: str, modes: Mapping[str, str] | frozenset[str], size: int) ->
         raise ConfigError(f"There is no resize mode {mode!r} here; there are {', '.join(sorted(modes))}.")
     if size < 1:
         raise ConfigError(f"Cannot resize to {size} pixels; at least 1 is needed.")
-
-
-def _tf1_bilinear(images: Tensor, size: int) -> Tensor:
-    """TensorFlow 1's ResizeBilinear with ``align_corners=False``: no half-pixel centres, no antialiasing.
-
-    Interpolates along x, then along y, in the form ``a + (b - a) * w``, whose rounding torch.lerp does not share.
-    """
-    # Of a tall image only some rows are ever read; interpolating along x first, on them alone, changes no value.
-    rows, low, high, down = _tf1_axis(images.shape[2], size, images.device)
-    columns, left, right, across = _tf1_axis(images.shape[3], size, images.device)
-    left, right = columns[left], columns[right]
-
-    def interpolated(planes: Tensor) -> Tensor:
-        if len(rows) < planes.shape[-2]:
-            planes = planes.index_select(-2, rows)
-        wide = _blend(planes.index_select(-1, left), planes.index_select(-1, right), across)
-        return _blend(wide.index_select(-2, low), wide.index_select(-2, high), down[:, None])
-
-    if images.device.type != "cpu":
-        return interpolated(images)
-    out = images.new_empty(*images.shape[:2], size, size)
-    for plane, target in zip(images.flatten(0, 1), out.flatten(0, 1), strict=True):
-        target.copy_(interpolated(plane))  # one plane at a time, and all in between stays in the cache
-    return out
-
-
-@functools.lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept may serve outside of it too
-def _tf1_axis(length: int, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The places that are read, the lower and the higher neighbour among them, and the weight of the higher one.
-
-    Worked out on the host and kept: a device would have to be waited for every time.
-    """
-    # TensorFlow rounds the scale and every coordinate to float32: double coordinates move pixels by 0.01 grey levels.
-    coordinate = torch.arange(size, dtype=torch.float32, device="cpu")
-    coordinate *= torch.tensor(length / size, dtype=torch.float32, device="cpu")
-    low = coordinate.long().clamp_max(length - 1)
-    read, places = torch.unique(torch.cat([low, (low + 1).clamp_max(length - 1)]), return_inverse=True)
-    found = read, places[:size], places[size:], coordinate - low
-    return tuple(one.to(device) for one in found)  # type: ignore[return-value]
-
-
-def _blend(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-    """``a + (b - a) * weight``; overwrites ``b``."""
-    return b.sub_(a).mul_(weight).add_(a)
 
 
 def _interpolate(filter_name: str, *, antialias: bool) -> Callable[[Tensor, int], Tensor]:
@@ -204,7 +195,7 @@ def _tensor(image: Image.Image) -> Tensor:
 
 
 _TORCH: Mapping[str, Callable[[Tensor, int], Tensor]] = {
-    "tf1-bilinear": _tf1_bilinear,
+    "tf1-bilinear": tf1_bilinear,
     "torch-bilinear": _interpolate("bilinear", antialias=False),
     "torch-bilinear-antialias": _interpolate("bilinear", antialias=True),
     "torch-bicubic-antialias": _interpolate("bicubic", antialias=True),

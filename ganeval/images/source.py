@@ -30,14 +30,14 @@ class ImageBatch:
     """Some images in the order of their source.
 
     Attributes:
-        images: uint8 (N, 3, H, W) where all have one size, else a list of (3, H, W); float32 where ``prepare`` was
-            given. Images that were made on an accelerator stay there.
+        images: uint8 (N, 3, H, W) where all have one size, else (3, H, W) each, see ``ganeval.images.mixed``; float32
+            where ``prepare`` was given. Images that were made on an accelerator stay there.
         names: one an image.
         digests: uint64 (N,), see ``ganeval.images.decode.digest``; of the 8-bit pixels, before ``prepare``. None for
             images on an accelerator.
     """
 
-    images: Tensor | list[Tensor]
+    images: Tensor | Sequence[Tensor]
     names: list[str]
     digests: np.ndarray | None
 

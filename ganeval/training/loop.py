@@ -292,7 +292,7 @@ def load_images(
     batches = []
     for batch in source.batches(256, on_error=on_error):
         images = batch.images
-        squares = [_square(i[None], size) for i in images] if isinstance(images, list) else [_square(images, size)]
+        squares = [_square(images, size)] if isinstance(images, Tensor) else [_square(i[None], size) for i in images]
         batches += [_grey(s) if channels == 1 else s for s in squares]
     if skipped := source.report.skipped:
         files = number_of(len(skipped), "unreadable file is", "unreadable files are")

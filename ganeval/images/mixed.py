@@ -1,0 +1,87 @@
+"""Images of several sizes in one tensor: they cross to an accelerator as one, and no operation is needed for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import overload
+
+import torch
+from torch import Tensor
+
+
+def across(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device; from the host through page-locked memory, so that the host does not wait for CUDA."""
+    if tensor.device.type != "cpu":  # what comes to the host has to be there
+        return tensor.to(device)
+    # the allocator of page-locked memory keeps the source until the copy is done
+    source = tensor.pin_memory() if device.type == "cuda" else tensor
+    return source.to(device, non_blocking=True)
+
+
+class MixedImages(Sequence[Tensor]):
+    """Images of several sizes, of which a slice is one too.
+
+    Args:
+        data: flat, all images one after the other.
+        shapes: (3, H, W) of each.
+    """
+
+    def __init__(self, data: Tensor, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.data, self.shapes = data, shapes
+        self._ends = [0, *accumulate(math.prod(shape) for shape in shapes)]
+
+    @classmethod
+    def of(cls, images: Sequence[Tensor]) -> MixedImages:
+        """The same images, copied unless they are stored so already."""
+        if isinstance(images, MixedImages):
+            return images
+        return cls(torch.cat([image.flatten() for image in images]), [tuple(image.shape) for image in images])
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        sizes = [end - start for start, end in zip(self._ends, self._ends[1:], strict=False)]
+        return map(Tensor.view, torch.split(self.data, sizes), self.shapes)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> MixedImages: ...
+    def __getitem__(self, index: int | slice) -> Tensor | MixedImages:
+        """Image ``index``, or those of a slice of step 1: views, not copies."""
+        if isinstance(index, slice):
+            start, stop, _ = index.indices(len(self))
+            return MixedImages(self.data[self._ends[start] : self._ends[max(start, stop)]], self.shapes[start:stop])
+        place = range(len(self))[index]
+        return self.data[self._ends[place] : self._ends[place + 1]].view(self.shapes[place])
+
+    def to(self, device: torch.device) -> MixedImages:
+        """The same images on a device, sent as one tensor."""
+        return MixedImages(across(self.data, device), self.shapes)
+
+
+def joined(pieces: Sequence[Tensor | Sequence[Tensor]]) -> Tensor | Sequence[Tensor]:
+    """The images of all pieces, in order: (N, 3, H, W) where all have one size. One piece is returned as it is.
+
+    Args:
+        pieces: (n, 3, H, W) each, or images of several sizes.
+    """
+    if len(pieces) == 1 and isinstance(pieces[0], Tensor):
+        return pieces[0]
+    flat = [piece if isinstance(piece, Tensor) else MixedImages.of(piece) for piece in pieces]
+    shapes = [shape for piece in flat for shape in _shapes(piece)]
+    tensors = [piece if isinstance(piece, Tensor) else piece.data for piece in flat]
+    if len({tensor.device for tensor in tensors}) > 1:
+        return [image for piece in flat for image in piece]
+    if len(set(shapes)) > 1:
+        return MixedImages(torch.cat([tensor.flatten() for tensor in tensors]), shapes)
+    if all(isinstance(piece, Tensor) for piece in flat):
+        return torch.cat(tensors)
+    return torch.cat([tensor.flatten() for tensor in tensors]).view(len(shapes), *shapes[0])
+
+
+def _shapes(piece: Tensor | MixedImages) -> Sequence[tuple[int, ...]]:
+    return [tuple(piece.shape[1:])] * len(piece) if isinstance(piece, Tensor) else piece.shapes
