@@ -43,7 +43,8 @@ from ganeval.statistics.reference import is_statistics, load_statistics
 
 NIGHTLY = 20_000
 THROUGH_THE_PROGRAM = 200
-CI_SECONDS = 60
+IN_CI = 6_000
+HANGS = 3_000  # seconds after which the whole has not merely been slow
 FORMATS: dict[str, dict[str, Any]] = {
     "png": {}, "jpg": {}, "webp": {"lossless": True}, "gif": {}, "bmp": {}, "tif": {"compression": "tiff_lzw"},
     "ppm": {}, "avif": {},
@@ -186,8 +187,8 @@ def _document(folder: Path) -> dict[str, object]:
     return tree
 
 
-def mutate(folder: Path, total: int, seconds: float | None) -> list[str]:
-    """``total`` mutations over all targets in turns, in so many seconds at most; what broke the promise."""
+def mutate(folder: Path, total: int) -> list[str]:
+    """``total`` mutations over all targets in turns; what broke the promise."""
     found = targets(folder)
     counts: Counter[str] = Counter()
     failures: list[str] = []
@@ -195,7 +196,7 @@ def mutate(folder: Path, total: int, seconds: float | None) -> list[str]:
     step = max(1, min(50, total // len(found)))
     for start in itertools.count(0, step):
         for name, target in found.items():
-            if sum(counts.values()) >= total or (seconds and time.monotonic() - started > seconds):
+            if sum(counts.values()) >= total:
                 break
             before = time.monotonic()
             made = cases(name, step, target.make, start=start)
@@ -234,36 +235,36 @@ def mutate_through_the_program(folder: Path, total: int) -> list[str]:
     return failures
 
 
-def run_alone(tmp_path: Path, total: int, seconds: float, program: int = 0) -> None:
-    command = [sys.executable, __file__, str(tmp_path), str(total), str(seconds), str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 300, check=False)
+def run_alone(tmp_path: Path, total: int, program: int = 0) -> None:
+    command = [sys.executable, __file__, str(tmp_path), str(total), str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS + 100, check=False)
     print(done.stdout[-3000:])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_a_minute_of_damaged_files(tmp_path: Path) -> None:
-    run_alone(tmp_path, NIGHTLY, CI_SECONDS)
+@pytest.mark.timeout(0)
+def test_six_thousand_damaged_files(tmp_path: Path) -> None:
+    run_alone(tmp_path, IN_CI)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(0)
 def test_twenty_thousand_damaged_files(tmp_path: Path) -> None:
-    run_alone(tmp_path, NIGHTLY, 900)
+    run_alone(tmp_path, NIGHTLY)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(0)
 def test_two_hundred_through_the_program(tmp_path: Path) -> None:
-    run_alone(tmp_path, 0, 600, THROUGH_THE_PROGRAM)
+    run_alone(tmp_path, 0, THROUGH_THE_PROGRAM)
 
 
 if __name__ == "__main__":
-    at, total, seconds, program = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    at, total, program = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     faulthandler.enable()
-    faulthandler.dump_traceback_later(seconds + 200, exit=True)  # a hang that no signal reaches
+    faulthandler.dump_traceback_later(HANGS, exit=True)  # a hang that no signal reaches
     warnings.simplefilter("ignore")
-    told = mutate_through_the_program(at, program) if program else mutate(at, total, seconds)
+    told = mutate_through_the_program(at, program) if program else mutate(at, total)
     print("\n".join(told[:60]))
     sys.exit(1 if told else 0)

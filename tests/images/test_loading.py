@@ -239,7 +239,7 @@ def test_a_users_own_loader_still_notices_its_workers(folder: Path) -> None:
     os.kill(iterator._workers[0].pid, signal.SIGSTOP)  # type: ignore[attr-defined]
     threading.Timer(0.5, os.kill, (iterator._workers[0].pid, signal.SIGKILL)).start()  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="is killed by signal"):
-        time.sleep(5)
+        time.sleep(60)  # ended by the signal
 
 
 class Refusing(Counting):
