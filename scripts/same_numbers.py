@@ -220,7 +220,7 @@ def everything(where: Path, told: list[object]) -> dict[str, object]:
     there = [
         path for path in sorted(where.rglob("*")) if not any(p.startswith(".") for p in path.relative_to(where).parts)
     ]
-    for path in (path for path in there if path.suffix == ".json"):
+    for path in (path for path in there if path.suffix == ".json" and path.name != "checkpoint.json"):
         found[path.relative_to(where).as_posix()] = json.loads(path.read_text(encoding="utf-8"))
     for path in (path for path in there if path.suffix == ".npz"):
         with np.load(path, allow_pickle=False) as arrays:
