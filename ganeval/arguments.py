@@ -245,7 +245,7 @@ ARGUMENTS: Mapping[str, Kind] = {
     **dict.fromkeys(("seed", "feature_memory", "max_image_bytes", "pairs", "directions"), WHOLE),
     **dict.fromkeys(
         ("num", "num_real", "num_fake", "num_samples", "num_classes", "batch_size", "workers", "resize", "splits",
-         "neighbours"),
+         "sample_rows", "neighbours"),
         WHOLE.or_none(),
     ),
     **dict.fromkeys(

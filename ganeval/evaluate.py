@@ -17,7 +17,7 @@ from typing import Any
 from ganeval.arguments import Device, converted, require_known
 from ganeval.distributed import joined, shared
 from ganeval.environment import environment
-from ganeval.errors import warn
+from ganeval.errors import ConfigError, warn
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import choose_device, load_extractor
@@ -39,7 +39,7 @@ from ganeval.sides import (
 )
 from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.reference import Statistics
-from ganeval.statistics.rows import DEFAULT_MEMORY
+from ganeval.statistics.rows import DEFAULT_MEMORY, sampled_rows
 from ganeval.tally import Need
 
 
@@ -188,6 +188,7 @@ def build_statistics(
     num: int | None = None,
     shard: tuple[int, int] | None = None,
     rows: bool = False,
+    sample_rows: int | None = None,
     note: str | None = None,
     precision: str | None = None,
     compile: bool = False,
@@ -201,6 +202,8 @@ def build_statistics(
         shard: (I, N): only the I-th, from 1, of N shares of the images, for N machines; ``merge_statistics`` makes
             the whole of them.
         rows: keep the features too, so that the file can stand as a sample (``--reference sample``).
+        sample_rows: keep the features of so many images, drawn evenly, in half precision: a comparison of two models by
+            few images (fewer than 2.5 for each feature) is calibrated with them; 2500 are enough.
         note: something to remember about these images; shown wherever the statistics are used.
         precision: as in ``evaluate``.
         compile: as in ``evaluate``.
@@ -209,6 +212,8 @@ def build_statistics(
             ``value_range``, ``seed``, ``batch_size``, ``workers``, ``on_error``, ``feature_memory``, ``data_root``,
             ``download``, ``progress``, and the other fields of ``ganeval.images.opening.OpenOptions``.
     """
+    if sample_rows is not None and sample_rows < 2:
+        raise ConfigError(f"sample_rows is a number of images from 2 on; got {sample_rows}.")
     require_known(reading, (field.name for field in fields(Reading) if field.init and field.name not in _NOT_GIVEN))
     protocol, own = resolved(protocol, precision)
     images = spec_or_object(images)
@@ -229,7 +234,9 @@ def build_statistics(
         extractor = load_extractor(
             protocol, device=torch_device, weights=weights_given, compile=compile, batch_size=how.batch_size
         )
-        measured = measure_images("images", source, {protocol: extractor}, {place: Need(True, rows)}, how, stack)
+        measured = measure_images(
+            "images", source, {protocol: extractor}, {place: Need(True, rows or sample_rows is not None)}, how, stack
+        )
         features = measured.layers[place]
         assert features.gaussian is not None
         meta = {
@@ -245,7 +252,10 @@ def build_statistics(
             n=features.gaussian.n,
             ddof=features.gaussian.ddof,
             meta=meta,
-            rows=features.rows.to_array() if features.rows is not None else None,
+            rows=features.rows.to_array() if rows and features.rows is not None else None,
+            row_sample=None
+            if sample_rows is None or features.rows is None
+            else features.rows.to_array()[sampled_rows(len(features.rows), sample_rows)],
             digests=measured.image_digests if len(measured.image_digests) else None,
         )
         first = group.rank == 0

@@ -31,6 +31,7 @@ class Interval:
         estimand: what it covers. ``population``: the distance between the two distributions.
             ``population-given-reference``: the same, the reference taken as the target itself.
             ``protocol``: what this protocol gives on average at this number of images.
+            ``protocol-given-reference``: the same, the reference taken as the target itself.
     """
 
     low: Number
@@ -49,6 +50,8 @@ class Interval:
 class Floor(msgspec.Struct, frozen=True, kw_only=True):
     value: Number
     n: tuple[Count, Count]
+    interval: tuple[Number, Number] | None = None
+    estimand: str | None = None
 
 
 class Subsets(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,8 @@ class BySize(msgspec.Struct, frozen=True, kw_only=True):
     value: Number
     corrected: Number | None = None
     standard_error: NotNegative | None = None
+    interval: tuple[Number, Number] | None = None
+    estimand: str | None = None
 
 
 class OfClass(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,12 +81,25 @@ class OfClass(msgspec.Struct, frozen=True, kw_only=True):
     interval: tuple[Number, Number] | None
     corrected: Number | None
     reason: str | None = None
+    estimand: str | None = None
 
     def __post_init__(self) -> None:
         if self.interval is not None and self.interval[0] > self.interval[1]:
             raise ValueError(f"the interval runs from {self.interval[0]} down to {self.interval[1]}")
-        if self.interval is not None and self.corrected is None:
-            raise ValueError("the interval needs the value that it is around, which is null: corrected")
+        if self.interval is not None and self.corrected is None and self.value is None:
+            raise ValueError("the interval needs the value that it is around, which is null: corrected or value")
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Between which the distance of two distributions lies: ends of an interval of the level, estimates, errors."""
+
+    upper: Number
+    upper_estimate: Number
+    upper_se: NotNegative
+    lower: Number | None
+    lower_estimate: Number | None
+    lower_se: NotNegative | None
+    level: Share
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +114,13 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     degrees_of_freedom: Annotated[float, msgspec.Meta(ge=1, le=1e15)] | None = None
     p_value: Share | None = None
     mean_term_share: Number | None = None
+    features: Count | None = None
+    bounds: Bounds | None = None
+    calibrated: Number | None = None
+    calibrated_se: NotNegative | None = None
+    kappa: Number | None = None
+    kappa_se: NotNegative | None = None
+    kappa_source: Literal["rows", "gaussian"] | None = None
     unit: str = "fake"
 
 

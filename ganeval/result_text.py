@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ganeval.results import Evaluation, MetricResult, format_number, one_line
+from ganeval.results import Evaluation, MetricResult, decimals, fixed, format_number, one_line
 
 Style = Callable[[str, Mapping[str, Any] | None], str]
 _BETWEEN = 3  # spaces from column to column
@@ -96,18 +96,41 @@ def _told(result: MetricResult, told: str) -> Cell:
     return Cell(told) if result.interval is not None else Cell(told, {"fg": "yellow"}, loose=True)
 
 
+def _of_few_images(result: MetricResult) -> Iterator[str]:
+    """What the interval of a Frechet distance is of, where there are too few images for the distance itself."""
+    details, interval = result.details, result.interval
+    if interval is None or interval.method != "leave-one-out":
+        return
+    digits = decimals(interval.high - interval.low)
+    bounds = details.get("bounds")
+    low, high = (bounds.get(end) for end in ("lower", "upper")) if isinstance(bounds, dict) else (None, None)
+    told = f"This is what {result.n_fake} images give on average"
+    if isinstance(high, int | float):
+        told += "; the distance itself is smaller, "
+        least = f"between {fixed(low, digits)} and" if isinstance(low, int | float) else "at most"
+        told += f"{least} {fixed(high, digits)}"
+    yield f"{told}. Compare at {result.n_fake} images only."
+    calibrated, kappa = details.get("calibrated"), details.get("kappa")
+    if isinstance(calibrated, int | float) and isinstance(kappa, int | float):
+        yield (
+            f"Calibrated for comparisons {fixed(calibrated, digits)} (kappa {kappa:.3f}): the plain value rewards too "
+            "little diversity at this number of images."
+        )
+
+
 def more_of(result: MetricResult) -> list[str]:
     """What else is told of a result, a line each."""
-    lines = []
+    lines = list(_of_few_images(result))
     share = result.details.get("mean_term_share")
     if isinstance(share, float):
         lines.append(f"{share:.1%} of it is the distance between the two mean embeddings")
     floor = result.details.get("floor")
     if isinstance(floor, dict):
         one, other = floor["n"]
-        value = format_number(float(floor["value"]), None)
+        value, ends = format_number(float(floor["value"]), None), floor.get("interval")
+        told = "" if not ends else f"   CI {format_number(ends[0], None)} to {format_number(ends[1], None)}"
         lines.append(
-            f"floor {value}   ({one} against {other} of the real images: what perfect looks like at that number)"
+            f"floor {value}{told}   ({one} against {other} of the real images: what perfect looks like at that number)"
         )
     subsets = result.details.get("subsets")
     if isinstance(subsets, dict):
@@ -131,7 +154,10 @@ def _class(name: str, entry: Mapping[str, Any], protocol: str) -> tuple[str, str
     told = f"no interval: {entry['reason']}"
     if entry["interval"] is not None:
         low, high = (format_number(x, None) for x in entry["interval"])
-        told = f"bias-corrected {format_number(entry['corrected'], None)}, CI {low} to {high}"
+        corrected = entry["corrected"]
+        told = f"CI {low} to {high} for {entry['n_fake']} images"
+        if corrected is not None:
+            told = f"bias-corrected {format_number(corrected, None)}, CI {low} to {high}"
     return f"class {name}", value, told, f"({protocol}, {entry['n_real']} real, {entry['n_fake']} fake)"
 
 

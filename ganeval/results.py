@@ -88,6 +88,7 @@ class MetricResult:
             )
             ends = f"{fixed(self.interval.low, digits)} to {fixed(self.interval.high, digits)}"
             told = f"{middle}{100 * self.interval.level:g} % CI {ends}"
+            told += f" for {self.n_fake} images" if self.interval.method == "leave-one-out" else ""
         elif self.reason:
             told = f"no interval: {self.reason}"
         unit = self.details.get("unit", "fake")  # what one of the fakes is, where it is no image

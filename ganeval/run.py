@@ -21,6 +21,8 @@ from ganeval.cautions import cautions
 from ganeval.distributed import current
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError
+from ganeval.features.cache import FeatureCache
+from ganeval.features.cached_numbers import remembered
 from ganeval.features.compiled import COMPILE
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
@@ -29,7 +31,7 @@ from ganeval.features.weights import by_network
 from ganeval.generator_notes import frequency_note, notes_on
 from ganeval.images.class_labels import like_real
 from ganeval.images.opening import OPENING
-from ganeval.metrics.inputs import MetricInputs, Settings
+from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
 from ganeval.metrics.path_length import LPIPS_VGG
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, named_metrics
@@ -232,7 +234,7 @@ class Run:
         results, failed = compute(
             self.on_features, measured, bound=self.bound, settings=self.settings, level=self.level,
             warnings=tuple(warnings), of_statistics=tuple(self._of_statistics), skip_failed=not self.asked,
-            device=self.reading.device, remarks=self.remarks(),
+            device=self.reading.device, remarks=self.remarks(), cache=self.reading.cache,
         )  # fmt: skip
         if self.distance is not None:
             fake = self.sides["fake"]
@@ -340,6 +342,7 @@ def compute(
     remarks: Mapping[Protocol, tuple[str, ...]] = MappingProxyType({}),
     skip_failed: bool = False,
     device: torch.device | None = None,
+    cache: FeatureCache | None = None,
 ) -> tuple[dict[str, MetricResult], list[str]]:
     """Every metric from what the passes left; each ``measure`` of the registry is called once a network.
 
@@ -372,12 +375,14 @@ def compute(
         both = frozenset(name for name in statistics if (one := measured.get(name)) is not None and one.statistics)
         if both not in shared:
             shared[both] = _shared(measured, both)
+        protocol = bound[asked].at(layer)
         inputs = MetricInputs(
             wanted=frozenset(m.name for m in group),
-            protocol=bound[asked].at(layer),
+            protocol=protocol,
             real=parts["real"], fake=fakes, test=parts["test"],
             settings=settings, reference=reference, level=level, shared_images=shared[both],
             warnings=(*remarks.get(asked, ()), *warnings, *(of_statistics if both else ())), device=device,
+            memo=_memo(cache, protocol, parts["real"]),
         )  # fmt: skip
         module, _, function = target.partition(":")
         measure = cast(Callable[[MetricInputs], dict[str, MetricResult]], getattr(import_module(module), function))
@@ -388,6 +393,15 @@ def compute(
                 raise
             notes.append(f"left out: {error}")
     return {task.metric.name: found[task.metric.name] for task in wanted if task.metric.name in found}, notes
+
+
+def _memo(cache: FeatureCache | None, protocol: Protocol, real: FeatureSet | None) -> Callable[..., Any]:
+    """Keeps what depends on the reference under this protocol alone, where there is a cache and the set is known."""
+    if cache is None or real is None or real.digest is None:
+        return lambda _, compute: compute()
+    key = {"protocol": protocol.key(), "layer": protocol.layer, "weights": protocol.weights, "reference": real.digest}
+    rows = None if (known := real.rows or real.row_sample) is None else len(known)
+    return lambda name, compute: remembered(cache.folder, {**key, "what": name, "rows": rows}, compute)
 
 
 def _shared(measured: Mapping[str, Measured], statistics: frozenset[str]) -> int:

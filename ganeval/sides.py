@@ -27,7 +27,7 @@ from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
 from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.reference import Statistics, load_reference, parts_of
-from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows
+from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows, sampled_rows
 from ganeval.tally import Measured, Need, Place, Tally
 from ganeval.variables import count
 from ganeval.wording import number_of
@@ -270,10 +270,16 @@ def measure_statistics(
             FeatureRows(stats.rows.shape[1], memory_limit=reading.feature_memory, expected=len(stats.rows))
         )
         kept.append(stats.rows)
+    sample = _row_sample(stats, stack)
     digests = stats.digests if stats.digests is not None else np.empty(0, np.uint64)
     layers = {
         "features": FeatureSet(
-            n=stats.n, gaussian=stats.gaussian(), rows=kept, digest=stats.digest, image_digests=digests
+            n=stats.n,
+            gaussian=stats.gaussian(),
+            rows=kept,
+            row_sample=sample,
+            digest=stats.digest,
+            image_digests=digests,
         ),
         "spatial": FeatureSet(n=stats.n, gaussian=stats.spatial_gaussian(), digest=stats.spatial_digest),
     }
@@ -283,6 +289,19 @@ def measure_statistics(
         for protocol in protocols for layer, features in layers.items() if features.gaussian is not None
     }  # fmt: skip
     return Measured(found, stats.n, stats.digest, digests, provenance, stats.warnings)
+
+
+def _row_sample(stats: Statistics, stack: ExitStack) -> FeatureRows | None:
+    """Rows for a calibration: those that the file has for it, or some of all of them."""
+    rows = stats.row_sample
+    if rows is None and stats.rows is not None:
+        chosen = sampled_rows(len(stats.rows))
+        rows = np.asarray(stats.rows[chosen])
+    if rows is None:
+        return None
+    kept = stack.enter_context(FeatureRows(rows.shape[1], memory_limit=rows.size * 4))
+    kept.append(rows)
+    return kept
 
 
 def made_under(stats: Statistics, protocol: Protocol) -> bool:

@@ -125,6 +125,7 @@ def test_the_other_doors_name_the_argument_too() -> None:
         "num": lambda bad: ganeval.build_statistics(REAL, **ON, num=bad),
         "shard": lambda bad: ganeval.build_statistics(REAL, **ON, shard=bad),
         "rows": lambda bad: ganeval.build_statistics(REAL, **ON, rows=bad),
+        "sample_rows": lambda bad: ganeval.build_statistics(REAL, **ON, sample_rows=bad),
         "timeout": lambda bad: ganeval.Evaluator(REAL, **ON, timeout=bad),
         "log": lambda bad: ganeval.Evaluator(REAL, **ON, log=bad),
         "pairs": lambda bad: ganeval.path_length(dots(), distance="compact", pairs=bad),

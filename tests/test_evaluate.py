@@ -317,7 +317,8 @@ def test_json_on_stdout_is_one_document(tmp_path: Path) -> None:
     )  # fmt: skip
     document = json.loads(run.stdout)
     assert document == json.loads(target.read_text())
-    assert document["results"]["fid"]["reason"] == "n_fake=20 <= 2.5 x rank 29"
+    assert document["results"]["fid"]["interval"]["estimand"] == "protocol"
+    assert document["results"]["fid"]["details"]["degrees_of_freedom"] == 19
     samples = np.load(tmp_path / document["samples"]["file"], allow_pickle=False)
     assert samples["fake_image_digests"].dtype == np.uint64
     assert "note:" in run.stderr

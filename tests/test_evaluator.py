@@ -204,7 +204,8 @@ def test_log_and_names_that_carry_the_number() -> None:
     assert logged[0][1] == first.flat()
     assert logged[0][1]["FD-compact-v1-40"] == first["fid"].value
     assert set(logged[1][1]) == {
-        "FD-compact-v1-1k", "KID-compact-v1-1k", "KID-compact-v1-1k/corrected", "KID-compact-v1-1k/low",
+        "FD-compact-v1-1k", "FD-compact-v1-1k/low", "FD-compact-v1-1k/high",
+        "KID-compact-v1-1k", "KID-compact-v1-1k/corrected", "KID-compact-v1-1k/low",
         "KID-compact-v1-1k/high",
     }  # fmt: skip
     with pytest.raises(IncomparableError, match="n_fake: 40 against 1000"):

@@ -131,7 +131,7 @@ def test_read_iv_without_a_file(tmp_path: Path) -> None:
         (("results", "fid", "standard_error"), "0", "results.fid.standard_error: found 0, expected a number above 0"),
         (("results", "fid", "n_fake"), "-1", "results.fid.n_fake: found -1, expected a whole number of at least 0"),
         (("results", "fid", "details", "by_size"), '[{"n": 0, "value": 1}]', r"by_size\[0\].n: found 0"),
-        (("results", "fid", "details", "per_class", "cat", "corrected"), "null", "per_class.cat: the interval needs"),
+        (("results", "fid", "details", "per_class", "cat", "estimand"), "5", "cat.estimand: found 5, expected"),
         (("notes",), "5", "notes: found 5, expected a list"),
         (("fake", "source"), "[]", r"fake.source: found \[\], expected an object or null"),
         (("fake", "latents"), "[9000000, 9000000]", "fake: latents of shape"),

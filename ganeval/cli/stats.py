@@ -53,6 +53,11 @@ _target = option(
 @option("--num", type=click.IntRange(min=1), help="Use a seeded subset of this size.")
 @option("--shard", type=Shard(), help="Only share I of N, for N machines; `stats merge` makes one of all N.")
 @option("--rows", is_flag=True, help="Keep the features too, so that the file can stand as a sample.")
+@option(
+    "--sample-rows",
+    type=click.IntRange(min=2),
+    help="Keep the features of N images, for comparisons of models by few images; 2500 are enough.",
+)
 @option("--note", help="Something to remember about these images; shown wherever the file is used.")
 @output_options
 def build(images: str, *, fmt: str, **options: Any) -> None:
@@ -122,6 +127,12 @@ def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
     _show(merged, str(target), fmt, outputs=outputs)
 
 
+def _rows_kept(statistics: Statistics) -> str:
+    if statistics.rows is not None:
+        return f"all {len(statistics.rows)}"
+    return "none" if statistics.row_sample is None else f"a sample of {len(statistics.row_sample)}, for calibration"
+
+
 def _show(
     statistics: Statistics, name: str, fmt: str, target: Path | None = None, *, outputs: Outputs | None = None
 ) -> None:
@@ -134,6 +145,7 @@ def _show(
         "n": statistics.n,
         "features": len(statistics.mean),
         "rows": None if statistics.rows is None else len(statistics.rows),
+        "sampled_rows": None if statistics.row_sample is None else len(statistics.row_sample),
         "ddof": statistics.ddof,
         "protocol": None if protocol is None else protocol.to_dict(),
         "source": source,
@@ -150,7 +162,7 @@ def _show(
         ("source", source.get("spec", "unknown")),
         ("digest", statistics.digest or "unknown"),
         ("note", statistics.note or ""),
-        ("rows kept", "no" if statistics.rows is None else len(statistics.rows)),
+        ("rows kept", _rows_kept(statistics)),
     ]
     if fmt == "md":
         text = "\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])

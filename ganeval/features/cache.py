@@ -35,6 +35,7 @@ from ganeval.distributed import current
 from ganeval.documents import DocumentError, read_json_tree, typed
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.cache_entry import Entry, packed, spec_of, unpacked
+from ganeval.features.cached_numbers import forget
 from ganeval.files import parse_size, written_whole
 from ganeval.protocol import Protocol
 from ganeval.variables import flag
@@ -217,6 +218,8 @@ class FeatureCache:
         Returns:
             Numbers of entries removed, of their bytes, and of entries that were kept because they are in use.
         """
+        if older_than is None and protocol is None:
+            forget(self.folder)
         before = time.time() - 86400 * (older_than or 0.0)
         removed = freed = kept = 0
         since = self._held_since()

@@ -8,7 +8,8 @@ from typing import Any
 
 from ganeval.documents import MAX_NUMBER
 from ganeval.errors import IncomparableError
-from ganeval.gate.difference import Difference, Measurement, UndecidedError, difference
+from ganeval.gate.decide import one_sided, p_value
+from ganeval.gate.difference import GIVEN, Difference, Measurement, UndecidedError, difference
 from ganeval.gate.rules import Gate, Rule
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import COMPACT, get_protocol, routed
@@ -74,6 +75,39 @@ class Check:
         return f"{self.metric} {self.kind}"
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of a number that is not known itself: (estimate, excess over the limit, standard error) of each bound.
+
+    Attributes:
+        passing: the bound on the bad side: where it is surely within the limit, the number is.
+        failing: the bound on the good side: where it is surely beyond the limit, the number is. None: there is none.
+    """
+
+    passing: tuple[float, float, float] | None
+    failing: tuple[float, float, float] | None
+
+    def p_value(self) -> float:
+        return 1.0 if self.failing is None else p_value(*self.failing[1:])
+
+    def status(self, adjusted_p: float, level: float) -> str:
+        if self.passing is not None and self.passing[1] + one_sided(level) * self.passing[2] <= 0:
+            return PASS
+        return FAIL if self.failing is not None and self.failing[1] > 0 and adjusted_p <= 1 - level else INCONCLUSIVE
+
+    def told(self, level: float, kind: str) -> str:
+        """Where the number is, with one-sided ends of this level."""
+        z = one_sided(level)
+        ends = [None if b is None else b[0] + s * z * b[2] for b, s in ((self.passing, 1), (self.failing, -1))]
+        if kind == "min":
+            ends = [None if b is None else b[0] - s * z * b[2] for b, s in ((self.passing, 1), (self.failing, -1))]
+            ends.reverse()
+        high, low = ends
+        parts = [f"at least {low:.4g}"] if low is not None else []
+        parts += [f"at most {high:.4g}"] if high is not None else []
+        return " and ".join(parts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
     """A check before it is decided: ``measured`` is on the wrong side by ``value``."""
@@ -87,6 +121,8 @@ class Excess:
     real_variance: float
     gap: float  # from the limit, if the truth is what the planner assumes
     assumed: str
+    bounds: Bounds | None = None  # which decide, where the number itself has no error
+    needed: int | None = None  # images that would settle it, where that is known
 
     @property
     def sign(self) -> float:
@@ -134,7 +170,7 @@ def usable(rule: Rule, gate: Gate, record: Record) -> tuple[MetricResult | None,
     if result is None:
         there = ", ".join(record.evaluation.results) or "nothing"
         return None, f"{name} is not among the results of {record.name}, which hold {there}"
-    given = result.interval is not None and result.interval.estimand == "population-given-reference"
+    given = result.interval is not None and result.interval.estimand in GIVEN
     counts = {"fake": result.n_fake} | ({} if given else {"real": result.n_real})
     for side, n in counts.items():
         if n is not None and n < rule.min_samples:
@@ -218,6 +254,8 @@ def _opened(
     limit = rule.max if kind == "max" else rule.min
     assert limit is not None
     limit = max(-MAX_NUMBER, min(MAX_NUMBER, limit))  # no value lies beyond, and arithmetic stays finite
+    if measured.is_small and rule.compare == "corrected" and not gate.strict:
+        return _by_bounds(rule, kind, measured, limit)
     excess = number - limit if kind == "max" else limit - number
     fakes, reals = (0.0, 0.0) if result.standard_error is None else measured.shares()
     check = Check(
@@ -227,6 +265,41 @@ def _opened(
     return Excess(
         check=check, rule=rule, value=excess, standard_error=result.standard_error, freedom=measured.freedom,
         fake_variance=fakes, real_variance=reals, gap=abs(excess), assumed=MEASURED,
+    )  # fmt: skip
+
+
+def _by_bounds(rule: Rule, kind: str, measured: Measurement, limit: float) -> Check | Excess:
+    """The distance itself against a limit, where only bounds of it are known: each decides one way.
+
+    It is surely below a limit where its upper bound is, and surely above where its lower bound is. Without a lower
+    bound, which a drawn reference has none of, no such rule can fail.
+    """
+    result = measured.result
+    bounds = result.details.get("bounds")
+    found = bounds if isinstance(bounds, dict) else {}
+    upper, upper_se, lower, lower_se = (
+        float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
+        for number in map(found.get, ("upper_estimate", "upper_se", "lower_estimate", "lower_se"))
+    )
+    if upper is None or upper_se is None:
+        raise UndecidedError(f'{result.n_fake} images tell no bounds of the distance itself; use compare = "value"')
+    passing, failing = (
+        ((upper, upper_se), (lower, lower_se)) if kind == "max" else ((lower, lower_se), (upper, upper_se))
+    )
+    sign = 1.0 if kind == "max" else -1.0
+    decides = [
+        (number, sign * (number - limit), error) if number is not None and error is not None else None
+        for number, error in (passing, failing)
+    ]
+    check = Check(
+        **_described(rule, result), kind=kind, requirement=_requirement(rule, kind), status="", outcome="", reason="",
+        judged=True, measured=result.value, limit=limit, standard_error=upper_se,
+    )  # fmt: skip
+    features = result.details.get("features")
+    return Excess(
+        check=check, rule=rule, value=sign * (result.value - limit), standard_error=upper_se, freedom=None,
+        fake_variance=0.0, real_variance=0.0, gap=0.0, assumed=MEASURED, bounds=Bounds(*decides),
+        needed=int(FIDS_ROWS * features) + 1 if isinstance(features, int) else None,
     )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ worse than A", which is an estimate too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from math import sqrt
+from dataclasses import dataclass, field, replace
+from math import ceil, sqrt
 
 import numpy as np
 
@@ -24,7 +24,9 @@ from ganeval.gate.decide import pooled_freedom
 from ganeval.metrics.intervals import variance_of_mean
 from ganeval.results import MetricResult
 
-GIVEN = "population-given-reference"
+GIVEN = ("population-given-reference", "protocol-given-reference")
+SMALL = "leave-one-out"  # the method of an interval of what few images give on average
+LEAST_SHARE = 0.1  # images a feature: below it no difference was tested
 SAME = 1e-6  # relative: a standard error that the influences do not give to this was made in another way
 
 PAIRED, SHARED, INDEPENDENT = "paired", "shared reference", "independent"
@@ -49,11 +51,29 @@ class Measurement:
         """The value without its bias, where that is known."""
         return self.result.value if self.result.corrected is None else self.result.corrected
 
+    @property
+    def is_small(self) -> bool:
+        """Whether it is a Frechet distance of too few images for the distance itself."""
+        return self.result.interval is not None and self.result.interval.method == SMALL
+
+    def calibrated(self) -> Measurement | None:
+        """The same with the calibrated value in place of the plain one; None where there is none."""
+        name, details = self.result.name, self.result.details
+        value, error = details.get("calibrated"), details.get("calibrated_se")
+        if not isinstance(value, float) or not isinstance(error, float) or not error > 0:
+            return None
+        arrays = {
+            f"{name}_influence_{side}": self.arrays[f"{name}_calibrated_{side}"]
+            for side in ("fake", "real") if f"{name}_calibrated_{side}" in self.arrays
+        }  # fmt: skip
+        result = replace(self.result, value=value, standard_error=error)
+        return replace(self, result=result, arrays={**self.arrays, **arrays})
+
     def influences(self) -> tuple[np.ndarray, np.ndarray | None] | None:
         """Of the fakes, and of the reals where they have a part in the error; None unless they give the error."""
         name, result = self.result.name, self.result
         fake, real = (self.arrays.get(f"{name}_influence_{side}") for side in ("fake", "real"))
-        if result.interval is not None and result.interval.estimand == GIVEN:
+        if result.interval is not None and result.interval.estimand in GIVEN:
             real = None
         if fake is None or result.standard_error is None or min(len(x) for x in (fake, real) if x is not None) < 2:
             return None
@@ -126,7 +146,9 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
         UndecidedError: one of them has no error bar; the message has its reason.
     """
     corrected = compare == "corrected" and all(
-        m.result.corrected is not None and m.result.interval is not None and m.result.interval.estimand != "protocol"
+        m.result.corrected is not None
+        and m.result.interval is not None
+        and not m.result.interval.estimand.startswith("protocol")
         for m in (a, b)
     )
     a.result.protocol.require_same(b.result.protocol, f"the {b.result.label} compared with this {a.result.label}")
@@ -140,6 +162,10 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
             f"the intervals are of different things, {_estimand(a.result)} and {_estimand(b.result)}: measure both "
             "under one --reference."
         )
+    remark = None
+    if a.is_small and b.is_small and compare == "corrected":
+        a, b, remark = _calibrated(a, b)
+        at, bt = a.result.value, b.result.value
     numbers = {"before": at, "after": bt, "scale": scale}
     one, other = a.influences(), b.influences()
     if one is None or other is None:
@@ -149,7 +175,7 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
         parts = [scale**2 * a.shares()[1], b.shares()[1]]
         return Difference(
             **numbers, standard_error=sqrt(sum(variances)), degrees_of_freedom=freedom, how=INDEPENDENT,
-            fake_variance=sum(variances) - sum(parts), real_variance=sum(parts), note=missing,
+            fake_variance=sum(variances) - sum(parts), real_variance=sum(parts), note=_joined(missing, remark),
         )  # fmt: skip
     ids = a.inputs(one[0]), b.inputs(other[0])
     if ids[0] is None or ids[1] is None:  # an image that is in both runs, bit for bit, is one draw too
@@ -158,7 +184,7 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
     else:
         same_images = ids
     fakes, matched = variance_of_difference(one[0], other[0], *same_images, scale=scale)
-    reals, shared = 0.0, _estimand(b.result) == GIVEN
+    reals, shared = 0.0, _estimand(b.result) in GIVEN
     if one[1] is not None and other[1] is not None:
         name = "real_image_digests"
         real_ids = a.digests(name, one[1]), b.digests(name, other[1])
@@ -169,10 +195,45 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
         note = _why(a, b, ids)
     elif matched < max(len(one[0]), len(other[0])):
         note = f"{matched} fakes of both runs belong together, the others are taken alone"
+    small = [m.freedom for m in (a, b) if m.is_small and m.freedom is not None]
     return Difference(
-        **numbers, standard_error=sqrt(fakes + reals), degrees_of_freedom=None,
+        **numbers, standard_error=sqrt(fakes + reals), degrees_of_freedom=min(small, default=None),
         how=PAIRED if matched else SHARED if shared else INDEPENDENT,
-        fake_variance=fakes, real_variance=reals, note=note,
+        fake_variance=fakes, real_variance=reals, note=_joined(note, remark),
+    )  # fmt: skip
+
+
+def _joined(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
+
+
+def _calibrated(a: Measurement, b: Measurement) -> tuple[Measurement, Measurement, str]:
+    """Both with their calibrated values where the reference allows it, and what a reader should know of it.
+
+    Raises:
+        UndecidedError: fewer than a tenth of an image a feature, or values that were calibrated by different kappas.
+    """
+    n, features = b.result.n_fake or 0, b.result.details.get("features")
+    if isinstance(features, int) and n < LEAST_SHARE * features:
+        raise UndecidedError(
+            f"{n} images for {features} features are too few for a verdict on a difference: take at least "
+            f"{ceil(LEAST_SHARE * features)}"
+        )
+    one, other = a.calibrated(), b.calibrated()
+    if one is None or other is None:
+        return a, b, (
+            f"at {n} images of {features} features the plain difference rewards too little diversity; a fixed "
+            "reference, or ten times as many reals, gives a calibrated one"
+        )  # fmt: skip
+    kappas = [(m.result.details.get("kappa"), m.result.details.get("kappa_source")) for m in (one, other)]
+    if kappas[0] != kappas[1]:
+        raise UndecidedError(
+            f"the two values were calibrated differently (kappa {kappas[0][0]} from {kappas[0][1]} and {kappas[1][0]} "
+            f"from {kappas[1][1]}): measure both against one reference file or set"
+        )
+    source = "" if kappas[1][1] == "rows" else ", from moments alone"
+    return one, other, (
+        f"calibrated at {n} images (kappa {kappas[1][0]:.3f}{source}): added noise looks worse in it than it is"
     )  # fmt: skip
 
 

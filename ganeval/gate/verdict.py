@@ -120,19 +120,25 @@ def require_baseline(gate: Gate, baseline: object, *, accept: bool = False) -> N
 def _decided(opened: Sequence[Check | Excess], gate: Gate) -> list[Check]:
     """All checks together, since Holm's correction is over them all."""
     excesses = [one for one in opened if isinstance(one, Excess)]
-    ps = [
-        1.0 if one.standard_error is None else p_value(one.value, one.standard_error, one.freedom) for one in excesses
-    ]
+    ps = [_p_value(one) for one in excesses]
     adjusted = dict(zip(map(id, excesses), zip(ps, holm(ps), strict=True), strict=True))
     return [one if isinstance(one, Check) else _one(one, *adjusted[id(one)], gate) for one in opened]
+
+
+def _p_value(e: Excess) -> float:
+    if e.bounds is not None:
+        return e.bounds.p_value()
+    return 1.0 if e.standard_error is None else p_value(e.value, e.standard_error, e.freedom)
 
 
 def _one(e: Excess, p: float, adjusted: float, gate: Gate) -> Check:
     check, level = e.check, e.rule.level
     bound = None
-    if e.standard_error is not None and check.measured is not None:
+    if e.standard_error is not None and check.measured is not None and e.bounds is None:
         bound = check.measured + e.sign * one_sided(level, e.freedom) * e.standard_error
-    if gate.strict or e.standard_error is None:
+    if e.bounds is not None:
+        found = e.bounds.status(adjusted, level)
+    elif gate.strict or e.standard_error is None:
         found = FAIL if e.value > 0 else PASS
     else:
         found = status(e.value, e.standard_error, adjusted, level, e.freedom)
@@ -150,8 +156,8 @@ def _one(e: Excess, p: float, adjusted: float, gate: Gate) -> Check:
 def _needed(e: Excess) -> tuple[int | None, str]:
     """How many fakes would settle it, more than there are, and under which assumption."""
     n = e.check.n_fake
-    if n is None:
-        return None, ""
+    if n is None or e.bounds is not None:
+        return e.needed, ""
     for gap, assumed in ((e.gap, e.assumed), (abs(e.value), MEASURED)):
         planned = planned_fakes(
             gap, e.fake_variance * n, e.real_variance, level=e.rule.level, degrees_of_freedom=e.freedom
@@ -164,6 +170,8 @@ def _needed(e: Excess) -> tuple[int | None, str]:
 def _reason(e: Excess, check: Check, gate: Gate, assumed: str) -> str:
     assert check.measured is not None
     assert check.limit is not None
+    if e.bounds is not None:
+        return _reason_by_bounds(e, check)
     scale = e.standard_error if e.standard_error else abs(check.limit) / 100
     digits = decimals(scale) if scale else 4
     at, limit = f"{check.measured:.{digits}f}", f"{check.limit:.{max(digits, 2)}f}"
@@ -193,4 +201,17 @@ def _reason(e: Excess, check: Check, gate: Gate, assumed: str) -> str:
         sentence += f"; p = {check.adjusted_p:.2g}"
     if check.pairing:
         sentence += f" ({check.pairing})"
+    return sentence
+
+
+def _reason_by_bounds(e: Excess, check: Check) -> str:
+    assert e.bounds is not None
+    known = e.bounds.told(e.rule.level, check.kind)
+    sentence = f"the distance itself is {known} ({100 * e.rule.level:g} %, one-sided), the limit {check.limit:.4g}"
+    if check.status == INCONCLUSIVE:
+        sentence += f"; {check.n_fake} images do not tell more"
+        if check.needed is not None:
+            sentence += f': {check.needed} give its interval; compare = "value" judges what {check.n_fake} give'
+    elif check.status == FAIL and check.adjusted_p is not None:
+        sentence += f"; p = {check.adjusted_p:.2g}"
     return sentence

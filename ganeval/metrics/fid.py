@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
-from ganeval.metrics.frechet import frechet_distance, frechet_inference, require_comparable
+from ganeval.metrics.frechet import frechet_distance, require_comparable
+from ganeval.metrics.frechet_result import distance
 from ganeval.metrics.inputs import NO_ROWS, FeatureSet, MetricInputs
-from ganeval.metrics.intervals import ESTIMAND
 from ganeval.protocol import COMPACT, Protocol
 from ganeval.results import MetricResult
-from ganeval.statistics.linalg import Coupling
-from ganeval.statistics.linalg_torch import eigh_for
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 from ganeval.wording import number_of
@@ -25,8 +23,8 @@ _NAMED = 5  # classes that a message names
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     """D = |mu - nu|^2 + tr S + tr W - 2 tr (W^1/2 S W^1/2)^1/2 (Heusel et al. 2017, eq. 6), in features squared.
 
-    The error bar is the influence-function one of ``ganeval.metrics.frechet``; it needs the rows of the fakes, and of
-    the reals too unless the reference is the population. Equals pytorch-fid's, torch-fidelity's, clean-fid's and
+    The error bar is that of ``ganeval.metrics.frechet_result``; it needs the rows of the fakes, and of the reals too
+    unless the reference is the population. Equals pytorch-fid's, torch-fidelity's, clean-fid's and
     torchmetrics' value under the protocol of that name to 1e-5 relative.
     """
     return {"fid": _distance("fid", inputs)}
@@ -49,11 +47,14 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     real, fake = inputs.real.gaussian, inputs.fake.gaussian
     real_rows, fake_rows = inputs.real.rows, inputs.fake.rows
     require_comparable(real, fake)
-    rows = fake_rows is not None and (inputs.reference == "population" or real_rows is not None)
-    plan = None
-    if rows:  # once, for the value and for its error
-        plan = Coupling.of(real.covariance, fake.covariance, eigh=eigh_for(inputs.device))
-    value = frechet_distance(real, fake, trace=inputs.settings.trace, plan=plan)
+    rows = inputs.reference == "population" or real_rows is not None
+    found = None
+    if fake_rows is not None and rows:
+        found = distance(
+            real, fake, real_rows, fake_rows, reference=inputs.reference, trace=inputs.settings.trace,
+            level=inputs.level, kappa_rows=real_rows or inputs.real.row_sample, memo=inputs.memo, device=inputs.device,
+        )  # fmt: skip
+    value = frechet_distance(real, fake, trace=inputs.settings.trace) if found is None else found.parts
     details: dict[str, object] = {
         "trace": value.method, "mean_term": value.mean_term, "trace_real": value.trace_real,
         "trace_fake": value.trace_fake, "trace_sqrt": value.trace_sqrt, "reference": inputs.reference,
@@ -63,7 +64,7 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     if inputs.settings.floor:
         if real_rows is None:
             raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
-        details["floor"] = floor(real_rows, trace=inputs.settings.trace, ddof=inputs.protocol.ddof)
+        details["floor"] = floor(real_rows, trace=inputs.settings.trace, ddof=inputs.protocol.ddof, level=inputs.level)
     class_warnings: tuple[str, ...] = ()
     if inputs.settings.per_class:
         details["per_class"] = per_class(inputs.real, inputs.fake, inputs)
@@ -71,27 +72,23 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
         details |= {f"classes_only_in_{side}": names for side, names in lacking.items() if names}
         class_warnings = _told_of_classes(lacking)
     reason: str | None = None
-    standard_error: float | None = None
-    bias: float | None = None
     per_image: dict[str, np.ndarray] = {}
     if fake_rows is None:
         reason = NO_ROWS.format("fake")
-    elif inputs.reference == "sample" and real_rows is None:
+    elif found is None:
         reason = NO_ROWS.format("real") + "; --reference population takes the reference as the target itself"
     else:
-        inference = frechet_inference(
-            real, fake, real_rows, fake_rows, reference=inputs.reference, plan=plan, device=inputs.device
-        )
-        reason = inference.reason
-        reason = reason or inputs.overlap()
-        standard_error, bias = inference.standard_error, inference.bias
-        for side, influence in (("fake", inference.influence_fake), ("real", inference.influence_real)):
-            if influence is not None:
-                per_image[f"{name}_influence_{side}"] = influence
+        reason = found.reason or inputs.overlap()
+        details |= found.small
+        arrays = {
+            "influence_fake": found.influence_fake, "influence_real": found.influence_real,
+            "calibrated_fake": found.calibrated_fake, "calibrated_real": found.calibrated_real,
+        }  # fmt: skip
+        per_image = {f"{name}_{kind}": array for kind, array in arrays.items() if array is not None}
     warnings = (*value.warnings, *class_warnings, *_for_features(real, fake, inputs.protocol))
     return inputs.result(
-        name, value.value, standard_error=standard_error, bias=bias, method="influence", reason=reason,
-        estimand=ESTIMAND[inputs.reference], details=details, per_image=per_image, warnings=warnings,
+        name, value.value, reason=reason, details=details, per_image=per_image, warnings=warnings,
+        **({} if found is None else found.error_bar()),
     )  # fmt: skip
 
 
@@ -116,8 +113,12 @@ def _for_features(real: Gaussian, fake: Gaussian, protocol: Protocol) -> tuple[s
     )
 
 
-def floor(rows: FeatureRows, *, seed: int = 0, trace: str = "auto", ddof: int = 1) -> dict[str, object]:
+def floor(
+    rows: FeatureRows, *, seed: int = 0, trace: str = "auto", ddof: int = 1, level: float = 0.95
+) -> dict[str, object]:
     """The distance between two random halves of the real images: what a perfect generator would score at n / 2.
+
+    Its interval is of what that number of images gives on average, and null where the halves are too small for one.
 
     Raises:
         NotEnoughSamplesError: fewer than four images.
@@ -125,14 +126,16 @@ def floor(rows: FeatureRows, *, seed: int = 0, trace: str = "auto", ddof: int = 
     if len(rows) < 4:
         raise NotEnoughSamplesError(f"--floor needs at least 4 real images, two in each half; there are {len(rows)}.")
     first = np.random.default_rng(seed).permutation(len(rows)) < len(rows) // 2
-    halves, start = (Moments(rows.dimension), Moments(rows.dimension)), 0
-    for block in rows.blocks():
-        chosen = first[start : start + len(block)]
-        halves[0].update(block[chosen])
-        halves[1].update(block[~chosen])
-        start += len(block)
-    one, other = (half.finish(ddof=ddof) for half in halves)
-    return {"value": frechet_distance(one, other, trace=trace).value, "n": [one.n, other.n]}
+    array = rows.to_array()
+    (one, one_rows), (other, other_rows) = (_of_class(array[chosen]) for chosen in (first, ~first))
+    y, x = one.finish(ddof=ddof), other.finish(ddof=ddof)
+    found = distance(y, x, one_rows, other_rows, trace=trace, details=False)
+    interval = found.interval(level)
+    return {
+        "value": found.value, "n": [y.n, x.n],
+        "interval": None if interval is None else [interval.low, interval.high],
+        "estimand": None if interval is None else interval.estimand,
+    }  # fmt: skip
 
 
 def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[str, dict[str, object]]:
@@ -167,13 +170,14 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
             continue
         ddof = inputs.protocol.ddof
         y, x = one.finish(ddof=ddof), other.finish(ddof=ddof)
-        plan = Coupling.of(y.covariance, x.covariance)
-        value = frechet_distance(y, x, trace=inputs.settings.trace, plan=plan)
-        inference = frechet_inference(y, x, real_rows, fake_rows, reference=inputs.reference, plan=plan)
-        interval = inference.interval(inputs.level)
+        measured = distance(
+            y, x, real_rows, fake_rows, reference=inputs.reference, trace=inputs.settings.trace, details=False
+        )
+        interval = measured.interval(inputs.level)
         found[name] = {
-            **entry, "value": value.value, "corrected": None if interval is None else inference.corrected,
-            "interval": None if interval is None else [interval.low, interval.high], "reason": inference.reason,
+            **entry, "value": measured.value, "corrected": None if interval is None else measured.corrected,
+            "interval": None if interval is None else [interval.low, interval.high],
+            "estimand": None if interval is None else interval.estimand, "reason": measured.reason,
         }  # fmt: skip
     return found
 

@@ -33,7 +33,7 @@ import torch
 from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.metrics.intervals import ESTIMAND, quantile, symmetric_interval, variance_of_mean
 from ganeval.results import Interval
-from ganeval.statistics.linalg import Coupling, cauchy_root, trace_sqrt
+from ganeval.statistics.linalg import Coupling, TraceSqrt, cauchy_root, covariance_factor, trace_sqrt
 from ganeval.statistics.linalg_torch import Projected, eigh_for, fast_float64
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
@@ -61,7 +61,7 @@ class FrechetValue:
 
 
 def frechet_distance(
-    real: Gaussian, fake: Gaussian, *, trace: str = "auto", plan: Coupling | None = None
+    real: Gaussian, fake: Gaussian, *, trace: str = "auto", root: TraceSqrt | None = None
 ) -> FrechetValue:
     """D = |mu - nu|^2 + tr S + tr W - 2 tr (W^1/2 S W^1/2)^1/2, in [0, inf), units of features squared.
 
@@ -72,7 +72,7 @@ def frechet_distance(
         real: moments of the real features.
         fake: moments of the fake features.
         trace: ``auto``, ``sqrtm``, ``svd`` or ``eigvals``; see ``trace_sqrt``.
-        plan: their coupling, where it is at hand for ``frechet_inference``; ``auto`` then takes the trace from it.
+        root: the trace of the square root, where a decomposition for the error has it; taken for ``auto``.
 
     Raises:
         IncomparableError: another number of features, or another ddof.
@@ -83,9 +83,7 @@ def frechet_distance(
     2.0
     """
     require_comparable(real, fake)
-    if plan is not None and trace == "auto":
-        root = plan.trace
-    else:
+    if root is None or trace != "auto":
         root = trace_sqrt(real.covariance, fake.covariance, method=trace)
     exact = root.method not in ("sqrtm", "eigvals")
     value, notes = assembled(real, fake, root.value, root.method, rounding=ROUNDING if exact else ROOT_ROUNDING)
@@ -216,19 +214,18 @@ def frechet_inference(
         se_real = sqrt(variance_of_mean(influence_real))
     distinct_real = None if real_rows is None else real_rows.distinct()
     distinct_fake = fake_rows.distinct()
-    shared = 0 if real_rows is None else fake_rows.shared_with(real_rows)
     reason = too_few("fake", len(fake_rows), distinct_fake, plan.rank_fake, plan.rank_real)
     if mode == "sample" and reason is None:
         if real_rows is None or distinct_real is None:
             reason = "the features of the real images are not at hand, only their moments"
         else:
             reason = too_few("real", len(real_rows), distinct_real, plan.rank_real, plan.rank_fake)
-    if reason is None and distinct_real is not None and shared > MAX_SHARED_ROWS * min(distinct_real, distinct_fake):
-        reason = f"{shared} feature rows are in both sets, bit for bit: they are not independent samples"
+    reason = reason or shared_rows(real_rows, fake_rows)
     return FrechetInference(
         value=value, bias_real=bias_real, bias_fake=bias_fake, se_real=se_real, se_fake=se_fake,
         influence_real=influence_real, influence_fake=influence_fake, rank_real=plan.rank_real,
-        rank_fake=plan.rank_fake, n_distinct_real=distinct_real, n_distinct_fake=distinct_fake, n_shared=shared,
+        rank_fake=plan.rank_fake, n_distinct_real=distinct_real, n_distinct_fake=distinct_fake,
+        n_shared=0 if real_rows is None else fake_rows.shared_with(real_rows),
         reference=mode, method="influence", reason=reason or degenerate(se_real, se_fake, traces),
         rows_real=None if real_rows is None else real_rows.order_digest(), warnings=notes,
     )  # fmt: skip
@@ -363,6 +360,28 @@ def too_few(name: str, n: int, distinct: int, rank: int, other_rank: int) -> str
         rank = max(rank, other_rank)
     count = f"n_{name}={n}" if distinct == n else f"{distinct} distinct of n_{name}={n}"
     return f"{count} <= {MIN_ROWS_PER_RANK} x rank {rank}"
+
+
+def rank_of(side: Gaussian, rows: FeatureRows) -> int:
+    """The numerical rank of a covariance, as far as ``too_few`` needs it: of many rows it is at most d."""
+    n, d = len(rows), side.dimension
+    if rows.distinct() > MIN_ROWS_PER_RANK * d:
+        return d
+    if n > d:
+        return covariance_factor(side.covariance).rank
+    centred = rows.to_array().astype(np.float64) - side.mean
+    eigenvalues = np.linalg.eigvalsh(centred @ centred.T)
+    return int((eigenvalues > d * np.finfo(np.float64).eps * max(float(eigenvalues[-1]), 0.0)).sum())
+
+
+def shared_rows(real_rows: FeatureRows | None, fake_rows: FeatureRows) -> str | None:
+    """Why there is no error, where more than one per cent of the smaller set's rows are in both."""
+    if real_rows is None:
+        return None
+    shared = fake_rows.shared_with(real_rows)
+    if shared <= MAX_SHARED_ROWS * min(real_rows.distinct(), fake_rows.distinct()):
+        return None
+    return f"{shared} feature rows are in both sets, bit for bit: they are not independent samples"
 
 
 def degenerate(se_real: float | None, se_fake: float, scale: float) -> str | None:

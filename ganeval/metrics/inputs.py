@@ -7,9 +7,9 @@ names. The engine calls each distinct ``measure`` once, with the features of the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -86,6 +86,7 @@ class FeatureSet:
     Attributes:
         gaussian: mean and covariance; None where the layer has none (logits).
         rows: (n, d) float32 features; None where only moments are at hand.
+        row_sample: features of some of the images, where a statistics file has those; ``rows`` then is None.
         digest: stands for the set of images, whatever their order; None where it is not known.
         image_digests: (n,) uint64, one an image in order; empty where they are not known.
         labels: (n,) class names, where the images are in class folders or a generator was given labels.
@@ -94,6 +95,7 @@ class FeatureSet:
     n: int | None
     gaussian: Gaussian | None = None
     rows: FeatureRows | None = None
+    row_sample: FeatureRows | None = None
     digest: str | None = None
     image_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     labels: np.ndarray | None = None
@@ -112,6 +114,7 @@ class MetricInputs:
         level: of the intervals.
         shared_images: images that are in both sets, as their digests tell.
         device: where large products are computed.
+        memo: ``memo(name, compute)`` gives what ``compute()`` gave before for this reference and protocol.
     """
 
     wanted: frozenset[str]
@@ -125,6 +128,7 @@ class MetricInputs:
     shared_images: int = 0
     device: torch.device | None = None
     warnings: tuple[str, ...] = ()
+    memo: Callable[[str, Callable[[], Any]], Any] = lambda _, compute: compute()
 
     def fake_rows(self) -> FeatureRows:
         """The fakes' features.
@@ -203,7 +207,7 @@ class MetricInputs:
                 ``LEAST`` images of a side, gives no interval.
             bias: expected excess of ``value`` over the estimand; the interval is then around ``value - bias``.
             method: how the standard error was made, for instance ``delta``.
-            estimand: ``population``, ``population-given-reference`` or ``protocol`` (see ``Interval``).
+            estimand: see ``Interval``.
             degrees_of_freedom: of the standard error, where it comes from few blocks; None: normal quantiles.
             reason: why there is no interval; standard error and bias are then dropped.
             settings: choices that change the value, for the comparison key.

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ganeval.metrics.frechet import frechet_inference
+from ganeval.metrics.frechet_result import distance
 from ganeval.metrics.inputs import FeatureSet
-from ganeval.statistics.moments import Gaussian, Moments
+from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
 from ganeval.statistics.rows import FeatureRows
 
@@ -50,52 +50,36 @@ def neighbours_across(
     }  # fmt: skip
 
 
-def distance_by_size(real: FeatureSet, fake: FeatureSet, *, reference: str, ddof: int) -> list[dict[str, object]]:
-    """The Frechet distance of seeded random subsets of the fakes against all reals, each plain and bias-corrected.
+def distance_by_size(
+    real: FeatureSet, fake: FeatureSet, *, reference: str, ddof: int, level: float = 0.95
+) -> list[dict[str, object]]:
+    """The Frechet distance of seeded random subsets of the fakes against all reals, each with its error bar.
 
-    The plain value falls with the number of fakes, the corrected one stays; that and its error are None where a subset
-    is too small for them, as all are of more than ``WIDEST`` features. Empty where there are no features of single
-    images.
+    The plain value falls with the number of fakes, the corrected one stays; that is None where a subset is too small
+    for it, and the interval is then of what that number of images gives on average. Of more than ``WIDEST`` features
+    the reals are taken as fixed. Empty where there are no features of single images.
     """
     if fake.rows is None or real.gaussian is None:
         return []
     rows = fake.rows.to_array()
-    found: list[dict[str, object]] = []
     order = np.random.default_rng(_SEED).permutation(len(rows))
+    sizes, reals = [int(share * len(rows)) for share in SHARES], real.rows
     if (d := real.gaussian.dimension) > WIDEST:
-        sizes = [n for n in FEW if n <= min(d, len(rows) - 1)]
-        plain = [plain_distance(real.gaussian, rows[np.sort(order[:n])], ddof=ddof) for n in sizes]
-        nothing = {"corrected": None, "standard_error": None}
-        return [{"n": n, "value": value, **nothing} for n, value in zip(sizes, plain, strict=True)]
-    for share in SHARES:
-        chosen = rows[np.sort(order[: int(share * len(rows))])]
-        if len(chosen) < 2:
+        sizes, reals, reference = [n for n in FEW if n <= min(d, len(rows) - 1)], None, "population"
+    found: list[dict[str, object]] = []
+    for n in sizes:
+        if n < 2:
             continue
+        chosen = rows[np.sort(order[:n])]
         moments = Moments(rows.shape[1])
         moments.update(chosen)
         with FeatureRows(rows.shape[1], memory_limit=2**62) as kept:
             kept.append(chosen)
-            one = frechet_inference(real.gaussian, moments.finish(ddof=ddof), real.rows, kept, reference=reference)
-        found.append(
-            {"n": len(chosen), "value": one.value, "corrected": one.corrected, "standard_error": one.standard_error}
-        )
+            one = distance(real.gaussian, moments.finish(ddof=ddof), reals, kept, reference=reference, details=False)
+        interval = one.interval(level)
+        found.append({
+            "n": n, "value": one.value, "corrected": one.corrected, "standard_error": one.standard_error,
+            "interval": None if interval is None else [interval.low, interval.high],
+            "estimand": None if interval is None else interval.estimand,
+        })  # fmt: skip
     return found
-
-
-def plain_distance(real: Gaussian, rows: np.ndarray, *, ddof: int) -> float:
-    """The plain Frechet distance of rows that are not more than their features, by a matrix of their number.
-
-    With S = C^T C / (n - ddof) for the centred rows C, tr (W^1/2 S W^1/2)^1/2 is the sum of the roots of the
-    eigenvalues of C W C^T / (n - ddof). Equals ``frechet_distance`` of the same moments to 1e-6 relative.
-
-    Shape:
-        (n, d), n <= d.
-    """
-    centred = rows.astype(np.float64)
-    mean = centred.mean(axis=0)
-    centred = (centred - mean) / np.sqrt(len(rows) - ddof)
-    eigenvalues = np.linalg.eigvalsh(centred @ real.covariance @ centred.T)
-    root = float(np.sqrt(np.maximum(eigenvalues, 0.0)).sum())
-    shift = mean - real.mean
-    value = float(shift @ shift) + float(np.trace(real.covariance)) + float(np.square(centred).sum()) - 2.0 * root
-    return max(0.0, value)

@@ -44,16 +44,25 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
     told: Any = result.details.get("by_size") or []
     sizes = [s for s in told if isinstance(s, dict) and _sound(s)] if isinstance(told, list) else []
     last = {k: getattr(result, k) for k in ("value", "corrected", "standard_error")} | {"n": result.n_fake}
+    if result.interval is not None:
+        last |= {"interval": [result.interval.low, result.interval.high], "estimand": result.interval.estimand}
     sizes = [*sizes, last]
     if len(sizes) < 2:
         return None
     n, plain = [s["n"] for s in sizes], [s["value"] for s in sizes]
     corrected = [s for s in sizes if None not in (s.get("corrected"), s.get("standard_error"))]
     ends = [c["corrected"] + sign * 1.96 * c["standard_error"] for c in corrected for sign in (-1, 1)]
+    few = [s for s in sizes if s.get("interval") and str(s.get("estimand")).startswith("protocol")]
+    reach = [end for s in few for end in s["interval"]]
     plot = Plot(
         _titled(f"{result.label} against the number of fakes", record, several),
-        padded(n, logarithmic=True), padded([*plain, *ends]), "fakes (logarithmic)", result.label, log_x=True,
+        padded(n, logarithmic=True), padded([*plain, *ends, *reach]), "fakes (logarithmic)", result.label, log_x=True,
     )  # fmt: skip
+    if len(few) > 1:
+        told = "what so many images give, with its interval"
+        plot.band([s["n"] for s in few], reach[::2], reach[1::2], 1, told)
+    elif few:
+        plot.error(few[0]["n"], reach[0], reach[1], 1)
     plot.line(n, plain, 1, "plain, with its bias", markers=True)
     if corrected:
         m = [c["n"] for c in corrected]
@@ -69,6 +78,8 @@ def _sound(size: Mapping[str, Any]) -> bool:
     """Whether these are numbers, of one size: documents may come from anywhere."""
     numbers = [size.get(name) for name in ("n", "value")]
     numbers += [x for name in ("corrected", "standard_error") if (x := size.get(name)) is not None]
+    ends = size.get("interval")
+    numbers += ends if isinstance(ends, list | tuple) and len(ends) == 2 else []
     return all(isinstance(x, (int, float)) and np.isfinite(x) for x in numbers) and size["n"] > 0
 
 

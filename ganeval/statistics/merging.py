@@ -5,7 +5,7 @@ Parts are taken one after another, so that a thousand of them need no more memor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -16,6 +16,7 @@ from ganeval.errors import IncomparableError, InputError
 from ganeval.images.digest import SetDigest
 from ganeval.statistics import reference
 from ganeval.statistics.reference import Statistics, sampled_digests
+from ganeval.statistics.rows import sampled_rows
 from ganeval.wording import number_of
 
 _MISSING = "images are in none of these shards:"
@@ -43,6 +44,7 @@ def merge_statistics(parts: Iterable[Statistics], *, assume_protocol: bool = Fal
     first: Statistics | None = None
     mean, scatter, n, ddof = np.zeros(0), np.zeros((0, 0)), 0, 1
     rows: list[np.ndarray] = []
+    drawn: list[tuple[int, np.ndarray]] = []  # samples of rows, with the number of images that each stands for
     digests: list[np.ndarray] = []  # while they are few enough to be kept
     whole = SetDigest()  # of all, however they were cut
     for part in parts:
@@ -58,6 +60,8 @@ def merge_statistics(parts: Iterable[Statistics], *, assume_protocol: bool = Fal
         n = total
         if part.rows is not None:
             rows.append(part.rows)
+        if part.row_sample is not None:
+            drawn.append((count, part.row_sample))
         if part.digests is not None:
             whole.update(part.digests)
             digests = [*digests, part.digests] if n <= reference.MAX_DIGESTS else []
@@ -75,11 +79,19 @@ def merge_statistics(parts: Iterable[Statistics], *, assume_protocol: bool = Fal
         ddof=ddof,
         meta=_merged_meta(seen, n, unchecked, whole.hexdigest() if complete else None),
         rows=np.concatenate(rows) if len(rows) == len(seen) else None,
+        row_sample=_even_sample(drawn) if len(drawn) == len(seen) else None,
         digests=np.concatenate(digests) if few else None,
         digest_sample=np.sort(np.concatenate(samples))[: reference.MAX_DIGESTS]
         if len(samples) == len(seen) and not few
         else None,
     )
+
+
+def _even_sample(drawn: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
+    """Of each share the same fraction of its images."""
+    fraction = min(len(rows) / n for n, rows in drawn)
+    kept = [rows[sampled_rows(len(rows), max(1, int(fraction * n)))] for n, rows in drawn]
+    return np.concatenate(kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class Statistics:
         meta: provenance, JSON-able: ``protocol`` (``Protocol.to_dict``), ``source``, ``environment``, ``warnings``.
             None for files that do not say how they were made.
         rows: (n, d) features, where they were kept.
+        row_sample: (k, d) features of some of the images, drawn evenly: what a calibration needs of them.
         digests: (n,) uint64, one an image, where they were kept.
         digest_sample: of more than ``MAX_DIGESTS`` images the smallest digests in their place, sorted: an even draw,
             whatever the order and the shards, by which a share that counts twice still shows.
@@ -65,6 +66,7 @@ class Statistics:
     ddof: int | None = None
     meta: Mapping[str, Any] | None = None
     rows: np.ndarray | None = None
+    row_sample: np.ndarray | None = None
     digests: np.ndarray | None = None
     digest_sample: np.ndarray | None = None
     source_path: Path | None = None
@@ -217,7 +219,8 @@ def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
     """Write statistics as npz, whole or not at all; equal statistics give equal bytes. ``.npz`` is appended if missing.
 
     The members ``mu`` and ``sigma`` are what pytorch-fid, clean-fid and their relatives read. Beside them stand ``n``,
-    ``ddof``, ``meta`` (one JSON string), and, where there are any, ``features`` (float32) and ``digests`` (up to 1e6).
+    ``ddof``, ``meta`` (one JSON string), and, where there are any, ``features`` (float32), ``feature_sample`` (float16)
+    and ``digests`` (up to 1e6).
 
     Returns:
         The path that was written.
@@ -241,6 +244,9 @@ def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
             raise InputError(f"the provenance of {target} is no plain JSON: {error}.") from error
     if stats.rows is not None:
         arrays["features"] = np.asarray(stats.rows, dtype=np.float32)
+    if stats.row_sample is not None:
+        narrow = np.abs(stats.row_sample).max(initial=0) <= np.finfo(np.float16).max
+        arrays["feature_sample"] = np.asarray(stats.row_sample, dtype=np.float16 if narrow else np.float32)
     if stats.digests is not None and len(stats.digests) <= MAX_DIGESTS:
         arrays["digests"] = np.asarray(stats.digests, dtype=np.uint64)
     elif (sample := sampled_digests(stats)) is not None:
@@ -266,6 +272,7 @@ def _moments_from(archive: NpzReader, path: Path, names: Sequence[str]) -> Stati
         ddof=_integer(archive, path, "ddof", 0) if "ddof" in names else None,
         meta=meta,
         rows=_kept(archive, path, "features", "f", 2) if "features" in names and meta is not None else None,
+        row_sample=_row_sample(archive, path, d) if "feature_sample" in names and meta is not None else None,
         digests=_kept(archive, path, "digests", "u", 1) if "digests" in names and meta is not None else None,
         digest_sample=_kept(archive, path, "digest_sample", "u", 1)
         if "digest_sample" in names and meta is not None
@@ -359,6 +366,19 @@ def _kept(archive: NpzReader, path: Path, name: str, kind: str, ndim: int) -> np
     if header.dtype.kind != kind or len(header.shape) != ndim:
         raise InputError(f"{path}: {name} has shape {header.shape} and type {header.dtype}. Build the file again.")
     return archive.map_rows(name) if ndim == 2 else archive.read(name)
+
+
+def _row_sample(archive: NpzReader, path: Path, d: int) -> np.ndarray:
+    header = archive.header("feature_sample")
+    if header.dtype.kind != "f" or len(header.shape) != 2 or header.shape[1] != d or not 2 <= header.shape[0] <= 2**20:
+        raise InputError(
+            f"{path}: feature_sample has shape {header.shape} and type {header.dtype}; it needs 2 to 2^20 rows of {d} "
+            "floats. Build the file again."
+        )
+    rows = archive.read("feature_sample").astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise InputError(f"{path}: feature_sample has NaN or infinite entries. Build the file again.")
+    return rows
 
 
 def _meta(archive: NpzReader, path: Path) -> Mapping[str, Any] | None:

@@ -259,3 +259,12 @@ def _row_hashes(rows: np.ndarray) -> np.ndarray:
 
 def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
+
+
+ROW_SAMPLE = 2500  # rows that stand for a reference in a calibration
+
+
+def sampled_rows(n: int, k: int = ROW_SAMPLE) -> np.ndarray:
+    """Sorted numbers of ``k`` of ``n`` rows, or of all, drawn without replacement by a fixed seed."""
+    drawn: np.ndarray = np.sort(np.random.default_rng(0).permutation(n)[:k])
+    return drawn

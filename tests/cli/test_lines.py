@@ -151,6 +151,7 @@ def test_several_results_are_a_table_of_lines_to_paste(runs: Path, capsys: Captu
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [
         "FD[compact-v1]",
+        "This",
         "floor",
         "KID[compact-v1]",
         "precision[compact-v1]",
@@ -165,4 +166,5 @@ def test_several_results_are_a_table_of_lines_to_paste(runs: Path, capsys: Captu
     assert main(["eval", *sets, "--metrics", "fid,kid", "--floor", "--format", "md", "--device", "cpu", "-q"]) == 0
     table, told = capsys.readouterr().out.split("\n\n")
     assert {line.count(" | ") for line in table.splitlines() if "---" not in line} == {5}
-    assert told.startswith(r"- FD\[compact-v1\]: floor ")
+    assert told.startswith(r"- FD\[compact-v1\]: This is what 60 images give on average")
+    assert r"- FD\[compact-v1\]: floor " in told

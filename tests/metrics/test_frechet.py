@@ -216,7 +216,7 @@ def test_a_plan_that_is_at_hand_is_used_and_changes_nothing(n: int, monkeypatch:
     plan = Coupling.of(r.covariance, f.covariance)
     monkeypatch.setattr(module, "trace_sqrt", None)
     monkeypatch.setattr(module.Coupling, "of", None)
-    planned = frechet_distance(r, f, plan=plan)
+    planned = frechet_distance(r, f, root=plan.trace)
     assert planned.value == pytest.approx(value.value, rel=1e-12)
     assert planned.method == ("eigh-svd" if n == 10 else "cholesky-eigh")
     with kept(real) as real_rows, kept(fake) as fake_rows:

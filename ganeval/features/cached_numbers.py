@@ -1,0 +1,41 @@
+"""Numbers that take long and depend on a reference alone, kept in the cache's folder beside the features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ganeval.documents import DocumentError, read_json_tree, typed
+from ganeval.errors import InputError
+from ganeval.files import written_whole
+
+FOLDER = "numbers"
+Numbers = dict[str, float | str]
+
+
+def remembered(folder: Path, key: Mapping[str, object], compute: Callable[[], Numbers]) -> Numbers:
+    """What ``compute()`` gave before for this key, or gives now.
+
+    A folder that cannot be written to costs time and never a run; a damaged file is computed again.
+    """
+    name = hashlib.blake2b(json.dumps(dict(key), sort_keys=True).encode(), digest_size=16).hexdigest()
+    path = folder / FOLDER / f"{name}.json"
+    with suppress(OSError, InputError, DocumentError):
+        return typed(read_json_tree(path, what="kept number", advice=""), Numbers)
+    found = compute()
+    with suppress(OSError, InputError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(found, sort_keys=True), encoding="utf-8")
+    return found
+
+
+def forget(folder: Path) -> None:
+    """Remove all of them."""
+    with suppress(OSError):
+        for path in (folder / FOLDER).glob("*.json"):
+            path.unlink(missing_ok=True)
+        (folder / FOLDER).rmdir()
