@@ -27,7 +27,6 @@ from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, warn
 from ganeval.features.extractor import choose_device
 from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
-from ganeval.features.precision import strict_float32
 from ganeval.generator_notes import notes_on
 from ganeval.generators.load import open_source
 from ganeval.images.borrowed import random_states_kept
@@ -283,11 +282,9 @@ class Walk:
 
         if self._latents.num_classes is not None:
             inputs.append(torch.tensor([self._latents.label(n) for n in numbers], device="cpu").repeat(copies))
-        off = torch.autocast("cuda" if self._model.place()[0].type == "cuda" else "cpu", enabled=False)
-        with strict_float32(), off:
-            made, drew = self._model.run(
-                *inputs, seed=self._latents.seed(numbers[0]), what="latents", call=call, exact=True
-            )
+        made, drew = self._model.run(
+            *inputs, seed=self._latents.seed(numbers[0]), what="latents", call=call, exact=True
+        )
         made, _ = images_of(made, len(numbers) * len(steps), spec=self.spec, what="latents")
         images = made.detach() if isinstance(made, Tensor) else torch.from_numpy(np.array(made))
         if images.dtype not in (torch.float32, torch.float64):

@@ -16,7 +16,7 @@ FLOORS = {
     "errors": 0, "arguments": 0, "documents": 0, "result_document": 0, "protocol": 0, "results": 0, "result_text": 0,
     "records": 0, "wording": 0,
     "files": 0, "array_files": 0, "zip_members": 0, "resources": 0, "distributed": 0, "variables": 0, "download": 0,
-    "torch_defaults": 0,
+    "torch_defaults": 0, "torch_arithmetic": 0,
     "images": 1, "features": 2, "statistics": 3, "metrics": 4, "generators": 4, "environment": 4, "tally": 5,
     "generator_notes": 4,
     "sides": 5, "cautions": 5, "walk": 5, "plan": 5, "run": 5, "evaluate": 5, "evaluator": 5, "diagnosis": 6,

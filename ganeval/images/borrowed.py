@@ -22,6 +22,7 @@ from ganeval.images.decode import UnreadableImage
 from ganeval.images.pixels import ValueRange, to_uint8
 from ganeval.images.returned import images_of
 from ganeval.images.watching import Watch
+from ganeval.torch_arithmetic import cudnn_by_rule, no_autocast, strict_float32
 
 _TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
 _RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")
@@ -236,9 +237,15 @@ def _place_of(modules: Iterable[nn.Module]) -> Place | None:
 def _no_autocast(device: torch.device) -> Iterator[None]:
     """That of the surrounding program is off, so that images do not depend on where they are made; theirs is theirs."""
     with contextlib.ExitStack() as stack:
-        for kind in {"cpu", device.type} - {"meta"}:
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+        for kind in {"cpu", device.type}:
+            stack.enter_context(no_autocast(torch.device(kind)))
+        yield
+
+
+@contextlib.contextmanager
+def _repeating() -> Iterator[None]:
+    """Arithmetic that repeats bit by bit, on every accelerator and whatever the surrounding program has set."""
+    with strict_float32(), cudnn_by_rule(deterministic=True):
         yield
 
 
@@ -254,7 +261,6 @@ def _seeded(device: torch.device, seed: int, *, exact: bool) -> Iterator[Callabl
         cuda = {here, here if device.index is None else device.index} if device.type == "cuda" else {here}
     mps = torch.mps.get_rng_state() if device.type == "mps" else None
     numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002
-    arithmetic = torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False)
 
     def states() -> list[object]:
         of_numpy: Any = np.random.get_state()  # noqa: NPY002
@@ -262,7 +268,7 @@ def _seeded(device: torch.device, seed: int, *, exact: bool) -> Iterator[Callabl
         torchs += [] if mps is None else [torch.mps.get_rng_state()]
         return [of_numpy[1].tobytes(), of_numpy[2:], random.getstate(), *(state.numpy().tobytes() for state in torchs)]
 
-    with torch.random.fork_rng(devices=sorted(cuda)), arithmetic if exact else contextlib.nullcontext():
+    with torch.random.fork_rng(devices=sorted(cuda)), _repeating() if exact else contextlib.nullcontext():
         torch.default_generator.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)

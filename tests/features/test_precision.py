@@ -14,13 +14,13 @@ import ganeval
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, IncomparableError
 from ganeval.evaluate import build_statistics, evaluate
-from ganeval.features import precision as module
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, load_extractor
-from ganeval.features.precision import Deviation, arithmetic, require_precision, strict_float32
+from ganeval.features.precision import Deviation, arithmetic, require_precision
 from ganeval.images.source import ImageBatch, open_images
 from ganeval.protocol import PROTOCOLS, Protocol, get_protocol, routed
 from ganeval.statistics.reference import load_reference, save_statistics
+from ganeval.torch_arithmetic import strict_float32
 
 CPU = torch.device("cpu")
 
@@ -200,7 +200,7 @@ def test_devices_iv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tf32_is_on_only_where_it_was_asked_for() -> None:
     """Here no device has it, but the switches are there."""
-    before = module._read(torch.get_float32_matmul_precision), torch.backends.cudnn.allow_tf32
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     with strict_float32(tf32=True):
         assert torch.get_float32_matmul_precision() == "high"
         assert torch.backends.cudnn.allow_tf32
