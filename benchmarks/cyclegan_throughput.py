@@ -20,7 +20,8 @@ from turns import add_options, clock, compare
 
 from ganeval.generators.cyclegan import PatchDiscriminator, TranslationGenerator
 from ganeval.training.cycle_game import CycleGame, Recipe
-from ganeval.training.loop import Batches, Schedule, autocast, play
+from ganeval.training.hardware import autocast
+from ganeval.training.loop import Batches, Schedule, play
 from ganeval.training.runs import open_run
 from ganeval.training.translation import Yardstick
 

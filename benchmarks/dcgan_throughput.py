@@ -18,8 +18,9 @@ from turns import add_options, clock, compare
 
 from ganeval.generators.dcgan import Discriminator, Generator
 from ganeval.training.dcgan import DCGANGame, Recipe
+from ganeval.training.hardware import autocast
 from ganeval.training.judge import Judge
-from ganeval.training.loop import Schedule, autocast, play
+from ganeval.training.loop import Schedule, play
 from ganeval.training.losses import discriminator_loss, generator_loss
 from ganeval.training.runs import open_run
 

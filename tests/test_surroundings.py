@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.precisions import HERE, kept, precisions
 from support.weights import of
 from torch import Tensor, nn
 
 import ganeval
+from ganeval.cli.main import main
+from ganeval.distributed import Group
 from ganeval.evaluator import Evaluator
 from ganeval.features.clip import SHAPES, load_clip
 from ganeval.features.compact import load_compact
@@ -27,6 +31,8 @@ from ganeval.features.perceptual import load_distance
 from ganeval.features.torchvision_inception import load_torchvision_inception
 from ganeval.features.vgg16 import load_vgg16
 from ganeval.torch_defaults import plain_defaults
+from ganeval.training.cyclegan import train_cyclegan
+from ganeval.training.dcgan import train_dcgan
 
 CPU = torch.device("cpu")
 REAL, FAKE = np.random.default_rng(0).integers(0, 256, (2, 40, 12, 12, 3), dtype=np.uint8)
@@ -71,6 +77,16 @@ def default_device(device: str) -> Iterator[None]:
         torch.set_default_device(None)
 
 
+@contextmanager
+def newer_name(precision: str) -> Iterator[None]:
+    """Of all float32 arithmetic; PyTorch then raises where the older names are asked."""
+    if not HERE:
+        pytest.skip("this PyTorch has no fp32_precision")
+    with kept():
+        torch.backends.fp32_precision = precision  # type: ignore[attr-defined]
+        yield
+
+
 SURROUNDINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "float64": lambda: default_dtype(torch.float64),
     "bfloat16": lambda: default_dtype(torch.bfloat16),
@@ -85,6 +101,7 @@ SURROUNDINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "matrix products": lambda: restored(
         torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"
     ),
+    "precision by its newer name": lambda: newer_name("tf32"),
 }
 
 
@@ -114,7 +131,7 @@ def program() -> list[Any]:
     return [
         torch.get_rng_state().tolist(), numpys[1].tolist(), numpys[2:], random.getstate(),
         torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(),
-        torch.is_inference_mode_enabled(), torch.get_float32_matmul_precision(),
+        torch.is_inference_mode_enabled(), precisions(),
         torch.are_deterministic_algorithms_enabled(), torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"),
     ]  # fmt: skip
 
@@ -141,6 +158,78 @@ def test_numbers_are_the_same_and_the_program_as_it_was(
         found = everything(folder)
         assert program() == before
     assert found == expected
+
+
+# --- training, samples and messages of ranks --------------------------------------------------------------------------
+
+
+def trained(folder: Path) -> list[Any]:
+    """The numbers and the weights of two steps of either game."""
+    shared: dict[str, Any] = {
+        "width": 2, "steps": 2, "batch_size": 4, "num_samples": 8, "log_every": 1, "eval_every": 0, "sample_every": 0,
+        "device": "cpu",
+    }  # fmt: skip
+    train_dcgan("dataset:shapes", folder / "dcgan", latent_dim=4, flip=True, **shared)
+    plain, striped = "dataset:shapes-plain:16@1", "dataset:shapes-striped:16@2"
+    small: dict[str, Any] = {"size": 16, "blocks": 1, "discriminator_width": 2, "num_test": 4, "cycle_noise": 0.1}
+    train_cyclegan(plain, striped, folder / "cyclegan", **small, **shared)
+    found: list[Any] = [path.read_bytes() for path in sorted(folder.glob("*/[abg]*.safetensors"))]
+    for name in ("dcgan", "cyclegan"):
+        lines = map(json.loads, (folder / name / "log.jsonl").read_text().splitlines())
+        found += [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    assert len(found) == 3 + 2 * 3
+    return found
+
+
+def sampled(folder: Path) -> list[bytes]:
+    assert main(["sample", "gen:dcgan-cifar10", "-n", "3", "-o", str(folder / "images"), "--device", "cpu"]) == 0
+    return [path.read_bytes() for path in sorted((folder / "images").iterdir())]
+
+
+class Echo:
+    """Stands for ``torch.distributed`` of two ranks, of which the other one says what this one says."""
+
+    def __init__(self) -> None:
+        self.asked: list[Tensor] = []
+
+    def irecv(self, tensor: Tensor, **_: Any) -> Echo:
+        self.asked.append(tensor)
+        return self
+
+    def isend(self, tensor: Tensor, **_: Any) -> Echo:
+        self.asked.pop().copy_(tensor)
+        return self
+
+    def wait(self, timeout: object) -> None:
+        return None
+
+    def all_reduce(self, tensor: Tensor, **_: Any) -> None:
+        tensor.mul_(2)
+
+    def all_gather(self, tensors: list[Tensor], tensor: Tensor, **_: Any) -> None:
+        for one in tensors:
+            one.copy_(tensor)
+
+
+def exchanged(_: Path) -> list[Any]:
+    echo, group = Echo(), Group(rank=0, size=2)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("irecv", "isend", "all_reduce", "all_gather"):
+            patch.setattr(f"torch.distributed.{name}", getattr(echo, name))
+        sums = group.sums([np.arange(3.0), np.array(4)], "sums")
+        rows = group.gather(np.ones((2, 3), np.float32), "rows")
+        return [[one.tolist() for one in (*sums, *rows)], group.gather_json({"a": 1}, "json")]
+
+
+@pytest.mark.parametrize("door", [trained, sampled, exchanged], ids=lambda f: f.__name__)
+def test_other_doors_whatever_the_defaults_of_new_tensors(door: Callable[[Path], Any], tmp_path: Path) -> None:
+    expected = door(tmp_path / "plain")
+    for name in ("float64", "a default device", "inside a device"):
+        with SURROUNDINGS[name]():
+            before = program()
+            found = door(tmp_path / name)
+            assert program() == before, name
+        assert found == expected, name
 
 
 # --- networks ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ganeval.cli import output as out
 from ganeval.cli.metric import chosen_metrics
 from ganeval.cli.options import Command, Names, Range, option, output_options, report_path
 from ganeval.protocol import PROTOCOLS
+from ganeval.training import PRECISIONS
 
 _LOSSES = ("non-saturating", "minimax", "least-squares", "hinge")
 
@@ -48,8 +49,8 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
                 option("--seed", type=count, default=0, help="Of everything random."),
                 option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where to train."),
                 option(
-                    "--precision", type=click.Choice(["float32", "bf16"]), default="float32",
-                    help="bf16 is mixed precision: faster where the hardware has it.",
+                    "--precision", type=click.Choice(PRECISIONS), default="float32",
+                    help="bf16 is mixed precision, tf32 (CUDA) has 10 bits a factor: faster where they exist.",
                 ),
                 option(
                     "--average", type=click.FloatRange(0, 1, max_open=True), default=0.999,

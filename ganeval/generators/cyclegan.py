@@ -146,11 +146,12 @@ class ImagePool:
         if size < 0:
             raise ConfigError(f"an image pool holds 0 images or more; got {size}. The paper's holds 50.")
         self.size = size
-        self._images: Tensor | None = None
+        self._images: Tensor | None = None  # room for all, of which so many are held
+        self._held = 0
         self._random = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        return 0 if self._images is None else len(self._images)
+        return self._held
 
     def exchange(self, images: Tensor) -> Tensor:
         """As many images as come, some of them older ones. Gradients stop here.
@@ -161,26 +162,30 @@ class ImagePool:
         images = images.detach()
         if self.size == 0:
             return images
+        if self._images is None:
+            self._images = images.new_empty(self.size, *images.shape[1:])
         out = images.clone()
-        held = [] if self._images is None else list(self._images)
         for i, image in enumerate(images):
-            if len(held) < self.size:
-                held.append(image.clone())
-            elif torch.rand((), generator=self._random) < 0.5:
-                place = int(torch.randint(self.size, (), generator=self._random))
-                out[i] = held[place]
-                held[place] = image.clone()
-        self._images = torch.stack(held)
+            if self._held < self.size:
+                self._images[self._held] = image
+                self._held += 1
+            elif torch.rand((), generator=self._random, device="cpu") < 0.5:
+                place = int(torch.randint(self.size, (), generator=self._random, device="cpu"))
+                out[i] = self._images[place]
+                self._images[place] = image
         return out
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {"random": self._random.get_state()}
-        return state if self._images is None else {**state, "images": self._images}
+        return state if self._images is None else {**state, "images": self._images[: self._held].clone()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], device: torch.device | None = None) -> None:
         self._random.set_state(state["random"].cpu())
-        images = state.get("images")
-        self._images = None if images is None else images.to(device or images.device)
+        self._images, self._held = None, 0
+        if (images := state.get("images")) is not None:
+            self._held = len(images)
+            self._images = images.new_empty(self.size, *images.shape[1:], device=device or images.device)
+            self._images[: self._held] = images
 
 
 def default_patch(size: int) -> int:

@@ -100,8 +100,13 @@ def remove_checkpoints(folder: Path) -> None:
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """``load_state_dict``, and every moment laid out in memory as its parameter is: then the next steps are the same
-    bits as if the run had never stopped."""
-    optimiser.load_state_dict(state)
+    bits as if the run had never stopped. Whether the moments move in one kernel is a matter of this device, and not of
+    the one that the state is from."""
+    groups = [
+        {**group, "fused": own["fused"]}
+        for group, own in zip(state["param_groups"], optimiser.param_groups, strict=True)
+    ]
+    optimiser.load_state_dict({**state, "param_groups": groups})
     for parameter, values in optimiser.state.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:

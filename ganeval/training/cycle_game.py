@@ -21,7 +21,8 @@ from ganeval.errors import ConfigError
 from ganeval.generators.checkpoint import save_generator
 from ganeval.generators.cyclegan import ImagePool, PatchDiscriminator, TranslationGenerator, require_positive
 from ganeval.training.checkpoints import restore_optimiser
-from ganeval.training.loop import Average, Batches, Game, autocast, gradient_norm, random_for
+from ganeval.training.hardware import adam, autocast, gradient_norm, read, send
+from ganeval.training.loop import Average, Batches, Game, random_for
 from ganeval.training.losses import EQUILIBRIUM, discriminator_loss, generator_loss, log_odds, minimax_value
 from ganeval.training.pictures import Panel, judgement
 from ganeval.training.translation import Yardstick, translator
@@ -92,7 +93,7 @@ class CycleGame(Game):
         yardsticks: what measures a to b, and b to a.
         seed: of first weights, pools and noise.
         device: where the networks are.
-        precision: ``float32`` or ``bf16``.
+        precision: one of ``ganeval.training.PRECISIONS``.
         domains: their names.
         card: what the model cards tell beside the history.
     """
@@ -129,8 +130,8 @@ class CycleGame(Game):
         self.average = Average(self.generators, recipe.average)
         self.pools = {k: ImagePool(recipe.pool_size, seed=seed + i) for i, k in enumerate(("a", "b"))}
         self.optimisers = {
-            "generators": torch.optim.Adam(self.generators.parameters(), recipe.rate, betas=(0.5, 0.999)),
-            "discriminators": torch.optim.Adam(self.discriminators.parameters(), recipe.rate, betas=(0.5, 0.999)),
+            "generators": adam(self.generators.parameters(), recipe.rate, 0.5, device),
+            "discriminators": adam(self.discriminators.parameters(), recipe.rate, 0.5, device),
         }
 
     # --- one step ------------------------------------------------------------------------------------------------
@@ -140,15 +141,15 @@ class CycleGame(Game):
         for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, self.steps, self.recipe.rate)
-        a, b = (batches.draw(step).to(self.device) for batches in self.batches)
+        a, b = (send(batches.draw(step), self.device) for batches in self.batches)
         fake_a, fake_b, values = self._move_generators(step, a, b)
         values |= self._move_discriminators({"a": (a, fake_a), "b": (b, fake_b)})
         self.average.update(self.generators, step)
         if not measure:
             return {}
-        values["gradient_generators"] = torch.tensor(gradient_norm(self.generators))
-        values["gradient_discriminators"] = torch.tensor(gradient_norm(self.discriminators))
-        return {name: float(value) for name, value in values.items()}
+        values["gradient_generators"] = gradient_norm(self.generators)
+        values["gradient_discriminators"] = gradient_norm(self.discriminators)
+        return read(values)
 
     def _move_generators(self, step: int, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         recipe, a2b, b2a = self.recipe, self.generators["a2b"], self.generators["b2a"]
@@ -191,7 +192,7 @@ class CycleGame(Game):
             stopped = fake.detach()
             fake = stopped + through * (fake - stopped) if through else stopped
         if self.recipe.cycle_noise:
-            drawn = torch.randn(fake.shape, generator=noise).to(self.device)
+            drawn = send(torch.randn(fake.shape, generator=noise, device="cpu"), self.device)
             fake = fake + self.recipe.cycle_noise * drawn
         if real is None:
             return network(_channels_last(fake)), None

@@ -12,15 +12,20 @@ from torch import Tensor
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.extractor import choose_device
 from ganeval.generators.cyclegan import ImagePool, check_size, default_patch, require_positive
+from ganeval.images.borrowed import random_states_kept
 from ganeval.protocol import get_protocol
 from ganeval.statistics.collect import ProgressFactory
+from ganeval.torch_defaults import plain_defaults
 from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, Recipe
+from ganeval.training.hardware import require_precision
 from ganeval.training.judge import public_name
-from ganeval.training.loop import Batches, Schedule, autocast, digest_of, load_images, play
+from ganeval.training.loop import Batches, Schedule, digest_of, load_images, play
 from ganeval.training.runs import open_run
 from ganeval.training.translation import Yardstick
 
 
+@random_states_kept()
+@plain_defaults()
 def train_cyclegan(
     domain_a: Any,
     domain_b: Any,
@@ -85,7 +90,7 @@ def train_cyclegan(
         batch_size: images of each domain in a step (the paper: 1).
         seed: of first weights, order and noise.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        precision: ``float32``, or ``bf16`` for mixed precision.
+        precision: ``float32``; ``bf16`` for mixed precision; ``tf32``, on CUDA alone, for products of 10 bits.
         cycle_weight, identity_weight, identity_every, pool_size, rate: see ``Recipe``.
         cycle_noise, cycle_through, keep_weight, average: likewise.
         names: of the domains, for the cards.
@@ -124,7 +129,7 @@ def train_cyclegan(
         checkpoint_every=checkpoint_every, max_minutes=max_minutes,
     )  # fmt: skip
     torch_device = choose_device(device)
-    autocast(torch_device, precision)
+    require_precision(precision, torch_device)
     get_protocol(protocol)
     if paired_test and (test_a is None or test_b is None):
         raise ConfigError("paired test images need both domains: give test_a and test_b.")

@@ -23,17 +23,18 @@ from ganeval.errors import ConfigError
 from ganeval.features.extractor import choose_device
 from ganeval.files import write_text, written_whole
 from ganeval.generators.dcgan import Discriminator, Generator, check_architecture, initialise
+from ganeval.images.borrowed import random_states_kept
 from ganeval.statistics.collect import ProgressFactory
+from ganeval.torch_defaults import plain_defaults
 from ganeval.training.checkpoints import restore_optimiser
+from ganeval.training.hardware import adam, autocast, gradient_norm, read, require_precision, send
 from ganeval.training.judge import Judge, public_name
 from ganeval.training.loop import (
     Average,
     Batches,
     Game,
     Schedule,
-    autocast,
     digest_of,
-    gradient_norm,
     load_images,
     play,
     random_for,
@@ -79,7 +80,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         require_loss(self.loss)
-        autocast(torch.device("cpu"), self.precision)
+        require_precision(self.precision)
         if not self.learning_rate > 0:
             raise ConfigError(f"--learning-rate must be above 0; got {self.learning_rate}.")
         if not 0 <= self.beta1 < 1:
@@ -119,14 +120,14 @@ class DCGANGame(Game):
             network.to(device).to(memory_format=layout)
         self.average = Average(self.generator, recipe.average)
         self.optimisers = {
-            name: torch.optim.Adam(network.parameters(), recipe.learning_rate, betas=(recipe.beta1, 0.999))
+            name: adam(network.parameters(), recipe.learning_rate, recipe.beta1, device)
             for name, network in (("generator", self.generator), ("discriminator", self.discriminator))
         }
 
     def step(self, step: int, *, measure: bool) -> dict[str, float]:
         """The discriminator moves on real and fake images, then the generator against the moved discriminator."""
         recipe, d, g = self.recipe, self.discriminator.train(), self.generator.train()
-        real = self.batches.draw(step).to(self.device, non_blocking=True)
+        real = send(self.batches.draw(step), self.device)
         z = self._latents(recipe.batch_size, random_for(recipe.seed, step, "latents"))
         with autocast(self.device, recipe.precision):
             fake = g(z)
@@ -143,15 +144,16 @@ class DCGANGame(Game):
         if not measure:
             return {}
         real_odds, fake_odds = (log_odds(x.detach().float(), recipe.loss) for x in (real_logits, fake_logits))
-        return {
-            "d_cost": d_cost.item(),
-            "g_cost": g_cost.item(),
-            "value": minimax_value(real_odds, fake_odds).item(),
-            "d_real": real_odds.sigmoid().mean().item(),
-            "d_fake": fake_odds.sigmoid().mean().item(),
+        measured = {
+            "d_cost": d_cost,
+            "g_cost": g_cost,
+            "value": minimax_value(real_odds, fake_odds),
+            "d_real": real_odds.sigmoid().mean(),
+            "d_fake": fake_odds.sigmoid().mean(),
             "d_gradient": gradient_norm(d),
             "g_gradient": gradient_norm(g),
         }
+        return read(measured)
 
     def _move(self, player: str, cost: Tensor) -> None:
         optimiser = self.optimisers[player]
@@ -160,7 +162,7 @@ class DCGANGame(Game):
         optimiser.step()
 
     def _latents(self, n: int, random: torch.Generator) -> Tensor:
-        return torch.randn(n, self.generator.latent_dim, generator=random).to(self.device)
+        return send(torch.randn(n, self.generator.latent_dim, generator=random, device="cpu"), self.device)
 
     def state(self) -> dict[str, Any]:
         networks = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average.module}
@@ -240,6 +242,8 @@ def save_generator(path: Path, network: Generator, card: Mapping[str, object]) -
     write_text(path.with_suffix(".json"), json.dumps(fields, indent=2) + "\n")
 
 
+@random_states_kept()
+@plain_defaults()
 def train_dcgan(
     data: Any,
     output: str | Path,
@@ -294,7 +298,7 @@ def train_dcgan(
         flip: mirror the real images by chance.
         seed: of everything random; a run repeats bit for bit on one machine at one thread count.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        precision: ``float32``, or ``bf16`` for mixed precision.
+        precision: ``float32``; ``bf16`` for mixed precision; ``tf32``, on CUDA alone, for products of 10 bits.
         channels_last: memory layout of the networks; faster where convolutions are.
         num_samples: a seeded subset of the data; of rendered images, how many.
         log_every, sample_every, eval_every, checkpoint_every: in steps; 0 switches samples or evaluations off.
@@ -329,6 +333,7 @@ def train_dcgan(
         checkpoint_every=checkpoint_every, max_minutes=max_minutes,
     )  # fmt: skip
     torch_device = choose_device(device)
+    require_precision(precision, torch_device)
     images = load_images(
         data, size=size, channels=channels, least=batch_size, num=num_samples, seed=seed, value_range=value_range,
         data_root=data_root, download=download, on_error=on_error,

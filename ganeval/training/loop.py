@@ -7,14 +7,13 @@ batches and the same latents as one that was not.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,14 @@ from torch import Tensor, nn
 from ganeval.errors import ConfigError, InputError
 from ganeval.images.source import open_images
 from ganeval.statistics.collect import ProgressFactory
+from ganeval.torch_defaults import plain_defaults
 from ganeval.training.checkpoints import load_checkpoint, save_checkpoint
+from ganeval.training.hardware import hardware, repeating
 from ganeval.training.pictures import Panel, draw_game, save_grid
 from ganeval.training.runs import FIGURE, Run
 from ganeval.wording import number_of
 
 logger = logging.getLogger("ganeval")
-PRECISIONS = ("float32", "bf16")
 
 
 class Game(ABC):
@@ -97,6 +97,7 @@ class Schedule:
             raise ConfigError(f"--max-minutes must be above 0; got {self.max_minutes}.")
 
 
+@plain_defaults()
 def play(
     game: Game, run: Run, schedule: Schedule, *, device: torch.device, precision: str = "float32",
     progress: ProgressFactory | None = None,
@@ -109,6 +110,11 @@ def play(
     Raises:
         InputError: the checkpoint is damaged or of another architecture, or the game has left the finite numbers.
     """
+    with repeating(precision):
+        _play(game, run, schedule, hardware(device, precision), progress)
+
+
+def _play(game: Game, run: Run, schedule: Schedule, where: str, progress: ProgressFactory | None) -> None:
     done, seconds = _restored(game, run)
     started = time.perf_counter() - seconds
     if done == 0:
@@ -117,28 +123,25 @@ def play(
     last_checkpoint = done
     bar = progress("training", (schedule.steps - done) * game.images_per_step) if progress else None
     try:
-        with deterministic():
-            while done < schedule.steps and time.perf_counter() < deadline:
-                measure = (done + 1) % schedule.log_every == 0 or done == 0
-                values = game.step(done, measure=measure)
-                done += 1
-                if measure:
-                    _require_finite(values, done)
-                    run.write("train", done, {**values, "seconds": round(time.perf_counter() - started, 3)})
-                if done < schedule.steps:
-                    _look(game, run, schedule, done)
-                    if done % schedule.checkpoint_every == 0:
-                        last_checkpoint = _keep(game, run, done, started)
-                if bar is not None:
-                    bar.update(game.images_per_step)
+        while done < schedule.steps and time.perf_counter() < deadline:
+            measure = (done + 1) % schedule.log_every == 0 or done == 0
+            values = game.step(done, measure=measure)
+            done += 1
+            if measure:
+                _require_finite(values, done)
+                run.write("train", done, {**values, "seconds": round(time.perf_counter() - started, 3)})
+            if done < schedule.steps:
+                _look(game, run, schedule, done)
+                if done % schedule.checkpoint_every == 0:
+                    last_checkpoint = _keep(game, run, done, started)
+            if bar is not None:
+                bar.update(game.images_per_step)
     finally:
         if bar is not None:
             bar.close()
     if last_checkpoint != done:
         _keep(game, run, done, started)
-    _finish(
-        game, run, done, time.perf_counter() - started, hardware(device, precision), evaluated=schedule.eval_every > 0
-    )
+    _finish(game, run, done, time.perf_counter() - started, where, evaluated=schedule.eval_every > 0)
 
 
 def _restored(game: Game, run: Run) -> tuple[int, float]:
@@ -204,17 +207,6 @@ def random_for(seed: int, step: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
-@contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """The same bits from every run on the same machine; the settings are put back afterwards."""
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
-
-
 # --- images --------------------------------------------------------------------------------------------------------
 
 
@@ -236,7 +228,7 @@ class Batches:
                 "images. Make it smaller, or give more images."
             )
         self.images, self.batch_size, self.seed, self.flip, self.stream = images, batch_size, seed, flip, stream
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64, device="cpu")
 
     def draw(self, step: int) -> Tensor:
         """Batch number ``step``: float32 (batch_size, C, H, W) in [-1, 1], on the CPU, channels last."""
@@ -355,25 +347,3 @@ def require_decay(decay: float) -> None:
 
 def _floats(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *(b for b in module.buffers() if b.is_floating_point())]
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Mixed precision where it is asked for: bfloat16 in the convolutions, float32 weights."""
-    if precision not in PRECISIONS:
-        raise ConfigError(f"--precision is one of {', '.join(PRECISIONS)}; got {precision!r}.")
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def gradient_norm(module: nn.Module) -> float:
-    """Euclidean norm of all gradients of a network."""
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
-
-
-def hardware(device: torch.device, precision: str) -> str:
-    """On what a run was made, for its card."""
-    import platform
-
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    return f"{device.type} ({name}){threads}, {precision}, torch {torch.__version__}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.dispatch import Dispatched
 from torch import Tensor, nn
 
 from ganeval.errors import ConfigError
@@ -201,12 +202,35 @@ def test_pool_goes_on_from_its_state() -> None:
     assert len(fresh) == 0
 
 
+def test_pool_of_an_accelerator_is_neither_read_nor_copied() -> None:
+    """On ``meta`` nothing can be read, so a CUDA device is not waited for; a step moves its own images alone."""
+    pool = ImagePool(50, seed=3)
+    for start in range(100):
+        image = numbered(start, 1).to("meta")
+        with Dispatched() as seen:
+            assert pool.exchange(image).device.type == "meta"
+        assert seen.largest <= (50 if start == 0 else 1) * image.numel()
+        assert len(seen.names) <= 13
+    assert len(pool) == 50
+
+
 def test_pool_leaves_the_global_random_state_alone() -> None:
     torch.manual_seed(0)
     expected = torch.rand(2)
     torch.manual_seed(0)
     ImagePool(1, seed=5).exchange(numbered(0, 9))
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_borders_on_an_accelerator_have_a_gradient_of_one_order() -> None:
+    """On CUDA the gradient of torch's own layer adds up in any order: a training would not repeat."""
+    dispatched = {}
+    for device in ("cpu", "meta"):
+        network = TranslationGenerator(width=2, blocks=1).to(device)
+        with Dispatched() as seen:
+            network(torch.zeros(1, 3, 16, 16, device=device)).sum().backward()
+        dispatched[device] = {name for name in seen.names if "reflection" in name}
+    assert dispatched == {"cpu": {"reflection_pad2d", "reflection_pad2d_backward"}, "meta": set()}
 
 
 @pytest.mark.parametrize("width", [1, 3])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.waits import never_waiting
 
 from ganeval.errors import InputError
 from ganeval.evaluate import build_statistics, evaluate
@@ -191,13 +191,8 @@ def test_no_batch_is_waited_for(protocol: str, cuda: torch.device, surrogate_wei
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DeviceSink, "finish", relaxed)
-        with warnings.catch_warnings():  # torch tells once that the mode is a prototype
-            warnings.filterwarnings("ignore", message="Synchronization debug mode")
-            torch.cuda.set_sync_debug_mode("error")
-        try:
+        with never_waiting():
             collect(batches, [(extractor, {tap: kept})], Collected())
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
     assert kept.moments is not None
     assert kept.moments.n == 192
 

@@ -123,6 +123,22 @@ def test_optimiser_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     assert torch.equal(again.weight, layer.weight)
 
 
+def test_an_optimiser_moves_as_its_own_device_does() -> None:
+    """Moments of CUDA, which move there in one kernel, go on on the CPU as the CPU has it, and the other way round."""
+    state, moved = {}, {}
+    for fused in (None, True):
+        layer = nn.Linear(3, 2)
+        nn.init.constant_(layer.weight, 0.5)
+        optimiser = torch.optim.Adam(layer.parameters(), 1e-2, fused=fused)
+        layer(torch.ones(1, 3)).sum().backward()
+        optimiser.step()
+        state[fused], moved[fused] = optimiser.state_dict(), optimiser
+    for own, other in ((None, True), (True, None)):
+        restore_optimiser(moved[own], state[other])
+        assert [group["fused"] for group in moved[own].param_groups] == [own]
+        moved[own].step()
+
+
 # Kills itself with SIGKILL at every system event of the second of two checkpoints, one child for each.
 KILLED = """
 import os, signal, sys

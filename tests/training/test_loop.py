@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -20,9 +21,6 @@ from ganeval.training.loop import (
     Batches,
     Game,
     Schedule,
-    autocast,
-    deterministic,
-    gradient_norm,
     load_images,
     play,
     random_for,
@@ -168,32 +166,6 @@ def test_average_iv(decay: float) -> None:
         Average(nn.Linear(1, 1), decay)
 
 
-def test_gradient_norm_against_theory() -> None:
-    layer = nn.Linear(2, 1)
-    assert gradient_norm(layer) == 0
-    layer.weight.grad, layer.bias.grad = torch.tensor([[3.0, 4.0]]), torch.tensor([12.0])
-    assert gradient_norm(layer) == pytest.approx(13)
-
-
-def test_autocast_reaches_the_network() -> None:
-    seen = []
-    layer = nn.Conv2d(1, 1, 1)
-    layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    for precision in ("float32", "bf16"):
-        with autocast(torch.device("cpu"), precision):
-            layer(torch.zeros(1, 1, 2, 2))
-    assert seen == [torch.float32, torch.bfloat16]
-    with pytest.raises(ConfigError, match="one of float32, bf16; got 'fp16'"):
-        autocast(torch.device("cpu"), "fp16")
-
-
-def test_deterministic_puts_back() -> None:
-    before = torch.backends.cudnn.deterministic
-    with deterministic():
-        assert torch.backends.cudnn.deterministic
-    assert torch.backends.cudnn.deterministic == before
-
-
 # --- the clock -----------------------------------------------------------------------------------------------------
 
 
@@ -284,10 +256,16 @@ def test_more_steps_and_nothing_left_to_do(tmp_path: Path) -> None:
     assert [line["kind"] for line in run.log].count("end") == 1
 
 
-def test_time_is_over(tmp_path: Path) -> None:
+def test_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that says one second more whenever it is looked at."""
+    clock = itertools.count()
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))
     game = Counting()
-    run = start(tmp_path, game, steps=10**9, max_minutes=1e-4, checkpoint_every=10**9, sample_every=0, eval_every=0)
-    assert 0 < game.count < 10**9
+    run = start(
+        tmp_path, game, steps=10**9, max_minutes=0.5, checkpoint_every=10**9, sample_every=0, eval_every=0,
+        log_every=10**9,
+    )  # fmt: skip
+    assert game.count == 28  # a look for the deadline, one for the first line of the log, one before each step
     assert run.log[-1]["step"] == game.count == game.history["steps"]
     again = Counting()
     start(tmp_path, again, resume=True, steps=int(game.count) + 2)
