@@ -176,7 +176,7 @@ def quick(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     return parts
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("part", ["startup", "inception", "frechet", "ranks", "images", "neighbours"])
 def test_a_part_runs_and_has_figures(part: str, tmp_path: Path) -> None:
     found = quick(tmp_path, "--only", part, "--images", "4")[part]
@@ -193,7 +193,7 @@ def test_a_part_runs_and_has_figures(part: str, tmp_path: Path) -> None:
             assert each["value"] == pytest.approx(each["by sqrtm"], rel=1e-8)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("peer", ["torch-fidelity", "clean-fid"])
 def test_end_to_end_runs_beside_a_peer_and_appends(peer: str, tmp_path: Path) -> None:
     arguments = ("--only", "end-to-end", "--images", "4", "--peer", peer)

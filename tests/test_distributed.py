@@ -47,17 +47,17 @@ def equal_one_process(scenario: str, folder: Path, size: int) -> None:
     assert difference(found[0], expected) == []
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.nightly)])
 def test_every_metric_against_one_process(tmp_path: Path, size: int) -> None:
     equal_one_process("every_metric", tmp_path, size)
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.nightly)])
 def test_loop_against_one_process(tmp_path: Path, size: int) -> None:
     equal_one_process("loop", tmp_path, size)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", [2, 4])
 @pytest.mark.parametrize("scenario", ["folders", "other_sources"])
 def test_sources_against_one_process(tmp_path: Path, scenario: str, size: int) -> None:
@@ -66,7 +66,7 @@ def test_sources_against_one_process(tmp_path: Path, scenario: str, size: int) -
     equal_one_process(scenario, tmp_path, size)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_rank_alone(tmp_path: Path) -> None:
     expected = json.loads(json.dumps(ranks.apart(tmp_path)))
     assert [code for code, _ in ranks.launch("apart", tmp_path, 2)] == [0, 0]
@@ -95,7 +95,7 @@ def test_a_rank_that_is_killed_ends_all_and_nobody_waits(tmp_path: Path) -> None
     assert "ended before real images" in err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
     (zero, err), _ = ranks.launch("absent", tmp_path, 2)
     assert zero == 1

@@ -399,7 +399,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert target.read_text() == "old"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="measures resident memory as Linux reports it")
 def test_memory_does_not_grow_with_the_number_of_images() -> None:
     """22 000 images more: 68 MB of pixels, 22 MB of features; none may stay."""

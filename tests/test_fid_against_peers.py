@@ -62,7 +62,7 @@ def peer_fid(peer: str, real: np.ndarray, fake: np.ndarray) -> float:
         return float(fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("protocol", list(PROTOCOLS))
 def test_fid_against_peer(
     protocol: str, tmp_path: Path, surrogate_weights: Path, peer_features: Callable[..., np.ndarray]

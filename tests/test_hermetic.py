@@ -31,7 +31,7 @@ def test_no_folder_of_the_user_is_known_here() -> None:
     assert child.stdout.decode().strip() == str(home)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_stray_files_and_variables_fail_no_test(tmp_path: Path) -> None:
     """In the first process, and in a worker of xdist."""
     strays = {

@@ -35,7 +35,7 @@ def save(folder: Path, n: int, seed: int, sharpness: float) -> list[np.ndarray]:
     return pixels
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_inception_score_and_subsets_against_torch_fidelity(
     tmp_path: Path, surrogate_weights: Path, surrogate: object
 ) -> None:
@@ -64,7 +64,7 @@ def test_inception_score_and_subsets_against_torch_fidelity(
     assert subsets["std"] == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-4)  # type: ignore[index]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_counts_against_prdc(tmp_path: Path, surrogate_weights: Path, peer_features: Callable[..., np.ndarray]) -> None:
     """Shares of 30 and 26 images, exactly: there is nothing between two counts. Copies are in both sets."""
     from prdc import compute_prdc

@@ -159,7 +159,7 @@ def test_weights_on_the_command_line(
         assert "a=b.pth" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_stylegan_is_on_two_networks(sets: tuple[Path, Path], surrogate_weights: Path, tmp_path: Path) -> None:
     """FID and IS on Inception with covariances over n, precision and recall on VGG16: in one run."""
     from torchvision.models import vgg16

@@ -45,7 +45,7 @@ def test_the_published_weights_load(protocol: str) -> None:
     assert not torch.equal(rows[0], rows[1])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_precision_and_recall_of_cifar10() -> None:
     """torch-fidelity's test: precision .6852, recall .6908, the training images as the generated ones."""
     needs("vgg16")
@@ -58,7 +58,7 @@ def test_precision_and_recall_of_cifar10() -> None:
     assert run["recall"].value == pytest.approx(0.6908, abs=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("protocol", ["dgm", "edm2"])
 def test_fd_dinov2_of_cifar10(protocol: str) -> None:
     """dgm-eval's leaderboard: 31.07 of the test images against the training images. The other resize: the gap is not

@@ -52,7 +52,7 @@ def test_the_published_weights_load() -> None:
     assert bool((rows >= 0).all())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_cifar10_5000_against_5000(cifar10: dict[str, np.ndarray]) -> None:
     """torch-fidelity's test, checked against TensorFlow: 10.3233274 +- 1e-4."""
     sides = []
@@ -62,7 +62,7 @@ def test_cifar10_5000_against_5000(cifar10: dict[str, np.ndarray]) -> None:
     assert fid(sides[1], sides[0], protocol="ttur").value == pytest.approx(10.3233274, abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("protocol", "value", "tolerance"), [("ttur", 3.1508, 1e-3), ("pytorch-fid", 3.1525319, 1e-3)])
 def test_cifar10_train_against_test(
     protocol: str, value: float, tolerance: float, cifar10: dict[str, np.ndarray]

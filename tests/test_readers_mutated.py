@@ -242,7 +242,7 @@ def run_alone(tmp_path: Path, total: int, program: int = 0) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(0)
 def test_six_thousand_damaged_files(tmp_path: Path) -> None:
     run_alone(tmp_path, IN_CI)

@@ -30,7 +30,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert value["noisy"]["fid"] > 2 * value["dcgan"]["fid"]
     assert value["collapsed"]["recall"] < 0.2 < 0.5 < value["dcgan"]["recall"]
     assert value["noisy"]["precision"] < 0.2 < 0.5 < value["dcgan"]["precision"]
-    assert sets["collapsed"]["results"]["fid"]["interval"] is None
+    assert sets["collapsed"]["results"]["fid"]["interval"]["estimand"] == "protocol-given-reference"
     baseline = read_record(folder / "demo.json").evaluation  # the unbroken generator's
     assert {n: r.value for n, r in baseline.results.items()} == value["dcgan"]
     translation = document["translation"]

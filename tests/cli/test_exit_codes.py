@@ -222,8 +222,11 @@ def _png_files(folder: Path, images: np.ndarray) -> None:
 @posix
 def test_a_killed_worker_is_no_fault_of_the_program(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for name in "rf":
-        _png_files(tmp_path / name, rng.integers(0, 256, (300, 64, 64, 3), dtype=np.uint8))
+    for name in "rf":  # one large image under many names: the workers are at it for seconds
+        _png_files(tmp_path / name, rng.integers(0, 256, (1, 1000, 1000, 3), dtype=np.uint8))
+        first = next((tmp_path / name).iterdir())
+        for number in range(150):
+            (tmp_path / name / f"more-{number}.png").hardlink_to(first)
     run = subprocess.Popen(
         [sys.executable, "-m", "ganeval", "kid", "r", "f", *COMPACT, *WORKERS], cwd=tmp_path, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "GANEVAL_CACHE": "0"},

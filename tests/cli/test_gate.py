@@ -27,7 +27,7 @@ Configure = Callable[..., None]
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run with its arrays: FD 27 or so, with an interval."""
     target = tmp_path_factory.mktemp("gate") / "R.json"
-    assert main(["eval", *SETS, *FAST, "--protocol", "compact", "--metrics", "fid,kid,is", "-o", str(target)]) == 0
+    assert main(["eval", *SETS, *FAST, "--protocol", "compact", "--metrics", "fid,kid,rke", "-o", str(target)]) == 0
     return target
 
 
@@ -70,18 +70,18 @@ def test_exit_codes_of_the_program(limit: Any, code: int, word: str, measured: P
 
 def test_measuring_and_judging_in_one(rules: Configure, tmp_path: Path, capsys: Capture) -> None:
     """The same engine as ``eval``; the document of the gate loads as a baseline; JUnit says the same."""
-    rules("[gate.rules.fid]\nmax = 1000\n[gate.rules.kid]\nmax = 0.0\nsource = 'nobody'\n[gate.rules.is]\nmin = 1.0")
+    rules("[gate.rules.fid]\nmax = 1000\n[gate.rules.kid]\nmax = 0.0\nsource = 'nobody'\n[gate.rules.rke]\nmin = 1.0")
     assert main(["gate", *SETS, *FAST, "-o", "G.json", "--junit", "gate.xml", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["gate"]["verdict"] == "fail"
     assert {c["metric"]: c["outcome"] for c in document["gate"]["checks"]} == {
         "fid": "pass",
         "kid": "fail",
-        "is": "pass",
+        "rke": "pass",
     }
     again = read_record("G.json")
     assert again.missing is None
-    assert list(again.evaluation.results) == ["fid", "kid", "is"]
+    assert list(again.evaluation.results) == ["fid", "kid", "rke"]
     suite = ET.parse("gate.xml").getroot()
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "0")
     assert main(["gate", "--results", "G.json", "-q"]) == 1
@@ -312,7 +312,7 @@ def test_compare(measured: Path, tmp_path: Path, capsys: Capture) -> None:
     assert "A is better" in lines[0]
     assert "(independent)" in lines[0]  # the arrays are not beside the copy
     assert "resize: torch-bilinear-antialias against pil-bicubic-float" in lines[1]
-    assert main(["compare", str(measured), str(other), "--metrics", "fid,is", "--json"]) == 0
+    assert main(["compare", str(measured), str(other), "--metrics", "fid,rke", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["compare"]
     assert found["judged"]
     assert found["metrics"]["fid"]["better"] == "A"

@@ -63,7 +63,7 @@ def test_is_understood(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert known[path].make_context(path, arguments, parent=root).command is known[path]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("line", OFFLINE)
 def test_runs(line: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it stands, but with fewer images."""

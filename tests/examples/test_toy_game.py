@@ -127,7 +127,7 @@ def test_the_game_at_tiny_size(
     assert again.value == games[0].value
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_saturating_loss_collapses(toy: ModuleType, seed: int) -> None:
     healthy = toy.play("", "non-saturating", steps=1200, every=400, seed=seed)

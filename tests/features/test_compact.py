@@ -103,7 +103,7 @@ def test_unfolding_undoes_folding() -> None:
         assert torch.allclose(model.train()(scaled(images))["logits"], expected, atol=2e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_training_from_nothing_to_a_card(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for split, n in (("train", 3), ("test", 2)):
@@ -131,7 +131,7 @@ def test_training_from_nothing_to_a_card(tmp_path: Path) -> None:
     load_compact(tmp_path / "out" / "compact-v1.safetensors", CPU)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif("GANEVAL_TEST_DATA" not in os.environ, reason="GANEVAL_TEST_DATA names no folder with CIFAR-10")
 @pytest.mark.timeout(1200)  # seventy thousand images through the network
 def test_accuracy_is_what_the_card_says() -> None:

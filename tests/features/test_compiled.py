@@ -167,7 +167,7 @@ def test_where_hardly_a_batch_was_compiled_a_note_says_so(monkeypatch: pytest.Mo
         assert bool([note for note in told if "--compile (compile=True) had little effect" in note]) == noted
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_run_is_compiled_and_the_value_stays_against_itself(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -37,7 +37,7 @@ from ganeval.statistics.rows import FeatureRows
 
 DATA = os.environ.get("GANEVAL_TEST_DATA", "")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.skipif(
         not DATA, reason="GANEVAL_TEST_DATA names no folder with cifar10-test.zip and cifar10-train.zip"
     ),

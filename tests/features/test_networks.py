@@ -175,7 +175,7 @@ def test_position_grid_degenerate() -> None:
         resized_positions(torch.randn(1, 40, 4), 16)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_large_dinov2_is_what_its_protocols_load(tmp_path: Path) -> None:
     """The whole of it, 300 million parameters, from a file with the published names, on one image."""
     path = tmp_path / "dinov2.pth"
@@ -230,7 +230,7 @@ def test_the_published_clip_files_are_code(tmp_path: Path) -> None:
         read_clip(path, published=False)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_large_clip_is_what_cmmd_loads(tmp_path: Path) -> None:
     from torch_fidelity.feature_extractor_clip import VisionTransformer
 

@@ -96,7 +96,7 @@ def pilot(a: float, b: float | None = None, *, paired: bool = False, n: int = 20
 # --- one metric ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_model_exactly_at_a_limit_fails_at_most_5_percent() -> None:
     """max is the true distance; neither a pass nor a failure may come more often than one time in 20."""
     runs, rules = 2000, gate({"fid": {"max": distance(1.0)}})
@@ -111,7 +111,7 @@ def test_a_model_exactly_at_a_limit_fails_at_most_5_percent() -> None:
     assert counts["fail"] + counts["pass"] > 0.05 * runs  # the bound is used, not avoided
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("relative", [True, False])
 def test_a_model_exactly_at_the_margin_fails_at_most_5_percent(paired: bool, relative: bool) -> None:
@@ -130,7 +130,7 @@ def test_a_model_exactly_at_the_margin_fails_at_most_5_percent(paired: bool, rel
     assert counts["fail"] + counts["pass"] > 0.05 * runs
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_model_within_the_margin_passes_9_times_in_10_at_the_planned_number(paired: bool) -> None:
     """A model that is better than what the margin allows: unpaired by all of it, paired by a sixth."""
@@ -150,7 +150,7 @@ def test_a_model_within_the_margin_passes_9_times_in_10_at_the_planned_number(pa
     assert passed / runs >= 0.9 - noise(0.9, runs)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_model_below_the_limit_passes_9_times_in_10_at_the_planned_number() -> None:
     """The truth is a fifth below the limit; the number is planned from a pilot."""
     runs, limit = 600, 1.25 * distance(1.0)
@@ -188,7 +188,7 @@ def outcomes(excess: tuple[float, ...], correlation: float, runs: int = 4000) ->
     return np.array(found)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
 def test_four_metrics_at_their_margins_fail_at_most_6_percent(correlation: float) -> None:
     codes = outcomes((0.0, 0.0, 0.0, 0.0), correlation)
@@ -198,7 +198,7 @@ def test_four_metrics_at_their_margins_fail_at_most_6_percent(correlation: float
     assert uncorrected > 0.09  # which Holm's correction is there for
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_bad_metric_passes_at_most_6_percent() -> None:
     """Three metrics are as good as can be, one is exactly at its margin."""
     codes = outcomes((-9.0, -9.0, -9.0, 0.0), 0.0)
@@ -209,7 +209,7 @@ def test_one_bad_metric_passes_at_most_6_percent() -> None:
 # --- the error of a difference ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("how", ["paired", "half paired", "shared reference"])
 def test_the_difference_covers_against_itself(how: str) -> None:
     """95 % intervals of D_b - D_a hold the truth in 93 to 97 %, whatever the two runs have in common."""
@@ -252,7 +252,7 @@ def other(name: str, real: np.ndarray, fake: np.ndarray) -> MetricResult:
     return measure(metric_inputs(real, fake, name, **settings))[name]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("paired", [True, False])
 @pytest.mark.parametrize("name", ["kid", "mind"])
 def test_other_metrics_pair_the_same_way_against_itself(name: str, paired: bool) -> None:

@@ -45,7 +45,7 @@ def test_cards(name: str) -> None:
         assert beside["floor"]["fd"] < metrics["fd"] < min(beside["five_classes"]["fd"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 @pytest.mark.skipif("GANEVAL_TEST_DATA" not in os.environ, reason="GANEVAL_TEST_DATA names no folder with CIFAR-10")
 def test_dcgan_is_nearer_than_five_classes() -> None:
@@ -81,7 +81,7 @@ def test_translators_keep_the_scene() -> None:
         assert l1(second(made), source) <= 0.10
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_translators_move_the_domain() -> None:
     """The whole interval of FD(translated) - FD(untranslated) is below 0, both ways, with 900 scenes a side; the scene
     is kept: pair at most half of the untranslated, cycle at most 0.10."""

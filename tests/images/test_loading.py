@@ -275,7 +275,7 @@ def test_per_process_opens_once_in_each_process(monkeypatch: pytest.MonkeyPatch)
     assert held.get() == 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_spawned_workers_read_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_images(folder)
     expected = drawn(source, 4, 0)

@@ -17,7 +17,7 @@ from ganeval.metrics.two_sample import one_nearest_neighbour, play
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 def sides(*arrays: np.ndarray) -> list[tuple[Moments, FeatureRows]]:

@@ -112,7 +112,7 @@ def test_symmetric_forms_see_what_one_side_alone_does_not() -> None:
     assert found.others()["symmetric precision"] < 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_block_errors_of_the_other_forms_against_the_spread() -> None:
     """Within 20 % over 120 draws of 800 + 800, where the values are off their ends."""
     values, errors = [], []

@@ -51,7 +51,7 @@ def test_the_line_against_a_fit_by_hand() -> None:
     assert extrapolate(real, rows).value == found.value
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bias_and_error_against_the_spread() -> None:
     """300 draws at n = 24 d, as 50 000 at 2048: no bias left, the error within 12 %; the analytic is sharper."""
     values, errors, analytic, covered = [], [], [], []

@@ -112,7 +112,7 @@ def test_copying_under_equal_laws_and_of_copies() -> None:
     assert copies.effect == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_copying_errors_against_the_spread() -> None:
     """Far from equality, over 400 draws of fakes and held-out images: C_T and effect within 12 % of the truth."""
     train = drawn(300, 40, 1)

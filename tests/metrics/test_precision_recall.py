@@ -65,7 +65,7 @@ def test_equal_laws_against_theory() -> None:
             assert abs(got.mean() - truth) < 3.5 * got.std(ddof=1) / np.sqrt(len(got)), name
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_block_errors_against_the_spread() -> None:
     """Standard errors of all four within 20 % of the truth, over 120 draws of 800 + 800."""
     values, errors = [], []

@@ -89,7 +89,7 @@ def test_bias_against_one_halving() -> None:
     assert np.std(many) < 0.75 * np.std(single)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("n", "shift", "scale"), [(20, 0.3, 1.3), (50, 0.0, 1.0), (50, 0.3, 1.3), (50, 1.0, 1.0)])
 def test_coverage_of_few_images_against_itself(n: int, shift: float, scale: float) -> None:
     """Noise of the bias, which the error knows nothing of, does not cost the interval its coverage."""

@@ -63,7 +63,7 @@ def test_fit_against_its_condition() -> None:
     assert pull.sum() == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_intervals_and_bounds_against_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     """150 + 150 images, 300 games: coverage of the adversary's own advantage, validity of the bounds and of p."""
     for shift in (0.0, 0.5, 1.5):

@@ -146,15 +146,16 @@ def forged(spec: str, **more: Any) -> str:
     return "forged.json"
 
 
+@pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.nightly)])
 def test_no_forged_document_runs_a_program(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    every: int, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loads: list[object] = []
     monkeypatch.setattr(torch.jit, "load", lambda *given, **_: loads.append(given))
     monkeypatch.setattr(torch, "load", lambda *given, **_: loads.append(given))
-    every = specs(here)
-    assert len(set(every)) > 500
-    for spec in every:
+    tried = specs(here)[::every]
+    assert len(set(tried)) > 500 // every
+    for spec in tried:
         file = forged(spec)
         assert main(["report", file, "--baseline", file, "-o", "page.html", "-q"]) == 0, spec
         assert main(["compare", file, "R.json", "-q"]) == 3, spec  # precision has no interval here

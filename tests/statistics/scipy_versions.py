@@ -40,7 +40,7 @@ def run_under(version: str, python: str, folder: Path) -> bool:
         "-p",
         "no:cacheprovider",
         "-m",
-        "not slow and not nightly",
+        "not nightly",
     ]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False).returncode == 0
 

@@ -183,7 +183,7 @@ def test_identical_sets_in_another_order_are_zero(n: int, d: int, method: str) -
     assert abs(distance(x, y, method)) < 1e-9
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("method", EXACT)
 def test_identical_sets_of_2048_features_are_zero(method: str) -> None:
     x = rows(6000, 2048, 1, decay=1.0) * 0.3

@@ -223,7 +223,7 @@ def test_interrupt_waits_for_no_hash_but_writes_what_is_complete(
     assert BLOCK <= marked[0] < 69  # hashes up to the last file had been asked for
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_networks_to_the_bit(
     sets: Path, cache: FeatureCache, counted: Counter[str], monkeypatch: pytest.MonkeyPatch, surrogate_weights: Path
 ) -> None:
@@ -531,7 +531,7 @@ def test_two_processes_at_once(sets: Path, cache: FeatureCache) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_several_ranks(tmp_path: Path) -> None:
     """Blocks of a rank's own batches; a second run recalls them on every rank, and all equal one process."""
     ranks.folders_for(tmp_path)

@@ -360,7 +360,7 @@ def test_names_in_cards_hold_no_folders() -> None:
     assert public_name(torch.zeros(1)) == "Tensor"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_two_minutes_lower_the_distance(tmp_path: Path) -> None:
     """At least 2.5 times, from scratch on a CPU, in evaluation mode."""
