@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from ganeval.generators.load import is_made, open_source
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.loading import worker_faults
 from ganeval.images.opening import OF_GENERATORS, OpenOptions
+from ganeval.images.side_by_side import cores
 from ganeval.images.source import ImageSource, NumberedSource, has_items
 from ganeval.images.specs import Part
 from ganeval.metrics.inputs import FeatureSet
@@ -29,7 +29,6 @@ from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.reference import Statistics, load_reference, parts_of
 from ganeval.statistics.rows import DEFAULT_MEMORY, FeatureRows, sampled_rows
 from ganeval.tally import Measured, Need, Place, Tally
-from ganeval.variables import count
 from ganeval.wording import number_of
 
 _MOST_WORKERS = 32
@@ -73,8 +72,7 @@ class Reading(OpenOptions):
         # where processes are spawned, a script without a main guard would be run again in each: they must be asked for
         if self.device.type == "cpu" or sys.platform != "linux":
             return 0
-        share = len(os.sched_getaffinity(0)) // count("LOCAL_WORLD_SIZE", default=1, least=1)
-        return max(1, min(_MOST_WORKERS, share - 1))
+        return max(1, min(_MOST_WORKERS, cores() - 1))
 
 
 @dataclass(frozen=True, slots=True)

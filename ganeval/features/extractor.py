@@ -22,7 +22,7 @@ from ganeval.features.lanes import Features, Images, Lanes
 from ganeval.features.precision import HALF, Deviation, arithmetic, require_precision
 from ganeval.features.published import SPECS, WeightSpec
 from ganeval.features.weights import LocatedWeights, load_state_dict, locate, status
-from ganeval.images.mixed import across
+from ganeval.images.crossing import across
 from ganeval.images.resize import PIL_MODES, resize, resize_mixed, resize_pil
 from ganeval.images.source import ImageBatch
 from ganeval.protocol import (

@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ganeval.images.mixed import MixedImages, across
+from ganeval.images.crossing import across
+from ganeval.images.mixed import MixedImages
 from ganeval.images.source import ImageBatch
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.images.mixed import MixedImages, across
+from ganeval.images.crossing import across
+from ganeval.images.mixed import MixedImages
 
 
 def tf1_bilinear(images: Tensor, size: int) -> Tensor:

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from ganeval.distributed import unwrapped
 from ganeval.errors import InputError
+from ganeval.images.crossing import across, brought
 from ganeval.images.decode import UnreadableImage
-from ganeval.images.pixels import ValueRange, to_uint8
+from ganeval.images.pixels import ValueRange, range_notes, unchecked
 from ganeval.images.returned import images_of
 from ganeval.images.watching import Watch
 from ganeval.torch_arithmetic import cudnn_by_rule, no_autocast, strict_float32
@@ -94,7 +95,7 @@ class Borrowed:
         return self._device or torch.device("cpu"), None
 
     def __call__(
-        self, *inputs: Tensor, seed: int, what: str, names: Sequence[str], keep: Tensor | None = None
+        self, *inputs: Tensor, seed: int, what: str, names: Sequence[str], keep: Tensor | slice | None = None
     ) -> tuple[Tensor, Counter[str], bool]:
         """Run it on N inputs.
 
@@ -111,21 +112,45 @@ class Borrowed:
         Raises:
             InputError: it raises, or does not return N images in the declared range.
         """
+        images, notes, drawn = self.begin(*inputs, seed=seed, what=what, names=names, keep=keep)
+        return images, notes(), drawn
+
+    def begin(
+        self, *inputs: Tensor, seed: int, what: str, names: Sequence[str], keep: Tensor | slice | None = None
+    ) -> tuple[Tensor, Callable[[], Counter[str]], bool]:
+        """As a call, but an accelerator is not waited for: the range is checked by the function that returns the notes.
+
+        Until that was called, images outside of the range are among these.
+        """
         made, drawn = self.run(*inputs, seed=seed, what=what)
         images, notes = images_of(made, len(inputs[0]), spec=self.spec, what=what)
-        if keep is not None:
-            images = images[keep.to(images.device) if isinstance(images, Tensor) else keep.numpy()]
-        try:
-            ready, more = to_uint8(images, value_range=self.value_range, prefer="NCHW", what=self.spec)
-        except UnreadableImage as error:
-            raise InputError(f"{self.spec}: {self._which(images, names, error)}.") from error
-        return ready, notes + more, drawn
+        if isinstance(keep, slice):
+            images = images[keep]
+        elif keep is not None:
+            images = images[across(keep, images.device) if isinstance(images, Tensor) else keep.numpy()]
+        ready, ends, more = unchecked(images, value_range=self.value_range, prefer="NCHW", what=self.spec)
+        if ends is None and ready.device.type != "cpu":  # a captured graph writes its next images into the same memory
+            ready = ready.clone()
+        coming = None if ends is None else brought(ends)
+        return ready, functools.partial(self._checked, coming, names, notes + more), drawn
 
-    def _which(self, images: Tensor | np.ndarray, names: Sequence[str], error: UnreadableImage) -> str:
+    def _checked(
+        self, coming: Callable[[], Tensor] | None, names: Sequence[str], notes: Counter[str]
+    ) -> Counter[str]:  # fmt: skip
+        if coming is None or self.value_range is None:
+            return notes
+        ends = coming()
+        try:
+            return notes + range_notes(ends, self.value_range)
+        except UnreadableImage as error:
+            raise InputError(f"{self.spec}: {self._which(ends, names, error)}.") from error
+
+    def _which(self, ends: Tensor, names: Sequence[str], error: UnreadableImage) -> str:
         """The first image that cannot be used, and why."""
-        for image, name in zip(images, names, strict=True):
+        assert self.value_range is not None
+        for one, name in zip(torch.split(ends, 1, 1), names, strict=True):
             try:
-                to_uint8(image[None], value_range=self.value_range, prefer="NCHW", what=self.spec)
+                range_notes(one, self.value_range)
             except UnreadableImage as reason:
                 text = str(reason)
                 return f"{name} {text[3:]}" if text.startswith("it ") else f"{name} cannot be used: {text}"
@@ -141,7 +166,7 @@ class Borrowed:
             exact: this time too, see the class.
         """
         device, dtype = place = self.place()
-        ready = tuple(x.to(device, dtype if x.is_floating_point() else None) for x in inputs)
+        ready = tuple(across(x.to(dtype) if dtype and x.is_floating_point() else x, device) for x in inputs)
 
         def once() -> tuple[Any, bool]:
             with _seeded(device, seed, exact=self._exact or exact) as drew, torch.no_grad(), _no_autocast(device):

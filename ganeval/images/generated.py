@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -23,6 +23,7 @@ from ganeval.images.loading import Regrouper
 from ganeval.images.opening import OpenOptions
 from ganeval.images.pixels import check_range
 from ganeval.images.reach import attribute
+from ganeval.images.side_by_side import side_by_side
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 from ganeval.images.specs import Rendered
 from ganeval.images.summary import add, summarised
@@ -159,7 +160,8 @@ class GeneratedSource(NumberedSource):
         """Make two images, so that a generator that does not fit is found before the long part."""
         check_on_error(on_error)
         with self.model.on_device():
-            self._make(self._indices[:2].tolist())
+            _, notes = self._make(self._indices[:2].tolist())
+            notes()
 
     def batches(
         self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
@@ -171,12 +173,34 @@ class GeneratedSource(NumberedSource):
         self.report.restart()
         regrouper = Regrouper(batch_size, self.report)
         with self.model.on_device():
-            for indices in self._parts(batch_size):
-                images, notes = self._make(indices)
-                self.report.notes.update(notes)
+            for indices, images in self._checked(batch_size):
                 prepared, digests = finished(images, prepare, self.report)
                 yield from regrouper.add(prepared, [f"#{index}" for index in indices], digests)
             yield from regrouper.rest()
+
+    def _checked(self, batch_size: int) -> Iterator[tuple[list[int], Tensor]]:
+        """Numbers and images of all parts, whose range was checked.
+
+        On an accelerator the next part is drawn, sent and under way before the one before it is checked, so that the
+        device has work while the host waits.
+        """
+        waiting: deque[tuple[list[int], Tensor, Callable[[], Counter[str]]]] = deque()
+        for indices in self._parts(batch_size):
+            waiting.append((indices, *self._make(indices)))
+            if len(waiting) > self._under_way(waiting[-1][1]):
+                yield self._met(*waiting.popleft())
+        while waiting:
+            yield self._met(*waiting.popleft())
+
+    def _under_way(self, images: Tensor) -> int:
+        """Parts that may wait for their check."""
+        return 0 if images.device.type == "cpu" else 1
+
+    def _met(
+        self, indices: list[int], images: Tensor, notes: Callable[[], Counter[str]]
+    ) -> tuple[list[int], Tensor]:  # fmt: skip
+        self.report.notes.update(notes())
+        return indices, images
 
     def _parts(self, batch_size: int) -> Iterator[list[int]]:
         """Numbers of the images that are made together."""
@@ -186,27 +210,31 @@ class GeneratedSource(NumberedSource):
         for start in range(0, self.length, batch_size):
             yield self._indices[start : start + batch_size].tolist()
 
-    def _make(self, indices: list[int]) -> tuple[Tensor, Counter[str]]:
-        """Images of these numbers: uint8 (N, 3, H, W) on the generator's device, and notes."""
+    def _make(self, indices: list[int]) -> tuple[Tensor, Callable[[], Counter[str]]]:
+        """Images of these numbers: uint8 (N, 3, H, W) on the generator's device, and what checks them."""
         if not self._draws_noise:
             images, notes, self._draws_noise = self._run(indices)
             if not self._draws_noise:
                 return images, notes
+            notes()
         made = [self._run([index]) for index in indices]
-        notes = sum((notes for _, notes, _ in made), Counter({NOISE: len(indices)}))
-        return torch.cat([images for images, _, _ in made]), notes
+        noise = Counter({NOISE: len(indices)})
+        return torch.cat([images for images, _, _ in made]), lambda: sum((notes() for _, notes, _ in made), noise)
 
-    def _run(self, indices: list[int]) -> tuple[Tensor, Counter[str], bool]:
+    def _run(self, indices: list[int]) -> tuple[Tensor, Callable[[], Counter[str]], bool]:
         inputs = [torch.cat([self.latents.latent(index) for index in indices])]
         if self.latents.num_classes is not None:
             inputs.append(torch.tensor([self.latents.label(index) for index in indices], device="cpu"))
         seed = self.latents.seed(indices[0])
         names = [f"image {index} (--seed {self.latents.run_seed})" for index in indices]
         if self._fixed is None:
-            return self.model(*inputs, seed=seed, what="latents", names=names)
-        places = torch.tensor(indices, device="cpu") % self._fixed
+            return self.model.begin(*inputs, seed=seed, what="latents", names=names)
+        numbers = [index % self._fixed for index in indices]
+        places = torch.tensor(numbers, device="cpu")
         filled = [x.new_zeros(self._fixed, *x.shape[1:]).index_copy(0, places, x) for x in inputs]
-        return self.model(*filled, seed=seed, what="latents", names=names, keep=places)
+        first, end = numbers[0], numbers[0] + len(numbers)
+        keep = slice(first, end) if numbers == list(range(first, end)) else places
+        return self.model.begin(*filled, seed=seed, what="latents", names=names, keep=keep)
 
 
 def finished(images: Tensor, prepare: Prepare | None, report: SourceReport) -> tuple[Tensor, np.ndarray | None]:
@@ -218,5 +246,5 @@ def finished(images: Tensor, prepare: Prepare | None, report: SourceReport) -> t
         for array in arrays:
             add(report.pixels, summarised(array))
     if prepare is not None:
-        images = torch.stack([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in images])
+        images = torch.stack(side_by_side(prepare, list(images.permute(0, 2, 3, 1).cpu().numpy())))
     return images, digests

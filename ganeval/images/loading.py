@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from ganeval.errors import ConfigError, GanEvalError
 from ganeval.images.decode import UnreadableImage, digest
 from ganeval.images.mixed import MixedImages, joined
+from ganeval.images.side_by_side import side_by_side
 from ganeval.images.source import ImageBatch, Prepare, SourceReport
 from ganeval.images.summary import add, summarised
 from ganeval.torch_defaults import plain_defaults
@@ -112,7 +113,7 @@ def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | Non
         data = torch.cat(taken) if taken else torch.empty(0, dtype=torch.uint8, device="cpu")
     shapes = None
     if prepare is not None and good:
-        data, shapes = _packed([prepare(image.permute(1, 2, 0).cpu().numpy()) for image in data])
+        data, shapes = _packed(side_by_side(prepare, list(data.permute(0, 2, 3, 1).cpu().numpy())))
     return Chunk(good, data, shapes, None, bad, notes)
 
 

@@ -10,14 +10,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
-
-def across(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; from the host through page-locked memory, so that the host does not wait for CUDA."""
-    if tensor.device.type != "cpu":  # what comes to the host has to be there
-        return tensor.to(device)
-    # the allocator of page-locked memory keeps the source until the copy is done
-    source = tensor.pin_memory() if device.type == "cuda" else tensor
-    return source.to(device, non_blocking=True)
+from ganeval.images.crossing import across
 
 
 class MixedImages(Sequence[Tensor]):

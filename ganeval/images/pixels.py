@@ -109,16 +109,31 @@ def to_uint8(
         InputError: another shape or dtype, or floats without a range.
         UnreadableImage: NaN, or values outside the declared range.
     """
+    levels, ends, notes = unchecked(images, value_range=value_range, prefer=prefer, what=what)
+    if ends is not None and value_range is not None:
+        notes += range_notes(ends.cpu(), value_range)
+    return levels, notes
+
+
+def unchecked(
+    images: np.ndarray | Tensor, *, value_range: ValueRange | None, prefer: str, what: str
+) -> tuple[Tensor, Tensor | None, Counter[str]]:
+    """As ``to_uint8``, for images on an accelerator, for which it would have to wait: the range remains to be checked.
+
+    Returns:
+        The images; the extremes for ``range_notes``, on their device, or None where there is nothing to check; notes.
+    """
     tensor = as_tensor(images, value_range, what)
     if not channels_first(tuple(tensor.shape), prefer=prefer, what=what):
         tensor = tensor.permute(0, 3, 1, 2)
     notes: Counter[str] = Counter()
+    ends = None
     if tensor.dtype != torch.uint8 and value_range is not None:
-        tensor, notes = quantise(tensor, value_range)
+        tensor, ends = _levels(tensor, value_range)
     if tensor.shape[1] == 1:
         notes[GREY] += len(tensor)
         tensor = tensor.expand(-1, 3, -1, -1)
-    return tensor.contiguous(), notes
+    return tensor.contiguous(), ends, notes
 
 
 def quantise(images: Tensor, value_range: ValueRange) -> tuple[Tensor, Counter[str]]:
@@ -134,13 +149,18 @@ def quantise(images: Tensor, value_range: ValueRange) -> tuple[Tensor, Counter[s
     Raises:
         UnreadableImage: NaN, or values outside the range.
     """
+    levels, ends = _levels(images, value_range)
+    return levels, Counter() if ends is None else range_notes(ends.cpu(), value_range)
+
+
+def range_notes(ends: Tensor, value_range: ValueRange) -> Counter[str]:
+    """Notes on images by the smallest and the largest value of each, (2, N) on the host.
+
+    Raises:
+        UnreadableImage: NaN, or values outside the range.
+    """
     low, high = value_range
-    # float32 for half precision, whose steps are too coarse for the sum; the same operations on every device
-    x = images if images.dtype == torch.float64 else images.float()
-    if x.numel() == 0:
-        return x.to(torch.uint8), Counter()
-    flat = x.flatten(1)
-    ends = torch.stack([flat.amin(1), flat.amax(1)]).cpu().double()  # both carry a NaN along
+    ends = ends.double()
     smallest, largest = float(ends[0].min()), float(ends[1].max())
     if math.isnan(smallest) or math.isnan(largest):
         raise UnreadableImage("it holds NaN; needed are finite values in the declared range")
@@ -156,5 +176,17 @@ def quantise(images: Tensor, value_range: ValueRange) -> tuple[Tensor, Counter[s
         notes[CLAMPED] += outside
     if (low, high) == (0.0, 255.0):
         notes.update({DARK: dark} if (dark := int(((ends[1] > 0) & (ends[1] <= 1)).sum())) else {})
+    return notes
+
+
+def _levels(images: Tensor, value_range: ValueRange) -> tuple[Tensor, Tensor | None]:
+    """The 8-bit images, and the extremes of their values, (2, N) on their device; None of no values."""
+    low, high = value_range
+    # float32 for half precision, whose steps are too coarse for the sum; the same operations on every device
+    x = images if images.dtype == torch.float64 else images.float()
+    if x.numel() == 0:
+        return x.to(torch.uint8), None
+    flat = x.flatten(1)
+    ends = torch.stack([flat.amin(1), flat.amax(1)])  # both carry a NaN along
     levels = ((x - low) * (255 / (high - low)) + 0.5).floor_().clamp_(0, 255)
-    return levels.to(torch.uint8), notes
+    return levels.to(torch.uint8), ends

@@ -19,7 +19,9 @@ from torch.nn.functional import interpolate
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.images.bilinear import bilinear_mixed, tf1_bilinear
-from ganeval.images.mixed import MixedImages, across
+from ganeval.images.crossing import across
+from ganeval.images.mixed import MixedImages
+from ganeval.images.side_by_side import side_by_side
 
 RESIZE_MODES: Mapping[str, str] = MappingProxyType(
     {
@@ -76,7 +78,8 @@ def resize(images: Tensor, size: int, mode: str) -> Tensor:
         if not len(images):
             return images.new_empty(0, 3, size, size)
         one = _PIL[mode]
-        return torch.stack([one(x.cpu().numpy(), size) for x in images]).to(images.device)
+        resized = side_by_side(lambda image: one(image, size), list(images.cpu().numpy()))
+        return torch.stack(resized).to(images.device)
     return _TORCH[mode](images, size)
 
 
@@ -89,8 +92,14 @@ def resize_mixed(images: Sequence[Tensor], size: int, mode: str, device: torch.d
     Returns:
         float32 (N, 3, size, size).
     """
+
+    def alone(image: Tensor) -> Tensor:
+        return resize(image[None].to(device).float(), size, mode)
+
+    if mode in PIL_MODES:
+        return torch.cat(side_by_side(alone, images))
     if device.type == "cpu":
-        return torch.cat([resize(image[None].to(device).float(), size, mode) for image in images])
+        return torch.cat([alone(image) for image in images])
     return resize_together(MixedImages.of(images).to(device), size, mode)
 
 

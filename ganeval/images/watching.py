@@ -162,7 +162,9 @@ class _State:
             now = current.get(name)
             if now is None or now.shape != value.shape or now.dtype != value.dtype:
                 continue
-            if not _same_bits(buffer, value):  # no copy without need: autograd counts them
+            if buffer.device.type != "cpu":  # to compare, the host would wait; of this copy autograd knows nothing
+                buffer.data.copy_(value)
+            elif not _same_bits(buffer, value):  # no copy without need: autograd counts them
                 buffer.copy_(value)
             if now is not buffer and now.data_ptr() != buffer.data_ptr():
                 setattr(self.module, name, buffer)

@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ganeval.features.extractor import load_extractor
 from ganeval.images import bilinear
 from ganeval.images.ahead import ahead
+from ganeval.images.crossing import across
 from ganeval.images.loading import Regrouper
-from ganeval.images.mixed import MixedImages, across, joined
+from ganeval.images.mixed import MixedImages, joined
 from ganeval.images.resize import RESIZE_MODES, resize, resize_mixed, resize_together
 from ganeval.images.source import SourceReport, open_images
 from ganeval.protocol import get_protocol

@@ -1,0 +1,32 @@
+"""Tensors on their way to an accelerator and back, without a wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def across(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device; from the host through page-locked memory, so that the host does not wait for CUDA."""
+    if tensor.device.type != "cpu":  # what comes to the host has to be there
+        return tensor.to(device)
+    # the allocator of page-locked memory keeps the source until the copy is done
+    source = tensor.pin_memory() if device.type == "cuda" else tensor
+    return source.to(device, non_blocking=True)
+
+
+def brought(tensor: Tensor) -> Callable[[], Tensor]:
+    """Send a tensor to the host. The function that is returned waits until it is there, and returns it."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    event = torch.cuda.current_stream(tensor.device).record_event()
+
+    def arrived() -> Tensor:
+        event.synchronize()
+        return host
+
+    return arrived

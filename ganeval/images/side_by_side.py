@@ -1,0 +1,32 @@
+"""Work on images that releases the interpreter's lock, such as Pillow's, on all cores that this process may use."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from ganeval.variables import count
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def cores() -> int:
+    """Those that this process may use; of this machine's ranks each takes its share."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable // count("LOCAL_WORLD_SIZE", default=1, least=1))
+
+
+def side_by_side(function: Callable[[T], U], items: Sequence[T]) -> list[U]:
+    """What the function makes of each, in order."""
+    if len(items) < 2 or (threads := cores()) < 2:
+        return [function(item) for item in items]
+    return list(_threads(os.getpid(), threads).map(function, items))
+
+
+@functools.cache
+def _threads(process: int, threads: int) -> ThreadPoolExecutor:  # a forked process has no threads but one
+    return ThreadPoolExecutor(threads, thread_name_prefix="ganeval-images")
