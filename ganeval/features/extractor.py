@@ -23,7 +23,7 @@ from ganeval.features.precision import HALF, Deviation, arithmetic, require_prec
 from ganeval.features.published import SPECS, WeightSpec
 from ganeval.features.weights import LocatedWeights, load_state_dict, locate, status
 from ganeval.images.crossing import across
-from ganeval.images.resize import PIL_MODES, resize, resize_mixed, resize_pil
+from ganeval.images.resize import PIL_MODES, PillowResize, resize, resize_mixed
 from ganeval.images.source import ImageBatch
 from ganeval.protocol import (
     CLIP_B_32,
@@ -138,9 +138,9 @@ class FeatureExtractor:
             else:
                 name = f"{name}-{protocol.precision}"
             self._lanes = Lanes(name, self.batch_size, tuned=batch_size is None)
-        self.prepare: Callable[..., Tensor] | None = None
+        self.prepare: PillowResize | None = None
         if protocol.resize in PIL_MODES:
-            self.prepare = functools.partial(resize_pil, size=protocol.size, mode=protocol.resize)
+            self.prepare = PillowResize(protocol.size, protocol.resize)
 
     def tap(self, layer: str) -> str:
         """The network's own name of what a metric calls ``features``, ``logits`` or ``spatial``."""
@@ -181,13 +181,14 @@ class FeatureExtractor:
             self._network.to(self.device)
             self._away = False
         parts: list[dict[str, Tensor]] = []
-        start, n = 0, len(batch.images)
+        images = batch.images if self.prepare is None else batch.resized.get(self.prepare, batch.images)
+        start, n = 0, len(images)
         while start < n or not parts:
             size = n - start if self._fits is None else min(n - start, self._fits)
             try:
                 # a network of the user's, and what it calls, has the user's defaults
                 with nullcontext() if self.protocol.extractor == CUSTOM else plain_defaults():
-                    parts.append(self._through(batch.images[start : start + size]))
+                    parts.append(self._through(images[start : start + size]))
             except torch.cuda.OutOfMemoryError as error:
                 if size <= 1:
                     raise ConfigError(

@@ -20,7 +20,7 @@ def ahead(batches: Iterable[ImageBatch], device: torch.device, *, prepared_only:
     kernels wait for the bus. What lies on the device already stays as it is.
 
     Args:
-        prepared_only: leave 8-bit images on the host, where somebody still needs them.
+        prepared_only: leave 8-bit images on the host: no network takes them.
     """
     stream = None  # on the CPU there is nothing to copy
     if device.type == "cuda":
@@ -39,21 +39,24 @@ def _sent(
     batch: ImageBatch, device: torch.device, stream: torch.cuda.Stream | None, prepared_only: bool
 ) -> tuple[ImageBatch, torch.cuda.Event | None]:
     one = batch.images if isinstance(batch.images, Tensor) else batch.images[0]
-    if stream is None or one.device == device or (prepared_only and not one.is_floating_point()):
+    stays = one.device == device or (prepared_only and not one.is_floating_point())
+    if stream is None or (stays and not batch.resized):
         return batch, None
     with torch.cuda.stream(stream):
-        if isinstance(batch.images, Tensor):
-            images: Tensor | MixedImages = across(batch.images, device)
-        else:
-            images = MixedImages.of(batch.images).to(device)
-        return replace(batch, images=images), stream.record_event()
+        images = batch.images
+        if not stays:
+            images = across(images, device) if isinstance(images, Tensor) else MixedImages.of(images).to(device)
+        resized = {resize: across(those, device) for resize, those in batch.resized.items()}
+        return replace(batch, images=images, resized=resized), stream.record_event()
 
 
 def _arrived(batch: ImageBatch, event: torch.cuda.Event | None) -> ImageBatch:
     """The stream that uses it waits, not the host."""
     if event is not None:
         data = batch.images if isinstance(batch.images, Tensor) else MixedImages.of(batch.images).data
-        current = torch.cuda.current_stream(data.device)
+        arrived = [one for one in (data, *batch.resized.values()) if one.device.type == "cuda"]
+        current = torch.cuda.current_stream(arrived[0].device)
         current.wait_event(event)
-        data.record_stream(current)  # its memory is not given to the next copy before this stream is done
+        for one in arrived:
+            one.record_stream(current)  # its memory is not given to the next copy before this stream is done
     return batch

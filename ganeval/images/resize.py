@@ -9,6 +9,7 @@ an image; and every mode is the identity at the target size.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -146,6 +147,17 @@ def resize_pil(pixels: np.ndarray, size: int, mode: str) -> Tensor:
             "Convert the image to RGB first."
         )
     return _PIL[mode](pixels.transpose(2, 0, 1), size)
+
+
+@dataclass(frozen=True, slots=True)
+class PillowResize:
+    """``resize_pil`` to one size in one mode, for decode workers; equal ones do the same."""
+
+    size: int
+    mode: str
+
+    def __call__(self, pixels: np.ndarray) -> Tensor:
+        return resize_pil(pixels, self.size, self.mode)
 
 
 def _require(mode: str, modes: Mapping[str, str] | frozenset[str], size: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from ganeval.variables import count
@@ -25,6 +25,12 @@ def side_by_side(function: Callable[[T], U], items: Sequence[T]) -> list[U]:
     if len(items) < 2 or (threads := cores()) < 2:
         return [function(item) for item in items]
     return list(_threads(os.getpid(), threads).map(function, items))
+
+
+def begun(function: Callable[[T], U], items: Iterable[T]) -> list[Future[U]]:
+    """The same in the background: what the function is going to make of each, in order."""
+    pool = _threads(os.getpid(), cores())
+    return [pool.submit(function, item) for item in items]
 
 
 @functools.cache

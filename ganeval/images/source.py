@@ -21,6 +21,8 @@ from ganeval.images.specs import Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganeval.images.resize import PillowResize
+
 Prepare = Callable[[np.ndarray], "Tensor"]
 _SHARD_UNIT = 128
 
@@ -35,11 +37,13 @@ class ImageBatch:
         names: one an image.
         digests: uint64 (N,), see ``ganeval.images.decode.digest``; of the 8-bit pixels, before ``prepare``. None for
             images on an accelerator.
+        resized: float32 (N, 3, S, S) of the same images, as far as networks want them so.
     """
 
     images: Tensor | Sequence[Tensor]
     names: list[str]
     digests: np.ndarray | None
+    resized: Mapping[PillowResize, Tensor] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,8 @@ from torch import Tensor
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.ahead import ahead
 from ganeval.images.digest import SetDigest
+from ganeval.images.resize import PillowResize
+from ganeval.images.resized_ahead import resized_ahead
 from ganeval.images.source import ImageBatch, Prepare
 from ganeval.statistics.moments import Moments, as_rows
 from ganeval.statistics.on_device import DeviceSink
@@ -36,7 +38,7 @@ class Network(Interface):
     """A ``FeatureExtractor``, or what stands for it; see there."""
 
     device: torch.device
-    prepare: Callable[..., Tensor] | None
+    prepare: PillowResize | None
 
     def __call__(self, batch: ImageBatch, /) -> Mapping[str, Tensor]: ...
 
@@ -122,11 +124,11 @@ def how_to_batch(extractors: Sequence[FeatureExtractor], batch_size: int | None)
     """Images in a batch, and what is done to each where it is decoded.
 
     Where all networks want the same resize of Pillow's, that is done there; where they want different ones, each batch
-    is resized for each.
+    is resized for each, see ``collect``.
     """
-    one_resize = len({(e.protocol.resize, e.protocol.size) for e in extractors}) == 1
+    resizes = {extractor.prepare for extractor in extractors}
     return batch_size or min((e.batch_size for e in extractors), default=64), (
-        extractors[0].prepare if one_resize else None
+        resizes.pop() if len(resizes) == 1 else None
     )
 
 
@@ -139,8 +141,9 @@ def collect(
 ) -> None:
     """One pass: every image was decoded once and goes once through each network; update the moments, append the rows.
 
-    Memory does not grow with the number of images but for 8 bytes each. On CUDA nothing waits: images cross while the
-    batch before them is computed, moments are summed there, and rows come back a few batches later.
+    Memory does not grow with the number of images but for 8 bytes each. On CUDA nothing waits: images cross, and are
+    resized by Pillow for every network that wants that, while the batch before them is computed; moments are summed
+    there, and rows come back a few batches later.
 
     Args:
         networks: each with what is kept of its taps; without any, images are only counted.
@@ -149,7 +152,9 @@ def collect(
     device = next((network.device for network, _ in networks), torch.device("cpu"))
     sinks: dict[int, DeviceSink] = {}
     if _waits_for_nobody(device):
-        batches = ahead(batches, device, prepared_only=any(n.prepare is not None for n, _ in networks))
+        resizes = {network.prepare for network, _ in networks if network.prepare is not None}
+        unprepared = any(network.prepare is None for network, _ in networks)
+        batches = ahead(resized_ahead(batches, resizes), device, prepared_only=not unprepared)
         sinks = {
             id(kept): DeviceSink(kept.settled, kept.rows, device) for _, taps in networks for kept in taps.values()
         }

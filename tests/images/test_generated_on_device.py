@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -84,6 +85,25 @@ def test_no_part_is_waited_for_before_the_next_is_under_way(fixed: int | None, m
                 events.append("batch")
     assert events == ["run", "run", "wait", "batch", "run", "wait", "batch", "wait", "batch"]
     assert (waits.sent, waits.waited, len(pinned)) == (3, 0, 3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("fixed", [None, 4])
+def test_cuda_is_not_waited_for_while_images_are_made(fixed: int | None) -> None:
+    """CUDA itself raises at whatever makes the host wait for all of its work."""
+    options = OpenOptions(num_samples=24, value_range=RANGE)
+    source = GeneratedSource("g", Generator("cuda"), options, fixed_batch=fixed)
+    expected = [torch.as_tensor(batch.images).cpu() for batch in source.batches(4)]
+    with warnings.catch_warnings():  # torch tells once that the mode is a prototype
+        warnings.filterwarnings("ignore", message="Synchronization debug mode")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = list(source.batches(4))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for batch, images in zip(found, expected, strict=True):
+        assert torch.equal(torch.as_tensor(batch.images).cpu(), images)
 
 
 @pytest.mark.parametrize("spoilt", [1, 5, 11])

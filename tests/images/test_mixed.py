@@ -16,7 +16,7 @@ from ganeval.images.ahead import ahead
 from ganeval.images.crossing import across
 from ganeval.images.loading import Regrouper
 from ganeval.images.mixed import MixedImages, joined
-from ganeval.images.resize import RESIZE_MODES, resize, resize_mixed, resize_together
+from ganeval.images.resize import PIL_MODES, RESIZE_MODES, resize, resize_mixed, resize_together
 from ganeval.images.source import SourceReport, open_images
 from ganeval.protocol import get_protocol
 
@@ -86,6 +86,18 @@ def test_tf1_bilinear_of_many_sizes_equals_that_of_each_to_the_bit(size: int) ->
     each = torch.cat([resize(image[None].float(), size, "tf1-bilinear") for image in images])
     assert torch.equal(resize_together(MixedImages.of(images), size, "tf1-bilinear"), each)
     assert torch.equal(resize_mixed(images, size, "tf1-bilinear", CPU), each)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mode", RESIZE_MODES)
+def test_images_resized_together_on_a_gpu(mode: str) -> None:
+    images, device = noise(SIZES), torch.device("cuda", 0)
+    expected = resize_mixed(images, 299, mode, CPU)
+    there = CPU if mode in PIL_MODES else device
+    found = resize_mixed(images, 299, mode, there)
+    assert found.device == there
+    assert torch.allclose(found.cpu(), expected, atol=0 if mode == "tf1-bilinear" else 1e-3)
 
 
 @pytest.mark.parametrize("mode", RESIZE_MODES)
