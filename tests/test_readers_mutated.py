@@ -1,7 +1,7 @@
 """Every reader of arrays, archives, folders and weights, on thousands of damaged files.
 
 A reader gives images, or one GanEvalError: no other exception, no hang over 10 s, no more than 2 GB. The readers run
-in a process of their own, whose memory is measured: ``python tests/test_readers_mutated.py CASES [SECONDS]``.
+in a process of their own, whose memory is measured: ``python tests/test_readers_mutated.py FOLDER CASES PROGRAM``.
 """
 
 from __future__ import annotations
