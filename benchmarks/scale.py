@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganeval.features.extractor import COMPACT_WEIGHTS
+from ganeval.features.networks import COMPACT_WEIGHTS
 from ganeval.images.shapes import render
 from ganeval.images.source import open_images
 from ganeval.protocol import get_protocol

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.evaluate import build_statistics, evaluate
-from ganeval.features.extractor import choose_device
+from ganeval.features.devices import choose_device
 from ganeval.files import write_text
 from ganeval.generators.load import open_source
 from ganeval.results import SCHEMA, Evaluation, MetricResult, to_json

@@ -7,20 +7,35 @@ import importlib.metadata
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
 
 from ganeval.errors import GanEvalError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ganeval.protocol import Protocol
+
+MOST_DEVIATION = 1e-4  # of features of an accelerator from the CPU's, over the largest: float32 noise is below 1e-5
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``state`` is ok, missing (a thing that some commands need is absent) or broken."""
+    """One thing that was looked at.
+
+    Attributes:
+        state: ok, missing (a thing that some commands need is absent) or broken.
+        deviation: of features of an accelerator from those of the CPU, over the largest; None: not measured.
+    """
 
     what: str
     state: str
     found: str
     advice: str = ""
+    deviation: float | None = None
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
 
@@ -30,6 +45,7 @@ def diagnose() -> list[Finding]:
     if all(f.state != "broken" for f in findings):
         checks: tuple[Callable[[], Finding], ...] = (_devices, _inception_weights, _compact, _trace, _writable)
         findings += [_guarded(check) for check in checks]
+        findings += accelerators_against_cpu()
     return findings
 
 
@@ -95,11 +111,66 @@ def _torch_and_torchvision() -> Finding:
 def _devices() -> Finding:
     import torch
 
+    from ganeval.features.devices import accelerators
+
     found = [f"cpu ({torch.get_num_threads()} threads)"]
-    found += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        found.append("mps")
+    for device in accelerators():
+        found.append(f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device))
     return Finding("devices", "ok", ", ".join(found))
+
+
+def accelerators_against_cpu() -> list[Finding]:
+    """Two images through each network that is here, on every accelerator and on the CPU."""
+    import torch
+
+    from ganeval.features.devices import accelerators
+    from ganeval.features.networks import not_at_hand
+    from ganeval.protocol import get_protocol
+
+    findings: list[Finding] = []
+    devices = accelerators()
+    protocols = [get_protocol(name) for name in ("compact", "ttur")] if devices else []
+    for protocol in protocols:
+        if not_at_hand(protocol.extractor) is not None:
+            continue
+        try:
+            exact, _ = _features(protocol, torch.device("cpu"))
+        except Exception:  # which another check reports
+            continue
+        findings += [_against(exact, protocol, device) for device in devices]
+    return findings
+
+
+def _against(exact: torch.Tensor, protocol: Protocol, device: torch.device) -> Finding:
+    what = f"{protocol.extractor} on {device}"
+    advice = f"update the driver of {device} and PyTorch; until then compute with --device cpu"
+    try:
+        rows, on_host = _features(protocol, device)
+    except Exception as error:  # a driver fails in many ways
+        return Finding(what, "broken", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}", advice)
+    deviation = float((rows - exact).abs().max() / exact.abs().max())
+    if on_host:
+        return Finding(what, "missing", on_host, f"--device cpu; {device} lacks what this network needs", deviation)
+    found = f"differs from the CPU by {deviation:.1e} of the largest feature"
+    if not isfinite(deviation):
+        return Finding(what, "broken", "features are not finite", advice)
+    if deviation > MOST_DEVIATION:
+        return Finding(what, "broken", f"{found}; at most {MOST_DEVIATION:.0e} is expected", advice, deviation)
+    return Finding(what, "ok", found, deviation=deviation)
+
+
+def _features(protocol: Protocol, device: torch.device) -> tuple[torch.Tensor, str]:
+    """(2, d) of two rendered images, on the host; and a sentence if the device could not compute them."""
+    from ganeval.features.devices import host_work
+    from ganeval.features.extractor import load_extractor
+    from ganeval.images.source import open_images
+
+    extractor = load_extractor(protocol, device=device)
+    (batch,) = open_images("dataset:shapes", num_samples=2).batches(2, prepare=extractor.prepare)
+    with host_work() as on_host:
+        rows = extractor(batch)[protocol.layer].cpu()
+    extractor.release()
+    return rows, "; ".join(on_host)
 
 
 def _inception_weights() -> Finding:
@@ -116,19 +187,13 @@ def _compact() -> Finding:
     """The shipped network on two rendered images: do its features vary, and are they finite?"""
     import torch
 
-    from ganeval.features.extractor import load_extractor
-    from ganeval.images.source import open_images
+    from ganeval.features.networks import COMPACT_SHA256
     from ganeval.protocol import get_protocol
 
-    protocol = get_protocol("compact")
-    extractor = load_extractor(protocol, device=torch.device("cpu"))
-    (batch,) = open_images("dataset:shapes", num_samples=2).batches(2)
-    rows = extractor(batch)[protocol.layer]
+    rows, _ = _features(get_protocol("compact"), torch.device("cpu"))
     if not bool(torch.isfinite(rows).all()) or torch.equal(rows[0], rows[1]):
         return Finding("compact network", "broken", "its features are not finite, or do not vary", "reinstall ganeval")
-    return Finding(
-        "compact network", "ok", f"sha256 {extractor.protocol.weights[:16] if extractor.protocol.weights else '?'}"
-    )
+    return Finding("compact network", "ok", f"sha256 {COMPACT_SHA256[:16]}")
 
 
 def _trace() -> Finding:

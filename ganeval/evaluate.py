@@ -20,7 +20,8 @@ from ganeval.environment import environment
 from ganeval.errors import ConfigError, warn
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
-from ganeval.features.extractor import choose_device, load_extractor
+from ganeval.features.devices import choose_device, give_back
+from ganeval.features.extractor import load_extractor
 from ganeval.features.weights import by_network
 from ganeval.images.borrowed import random_states_kept
 from ganeval.images.grammar import spec_or_object
@@ -164,6 +165,7 @@ def evaluate(
             cache=open_cache(cache),
         )  # fmt: skip
         require_effect([what for what, _ in specs.values()], reading)
+        stack.callback(give_back, reading.device)
         run = Run(
             specs, stack, reading, metrics=metrics, protocol=protocol, weights=weights, reference=reference,
             level=level, assume_protocol=assume_protocol, settings=settings, precision=precision, compile=compile,
@@ -234,6 +236,7 @@ def build_statistics(
         extractor = load_extractor(
             protocol, device=torch_device, weights=weights_given, compile=compile, batch_size=how.batch_size
         )
+        stack.callback(extractor.release)
         measured = measure_images(
             "images", source, {protocol: extractor}, {place: Need(True, rows or sample_rows is not None)}, how, stack
         )

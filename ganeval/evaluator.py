@@ -23,7 +23,7 @@ from ganeval.documents import Count, parse_json, typed
 from ganeval.errors import ConfigError, IncomparableError, InputError, warn
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
-from ganeval.features.extractor import choose_device
+from ganeval.features.devices import choose_device
 from ganeval.images.borrowed import random_states_kept
 from ganeval.images.class_labels import like_real, read_labels
 from ganeval.images.grammar import spec_or_object
@@ -304,6 +304,8 @@ class Evaluator:
                 for clone in list(self._clones):
                     clone.close()
                 self._stack.close()
+                for extractor in self._run.extractors.values():
+                    extractor.release()
                 self._run.extractors.clear()
                 self._measured.clear()
             del self._run, self._fakes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from ganeval.arguments import option
 from ganeval.errors import ConfigError
-from ganeval.features.extractor import not_at_hand
+from ganeval.features.networks import not_at_hand
 from ganeval.images.generated import GeneratedSource
 from ganeval.metrics.inputs import Settings
 from ganeval.metrics.registry import METRICS, Metric

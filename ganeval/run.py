@@ -25,7 +25,9 @@ from ganeval.features.cache import FeatureCache
 from ganeval.features.cached_numbers import remembered
 from ganeval.features.compiled import COMPILE
 from ganeval.features.custom import CustomNetwork
-from ganeval.features.extractor import FeatureExtractor, Given, load_extractor
+from ganeval.features.devices import host_work
+from ganeval.features.extractor import FeatureExtractor, load_extractor
+from ganeval.features.networks import Given
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
 from ganeval.generator_notes import frequency_note, notes_on
@@ -223,6 +225,8 @@ class Run:
         """Once all sides are measured: metrics take features, and decompositions need the memory."""
         self._remarks = self.remarks()
         self._in_vain = self.compiled_in_vain()
+        for extractor in self.extractors.values():
+            extractor.release()
         self.extractors.clear()
         with suppress(AttributeError, OSError, TypeError):  # a C library that keeps what was freed: 200 MB of Inception
             ctypes.CDLL(None).malloc_trim(0)
@@ -231,11 +235,12 @@ class Run:
         """Every metric, from all sides."""
         warnings = [*self.warnings, *(warning for one in measured.values() for warning in one.warnings)]
         warnings.extend(cautions(measured))
-        results, failed = compute(
-            self.on_features, measured, bound=self.bound, settings=self.settings, level=self.level,
-            warnings=tuple(warnings), of_statistics=tuple(self._of_statistics), skip_failed=not self.asked,
-            device=self.reading.device, remarks=self.remarks(), cache=self.reading.cache,
-        )  # fmt: skip
+        with host_work() as on_host:
+            results, failed = compute(
+                self.on_features, measured, bound=self.bound, settings=self.settings, level=self.level,
+                warnings=tuple(warnings), of_statistics=tuple(self._of_statistics), skip_failed=not self.asked,
+                device=self.reading.device, remarks=self.remarks(), cache=self.reading.cache,
+            )  # fmt: skip
         if self.distance is not None:
             fake = self.sides["fake"]
             assert fake is not None
@@ -287,7 +292,7 @@ class Run:
                 **ranks,
                 **recalled,
             },
-            warnings=tuple(dict.fromkeys([*warnings, *(w for r in results.values() for w in r.warnings)])),
+            warnings=tuple(dict.fromkeys([*warnings, *on_host, *(w for r in results.values() for w in r.warnings)])),
             notes=tuple(notes),
             per_image=per_image,
             elapsed_seconds=time.perf_counter() - started,

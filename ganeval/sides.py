@@ -15,7 +15,8 @@ from ganeval.arguments import option
 from ganeval.distributed import Group, current
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.features.cache import FeatureCache
-from ganeval.features.extractor import FeatureExtractor, published_weights
+from ganeval.features.extractor import FeatureExtractor
+from ganeval.features.networks import published_weights
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.loading import worker_faults

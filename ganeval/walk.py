@@ -25,7 +25,7 @@ from torch import Tensor
 from ganeval.arguments import DISTANCE, Device, converted
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, warn
-from ganeval.features.extractor import choose_device
+from ganeval.features.devices import choose_device, widest_float
 from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
 from ganeval.generator_notes import notes_on
 from ganeval.generators.load import open_source
@@ -275,7 +275,7 @@ class Walk:
 
             def call(*inputs: Tensor) -> Any:
                 start, end = mapping(*inputs).chunk(2)
-                wide = torch.float32 if start.device.type == "mps" else torch.float64
+                wide = widest_float(start.device)
                 t = torch.from_numpy(places).to(start.device, wide).reshape(-1, *[1] * (start.ndim - 1))
                 ways = [lerp(start.to(t.dtype), end.to(t.dtype), t + step) for step in steps]
                 return synthesis(torch.cat(ways).to(start.dtype))

@@ -16,7 +16,7 @@ from ganeval.arguments import ARGUMENTS, DEVICE, argument, converted, option
 from ganeval.errors import ConfigError, GanEvalError, InputError, NotEnoughSamplesError
 from ganeval.evaluate import evaluate
 from ganeval.features.cache import open_cache
-from ganeval.features.extractor import choose_device
+from ganeval.features.devices import choose_device
 from ganeval.metrics.inputs import Settings
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.walk import evaluate_path_length

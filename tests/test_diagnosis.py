@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+import torch
 
 from ganeval import diagnosis
 from ganeval.cli.main import main
+from ganeval.features import devices
+from ganeval.features.extractor import FeatureExtractor
 
 
 def test_doctor_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,6 +19,38 @@ def test_doctor_on_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert findings["torch with torchvision"]["state"] == "ok"
     assert findings["Inception weights"]["state"] in {"ok", "missing"}
     assert "cpu" in findings["devices"]["found"]
+
+
+@pytest.mark.parametrize("state", ["ok", "broken"])
+def test_doctor_runs_two_images_on_every_accelerator(
+    state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second CPU stands for one; ``test_devices`` has one that computes wrongly by itself."""
+    there = torch.device("cpu", 0)
+    monkeypatch.setattr(devices, "accelerators", lambda: [there])
+    if state == "broken":
+        resized = FeatureExtractor._resized
+
+        def wrong(self: FeatureExtractor, images: Any) -> torch.Tensor:
+            return resized(self, images) * (1.001 if self.device == there else 1)
+
+        monkeypatch.setattr(FeatureExtractor, "_resized", wrong)
+    monkeypatch.setattr(diagnosis, "_trace", lambda: diagnosis.Finding("matrix square root", "ok", ""))
+    assert main(["doctor", "--json"]) == (0 if state == "ok" else 2)
+    findings = {f["what"]: f for f in json.loads(capsys.readouterr().out)["doctor"]}
+    found = findings["compact-v1 on cpu:0"]
+    assert found["state"] == state
+    assert found["deviation"] == 0 if state == "ok" else 1e-4 < found["deviation"] < 0.1
+    assert findings["devices"]["found"].endswith("cpu:0")
+    assert findings["python"]["deviation"] is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_doctor_finds_cuda_well() -> None:
+    findings = [f for f in diagnosis.accelerators_against_cpu() if "cuda:0" in f.what]
+    assert findings
+    assert {f.state for f in findings} == {"ok"}
 
 
 def test_cpu_only_torch_beside_a_cuda_torchvision_is_recognised() -> None:

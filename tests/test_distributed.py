@@ -175,7 +175,7 @@ def test_a_rank_computes_on_a_gpu_of_its_own(
     import torch.distributed as dist
 
     from ganeval import distributed
-    from ganeval.features.extractor import choose_device
+    from ganeval.features.devices import choose_device
 
     if set_by_the_program is not None and cards < 4:
         pytest.skip("there is no such card")

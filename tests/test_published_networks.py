@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from ganeval.evaluate import evaluate
-from ganeval.features.extractor import load_extractor, not_at_hand, spec_of
+from ganeval.features.extractor import load_extractor
+from ganeval.features.networks import not_at_hand, spec_of
 from ganeval.images.source import open_images
 from ganeval.protocol import PROTOCOLS, get_protocol
 

@@ -25,8 +25,8 @@ from ganeval.features.clip import SHAPES, load_clip
 from ganeval.features.compact import load_compact
 from ganeval.features.custom import load_custom
 from ganeval.features.dinov2 import load_dinov2
-from ganeval.features.extractor import COMPACT_WEIGHTS
 from ganeval.features.inception import FIDInception, load_inception
+from ganeval.features.networks import COMPACT_WEIGHTS
 from ganeval.features.perceptual import load_distance
 from ganeval.features.torchvision_inception import load_torchvision_inception
 from ganeval.features.vgg16 import load_vgg16

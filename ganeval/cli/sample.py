@@ -63,7 +63,7 @@ def sample(
       ganeval sample dataset:shapes-striped:64@1 -n 1000 -o striped.zip
       ganeval sample gen:run/generator.safetensors -n 1000 -o fake/
     """
-    from ganeval.features.extractor import choose_device
+    from ganeval.features.devices import choose_device
     from ganeval.generators.load import open_source
     from ganeval.images.grammar import parse_spec
     from ganeval.images.save import save_images

@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import sys
+import threading
 import time
 import types
 import warnings
@@ -74,8 +75,14 @@ class Compiled:
         self._how: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": backend, **how}
         self._graph: Callable[..., Mapping[str, Tensor]] | None = None
         self._shape: torch.Size | None = None
+        self._thread: int | None = None  # of the first batch: CUDA graphs belong to it
 
     def __call__(self, x: Tensor, taps: tuple[str, ...]) -> dict[str, Tensor]:
+        if self.device.type == "cuda" and threading.get_ident() != (self._thread or threading.get_ident()):
+            raise ConfigError(
+                f"a network that was compiled ({COMPILE}) runs on {self.device} in the thread of its first batch only, "
+                f"and this is another thread. Make all calls in one thread, or leave {COMPILE} out."
+            )
         if self._graph is None or self._shape is None:
             return self._first(x, taps)
         if x.shape != self._shape:
@@ -110,7 +117,7 @@ class Compiled:
             raise ConfigError(
                 f"this network could not be compiled: {said[:200]} Leave {COMPILE} out, or repair the compiler."
             ) from error
-        self._graph, self._shape = graph, x.shape
+        self._graph, self._shape, self._thread = graph, x.shape, threading.get_ident()
         self.seconds = time.perf_counter() - started
         _logger.warning(f"compiled in {self.seconds:.0f} s")
         return out

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ganeval.arguments import WHOLE
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
-from ganeval.features.extractor import SCALES, Given, LoadedNetwork
+from ganeval.features.extractor import SCALES
+from ganeval.features.networks import Given, LoadedNetwork
 from ganeval.features.weights import load_torchscript
 from ganeval.images.resize import RESIZE_MODES
 from ganeval.protocol import CUSTOM, Protocol

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganeval.arguments import DEVICE, Device, option
-from ganeval.distributed import accelerator_index
-from ganeval.download import sha256_of
-from ganeval.errors import ConfigError, WeightsError
+from ganeval.arguments import option
+from ganeval.errors import ConfigError
+from ganeval.features.batch_sizes import Sizes, usual_batch
 from ganeval.features.compiled import Compiled, require_compiler
-from ganeval.features.fill import library, missing_library
+from ganeval.features.devices import give_back, refusals, tell_of_the_host
 from ganeval.features.lanes import Features, Images, Lanes
+from ganeval.features.networks import NETWORKS, Given
 from ganeval.features.precision import HALF, Deviation, arithmetic, require_precision
-from ganeval.features.published import SPECS, WeightSpec
-from ganeval.features.weights import LocatedWeights, load_state_dict, locate, status
+from ganeval.features.residence import Residence
 from ganeval.images.crossing import across
 from ganeval.images.resize import PIL_MODES, PillowResize, resize, resize_mixed
 from ganeval.images.source import ImageBatch
-from ganeval.protocol import (
-    CLIP_B_32,
-    CLIP_L_336,
-    COMPACT,
-    CUSTOM,
-    DINOV2_B,
-    DINOV2_L,
-    INCEPTION,
-    TORCHVISION_INCEPTION,
-    VGG16,
-    Protocol,
-)
+from ganeval.protocol import CUSTOM, INCEPTION, Protocol
 from ganeval.torch_defaults import plain_defaults
 
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -61,19 +48,8 @@ def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
 
 
-# what a network is loaded from in place of its published weights: a file, or a network of the user's own
-Given = Path | Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedNetwork:
-    """A network with its weights: ``module(x, taps) -> {tap: (N, d)}`` on scaled input, and where it came from."""
-
-    module: nn.Module
-    dimensions: Mapping[str, int]
-    weights: str
-    verified: bool
-    warnings: tuple[str, ...] = ()
+_CALIBRATION = 16  # images, or those of the first batch if they are fewer
+_LANES_BATCH = 16  # for all lanes together
 
 
 class FeatureExtractor:
@@ -111,7 +87,9 @@ class FeatureExtractor:
         require_precision(protocol.precision, device)
         if compile:
             require_compiler(device)
-        network = _NETWORKS[protocol.extractor](protocol, device, weights)
+        # weights stay on the host, and a copy is on the accelerator; code of the user's moves as a whole
+        at_home = protocol.extractor != CUSTOM and device.type != "cpu"
+        network = NETWORKS[protocol.extractor](protocol, torch.device("cpu") if at_home else device, weights)
         if protocol.extractor == CUSTOM:  # its width is known only now
             protocol = replace(protocol, layer=next(iter(network.dimensions)))
         self.protocol = protocol.with_weights(network.weights, verified=network.verified)
@@ -122,10 +100,14 @@ class FeatureExtractor:
         self.taps = tuple(self.tap(layer) for layer in layers)
         self.dimensions = network.dimensions
         self._network = network.module
+        if at_home and protocol.extractor == INCEPTION and not compile:
+            self._pack()
+        self._weights = Residence(self._network, device) if at_home else None
         self._run: Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]] = self._network
-        self._away, self._halved = False, False
+        self._used, self._halved = device.type != "cpu" and not at_home, False
         self._fits: int | None = None  # images at once, once the device's memory was full
-        self.batch_size = batch_size or (_CPU_BATCH.get(protocol.extractor, 8) if device.type == "cpu" else 128)
+        self._sizes = Sizes()
+        self.batch_size = batch_size or usual_batch(protocol.extractor, device)
         self._lanes: Lanes | None = None
         self._program: Compiled | None = None
         if compile:
@@ -147,15 +129,15 @@ class FeatureExtractor:
         return self.protocol.at(layer).layer
 
     def release(self) -> None:
-        """Move the network off the accelerator, and give its memory back, until the next batch.
+        """Give the accelerator's memory back until the next batch; nothing happens if there was none since.
 
         A compiled network stays: a captured graph knows the places of its weights.
         """
-        if self.device.type != "cpu" and not self._away and not self.compiled:
-            self._network.to("cpu")
-            self._away = True
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        if self._used and not self.compiled:
+            self._leave()
+        if self._used:
+            give_back(self.device)
+        self._used = False
 
     @property
     def compiled_in_vain(self) -> bool:
@@ -177,15 +159,13 @@ class FeatureExtractor:
         return tuple(told)
 
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
-        if self._away:
-            self._network.to(self.device)
-            self._away = False
         parts: list[dict[str, Tensor]] = []
         images = batch.images if self.prepare is None else batch.resized.get(self.prepare, batch.images)
         start, n = 0, len(images)
         while start < n or not parts:
             size = n - start if self._fits is None else min(n - start, self._fits)
             try:
+                self._enter()
                 # a network of the user's, and what it calls, has the user's defaults
                 with nullcontext() if self.protocol.extractor == CUSTOM else plain_defaults():
                     parts.append(self._through(images[start : start + size]))
@@ -199,8 +179,34 @@ class FeatureExtractor:
                     ) from error
                 self._fits = size // 2
                 continue
+            except refusals(self.device) as error:
+                self._stay_on_the_host(error)
+                continue
             start += size
-        return parts[0] if len(parts) == 1 else {tap: torch.cat([part[tap] for part in parts]) for tap in parts[0]}
+        if len(parts) == 1:
+            return parts[0]
+        return {tap: torch.cat([part[tap].to(self.device) for part in parts]) for tap in parts[0]}
+
+    def _enter(self) -> None:
+        """Onto the accelerator."""
+        if self.device.type != "cpu":
+            if self._weights is not None:
+                self._weights.enter()
+            elif not self._used:
+                self._network.to(self.device)
+            self._used = True
+
+    def _leave(self) -> None:
+        if self._weights is not None:
+            self._weights.leave()
+        else:
+            self._network.to("cpu")
+
+    def _stay_on_the_host(self, error: Exception) -> None:
+        """From here on: the device lacks an operation of the network's."""
+        self._leave()
+        self._warnings += (tell_of_the_host(f"features of {self.protocol.extractor} are computed", error),)
+        self.device, self._used = torch.device("cpu"), False
 
     def _through(self, given: Images) -> dict[str, Tensor]:
         """Of as many images as the device's memory holds at once."""
@@ -209,20 +215,27 @@ class FeatureExtractor:
             if self._lanes is not None and (precision == "float32" or self._halved):
                 return self._lanes(self._features, given)
             images = SCALES[self.protocol.scale](self._resized(given))
+            n = len(images)
+            if self.device.type != "cpu" and self.protocol.extractor != CUSTOM:
+                images = self._sizes.filled(images, self._fits)
             if precision == "float32":
-                return dict(self._run(images, self.taps))
+                return {tap: rows[:n] for tap, rows in self._run(images, self.taps).items()}
             if self.deviation is None and not self._halved:
-                exact = self._network(images[:_CALIBRATION], self.taps)
+                exact = self._network(images[: min(n, _CALIBRATION)], self.taps)
         half = HALF.get(precision)
         if half is not None and self.protocol.extractor != CUSTOM:  # of which autocast casts what it can
             images = images.to(half)
             if not self._halved:  # once, though the batch may fail: what is lost of the weights does not come back
-                self._network.to(half)
+                if self._weights is not None:
+                    self._weights.cast(half)
+                else:
+                    self._network.to(half)
                 self._halved = True
                 if self._lanes is not None:
                     self._pack()
+        self._enter()
         with arithmetic(precision, self.device):
-            features = {tap: rows.float() for tap, rows in self._run(images, self.taps).items()}
+            features = {tap: rows[:n].float() for tap, rows in self._run(images, self.taps).items()}
         if exact is not None:
             self.deviation = Deviation.between(exact, {tap: rows[:_CALIBRATION] for tap, rows in features.items()})
         return features
@@ -269,166 +282,3 @@ def load_extractor(
     return FeatureExtractor(
         protocol, device=device, weights=weights, layers=layers, compile=compile, batch_size=batch_size
     )
-
-
-def published_weights(extractor: str) -> str:
-    """SHA-256 of the weights that a network's name stands for, without loading them."""
-    sha256 = COMPACT_SHA256 if extractor == COMPACT else spec_of(extractor).sha256
-    if sha256 is None:
-        raise WeightsError(f"no hash of the published weights of {extractor} is known. Use images, not statistics.")
-    return sha256
-
-
-def spec_of(extractor: str) -> WeightSpec:
-    """The published file of a network's weights."""
-    return SPECS[{VGG16: "vgg16"}.get(extractor, extractor)]
-
-
-def not_at_hand(extractor: str, given: Collection[str] = ()) -> str | None:
-    """Why a network cannot be loaded without fetching or installing anything; None if it can.
-
-    Args:
-        given: the networks for which a file of weights was named.
-    """
-    if extractor in (COMPACT, CUSTOM):
-        return None
-    module, extra = _LIBRARIES.get(extractor.split("-")[0], (None, ""))
-    if module is not None and find_spec(module) is None:
-        return missing_library(extra, extractor)
-    spec = spec_of(extractor)
-    if extractor in given or status(spec).present:
-        return None
-    return f"the weights of {extractor} are not on this machine (ganeval weights fetch {spec.name})"
-
-
-def choose_device(device: Device) -> torch.device:
-    """``auto``, or None, is CUDA where there is one, then Apple's, then the CPU.
-
-    Each of several ranks has its own CUDA device.
-
-    Raises:
-        ConfigError: there is no such device here; the message names those that there are.
-    """
-    name: str = DEVICE("device", device)
-    available = ["cpu"]
-    if torch.cuda.is_available():
-        available[:0] = ["cuda", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        available.insert(0, "mps")
-    if name == "auto":
-        name = available[0]
-    if name == "cuda" and name in available and (index := accelerator_index()) is not None:
-        name = f"cuda:{index}"
-    if name not in available:
-        raise ConfigError(
-            f"{option('device')}: this machine has no device {name!r}. Available: auto, {', '.join(available)}."
-        )
-    return torch.device(name)
-
-
-# --- the networks ------------------------------------------------------------------------------------------------
-
-COMPACT_WEIGHTS = Path(__file__).with_name("compact-v1.safetensors")
-COMPACT_SHA256 = "8ab8d13c10d3fe3a2b59d2503dc1fdbe3ec72364de3f75f68044600a4cc1db60"
-
-
-_CALIBRATION = 16  # images, or those of the first batch if they are fewer
-_CPU_BATCH = {COMPACT: 64, DINOV2_L: 4, CLIP_L_336: 2}
-_LANES_BATCH = 16  # for all lanes together
-# the first part of a network's name: the library that it needs, and the extra that installs it
-_LIBRARIES = {"dinov2": ("timm", "dinov2"), "clip": ("open_clip", "clip")}
-
-
-def _fetched(extractor: str, weights: Given | None) -> tuple[LocatedWeights, tuple[str, ...]]:
-    """The file, and a warning unless it is the published one."""
-    assert weights is None or isinstance(weights, Path)
-    spec = spec_of(extractor)
-    located = locate(spec, weights)
-    if located.verified:
-        return located, ()
-    what = f"the weights in {located.path} are not the published ones (SHA-256 {located.sha256[:8]}...)"
-    if spec.sha256 is None:
-        what = f"nothing is on record by which {located.path} could be verified (SHA-256 {located.sha256[:8]}...)"
-    tail = "values are labelled with that hash" + (" and are not FID" if extractor == INCEPTION else "")
-    return located, (f"{what}: {tail}",)
-
-
-def _load_inception(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
-    from ganeval.features.inception import TAPS, load_inception
-
-    located, warnings = _fetched(protocol.extractor, weights)
-    module = load_inception(load_state_dict(located.path), device=device)
-    return LoadedNetwork(module, TAPS, located.sha256, located.verified, warnings)
-
-
-def _load_torchvision_inception(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
-    from ganeval.features.torchvision_inception import TAPS, load_torchvision_inception
-
-    located, warnings = _fetched(protocol.extractor, weights)
-    module = load_torchvision_inception(load_state_dict(located.path), device=device)
-    return LoadedNetwork(module, TAPS, located.sha256, located.verified, warnings)
-
-
-def _load_vgg16(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
-    from ganeval.features.vgg16 import TAPS, load_vgg16
-
-    located, warnings = _fetched(protocol.extractor, weights)
-    module = load_vgg16(load_state_dict(located.path), device=device)
-    return LoadedNetwork(module, TAPS, located.sha256, located.verified, warnings)
-
-
-def _load_dinov2(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
-    from ganeval.features.dinov2 import WIDTHS, load_dinov2
-
-    name = protocol.extractor
-    library("timm", "dinov2", name)  # before anything is fetched
-    located, warnings = _fetched(name, weights)
-    module = load_dinov2(load_state_dict(located.path), name, device=device)
-    return LoadedNetwork(module, {module.tap: WIDTHS[name]}, located.sha256, located.verified, warnings)
-
-
-def _load_clip(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
-    from ganeval.features.clip import SHAPES, load_clip, read_clip
-
-    name = protocol.extractor
-    library("open_clip", "clip", name)
-    located, warnings = _fetched(name, weights)
-    module = load_clip(read_clip(located.path, published=located.verified), SHAPES[name], device=device)
-    dimensions = {module.tap: SHAPES[name].output_dim}
-    return LoadedNetwork(module, dimensions, located.sha256, located.verified, warnings)
-
-
-def _load_custom(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
-    from ganeval.features.custom import load_custom
-
-    if weights is None:
-        raise ConfigError("a network of your own is given as a CustomNetwork, or with --network FILE.pt.")
-    return load_custom(weights, protocol.size, device)
-
-
-def _load_compact(protocol: Protocol, device: torch.device, weights: Given | None) -> LoadedNetwork:
-    from ganeval.features.compact import TAPS, load_compact
-
-    assert weights is None or isinstance(weights, Path)
-    path = weights or COMPACT_WEIGHTS
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}. Leave it out to use the weights that ship with ganeval.")
-    digest = sha256_of(path)
-    if weights is None and digest != COMPACT_SHA256:
-        raise WeightsError(f"{path} is not the file that ships with ganeval (SHA-256 {digest[:16]}...). Reinstall it.")
-    verified = digest == published_weights(COMPACT)
-    warnings = () if verified else (f"the weights in {path} are not those of {COMPACT} that ship with ganeval",)
-    return LoadedNetwork(load_compact(path, device), TAPS, digest, verified, warnings)
-
-
-_NETWORKS: Mapping[str, Callable[[Protocol, torch.device, Given | None], LoadedNetwork]] = {
-    INCEPTION: _load_inception,
-    COMPACT: _load_compact,
-    VGG16: _load_vgg16,
-    TORCHVISION_INCEPTION: _load_torchvision_inception,
-    DINOV2_L: _load_dinov2,
-    DINOV2_B: _load_dinov2,
-    CLIP_L_336: _load_clip,
-    CLIP_B_32: _load_clip,
-    CUSTOM: _load_custom,
-}

@@ -194,7 +194,8 @@ def _few(names: Sequence[str], limit: int = 3) -> str:
 
 
 def _mean(x: Tensor) -> Tensor:
-    return functional.adaptive_avg_pool2d(x, 1).flatten(1)
+    """In float32, also of a map in half precision, which would round every feature once more."""
+    return functional.adaptive_avg_pool2d(x.float(), 1).flatten(1)
 
 
 def average(x: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""FID's Inception-v3 as a CPU runs it fastest: fewer and larger convolutions, each of them one call of oneDNN.
+"""FID's Inception-v3 as it runs fastest: fewer and larger convolutions, on a CPU each of them one call of oneDNN.
 
 The 1 x 1 convolutions at the heads of a block's branches read one map: they become one. Behind an average that does not
 count the padding a 1 x 1 convolution can as well stand before it (both are linear, and the average of a constant is
-that constant), where the map to be averaged is 4 to 10 times thinner. Weights lie in oneDNN's own order, laid out once
-instead of at every call; the rectifier is part of the convolution. Speed then hardly depends on the size of the batch.
+that constant), where the map to be averaged is 4 to 10 times thinner. On a CPU weights lie in oneDNN's own order, laid
+out once instead of at every call; the rectifier is part of the convolution. Speed then hardly depends on the size of
+the batch.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LAYING_OUT = threading.Lock()
 
 
 def packed(network: nn.Module) -> nn.Module:
-    """The network with its blocks replaced, in place, for float32 on the CPU alone; its weights cannot be saved.
+    """The network with its blocks replaced, in place; once a CPU has run it, its weights can neither move nor be saved.
 
     Features differ from those of the folded network by float32 noise, by less than 1e-5 of the largest.
 
@@ -53,32 +54,40 @@ class Convolution(nn.Module):
         self.stride, self.padding = list(first.stride), list(cast(tuple[int, int], first.padding))
         weights = [one.weight.detach() for one in convolutions]
         weight = torch.cat(weights) if len(weights) > 1 else weights[0]
-        # a plain attribute: what oneDNN has laid out is no tensor that a module could move or save
-        self.weight = weight.contiguous(memory_format=torch.channels_last)
-        self.bias = torch.cat([cast(Tensor, one.bias).detach() for one in convolutions])
-        self._laid_out = False
+        weight, bias = weight.contiguous(memory_format=torch.channels_last), [one.bias for one in convolutions]
+        self.weight: nn.Parameter | None = nn.Parameter(weight, requires_grad=False)
+        self.bias = nn.Parameter(torch.cat([cast(Tensor, one).detach() for one in bias]), requires_grad=False)
+        # in place of the weight: what oneDNN has laid out is no tensor that a module could move or save
+        self._laid_out: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if not has_onednn() or (x.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()):
-            out = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        if not _fused(x):
+            out = functional.conv2d(x, cast(Tensor, self.weight), self.bias, self.stride, self.padding)
             return out.relu_() if self.rectify else out
-        if not self._laid_out:  # only now, because the best order depends on the size of the input
+        if self._laid_out is None:  # only now, because the best order depends on the size of the input
             self._lay_out(list(x.shape))
         form = "relu" if self.rectify else "none"
         return cast(
             Tensor,
             torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, self.padding, self.stride, [1, 1], 1, form, [], ""
+                x, self._laid_out, self.bias, self.padding, self.stride, [1, 1], 1, form, [], ""
             ),
         )
 
     def _lay_out(self, shape: list[int]) -> None:
         with _LAYING_OUT:  # several threads may come at once
-            if not self._laid_out:
-                self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+            if self._laid_out is None:
+                self._laid_out = torch.ops.mkldnn._reorder_convolution_weight(
                     self.weight, self.padding, self.stride, [1, 1], 1, shape
                 )
-                self._laid_out = True
+                self.weight = None
+
+
+def _fused(x: Tensor) -> bool:
+    """Whether oneDNN convolves and rectifies this input in one call."""
+    if x.device.type != "cpu" or not has_onednn():
+        return False
+    return x.dtype != torch.bfloat16 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def has_onednn() -> bool:

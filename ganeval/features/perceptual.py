@@ -225,7 +225,7 @@ def _heads(net: str) -> dict[str, Tensor]:
 
 def _load_compact(device: torch.device, weights: Path | None, dtype: torch.dtype) -> PerceptualDistance:
     from ganeval.features.compact import COMPACT_SIZE, load_compact
-    from ganeval.features.extractor import COMPACT_SHA256, COMPACT_WEIGHTS
+    from ganeval.features.networks import COMPACT_SHA256, COMPACT_WEIGHTS
 
     path = weights or COMPACT_WEIGHTS
     if not path.is_file():

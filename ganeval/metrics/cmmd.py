@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import torch
 
 from ganeval.errors import InputError
 from ganeval.metrics.inputs import MetricInputs
@@ -41,16 +42,21 @@ def unit_rows(x: np.ndarray, side: str) -> np.ndarray:
     return rows
 
 
-def cmmd(real: np.ndarray, fake: np.ndarray, *, sigma: float) -> tuple[float, KernelDistance]:
+def cmmd(
+    real: np.ndarray, fake: np.ndarray, *, sigma: float, device: torch.device | None = None
+) -> tuple[float, KernelDistance]:
     """The published form, and the unbiased discrepancy with the influence of each row; neither times 1000.
 
     The published form equals cmmd-pytorch's on the same embeddings to 1e-9 (of it in float64; the peer's own float32
     leaves it about 1e-4 from there).
 
+    Args:
+        device: an accelerator that computes the kernel; None or a CPU: here.
+
     Shape:
         (m, d), (n, d) unit rows; time O((m + n)^2 d / 2), memory O(block (m + n)).
     """
-    found = kernel_distance(real, fake, kernel=functools.partial(rbf_minus_one, sigma=sigma))
+    found = kernel_distance(real, fake, kernel=functools.partial(rbf_minus_one, sigma=sigma), device=device)
     # of a row with itself the kernel is 1, and 0 here, where 1 is taken off
     biased = found.value - found.within_real / len(real) - found.within_fake / len(fake)
     return float(biased), found
@@ -67,7 +73,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     sigma = inputs.settings.cmmd_sigma
     real = unit_rows(inputs.real_rows().to_array(), "real")
     fake = unit_rows(inputs.fake_rows().to_array(), "fake")
-    value, found = cmmd(real, fake, sigma=sigma)
+    value, found = cmmd(real, fake, sigma=sigma, device=inputs.device)
     # where REAL is the target itself, the kernel of its rows with themselves is no bias
     bias = value - found.value
     if inputs.reference == "population":

@@ -13,28 +13,31 @@ the second mean is over all their pairs, those of a row with itself included: wh
 which is V1, of the standard error given: conservative near equality, where a second-order term is counted twice. With
 z the mean squared doubly centred kernel that term is V2 = 2 z_xx / (n (n - 1)) + 2 z_yy / (m (m - 1)) + 4 z_xy / (n m),
 and V1 - V2, at least V2, is nearly unbiased unless the laws are equal: ``details.standard_error_less_noise``.
-Products are float32, sums float64; only one block of the kernel matrix exists at a time.
+Products are float32, sums float64; only one block of the kernel matrix exists at a time, on an accelerator if there is
+one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.intervals import ESTIMAND, variance_of_mean
 from ganeval.results import MetricResult
+from ganeval.statistics.pair_sums import Kernel, pair_sums
 
-Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Rows = TypeVar("Rows", np.ndarray, Tensor)
 KERNELS = ("polynomial", "rbf")
 RBF_SIGMA = 10.0
 PEER_SEED = 2020  # torch-fidelity's, of its subsets
 TOO_LARGE = 1e12  # of |x|^2 / d: its cube nears the end of float32
 LARGE_PRODUCT = 1e3  # of |x.y| / d: its cube drowns everything else
-_BLOCK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +76,32 @@ class KernelDistance:
         return max(self.variance(reference) - noise, noise)
 
 
-def polynomial(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def polynomial(x: Rows, y: Rows) -> Rows:
     """(x.y / d + 1)^3 for all pairs of rows."""
-    k = x @ y.T
-    k *= k.dtype.type(1.0 / x.shape[1])
-    k += k.dtype.type(1.0)
-    result: np.ndarray = k * k * k
-    return result
+    k: Rows = x @ y.T
+    k *= 1.0 / x.shape[1]
+    k += 1.0
+    cube: Rows = k * k * k
+    return cube
 
 
-def rbf(x: np.ndarray, y: np.ndarray, sigma: float = RBF_SIGMA) -> np.ndarray:
+def rbf(x: Rows, y: Rows, sigma: float = RBF_SIGMA) -> Rows:
     """exp(-|x - y|^2 / (2 sigma^2)) for all pairs of rows."""
-    result: np.ndarray = np.exp(_exponents(x, y, sigma))
+    exponents = _exponents(x, y, sigma)
+    result: Rows = exponents.exp() if isinstance(exponents, Tensor) else np.exp(exponents)
     return result
 
 
-def rbf_minus_one(x: np.ndarray, y: np.ndarray, sigma: float = RBF_SIGMA) -> np.ndarray:
+def rbf_minus_one(x: Rows, y: Rows, sigma: float = RBF_SIGMA) -> Rows:
     """``rbf`` less 1: a constant cancels in every discrepancy, and near 1 what is left keeps its digits."""
-    result: np.ndarray = np.expm1(_exponents(x, y, sigma))
+    exponents = _exponents(x, y, sigma)
+    result: Rows = exponents.expm1() if isinstance(exponents, Tensor) else np.expm1(exponents)
     return result
 
 
-def _exponents(x: np.ndarray, y: np.ndarray, sigma: float) -> np.ndarray:
-    distances = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)[None, :] - 2 * (x @ y.T)
-    result: np.ndarray = np.maximum(distances, 0.0) * distances.dtype.type(-0.5 / sigma**2)
+def _exponents(x: Rows, y: Rows, sigma: float) -> Rows:
+    distances = (x * x).sum(1)[:, None] + (y * y).sum(1)[None, :] - 2 * (x @ y.T)
+    result: Rows = distances.clip(0.0) * (-0.5 / sigma**2)
     return result
 
 
@@ -112,8 +117,13 @@ def kernel_of(name: str) -> Kernel:
     return kernels[name]
 
 
-def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = polynomial) -> KernelDistance:
+def kernel_distance(
+    real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = polynomial, device: torch.device | None = None
+) -> KernelDistance:
     """The unbiased squared discrepancy over all pairs.
+
+    Args:
+        device: an accelerator that computes the kernel; None or a CPU: here.
 
     Shape:
         (m, d), (n, d) float32 or float64; time O((m + n)^2 d / 2), memory O(block (m + n)).
@@ -132,18 +142,10 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
             f"features are too large for the cube of their products (|x|^2 / d up to {largest:.3g}): scale what the "
             "network gives, or take --kid-kernel rbf."
         )
-    # squares are summed around a typical value, which no double centring sees: they would drown in the kernel's mean
-    level = kernel(fake[:_BLOCK], real[:_BLOCK]).mean(dtype=np.float64)
-    (within_real, squares_real, own_real), (within_fake, squares_fake, _) = (
-        _within(x, kernel, level) for x in (real, fake)
-    )
-    real_fake, fake_real, squares = np.zeros(m), np.zeros(n), 0.0
-    for a in range(0, n, _BLOCK):
-        for b in range(0, m, _BLOCK):
-            k = kernel(fake[a : a + _BLOCK], real[b : b + _BLOCK])
-            fake_real[a : a + _BLOCK] += k.sum(axis=1, dtype=np.float64)
-            real_fake[b : b + _BLOCK] += k.sum(axis=0, dtype=np.float64)
-            squares += _squares(k, level)
+    sums = pair_sums(real, fake, kernel, device)
+    within_real, within_fake, level = sums.first.sums, sums.second.sums, sums.level
+    squares_real, squares_fake = sums.first.squares, sums.second.squares
+    real_fake, fake_real = sums.by_first, sums.by_second
     mean_fake, mean_real = within_fake.sum() / (n * (n - 1)), within_real.sum() / (m * (m - 1))
     value = mean_fake + mean_real - 2 * fake_real.sum() / (n * m)
     influence_fake = 2 * (within_fake / (n - 1) - fake_real / m)
@@ -155,18 +157,19 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray, *, kernel: Kernel = poly
         )
     )  # fmt: skip
     by_fake, by_real = fake_real / m - level, real_fake / n - level
-    z_xy = squares / (n * m) - float(np.mean(by_fake**2) + np.mean(by_real**2)) + float(by_fake.mean()) ** 2
+    z_xy = sums.squares / (n * m) - float(np.mean(by_fake**2) + np.mean(by_real**2)) + float(by_fake.mean()) ** 2
     noise_fake = 2 * z_x / (n * (n - 1))
     noise = noise_fake + 2 * z_y / (m * (m - 1)) + 4 * max(0.0, z_xy) / (n * m)
     return KernelDistance(
         float(value), influence_real - influence_real.mean(), influence_fake - influence_fake.mean(),
-        noise, noise_fake, largest, float(mean_real), float(mean_fake), float(own_real - mean_real) / m,
+        noise, noise_fake, largest, float(mean_real), float(mean_fake), float(sums.first.own - mean_real) / m,
     )  # fmt: skip
 
 
 def subset_distances(
-    real: np.ndarray, fake: np.ndarray, *, subsets: int, size: int, kernel: Kernel = polynomial, seed: int = PEER_SEED
-) -> np.ndarray:
+    real: np.ndarray, fake: np.ndarray, *, subsets: int, size: int, kernel: Kernel = polynomial, seed: int = PEER_SEED,
+    device: torch.device | None = None,
+) -> np.ndarray:  # fmt: skip
     """The distance between ``subsets`` pairs of random subsets of ``size`` rows: the form that papers print.
 
     Mean and deviation (ddof 0) equal torch-fidelity's with the fakes as its first input to 1e-6 relative: its seed, its
@@ -185,7 +188,7 @@ def subset_distances(
     for _ in range(subsets):
         x = fake[random.choice(len(fake), size, replace=False)]
         y = real[random.choice(len(real), size, replace=False)]
-        values.append(kernel_distance(y, x, kernel=kernel).value)
+        values.append(kernel_distance(y, x, kernel=kernel, device=device).value)
     return np.array(values)
 
 
@@ -196,7 +199,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     """
     kernel = kernel_of(inputs.settings.kid_kernel)
     real, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
-    found = kernel_distance(real, fake, kernel=kernel)
+    found = kernel_distance(real, fake, kernel=kernel, device=inputs.device)
     less_noise = found.variance_less_noise(inputs.reference)
     bias = -found.shortfall if inputs.reference == "population" else 0.0
     details: dict[str, object] = {
@@ -205,7 +208,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     }  # fmt: skip
     if inputs.settings.kid_subsets is not None:
         subsets, size = inputs.settings.kid_subsets
-        parts = subset_distances(real, fake, subsets=subsets, size=size, kernel=kernel)
+        parts = subset_distances(real, fake, subsets=subsets, size=size, kernel=kernel, device=inputs.device)
         details["subsets"] = {
             "mean": float(parts.mean()), "std": float(parts.std()), "subsets": subsets, "size": size,
             "seed": PEER_SEED, "ddof": 0,
@@ -220,34 +223,3 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         per_image={"kid_influence_fake": found.influence_fake, "kid_influence_real": found.influence_real},
     )  # fmt: skip
     return {"kid": result}
-
-
-def _within(x: np.ndarray, kernel: Kernel, level: float) -> tuple[np.ndarray, float, float]:
-    """For each row, the sum of its kernel with all others of its own set; the sum of all (k - level)^2; and the mean
-    kernel of a row with itself.
-
-    Blocks above the diagonal are used twice.
-    """
-    sums, squares, own = np.zeros(len(x)), 0.0, 0.0
-    for a in range(0, len(x), _BLOCK):
-        for b in range(a, len(x), _BLOCK):
-            k = kernel(x[a : a + _BLOCK], x[b : b + _BLOCK])
-            if a == b:
-                own += float(np.trace(k, dtype=np.float64))
-                np.fill_diagonal(k, level)
-                squares += _squares(k, level)
-                np.fill_diagonal(k, 0.0)
-            else:
-                squares += 2 * _squares(k, level)
-                sums[b : b + _BLOCK] += k.sum(axis=0, dtype=np.float64)
-            sums[a : a + _BLOCK] += k.sum(axis=1, dtype=np.float64)
-    return sums, squares, own / len(x)
-
-
-def _squares(k: np.ndarray, level: float) -> float:
-    flat = (k - k.dtype.type(level)).ravel()
-    largest = float(np.abs(flat).max())
-    if largest == 0:
-        return 0.0
-    flat /= k.dtype.type(largest)  # the square of a cube leaves float32 soon
-    return largest**2 * float(flat @ flat)

@@ -33,7 +33,7 @@ def held_by_others(reach: Reach, squared: np.ndarray, blocks: np.ndarray | None 
     if short.any():
         both = None if blocks is None else (blocks[short], blocks)
         balls = (Family(squared[short], None, blocks=both),)
-        counts += count_pairs(reach.points[short], reach.points, balls)[0].within
+        counts += count_pairs(reach.points[short], reach.points, balls, device=reach.device)[0].within
         counts[short] -= 1  # each lies in its own
     return counts
 

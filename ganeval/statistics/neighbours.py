@@ -107,7 +107,7 @@ class Reach:
 
     def __init__(self, points: np.ndarray, most: int, *, blocks: int = 1, device: torch.device | None = None) -> None:
         _require(len(points), most, True)
-        self.points = points
+        self.points, self.device = points, device
         self._centre = points.mean(axis=0, dtype=np.float64)
         z = lifted(points, self._centre)  # not kept: it is as large as the points
         self.band = rounding_band(z, z)

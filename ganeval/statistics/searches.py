@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from ganeval.distributed import current
+from ganeval.features.devices import refusals, tell_of_the_host
 from ganeval.statistics.tiles import within
-from ganeval.statistics.tiles_torch import nearest_torch, tell_of_the_host
+from ganeval.statistics.tiles_torch import SEARCHES, nearest_torch
 
 
 def search(
@@ -32,8 +33,8 @@ def _here(
     if device is not None and accelerates(device):
         try:
             return nearest_torch(z, queries, width, device)
-        except torch.cuda.OutOfMemoryError as error:
-            tell_of_the_host(error)
+        except refusals(device) as error:
+            tell_of_the_host(SEARCHES, error)
     if queries is None:
         return within(z, width)
     import faiss  # slow to import

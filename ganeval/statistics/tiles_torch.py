@@ -1,12 +1,12 @@
 """The tiles of ``tiles`` on an accelerator: the same lifted rows, the same answers within float32 rounding.
 
 Products are strict float32: TF32 keeps 10 bits of every factor, which would outgrow the band that float64 rechecks.
-Where the accelerator's memory is full, tiles get smaller, and what still does not fit is done on the host.
+Where the accelerator's memory is full, tiles get smaller, and what still does not fit, or needs an operation that the
+device lacks, is done on the host.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganeval.features.devices import refusals, tell_of_the_host
 from ganeval.features.precision import exactly
 from ganeval.statistics import tiles
 from ganeval.statistics.tiles import BANDS, MARGIN, TINY, Pairs
@@ -24,11 +25,11 @@ T = TypeVar("T")
 _Search = Callable[[int, int, int], list[T]]  # by the first row, and the rows and columns of a tile
 
 _ROWS, _COLUMNS, _SMALLEST = 4096, 8192, 256
-_logger = logging.getLogger("ganeval")
+SEARCHES = "neighbours are searched"
 
 
 @dataclass(slots=True)
-class _Tile:
+class Tile:
     """How many rows meet how many columns at once."""
 
     rows: int = field(default_factory=lambda: _ROWS)
@@ -60,7 +61,7 @@ def nearest_torch(
     Raises:
         torch.OutOfMemoryError: the accelerator's memory does not hold the smallest tile.
     """
-    n, tile = len(points if queries is None else queries), _Tile()
+    n, tile = len(points if queries is None else queries), Tile()
     distances = np.full((n, width), np.inf, np.float32)
     indices = np.full((n, width), -1, np.int32)
     with exactly(device):
@@ -178,7 +179,7 @@ def _pairs(
         begin: sends what all blocks need; what it returns finds those of one block, by its first row and the tile.
         here: those of the rows from a number on, on the host.
     """
-    tile, start = _Tile(), 0
+    tile, start = Tile(), 0
     try:
         with exactly(device):
             some = begin()
@@ -188,15 +189,11 @@ def _pairs(
             if found is not None:
                 start += tile.rows
                 yield from found
-    except torch.cuda.OutOfMemoryError as error:
-        tell_of_the_host(error)
+    except refusals(device) as error:
+        tell_of_the_host(SEARCHES, error)
     else:
         return
     yield from here(start)
-
-
-def tell_of_the_host(error: BaseException) -> None:
-    _logger.warning("neighbours are searched on the host: %s", str(error).split(". ")[0])
 
 
 def _turned(z: Tensor) -> Tensor:

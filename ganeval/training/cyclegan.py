@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.features.extractor import choose_device
+from ganeval.features.devices import choose_device
 from ganeval.generators.cyclegan import ImagePool, check_size, default_patch, require_positive
 from ganeval.images.borrowed import random_states_kept
 from ganeval.protocol import get_protocol

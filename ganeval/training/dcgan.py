@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ganeval.errors import ConfigError
-from ganeval.features.extractor import choose_device
+from ganeval.features.devices import choose_device
 from ganeval.files import write_text, written_whole
 from ganeval.generators.dcgan import Discriminator, Generator, check_architecture, initialise
 from ganeval.images.borrowed import random_states_kept

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ganeval.features.compact import CLASSES, CompactNet, load_compact
-from ganeval.features.extractor import COMPACT_WEIGHTS, load_extractor
+from ganeval.features.extractor import load_extractor
+from ganeval.features.networks import COMPACT_WEIGHTS
 from ganeval.images.source import open_images
 from ganeval.protocol import get_protocol
 from ganeval.training.compact import (

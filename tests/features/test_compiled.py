@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,16 @@ def test_the_run_is_compiled_and_the_value_stays_against_itself(
     assert quick["fid"].protocol.key() == plain["fid"].protocol.key()
     assert quick.environment["compiled"] is True
     assert plain.environment["compiled"] is False
+
+
+def test_graphs_of_cuda_belong_to_one_thread_iv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretended: another thread would end in an assertion inside of PyTorch."""
+    one = Compiled(load_extractor(get_protocol("compact"), device=CPU)._network, CPU, backend=Counting())
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: None)
+    with arithmetic("float32", CPU), ThreadPoolExecutor(1) as other:
+        one(noise(2), ("256",))
+        one.device = torch.device("cuda")
+        one(noise(2), ("256",))
+        with pytest.raises(ConfigError, match="--compile.*in the thread of its first batch only.*leave --compile"):
+            other.submit(one, noise(2), ("256",)).result()
+    assert one.calls == 2

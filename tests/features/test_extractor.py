@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganeval.errors import ConfigError, WeightsError
+from ganeval.features import extractor as extractors
+from ganeval.features.batch_sizes import Sizes, usual_batch
 from ganeval.features.compact import CompactNet
-from ganeval.features.extractor import SCALES, choose_device, load_extractor, published_weights
+from ganeval.features.devices import choose_device
+from ganeval.features.extractor import SCALES, load_extractor
+from ganeval.features.networks import published_weights
+from ganeval.features.residence import Residence
 from ganeval.images.source import ImageBatch, open_images
-from ganeval.protocol import COMPACT, INCEPTION, PROTOCOLS, get_protocol
+from ganeval.protocol import CLIP_L_336, COMPACT, DINOV2_L, INCEPTION, PROTOCOLS, VGG16, get_protocol
 
-CPU = torch.device("cpu")
+CPU, META = torch.device("cpu"), torch.device("meta")
 MEANS = {"imagenet": (0.485, 0.456, 0.406), "clip": (0.48145466, 0.4578275, 0.40821073)}
 DEVIATIONS = {"imagenet": (0.229, 0.224, 0.225), "clip": (0.26862954, 0.26130258, 0.27577711)}
 
@@ -164,19 +172,111 @@ def test_other_weights_are_labelled_by_their_hash(tmp_path: Path) -> None:
         load_extractor(get_protocol("compact"), device=CPU, weights=path)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_release_empties_the_store_and_leaves_a_compiled_network(
-    compiled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = load_extractor(get_protocol("compact"), device=torch.device("cpu"))
-    emptied, moved = [], []
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(1))
-    monkeypatch.setattr(one._network, "to", moved.append)
-    one.device, one.compiled = torch.device("cuda"), compiled
+class Operations(TorchDispatchMode):
+    """Counts copies between devices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.copies += function.overloadpacket in (torch.ops.aten._to_copy, torch.ops.aten.copy_)
+        return function(*args, **(kwargs or {}))
+
+
+def test_weights_stay_on_the_host_and_only_the_copy_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy comes back, the same memory serves again, and memory is given back only where some was taken."""
+    given = []
+    monkeypatch.setattr(extractors, "give_back", given.append)
+    one = load_extractor(get_protocol("compact"), device=META)
+    weights = {name: tensor.data_ptr() for name, tensor in one._network.state_dict().items()}
     one.release()
+    assert given == []
+    for calls in (1, 2):
+        assert one(batch(noise(3, 32)))["256"].device == META
+        assert {tensor.device for tensor in one._network.state_dict().values()} == {META}
+        with Operations() as counted:
+            one.release()
+            one.release()
+        assert counted.copies == 0
+        assert {name: tensor.data_ptr() for name, tensor in one._network.state_dict().items()} == weights
+        assert given == [META] * calls
+    assert one.warnings == ()
+
+
+def test_a_compiled_network_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(extractors, "give_back", given.append)
+    one = load_extractor(get_protocol("compact"), device=META)
+    one(batch(noise(3, 32)))
+    one.compiled = True
     one.release()
-    assert len(emptied) == 2
-    assert moved == ([] if compiled else ["cpu"])
+    assert {tensor.device for tensor in one._network.state_dict().values()} == {META}
+    assert given == [META]
+
+
+def test_the_last_batch_is_filled_up_on_an_accelerator_alone() -> None:
+    """New kernels for one smaller batch cost more than its missing rows; a size that comes again gets its own."""
+    for device, expected in ((META, [8, 8, 8, 3, 8]), (CPU, [8, 8, 3, 3, 5])):
+        one, seen = load_extractor(get_protocol("compact"), device=device), []
+        one._network.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(len(inputs[0])))
+        for n in (8, 8, 3, 3, 5):
+            assert one(batch(noise(n, 32)))["256"].shape == (n, 256)
+        assert seen == expected
+    one._fits = 4  # the memory does not hold more
+    one._sizes = Sizes()
+    assert [len(one._sizes.filled(noise(n, 2), fits)) for n, fits in ((8, None), (3, 4), (2, 4))] == [8, 3, 3]
+
+
+def test_rows_of_a_batch_that_is_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same features as without, in order."""
+    alone, one = (load_extractor(get_protocol("compact"), device=CPU) for _ in range(2))
+    monkeypatch.setattr(one, "device", torch.device("cpu:0"))
+    sizes = Sizes()
+    images = [noise(n, 32, seed=n).float() for n in (6, 4)]
+    filled = [sizes.filled(part, None) for part in images]
+    assert [len(part) for part in filled] == [6, 6]
+    assert torch.equal(filled[1][:4], images[1])
+    assert torch.equal(filled[1][4:], images[1][-1:].expand(2, -1, -1, -1))
+    rows = alone._network(filled[1] / 128 - 1, ("256",))["256"]
+    exact = alone._network(images[1] / 128 - 1, ("256",))["256"]
+    assert torch.allclose(rows[:4], exact, atol=1e-5 * float(exact.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("memory", "usual", "large_maps"), [(80, 256, 256), (16, 256, 256), (12, 128, 128), (8, 128, 64)]
+)
+def test_usual_batch_by_the_memory(memory: int, usual: int, large_maps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(total_memory=memory * 10**9 + 10**8)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    cuda = torch.device("cuda")
+    assert usual_batch(INCEPTION, cuda) == usual_batch(COMPACT, cuda) == usual
+    assert {usual_batch(name, cuda) for name in (VGG16, DINOV2_L, CLIP_L_336)} == {large_maps}
+    assert usual_batch(INCEPTION, META) == 128
+    assert (usual_batch(COMPACT, CPU), usual_batch(VGG16, CPU)) == (64, 8)
+
+
+def test_weights_are_page_locked_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once each, also those that two layers share; where no memory can be locked they stay as they are."""
+    layer = torch.nn.Linear(3, 3)
+    network = torch.nn.Sequential(layer, layer, torch.nn.BatchNorm1d(3))
+    locked: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: locked.append(self.clone()) or locked[-1])
+    there = Residence(network, torch.device("cuda"))
+    assert len(locked) == 2 + 2 + 3
+    assert network[0].weight.data_ptr() == network[1].weight.data_ptr() == locked[0].data_ptr()
+    there.cast(torch.bfloat16)
+    assert len(locked) == 7 + 6  # all but the counter
+    assert {tensor.dtype for tensor in network.parameters()} == {torch.bfloat16}
+    assert network[2].num_batches_tracked.dtype == torch.int64
+
+    def full(_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("cannot lock memory")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", full)
+    before = network[0].weight.data_ptr()
+    Residence(network, torch.device("cuda"))
+    assert network[0].weight.data_ptr() == before
 
 
 def test_choose_device_iv() -> None:

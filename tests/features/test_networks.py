@@ -18,13 +18,13 @@ from support.weights import of, windows
 from torch import Tensor, nn
 
 from ganeval.errors import ConfigError, WeightsError
-from ganeval.features import extractor as extractors
-from ganeval.features import fill
+from ganeval.features import fill, networks
 from ganeval.features.clip import SHAPES, Shape, load_clip, read_clip
 from ganeval.features.compiled import Compiled
 from ganeval.features.dinov2 import load_dinov2, resized_positions
-from ganeval.features.extractor import SCALES, load_extractor, not_at_hand
+from ganeval.features.extractor import SCALES, load_extractor
 from ganeval.features.inception import FIDInception, load_inception
+from ganeval.features.networks import not_at_hand
 from ganeval.features.precision import Deviation, arithmetic
 from ganeval.features.published import SPECS
 from ganeval.features.torchvision_inception import load_torchvision_inception
@@ -338,7 +338,7 @@ def test_a_missing_library_is_one_clear_message(
         raise ImportError(name)
 
     monkeypatch.setattr(fill, "import_module", absent)
-    monkeypatch.setattr(extractors, "find_spec", lambda _: None)
+    monkeypatch.setattr(networks, "find_spec", lambda _: None)
     file = tmp_path / "weights.pth"
     file.write_bytes(b"x")
     name = get_protocol(protocol).extractor
@@ -363,7 +363,7 @@ def test_not_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_every_network_of_a_protocol_has_its_file_on_record() -> None:
     for protocol in PROTOCOLS.values():
         if protocol.extractor not in ("compact-v1", CUSTOM):
-            assert extractors.spec_of(protocol.extractor) in SPECS.values()
+            assert networks.spec_of(protocol.extractor) in SPECS.values()
     for spec in SPECS.values():
         assert spec.sha256 is None or len(bytes.fromhex(spec.sha256)) == 32
         assert spec.url.startswith("https://")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganeval.features.packed as module
+from ganeval.features import inception
+from ganeval.features.extractor import load_extractor
 from ganeval.features.inception import TAPS, FIDInception, load_inception
 from ganeval.features.packed import Convolution, has_onednn, packed
+from ganeval.features.residence import Residence
 from ganeval.features.weights import load_state_dict
+from ganeval.protocol import get_protocol
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +107,41 @@ def test_convolutions_side_by_side_against_theory() -> None:
     assert (expected < -0.1).any()
     torch.testing.assert_close(raw.double(), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(rectified.double(), expected.clamp_min(0), atol=1e-5, rtol=0)
+
+
+class Convolutions(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.number += function.overloadpacket in (torch.ops.aten.conv2d, torch.ops.aten.convolution)
+        return function(*args, **(kwargs or {}))
+
+
+def test_heads_are_one_convolution_on_an_accelerator_too(
+    surrogate_weights: Path, plain: FIDInception, batch: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of ordinary kernels, and with weights that can move: 67 calls for 94, the same features."""
+    meta = torch.device("meta")
+    network = load_extractor(get_protocol("ttur"), device=meta, weights=surrogate_weights)._network
+    there = Residence(network, meta)
+    there.enter()
+    assert {tensor.device for tensor in network.parameters()} == {meta}
+    with torch.inference_mode(), Convolutions() as counted:
+        assert network(batch[:1].to(meta))["2048"].shape == (1, 2048)
+    assert counted.number == sum(isinstance(m, Convolution) for m in network.modules()) == 67
+    there.leave()
+    monkeypatch.setattr(module, "_fused", lambda x: False)  # the CPU with an accelerator's kernels
+    with torch.inference_mode():
+        expected, found = plain(batch[:1], taps=TAPS), network(batch[:1], taps=TAPS)
+    for tap in TAPS:
+        assert (found[tap] - expected[tap]).abs().max() < 1e-5 * expected[tap].abs().max(), tap
+
+
+def test_the_last_mean_is_float32_in_half_precision() -> None:
+    """Against float64: bfloat16 would round the mean itself to 8 bits."""
+    x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = inception._mean(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), x.double().mean(dim=(2, 3)), atol=1e-6, rtol=0)

@@ -88,7 +88,7 @@ def test_distance_against_its_formula(loaded: tuple[str, Path]) -> None:
 
 def test_compact_against_its_formula() -> None:
     from ganeval.features.compact import load_compact
-    from ganeval.features.extractor import COMPACT_WEIGHTS
+    from ganeval.features.networks import COMPACT_WEIGHTS
 
     ours = load_distance("compact", device=CPU)
     assert ours.verified

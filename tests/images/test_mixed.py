@@ -17,7 +17,7 @@ from ganeval.images.crossing import across
 from ganeval.images.loading import Regrouper
 from ganeval.images.mixed import MixedImages, joined
 from ganeval.images.resize import PIL_MODES, RESIZE_MODES, resize, resize_mixed, resize_together
-from ganeval.images.source import SourceReport, open_images
+from ganeval.images.source import ImageBatch, SourceReport, open_images
 from ganeval.protocol import get_protocol
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -150,6 +150,7 @@ def test_mixed_sizes_cost_the_host_no_more_than_equal_ones(
     """``meta`` is the accelerator: it runs the accelerator's code, and computes nothing."""
     extractor = load_extractor(get_protocol(protocol), device=META, weights=surrogate_weights)
     random, n = np.random.default_rng(0), 128
+    extractor(ImageBatch(noise([(40, 40)]), ["first"], None))  # the weights cross with the first batch
     mixed = list(zip(*random.integers(30, 52, (2, n)).tolist(), strict=True))
     found = {}
     for name, sizes in (("equal", [(40, 40)] * n), ("mixed", mixed)):

@@ -330,7 +330,7 @@ def test_manifest_entries_are_sound() -> None:
 
 
 def test_manifest_weights_are_the_published_ones() -> None:
-    from ganeval.features.extractor import published_weights
+    from ganeval.features.networks import published_weights
     from ganeval.protocol import INCEPTION
 
     assert public_statistics()["edm-cifar10-32"].weights == published_weights(INCEPTION)

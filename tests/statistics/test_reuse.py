@@ -29,7 +29,8 @@ from ganeval.errors import InputError
 from ganeval.evaluate import build_statistics, evaluate
 from ganeval.features.cache import FeatureCache
 from ganeval.features.custom import CustomNetwork
-from ganeval.features.extractor import COMPACT_WEIGHTS, FeatureExtractor
+from ganeval.features.extractor import FeatureExtractor
+from ganeval.features.networks import COMPACT_WEIGHTS
 from ganeval.images import indexed, loading
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.folder import FolderImages

@@ -1,0 +1,133 @@
+"""The accelerators of this machine: which there are, what they leave to the host, and the memory they give back."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import ModuleType
+
+import torch
+
+from ganeval.arguments import DEVICE, Device, option
+from ganeval.distributed import accelerator_index, local_index
+from ganeval.errors import ConfigError
+
+_KINDS = ("cuda", "xpu", "npu", "hpu", "mtia", "mps")  # looked for where PyTorch cannot be asked (torch < 2.6)
+_logger = logging.getLogger("ganeval")
+_told: ContextVar[dict[str, None] | None] = ContextVar("told", default=None)
+
+
+def accelerators() -> list[torch.device]:
+    """Every accelerator that PyTorch finds here, with its index unless it is Apple's; CUDA's first."""
+    found = []
+    for kind in _kinds():
+        module = _module(kind)
+        if kind == "mps":
+            found += [torch.device(kind)] if torch.backends.mps.is_available() else []
+        elif module is not None and module.is_available():
+            found += [torch.device(kind, i) for i in range(module.device_count())]
+    return found
+
+
+def choose_device(device: Device) -> torch.device:
+    """``auto``, or None, is CUDA where there is one, then any other accelerator that PyTorch knows, then the CPU.
+
+    Each of several ranks has its own CUDA device.
+
+    Raises:
+        ConfigError: there is no such device here; the message names those that there are.
+    """
+    name: str = DEVICE("device", device)
+    found = accelerators()
+    available = list(dict.fromkeys(name for one in found for name in (one.type, str(one))))
+    available.append("cpu")
+    if name == "auto":
+        name = available[0]
+    if name not in available:
+        raise ConfigError(
+            f"{option('device')}: this machine has no device {name!r}. Available: auto, {', '.join(available)}."
+        )
+    if name == "cuda":
+        index = accelerator_index()
+    else:
+        index = local_index(sum(one.type == name and one.index is not None for one in found))
+    return torch.device(name) if index is None else torch.device(name, index)
+
+
+def refusals(device: torch.device) -> tuple[type[Exception], ...]:
+    """Errors by which a device says that it cannot do a piece of work that the host can do in its place.
+
+    On CUDA that is a full memory. Other devices lack float64 (Apple's, some of Intel's) or single operators, and have
+    no kind of error for that.
+    """
+    return (torch.cuda.OutOfMemoryError,) if device.type in ("cpu", "cuda") else (RuntimeError, TypeError)
+
+
+def tell_of_the_host(what: str, error: BaseException) -> str:
+    """Log, once a run, that ``what`` the device refused is done on the host; returns the sentence."""
+    text = f"{what} on the host: {(str(error).splitlines() or [type(error).__name__])[0].split('. ')[0]}"
+    told = _told.get()
+    if told is None or text not in told:
+        _logger.warning("%s", text)
+    if told is not None:
+        told[text] = None
+    return text
+
+
+@contextmanager
+def host_work() -> Iterator[dict[str, None]]:
+    """Collects, as keys, what is told of the host inside: for the warnings of a result."""
+    told: dict[str, None] = {}
+    token = _told.set(told)
+    try:
+        yield told
+    finally:
+        _told.reset(token)
+
+
+def give_back(device: torch.device) -> None:
+    """Return what PyTorch keeps of the accelerator's memory, and of page-locked memory, for later use.
+
+    Tensors stay. cuBLAS's workspaces, which are memory in use for PyTorch, are made anew at the next product.
+    """
+    module = _module(device.type)
+    if device.type == "cpu" or module is None or not getattr(module, "is_initialized", lambda: True)():
+        return  # nothing was computed there
+    if device.type == "cuda" and hasattr(torch._C, "_cuda_clearCublasWorkspaces"):
+        torch._C._cuda_clearCublasWorkspaces()
+    if hasattr(module, "empty_cache"):
+        module.empty_cache()
+    if hasattr(torch._C, "_host_emptyCache"):
+        torch._C._host_emptyCache()
+
+
+def total_memory(device: torch.device) -> int | None:
+    """Bytes, where the device tells."""
+    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else None
+
+
+@functools.lru_cache
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64, or float32 on a device that has no float64."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except refusals(device):
+        return torch.float32
+    return torch.float64
+
+
+def _kinds() -> list[str]:
+    kinds = list(_KINDS)
+    if hasattr(torch._C, "_get_privateuse1_backend_name"):  # a device whose makers extend PyTorch
+        kinds.append(torch._C._get_privateuse1_backend_name())
+    if hasattr(torch, "accelerator") and (current := torch.accelerator.current_accelerator()) is not None:
+        kinds.append(current.type)
+    return list(dict.fromkeys(kinds))
+
+
+def _module(kind: str) -> ModuleType | None:
+    """``torch.cuda`` and its like."""
+    return getattr(torch, kind, None)

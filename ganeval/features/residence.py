@@ -1,0 +1,69 @@
+"""Where the weights of a network are: always on the host, and on the accelerator while it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Residence:
+    """Takes a network to its accelerator and away again, at the price of one copy there and none back.
+
+    Weights do not change, so the host's stay where they are: page-locked for CUDA, which then copies them without
+    being waited for.
+
+    Args:
+        network: on the host; its parameters and buffers change places.
+
+    Attributes:
+        entered: whether the accelerator has a copy.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self._device, self.entered = device, False
+        self._slots: list[tuple[dict[str, Any], str, int]] = []  # where each tensor belongs, and its number
+        tensors: list[Tensor] = []
+        numbers: dict[int, int] = {}  # by identity: what two layers share is one tensor
+        for module in network.modules():
+            for slots in (module._parameters, module._buffers):
+                for name, tensor in slots.items():
+                    if tensor is not None:
+                        if id(tensor) not in numbers:
+                            numbers[id(tensor)] = len(tensors)
+                            tensors.append(tensor.detach())
+                        self._slots.append((slots, name, numbers[id(tensor)]))
+        self._host = [self._held(tensor) for tensor in tensors]
+        self._fill(self._host)
+
+    @torch.inference_mode(False)  # what is copied inside of it could not serve outside
+    def enter(self) -> None:
+        """Put a copy on the accelerator, unless there is one."""
+        if not self.entered:
+            self._fill([tensor.to(self._device, non_blocking=True) for tensor in self._host])
+            self.entered = True
+
+    def leave(self) -> None:
+        """Drop the accelerator's copy."""
+        self._fill(self._host)
+        self.entered = False
+
+    def cast(self, dtype: torch.dtype) -> None:
+        """Give all floating-point weights another type; what that loses of them does not come back."""
+        self.leave()
+        self._host = [self._held(one.to(dtype)) if one.is_floating_point() else one for one in self._host]
+        self._fill(self._host)
+
+    def _held(self, tensor: Tensor) -> Tensor:
+        if self._device.type != "cuda":
+            return tensor
+        try:
+            return tensor.pin_memory()
+        except RuntimeError:  # no more memory can be locked: the copy is waited for, and right
+            return tensor
+
+    def _fill(self, tensors: list[Tensor]) -> None:
+        for slots, name, number in self._slots:
+            weight = isinstance(slots[name], nn.Parameter)
+            slots[name] = nn.Parameter(tensors[number], requires_grad=False) if weight else tensors[number]
