@@ -66,6 +66,12 @@ def _on_modes(one: Mapping[str, object]) -> list[str]:
             f"{names} {'was' if len(switched) == 1 else 'were'} in training mode; its images are made in evaluation "
             "mode, and the mode is restored (--keep-mode or keep_mode=True keeps training mode)"
         )
+    if elsewhere := one.get("training_elsewhere"):
+        assert isinstance(elsewhere, list)
+        notes.append(
+            f"{', '.join(map(str, elsewhere))} ran in training mode in a thread that was at work before: if it makes "
+            "these images, they are not those of evaluation mode. Give the module itself, or call its eval()"
+        )
     if one.get("keep_mode"):
         notes.append("the generator ran in the mode that it was in (keep_mode)")
     if isinstance(source := one.get("source"), dict):  # of a translation

@@ -190,6 +190,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     class_frequencies: list[NotNegative] | None = None
     keep_mode: bool = False
     set_to_evaluation: list[str] = []
+    training_elsewhere: list[str] = []
     image_column: str | None = None
     source: ImageSet | None = None
     images: ImageSet | None = None

@@ -282,11 +282,10 @@ class Walk:
 
         if self._latents.num_classes is not None:
             inputs.append(torch.tensor([self._latents.label(n) for n in numbers], device="cpu").repeat(copies))
-        made, drew = self._model.run(
-            *inputs, seed=self._latents.seed(numbers[0]), what="latents", call=call, exact=True
-        )
-        made, _ = images_of(made, len(numbers) * len(steps), spec=self.spec, what="latents")
-        images = made.detach() if isinstance(made, Tensor) else torch.from_numpy(np.array(made))
+        seed = self._latents.seed(numbers[0])
+        with self._model.run(*inputs, seed=seed, what="latents", call=call, exact=True) as (made, drew):
+            made, _ = images_of(made, len(numbers) * len(steps), spec=self.spec, what="latents")
+            images = made.detach().clone() if isinstance(made, Tensor) else torch.from_numpy(np.array(made))
         if images.dtype not in (torch.float32, torch.float64):
             raise self._rounds(f"it makes images of {str(images.dtype).removeprefix('torch.')}")
         return images, drew

@@ -68,7 +68,8 @@ class Borrowed:
         """What is known of modes: whether they are kept, or the classes of modules that were in training mode."""
         if self._watch.keep_mode:
             return {"keep_mode": True}
-        return {"set_to_evaluation": list(self._watch.switched)} if self._watch.switched else {}
+        names = {"set_to_evaluation": self._watch.switched, "training_elsewhere": self._watch.elsewhere}
+        return {key: list(found) for key, found in names.items() if found}
 
     @contextlib.contextmanager
     def on_device(self) -> Iterator[None]:
@@ -122,15 +123,15 @@ class Borrowed:
 
         Until that was called, images outside of the range are among these.
         """
-        made, drawn = self.run(*inputs, seed=seed, what=what)
-        images, notes = images_of(made, len(inputs[0]), spec=self.spec, what=what)
-        if isinstance(keep, slice):
-            images = images[keep]
-        elif keep is not None:
-            images = images[across(keep, images.device) if isinstance(images, Tensor) else keep.numpy()]
-        ready, ends, more = unchecked(images, value_range=self.value_range, prefer="NCHW", what=self.spec)
-        if ends is None and ready.device.type != "cpu":  # a captured graph writes its next images into the same memory
-            ready = ready.clone()
+        with self.run(*inputs, seed=seed, what=what) as (made, drawn):
+            images, notes = images_of(made, len(inputs[0]), spec=self.spec, what=what)
+            if isinstance(keep, slice):
+                images = images[keep]
+            elif keep is not None:
+                images = images[across(keep, images.device) if isinstance(images, Tensor) else keep.numpy()]
+            ready, ends, more = unchecked(images, value_range=self.value_range, prefer="NCHW", what=self.spec)
+            if ends is None:  # what is 8-bit already: a buffer or a captured graph takes the next images in its place
+                ready = ready.clone()
         coming = None if ends is None else brought(ends)
         return ready, functools.partial(self._checked, coming, names, notes + more), drawn
 
@@ -156,10 +157,11 @@ class Borrowed:
                 return f"{name} {text[3:]}" if text.startswith("it ") else f"{name} cannot be used: {text}"
         return str(error)
 
+    @contextlib.contextmanager
     def run(
         self, *inputs: Tensor, seed: int, what: str, call: Callable[..., Any] | None = None, exact: bool = False
-    ) -> tuple[Any, bool]:
-        """As a call, but what it makes is returned as it is, whatever it is.
+    ) -> Iterator[tuple[Any, bool]]:
+        """As a call, but what it makes is as it is, whatever it is; the model may overwrite it after the end.
 
         Args:
             call: does it in place of the model, of whose parts it is made.
@@ -172,23 +174,28 @@ class Borrowed:
             with _seeded(device, seed, exact=self._exact or exact) as drew, torch.no_grad(), _no_autocast(device):
                 return (call or self.model)(*ready), drew()
 
-        try:
-            return self._watch(once)
-        except Exception as error:  # somebody's code, which may raise anything
-            found = _place_of([first]) if (first := self._watch.first) is not None else None
-            if self._seen_at is None and found not in (None, place):  # a module that only running it has shown
-                self._seen_at = found
-                return self.run(*inputs, seed=seed, what=what, call=call, exact=exact)
-            shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"
-            raise InputError(f"{self.spec} fails on {shapes}: {told(error)}. {_ADVICE[what]}") from error
+        with contextlib.ExitStack() as until_the_end:
+            try:
+                made = until_the_end.enter_context(self._watch(once))
+            except Exception as error:  # somebody's code, which may raise anything
+                found = _place_of([first]) if (first := self._watch.first) is not None else None
+                if self._seen_at is not None or found in (None, place):
+                    shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"
+                    raise InputError(f"{self.spec} fails on {shapes}: {told(error)}. {_ADVICE[what]}") from error
+                self._seen_at = found  # of a module that only running it has shown
+                again = self.run(*inputs, seed=seed, what=what, call=call, exact=exact)
+                made = until_the_end.enter_context(again)
+            yield made
 
 
 def merged_modes(described: Iterable[Mapping[str, Any]]) -> dict[str, object]:
     """What ``Borrowed.describe`` tells of several runs."""
     described = list(described)
-    switched = {name: None for one in described for name in one.get("set_to_evaluation", ())}
-    kept = {"keep_mode": True} if any(one.get("keep_mode") for one in described) else {}
-    return {**kept, **({"set_to_evaluation": list(switched)} if switched else {})}
+    merged: dict[str, object] = {"keep_mode": True} if any(one.get("keep_mode") for one in described) else {}
+    for key in ("set_to_evaluation", "training_elsewhere"):
+        if names := {name: None for one in described for name in one.get(key, ())}:
+            merged[key] = list(names)
+    return merged
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,8 @@ class Latents:
                 return self._sampler(n, generator)
 
         try:
-            latent = once() if self._watch is None else self._watch(once)
+            with nullcontext(once()) if self._watch is None else self._watch(once) as latent:
+                latent = latent.clone() if isinstance(latent, Tensor) else latent
             if self._watch is not None and self._watch.first is None:  # it runs no modules
                 self._watch = None
         except Exception as error:  # somebody's code, which may raise anything

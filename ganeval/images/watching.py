@@ -1,9 +1,12 @@
 """Which modules take part in a call of the user's code, found by watching it; they run in evaluation mode.
 
 Names tell little: a generator may be reached through a dictionary, a default argument, a slot, a property or a module.
-PyTorch calls a global hook before every module that runs, and whoever runs is found by that. Two kinds of modules are
-not called and are looked for in what the callable refers to: those of which only a method runs, and TorchScript, whose
-inner modules and methods call no hooks.
+PyTorch calls a global hook before every module that runs, and whoever runs is found by that. Modules of which only a
+method runs (``forward`` itself, too) are found by the frames above such a call, and on the first batch by every call of
+a method. TorchScript, whose inner modules and methods call no hooks, is looked for in what the callable refers to.
+
+A module that runs in another thread takes part if that thread was started in the call or was waiting for work before
+it. What a thread runs that was busy before stays as it is: it may be a training loop.
 
 Compiled code is watched on the first batch, run as it was written: a hook inside it would compile it again for every
 batch. No watching shows ``F.dropout(x, training=True)`` and the like: those have no mode.
@@ -15,7 +18,7 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from ganeval.images.callers import busy_threads, calls_of_methods, owners
 from ganeval.images.reach import is_compiled, reachable
 
 _TRIES = 3  # calls, each of which may meet modules that those before it did not
@@ -34,9 +38,9 @@ class Watch:
     """Calls the user's code with the modules that it runs in evaluation mode, and gives them back as they were.
 
     Mode and buffers (running statistics, power iterations, moving averages) are restored after every call, however it
-    ends. Where a module is met in training mode, it is switched before its forward pass, its buffers are restored and
-    the call is made again, since what ran before it may have looked at its mode. Buffers of another shape than before
-    (a cache that grew) stay; parameters and gradients are never touched.
+    ends, once what it returned was used. Where a module is met in training mode, it is switched before its forward
+    pass, its buffers are restored and the call is made again, since what ran before it may have looked at its mode.
+    Buffers of another shape than before (a cache that grew) stay; parameters and gradients are never touched.
 
     Args:
         model: what is called; looked through for modules.
@@ -44,11 +48,13 @@ class Watch:
 
     Attributes:
         switched: names of the classes that were met in training mode, outermost first.
+        elsewhere: names of the classes that ran in training mode in other threads, and were left so.
     """
 
     def __init__(self, model: object, *, keep_mode: bool = False) -> None:
         self.keep_mode = keep_mode
         self.switched: dict[str, None] = {}
+        self.elsewhere: dict[str, None] = {}
         self._named, self._compiled = reachable(model)
         self._met: list[weakref.ref[nn.Module]] = []  # not held: a function may build its module anew for every call
         self._looked = False
@@ -63,73 +69,124 @@ class Watch:
         """The module that ran first."""
         return None if self._first is None else self._first()
 
-    def __call__(self, call: Callable[[], T]) -> T:
-        """What ``call`` returns.
+    @contextmanager
+    def __call__(self, call: Callable[[], T]) -> Iterator[T]:
+        """What ``call`` returns, to be used inside: it may be a buffer, and these are restored at the end.
 
         Args:
             call: may be called up to three times, and seeds what it draws by itself.
         """
-        states: dict[int, _State] = {}
-        met: list[nn.Module] = []
-        ran: set[int] = set()
-        switched: list[tuple[nn.Module, bool]] = []
-        fresh = False
-
-        def meet(module: nn.Module) -> None:
-            nonlocal fresh
-            training = getattr(module, "training", False)  # TorchScript that is frozen has no mode
-            if id(module) in states and (self.keep_mode or not training):
-                return
-            parts = list(module.modules())
-            if id(module) not in states:
-                met.append(module)
-            for part in parts:
-                if id(part) not in states:
-                    states[id(part)] = _State.of(part)
-            if not self.keep_mode and any(getattr(part, "training", False) for part in parts):
-                fresh = True
-                switched.append((module, training))
-                module.eval()
-
-        here = threading.get_ident()
-
-        def before(module: nn.Module, _: object) -> None:
-            # what is being compiled was met when it was called; other threads run what is not ours
-            if not torch.compiler.is_compiling() and threading.get_ident() == here:
-                ran.add(id(module))
-                self._first = self._first or weakref.ref(module)
-                meet(module)
-
+        taking = _Call(self.keep_mode, id(sys._getframe()))
         try:
             for module in self.modules():
-                meet(module)
+                taking.meet(module)
             for _ in range(_TRIES):
-                fresh = False
-                with nullcontext() if self._looked and self._compiled else _watched(before, eager=not self._looked):
+                taking.fresh = False
+                with nullcontext() if self._looked and self._compiled else taking.watched(first=not self._looked):
                     made = call()
-                if not fresh:
+                if not taking.fresh:
                     break
-                for state in states.values():
+                for state in taking.states.values():
                     state.restore_buffers()
-            self._compiled = self._compiled or any(is_compiled(state.module) for state in states.values())
+            self._compiled = self._compiled or any(is_compiled(state.module) for state in taking.states.values())
             self._looked = True
-            self.switched |= {_class_name(module): None for module, _ in switched if _took_part(module, ran)}
-            return made
+            self.switched |= {_class_name(module): None for module, _ in taking.switched if taking.includes(module)}
+            self.elsewhere |= taking.elsewhere
+            yield made
         finally:
-            self._remember(met)
-            try:
-                for module, training in switched:
-                    if training:
-                        module.train()  # a module may do more than set a flag
-            finally:
-                for state in states.values():
-                    state.restore()
+            self._first = self._first or taking.first
+            self._remember(taking.met)
+            taking.restore()
 
     def _remember(self, met: list[nn.Module]) -> None:
         known = self.modules()
         parts = {id(part) for module in (*known, *met) for part in module.modules() if part is not module}
         self._met = [one for one in self._met if one() is not None]
         self._met += [weakref.ref(one) for one in met if id(one) not in parts and all(one is not m for m in known)]
+
+
+class _Call:
+    """Modules that take part in one call, and how they were.
+
+    Args:
+        keep_mode: they are not switched.
+        end: id of the frame that calls (the frame itself would be a cycle); methods above it do not take part.
+    """
+
+    def __init__(self, keep_mode: bool, end: int) -> None:
+        self.states: dict[int, _State] = {}
+        self.met: list[nn.Module] = []
+        self.switched: list[tuple[nn.Module, bool]] = []
+        self.elsewhere: dict[str, None] = {}
+        self.first: weakref.ref[nn.Module] | None = None
+        self.fresh = False  # whether this try met modules in training mode
+        self._keep_mode, self._end = keep_mode, end
+        self._here, self._busy, self._lock = threading.get_ident(), busy_threads(), threading.RLock()
+        self._ran: set[int] = set()
+
+    def meet(self, module: nn.Module) -> None:
+        with self._lock:
+            training = getattr(module, "training", False)  # TorchScript that is frozen has no mode
+            if id(module) in self.states and (self._keep_mode or not training):
+                return
+            parts = list(module.modules())
+            if id(module) not in self.states:
+                self.met.append(module)
+            for part in parts:
+                if id(part) not in self.states:
+                    self.states[id(part)] = _State.of(part)
+            if not self._keep_mode and _trains(parts):
+                self.fresh = True
+                self.switched.append((module, training))
+                module.eval()
+
+    @contextmanager
+    def watched(self, *, first: bool) -> Iterator[None]:
+        """Modules that run inside are met.
+
+        Args:
+            first: what is compiled runs as it was written, and methods are watched too.
+        """
+        with _watched(self._before, eager=first), calls_of_methods(self._begins) if first else nullcontext():
+            yield
+
+    def includes(self, module: nn.Module) -> bool:
+        """Whether it or a part of it ran; of TorchScript that is not known, and where nothing ran, a method did."""
+        parts = module.modules()
+        return not self._ran or any(id(part) in self._ran or isinstance(part, torch.jit.ScriptModule) for part in parts)
+
+    def restore(self) -> None:
+        try:
+            for module, training in self.switched:
+                if training:
+                    module.train()  # a module may do more than set a flag
+        finally:
+            for state in self.states.values():
+                state.restore()
+
+    def _before(self, module: nn.Module, _: object) -> None:
+        if torch.compiler.is_compiling():  # what is being compiled was met when it was called
+            return
+        here = threading.get_ident() == self._here
+        if here:
+            self.first = self.first or weakref.ref(module)
+        elif id(module) not in self.states and not _trains(module.modules()):  # networks of ganeval, for example
+            return
+        elif threading.get_ident() in self._busy:
+            if id(module) not in self.states and not self._keep_mode:
+                self.elsewhere[_class_name(module)] = None
+            return
+        above = () if id(module) in self.states else owners(sys._getframe(1), self._end)
+        for one in (*above, module):
+            self._begins(one)
+
+    def _begins(self, module: nn.Module) -> None:
+        self._ran.add(id(module))
+        self.meet(module)
+
+
+def _trains(parts: Iterable[nn.Module]) -> bool:
+    return any(getattr(part, "training", False) for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +253,6 @@ def _watched(hook: Callable[[nn.Module, object], None], *, eager: bool) -> Itera
             yield
     finally:
         handle.remove()
-
-
-def _took_part(module: nn.Module, ran: set[int]) -> bool:
-    """Whether it or a part of it ran; of TorchScript that is not known, and where nothing ran, a method did."""
-    return not ran or any(id(part) in ran or isinstance(part, torch.jit.ScriptModule) for part in module.modules())
 
 
 def _class_name(module: nn.Module) -> str:

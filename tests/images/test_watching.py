@@ -292,27 +292,6 @@ def test_the_call_is_made_again_where_something_looked_at_the_mode_first(generat
     assert generator.training
 
 
-def test_only_this_thread_is_watched(generator: Generator) -> None:
-    import threading
-
-    other, modes = nn.Dropout(), []
-    hidden = iter(lambda: other, None)
-
-    def train(z: Tensor) -> None:
-        module = next(hidden)
-        module(z)
-        modes.append(module.training)
-
-    def make(z: Tensor) -> Tensor:
-        thread = threading.Thread(target=train, args=(z,))
-        thread.start()
-        thread.join()
-        return generator(z)  # type: ignore[no-any-return]
-
-    drawn(make)
-    assert all(modes)
-
-
 def test_buffers_that_are_replaced_and_caches_that_grow(generator: Generator) -> None:
     class Caching(Generator):
         size = 0
