@@ -1,9 +1,10 @@
 """A Frechet distance with the error bar that its numbers of images allow.
 
-Above the rule (more than 2.5 distinct images for each direction of the covariance, on every drawn side) the distance
-between the distributions can be told: ``frechet_inference``, estimand ``population``. Below it what these numbers of
-images give on average can be told: ``leave_one_out``, estimand ``protocol``, or ``protocol-given-reference`` where the
-reference is the target itself; with a value that is calibrated for comparisons, and bounds of the distance itself.
+Above the rule (more than 2.5 distinct images for each direction of the covariance, hardly any copies, on every drawn
+side) the distance between the distributions can be told: ``frechet_inference``, estimand ``population``. Below it what
+these numbers of images give on average can be told: ``leave_one_out``, estimand ``protocol``, or
+``protocol-given-reference`` where the reference is the target itself; with a value that is calibrated for comparisons,
+and bounds of the distance itself.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ganeval.metrics.frechet import (
     too_few,
 )
 from ganeval.metrics.frechet_bounds import lower_bound
-from ganeval.metrics.intervals import ESTIMAND, one_sided_quantile, quantile, symmetric_interval
+from ganeval.metrics.intervals import ESTIMAND, one_sided_quantile, quantile, repeats, symmetric_interval
 from ganeval.metrics.leave_one_out import LEAST, leave_one_out, singular_values
 from ganeval.results import Interval
 from ganeval.statistics.linalg import Coupling, TraceSqrt
@@ -124,7 +125,8 @@ def distance(
     few = [
         too_few(name, len(rows), rows.distinct(), ranks[name], max(ranks.values())) for name, (_, rows) in drawn.items()
     ]
-    if not any(few) or (reference == "sample" and real_rows is None):
+    copies = any(repeats(rows.distinct(), len(rows)) for _, rows in drawn.values())
+    if not (any(few) or copies) or (reference == "sample" and real_rows is None):
         return _of_population(real, fake, real_rows, fake_rows, reference=reference, trace=trace, device=device)
     return _of_protocol(
         real, fake, real_rows, fake_rows, reference=reference, trace=trace, level=level, details=details,
@@ -155,8 +157,8 @@ def _of_protocol(
     drawn_rows = real_rows if reference == "sample" else None
     singular = singular_values(real, fake, fake_rows, drawn_rows)
     parts = frechet_distance(real, fake, trace=trace, root=TraceSqrt(singular.total, singular.method))
-    least = {name: len(rows) for name, rows in (("fake", fake_rows), ("real", drawn_rows)) if rows is not None}
-    if short := [number_of(n, f"{name} image") for name, n in least.items() if n < LEAST]:
+    least = {name: rows.distinct() for name, rows in (("fake", fake_rows), ("real", drawn_rows)) if rows is not None}
+    if short := [number_of(n, f"distinct {name} image") for name, n in least.items() if n < LEAST]:
         why = f"{' and '.join(short)} are too few to tell an error from; {LEAST} are needed"
         return Distance(
             parts=parts, standard_error=None, bias=None, method=METHOD, estimand=PROTOCOL_ESTIMAND[reference],

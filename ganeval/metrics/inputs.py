@@ -16,7 +16,7 @@ import torch
 
 from ganeval.arguments import convert_fields
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
-from ganeval.metrics.intervals import quantile, symmetric_interval
+from ganeval.metrics.intervals import quantile, repeats, symmetric_interval
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import Protocol
 from ganeval.results import Interval, MetricResult
@@ -99,6 +99,12 @@ class FeatureSet:
     digest: str | None = None
     image_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     labels: np.ndarray | None = None
+
+    def distinct(self) -> int | None:
+        """How many of the images differ, by their features or else by their pixels; None where neither is known."""
+        if self.rows is not None:
+            return self.rows.distinct()
+        return int(np.unique(self.image_digests).size) if len(self.image_digests) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +228,8 @@ class MetricInputs:
         few = [f"{side.n} {kind}" for kind, side in sides.items() if side and side.n is not None and side.n < LEAST]
         if reason is None and few:
             reason = f"{' and '.join(few)} images are too few to tell an error from; {LEAST} are needed"
+        if reason is None:
+            reason = _not_independent({kind: side for kind, side in sides.items() if side}, estimand)
         if reason is None and not (
             math.isfinite(error := cast(float, standard_error)) and error > _ROUNDING * abs(value)
         ):
@@ -255,3 +263,20 @@ class MetricInputs:
             details={**(details or {}), **({} if freedom is None else {"degrees_of_freedom": freedom})},
             per_image=per_image or {},
         )
+
+
+def _not_independent(sides: Mapping[str, FeatureSet], estimand: str) -> str | None:
+    """Why the images of these drawn sets tell no error: copies count as images of their own in it, or all are one.
+
+    An error of what these numbers of images give on average is right for a generator that repeats itself.
+    """
+    distinct = {kind: side.distinct() for kind, side in sides.items()}
+    if all(number == 1 for number in distinct.values()):
+        return NO_SPREAD
+    if not estimand.startswith("population"):
+        return None
+    for kind, side in sides.items():
+        number, n = distinct[kind], side.n
+        if number is not None and n is not None and repeats(number, n):
+            return f"only {number} of the {n} {kind} images are distinct: copies are not independent images"
+    return None

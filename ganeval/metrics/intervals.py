@@ -13,6 +13,14 @@ from ganeval.results import Interval
 ESTIMAND = {"sample": "population", "population": "population-given-reference"}
 
 
+MAX_COPIES = 0.01  # of a set: more are told, and count as one image
+
+
+def repeats(distinct: int, n: int) -> bool:
+    """Whether so many of n images are copies that an error of independent images would be too small."""
+    return n - distinct > max(1.0, MAX_COPIES * n)
+
+
 def checked_level(level: float) -> float:
     if not 0.0 < level < 1.0:
         raise InputError(f"the level of an interval lies between 0 and 1, for instance 0.95; got {level}.")

@@ -34,7 +34,7 @@ import scipy.linalg
 
 from ganeval.errors import InputError
 from ganeval.metrics.frechet import require_comparable
-from ganeval.metrics.intervals import quantile, variance_of_mean
+from ganeval.metrics.intervals import quantile, repeats, variance_of_mean
 from ganeval.statistics.linalg import Coupling
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
@@ -93,22 +93,27 @@ class LeaveOneOut:
         mean_bias: tr S / n, plus tr W / m where the reals are drawn: the bias of the mean term, exact.
         pseudo_fake: (n,) mean zero, in order.
         pseudo_real: (m,), likewise; None where the reference is fixed.
+        copies_fake, copies_real: (n,) and (m,) ids of what is independent, where that is not the single row.
     """
 
     value: float
     mean_bias: float
     pseudo_fake: np.ndarray
     pseudo_real: np.ndarray | None
+    copies_fake: np.ndarray | None = None
+    copies_real: np.ndarray | None = None
 
     @property
     def standard_error(self) -> float:
-        real = 0.0 if self.pseudo_real is None else variance_of_mean(self.pseudo_real)
-        return sqrt(variance_of_mean(self.pseudo_fake) + real)
+        """Copies count as one observation, which is right for padding and too large for a generator that repeats."""
+        real = 0.0 if self.pseudo_real is None else variance_of_mean(self.pseudo_real, self.copies_real)
+        return sqrt(variance_of_mean(self.pseudo_fake, self.copies_fake) + real)
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Of Student's quantile: one less than the images of the smaller drawn set."""
-        return min(len(p) for p in (self.pseudo_fake, self.pseudo_real) if p is not None) - 1
+        """Of Student's quantile: one less than the independent images of the smaller drawn set."""
+        sides = ((self.pseudo_fake, self.copies_fake), (self.pseudo_real, self.copies_real))
+        return min(len(p) if ids is None else np.unique(ids).size for p, ids in sides if p is not None) - 1
 
     def half_width(self, level: float) -> float:
         return quantile(level, self.degrees_of_freedom) * self.standard_error
@@ -190,7 +195,11 @@ def leave_one_out(
     value = float(shift @ shift) + traces - 2.0 * parts.total / (kappa or 1.0)
     if kappa is not None:
         value -= mean_bias
-    return LeaveOneOut(value, mean_bias, pseudo[0], pseudo[1] if len(pseudo) == 2 else None)
+    copies = [
+        rows.hashes if rows.distinct() > 1 and repeats(rows.distinct(), len(rows)) else None for _, rows, _, _ in sides
+    ]
+    both = len(sides) == 2
+    return LeaveOneOut(value, mean_bias, pseudo[0], pseudo[1] if both else None, copies[0], copies[1] if both else None)
 
 
 def _unbiased_trace(side: Gaussian, n: int) -> float:

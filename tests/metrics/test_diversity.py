@@ -62,7 +62,7 @@ def test_measure_tells_the_reals_own_number() -> None:
     for name, result in measure(inputs).items():
         assert result.details["real"]["value"] > result.value, name  # type: ignore[index]
         assert result.n_real is None
-        assert result.interval is not None
+        assert (result.interval is None) == (name == "rke")  # whose error is one of independent images
 
 
 def test_degenerate() -> None:

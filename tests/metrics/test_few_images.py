@@ -72,13 +72,30 @@ def test_equal_rows_and_constant_sets_have_no_interval() -> None:
     rows = sample(40, 1)
     assert "in both sets" in str(measured(rows, rows).reason)
     constant = measured(np.ones((40, D)), np.ones((50, D)) * 2)
-    assert "zero but for rounding" in str(constant.reason)
+    assert "1 distinct fake image and 1 distinct real image are too few" in str(constant.reason)
 
 
-def test_copies_need_no_rule_of_their_own() -> None:
-    found = measured(np.repeat(sample(20, 1), 30, axis=0), sample(700, 2))
-    assert found.estimand == "protocol"
-    assert found.interval(0.95) is not None
+def test_copies_are_one_observation() -> None:
+    """Padding by copying narrows nothing: the error is that of the distinct images, to first order."""
+    once, padded = (
+        measured(sample(200, 1), sample(700, 2)),
+        measured(np.repeat(sample(200, 1), 5, axis=0), sample(700, 2)),
+    )
+    assert padded.estimand == "protocol"
+    assert padded.degrees_of_freedom == 199
+    assert once.standard_error is not None
+    assert padded.standard_error == pytest.approx(once.standard_error, rel=0.15)
+
+
+def test_sets_of_copies_are_covered() -> None:
+    """The mean of replicates, each of other images in five copies."""
+    found = [
+        measured(*(np.repeat(sample(30, 2 * seed + i), 5, axis=0) for i in (0, 1)), details=False)
+        for seed in range(200)
+    ]
+    mean = np.mean([one.value for one in found])
+    intervals = [one.interval(0.95) for one in found]
+    assert np.mean([i is not None and i.low <= mean <= i.high for i in intervals]) >= 0.93
 
 
 def test_kappa_rises_to_one_and_rows_agree_with_theory() -> None:
