@@ -19,11 +19,11 @@ from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.networks import published_weights
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.grammar import spec_or_object
-from ganeval.images.loading import worker_faults
 from ganeval.images.opening import OF_GENERATORS, OpenOptions
 from ganeval.images.side_by_side import cores
 from ganeval.images.source import ImageSource, NumberedSource, has_items
 from ganeval.images.specs import Part
+from ganeval.images.workers import worker_faults
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
 from ganeval.statistics.collect import ProgressFactory

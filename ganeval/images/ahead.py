@@ -16,8 +16,8 @@ from ganeval.images.source import ImageBatch
 def ahead(batches: Iterable[ImageBatch], device: torch.device, *, prepared_only: bool = False) -> Iterator[ImageBatch]:
     """The same batches in the same order, their images on the device.
 
-    One batch is always under way: from page-locked memory, on a stream of its own, so that neither the host nor the
-    kernels wait for the bus. What lies on the device already stays as it is.
+    Each is handed over as soon as its bytes are on their way: from page-locked memory, on a stream of its own, so that
+    neither the host nor the kernels before wait for the bus. What lies on the device already stays as it is.
 
     Args:
         prepared_only: leave 8-bit images on the host: no network takes them.
@@ -25,14 +25,8 @@ def ahead(batches: Iterable[ImageBatch], device: torch.device, *, prepared_only:
     stream = None  # on the CPU there is nothing to copy
     if device.type == "cuda":
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    coming: tuple[ImageBatch, torch.cuda.Event | None] | None = None
     for batch in batches:
-        sent = _sent(batch, device, stream, prepared_only)
-        if coming is not None:
-            yield _arrived(*coming)
-        coming = sent
-    if coming is not None:
-        yield _arrived(*coming)
+        yield _arrived(*_sent(batch, device, stream, prepared_only))
 
 
 def _sent(

@@ -24,7 +24,7 @@ import numpy as np
 
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
-from ganeval.images.indexed import Images, PerProcess, class_labels, sorted_classes
+from ganeval.images.indexed import Images, PerProcess, class_labels, sorted_classes, stamp_of
 from ganeval.images.names import (
     HEAD,
     is_named_otherwise,
@@ -54,11 +54,13 @@ class ZipImages(Images):
 
     kind = "zip"
     encoded = True
+    by_threads = True
 
     def __init__(self, path: Path, names: list[str], ignored: Counter[str], max_image_bytes: int) -> None:
         self.ignored = ignored
         self._names = names
         self._max_image_bytes = max_image_bytes
+        self._path = path
         self._archive_bytes = path.stat().st_size
         self._zip = PerProcess(partial(zipfile.ZipFile, path))
 
@@ -79,6 +81,9 @@ class ZipImages(Images):
         except BROKEN_ZIP as error:
             raise UnreadableImage(f"it cannot be read from the archive ({error or type(error).__name__})") from error
 
+    def stamp(self, index: int) -> tuple[int, ...] | None:
+        return stamp_of(self._path)
+
     def fault(self, index: int) -> str | None:
         try:
             return find_fault(io.BytesIO(self.read(index)))
@@ -97,6 +102,7 @@ class TarImages(Images):
 
     kind = "tar"
     encoded = True
+    by_threads = True
 
     def __init__(
         self, path: Path, members: dict[str, tuple[int, int]], ignored: Counter[str], max_image_bytes: int
@@ -105,6 +111,7 @@ class TarImages(Images):
         self._max_image_bytes = max_image_bytes
         self._names = sorted(members)
         self._places = np.array([members[name] for name in self._names], dtype=np.int64)
+        self._path = path
         self._file = PerProcess(partial(_Mapped, path))
 
     def __len__(self) -> int:
@@ -120,6 +127,9 @@ class TarImages(Images):
             return self._file.get().read(start, size)
         except OSError as error:
             raise UnreadableImage(f"the archive cannot be opened again ({error.strerror or error})") from error
+
+    def stamp(self, index: int) -> tuple[int, ...] | None:
+        return stamp_of(self._path)
 
     def fault(self, index: int) -> str | None:
         try:
@@ -139,6 +149,7 @@ class Shards(Images):
 
     kind = "shards"
     encoded = True
+    by_threads = True
 
     def __init__(self, names: list[str], shards: Sequence[Images]) -> None:
         self.ignored = sum((shard.ignored for shard in shards), Counter())
@@ -156,6 +167,10 @@ class Shards(Images):
     def read(self, index: int) -> bytes:
         shard, row = self._find(index)
         return self._shards[shard].read(row)
+
+    def stamp(self, index: int) -> tuple[int, ...] | None:
+        shard, row = self._find(index)
+        return self._shards[shard].stamp(row)
 
     def fault(self, index: int) -> str | None:
         shard, row = self._find(index)

@@ -121,7 +121,9 @@ class DeviceImages(ArrayImages):
     on_accelerator = True
 
     def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
-        images: Tensor = self._rows.get()[list(indices)]
+        rows, chosen = self._rows.get(), list(indices)
+        run = chosen == list(range(chosen[0], chosen[0] + len(chosen)))
+        images: Tensor = rows[chosen[0] : chosen[0] + len(chosen)] if run else rows[chosen]  # a slice is a view
         return to_uint8(images, value_range=self._range, prefer=self._layout, what=self._what)
 
     def load(self, index: int) -> Pixels:

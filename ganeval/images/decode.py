@@ -97,13 +97,14 @@ class UnreadableImage(InputError):
 class Pixels:
     """One image, uint8 (H, W, 3), what had to be done to get it, and the format of its file, where it was one.
 
-    ``label`` is its class, where the item of a data set tells it.
+    ``label`` is its class, where the item of a data set tells it; ``encoded`` is the file that was decoded.
     """
 
     array: np.ndarray
     notes: tuple[str, ...] = ()
     format: str | None = None
     label: str | None = None
+    encoded: bytes | None = None
 
 
 def decode(data: bytes, convert: Callable[[Image.Image], Pixels] | None = None) -> Pixels:
@@ -122,7 +123,7 @@ def decode(data: bytes, convert: Callable[[Image.Image], Pixels] | None = None) 
     except Exception as error:  # on damaged files, Pillow's plugins let through whatever went wrong
         raise UnreadableImage(f"a truncated or damaged {image.format} file ({_reason(error)})") from error
     pixels = (convert or from_pil)(image)
-    return Pixels(pixels.array, (*before, *pixels.notes), format_of(image, data))
+    return Pixels(pixels.array, (*before, *pixels.notes), format_of(image, data), encoded=data)
 
 
 def format_of(image: Image.Image, data: bytes) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
-from ganeval.images.indexed import Images, class_labels, sorted_classes
+from ganeval.images.indexed import Images, class_labels, sorted_classes, stamp_of
 from ganeval.images.names import (
     HEAD,
     HIDDEN,
@@ -34,6 +34,7 @@ class FolderImages(Images):
 
     kind = "folder"
     encoded = True
+    by_threads = True
 
     def __init__(self, root: Path, paths: list[str], ignored: Counter[str]) -> None:
         self.root = root
@@ -51,6 +52,9 @@ class FolderImages(Images):
             return (self.root / self._paths[index]).read_bytes()
         except OSError as error:
             raise UnreadableImage(f"the file cannot be read ({error.strerror or error})") from error
+
+    def stamp(self, index: int) -> tuple[int, ...] | None:
+        return stamp_of(self.root / self._paths[index])
 
     def fault(self, index: int) -> str | None:
         try:

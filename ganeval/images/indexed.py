@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -16,13 +17,15 @@ from torch import Tensor
 from ganeval.arguments import option
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, decode
-from ganeval.images.loading import Chunk, Regrouper, in_a_thread, in_processes, load_chunk, take_chunk
+from ganeval.images.loading import Chunk, Regrouper, in_a_thread, load_chunk, take_chunk
 from ganeval.images.names import shared_folders
 from ganeval.images.pixels import ValueRange
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
+from ganeval.images.workers import in_processes
 
 T = TypeVar("T")
 _NAMED = 5  # bad images that a message names
+_FEW = 16  # images that are decoded sooner than a process has started
 
 
 class Images(ABC):
@@ -39,6 +42,7 @@ class Images(ABC):
         in_memory: the images are in the memory of this process: to start another one takes longer than to read them.
         reopens: each process opens the files again. A user's own data set may not: its processes would share the
             position in a file that was open before, and read each other's images.
+        by_threads: several threads may read and look for faults at once.
     """
 
     kind: str
@@ -49,6 +53,7 @@ class Images(ABC):
     deep_range: ValueRange | None = None
     in_memory: bool = False
     reopens: bool = True
+    by_threads: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -79,7 +84,22 @@ class Images(ABC):
             data = self.read(index)
         except UnreadableImage:
             return None
-        return hashlib.blake2b(data, digest_size=16).digest()
+        return _fingerprint(data)
+
+    def mark(self, index: int, pixels: Pixels) -> bytes:
+        """Where ``encoded``: the fingerprint of what these pixels were decoded from, without a second look at the file.
+
+        Raises:
+            UnreadableImage: it has to be read again, and cannot be.
+        """
+        mark = self.fingerprint(index) if pixels.encoded is None else _fingerprint(pixels.encoded)
+        if mark is None:
+            raise UnreadableImage("it cannot be read again")
+        return mark
+
+    def stamp(self, index: int) -> tuple[int, ...] | None:
+        """What changes when the file of image ``index`` is written anew: time, size and number; None: not known."""
+        return None
 
     def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
         """Where ``on_accelerator``: these images as uint8 (N, 3, H, W), and notes."""
@@ -241,15 +261,43 @@ class IndexedSource(NumberedSource):
         self.report.formats.update(formats)
         return [self.images.name(index) for index in indices]
 
-    def chunks(self, batch_size: int, workers: int, prepare: Prepare | None) -> Generator[Chunk, None, None]:
-        """The images decoded, ``batch_size`` files at a time, in order, ahead of their use."""
+    def chunks(
+        self,
+        batch_size: int,
+        workers: int,
+        prepare: Prepare | None,
+        *,
+        unit: int | None = None,
+        marked: bool = False,
+    ) -> Generator[Chunk, None, None]:
+        """The images decoded, in order, ahead of their use.
+
+        Args:
+            batch_size: images that one thread decodes at a time; worker processes take a few, as many as is good for
+                them.
+            unit: a multiple of ``batch_size``, whose multiples no chunk crosses.
+            marked: fill ``Chunk.marks``.
+        """
         parts = [self.indices[i : i + batch_size].tolist() for i in range(0, self.length, batch_size)]
         if self.images.on_accelerator:
             return (take_chunk(self.images, part, prepare=prepare) for part in parts)
-        load = partial(load_chunk, self.images, prepare=prepare)
-        if workers == 0 or self.images.in_memory or len(parts) <= 1:
+        load = partial(load_chunk, self.images, prepare=prepare, marked=marked)
+        if workers == 0 or self.images.in_memory or self.length <= min(batch_size, _FEW):
             return in_a_thread(load, parts)
-        return in_processes(load, parts, workers)
+        return in_processes(load, self.indices.tolist(), workers, unit=unit or self.length)
+
+
+def stamp_of(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is written anew; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _fingerprint(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def class_labels(names: list[str]) -> list[str] | None:

@@ -1,38 +1,29 @@
-"""The decode loop: chunks of images decoded in a thread or in worker processes, ahead of their use, in order."""
+"""The decode loop: chunks of images decoded in a thread, ahead of their use, in order; batches made of chunks."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import sys
-import tempfile
 import threading
-import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch._C import _error_if_any_worker_fails, _remove_worker_pids, _set_worker_pids
-from torch.utils.data import DataLoader, Dataset
 
-from ganeval.errors import ConfigError, GanEvalError
 from ganeval.images.decode import UnreadableImage, digest
 from ganeval.images.mixed import MixedImages, joined
+from ganeval.images.packing import Packing
 from ganeval.images.side_by_side import side_by_side
 from ganeval.images.source import ImageBatch, Prepare, SourceReport
 from ganeval.images.summary import add, summarised
-from ganeval.torch_defaults import plain_defaults
 
 if TYPE_CHECKING:
     from ganeval.images.indexed import Images
+    from ganeval.images.room import Turn
 
-_SOCKET_NAME = 40  # characters of /pymp-XXXXXXXX/listener-XXXXXXXX, and a few to spare
 _AHEAD = 2  # chunks that are decoded before they are asked for
 
 
@@ -50,6 +41,8 @@ class Chunk:
         formats: likewise.
         labels: of the images that could be used, where their items tell it.
         pixels: see ``ganeval.images.summary``.
+        marks: what ``Images.fingerprint`` says of those that could be used, from the bytes that were decoded; empty
+            unless it was asked for.
     """
 
     indices: list[int]
@@ -61,36 +54,59 @@ class Chunk:
     formats: Counter[str] = field(default_factory=Counter)
     labels: list[str | None] = field(default_factory=list)
     pixels: Counter[str] = field(default_factory=Counter)
+    marks: list[bytes] = field(default_factory=list)
 
     def images(self) -> Tensor | MixedImages:
         return self.data if self.shapes is None else MixedImages(self.data, self.shapes)
 
 
 def load_chunk(
-    images: Images, indices: Sequence[int], stop: threading.Event | None = None, *, prepare: Prepare | None
+    images: Images,
+    indices: Sequence[int],
+    stop: threading.Event | None = None,
+    *,
+    prepare: Prepare | None,
+    marked: bool = False,
+    turn: Turn | None = None,
+    shared: bool = False,
 ) -> Chunk:
-    """Decode some images; what is wrong with one of them is in the chunk, not raised."""
-    good, digests, bad, notes, formats = [], [], [], Counter[str](), Counter[str]()
-    decoded: list[Tensor] = []
-    labels: list[str | None] = []
-    summary = Counter[str]()
+    """Decode some images; what is wrong with one of them is in the chunk, not raised.
+
+    Args:
+        stop: ends it before the next image.
+        marked: fill ``Chunk.marks``.
+        turn: asked before each image, which waits until there is room for it.
+        shared: the pixels lie in memory that other processes can map.
+    """
+    chunk = Chunk([], torch.empty(0, dtype=torch.uint8, device="cpu"), None, None, [], Counter())
+    packing, digests = Packing(len(indices), shared=shared), []
     for index in indices:
-        if stop is not None and stop.is_set():
+        if (stop is not None and stop.is_set()) or (turn is not None and not turn.begins()):
             break
+        size = 0
         try:
             pixels = images.load(index)
+            mark = images.mark(index, pixels) if marked else b""
         except UnreadableImage as error:
-            bad.append((index, str(error)))
-            continue
-        good.append(index)
-        labels.append(pixels.label)
-        digests.append(digest(pixels.array))
-        add(summary, summarised(pixels.array))
-        notes.update(pixels.notes)
-        if pixels.format is not None:
-            formats[pixels.format] += 1
-        decoded.append(_prepared(pixels.array, prepare))
-    return Chunk(good, *_packed(decoded), np.array(digests, dtype=np.uint64), bad, notes, formats, labels, summary)
+            chunk.bad.append((index, str(error)))
+        else:
+            chunk.indices.append(index)
+            chunk.labels.append(pixels.label)
+            chunk.notes.update(pixels.notes)
+            if pixels.format is not None:
+                chunk.formats[pixels.format] += 1
+            if marked:
+                chunk.marks.append(mark)
+            digests.append(digest(pixels.array))
+            add(chunk.pixels, summarised(pixels.array))
+            image = pixels.array.transpose(2, 0, 1) if prepare is None else prepare(pixels.array).numpy()
+            packing.add(image)
+            size = image.nbytes
+        if turn is not None:
+            turn.ends(size)
+    chunk.data, chunk.shapes = packing.packed()
+    chunk.digests = np.array(digests, dtype=np.uint64)
+    return chunk
 
 
 def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | None) -> Chunk:
@@ -113,7 +129,10 @@ def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | Non
         data = torch.cat(taken) if taken else torch.empty(0, dtype=torch.uint8, device="cpu")
     shapes = None
     if prepare is not None and good:
-        data, shapes = _packed(side_by_side(prepare, list(data.permute(0, 2, 3, 1).cpu().numpy())))
+        packing = Packing(len(good))
+        for one in side_by_side(prepare, list(data.permute(0, 2, 3, 1).cpu().numpy())):
+            packing.add(one.numpy())
+        data, shapes = packing.packed()
     return Chunk(good, data, shapes, None, bad, notes)
 
 
@@ -179,161 +198,3 @@ def in_a_thread(load: Callable[..., Chunk], parts: Sequence[Sequence[int]]) -> G
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def in_processes(
-    load: Callable[..., Chunk], parts: Sequence[Sequence[int]], workers: int
-) -> Generator[Chunk, None, None]:
-    """Decode in worker processes, ``_AHEAD`` chunks ahead each; when the generator is closed, they end.
-
-    Raises:
-        ConfigError: a worker died, or could not start.
-    """
-    if not parts:
-        return
-    context = "fork" if sys.platform == "linux" else "spawn"
-    with warnings.catch_warnings():
-        # forking is safe here: workers run no kernels of ours, and torch gives them one thread each
-        warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-        loader: DataLoader[Chunk | GanEvalError] = DataLoader(
-            _Chunks(load, parts, copied=_no_room_for_sockets()),
-            batch_size=None,
-            num_workers=min(workers, len(parts)),
-            prefetch_factor=_AHEAD,
-            collate_fn=_same,
-            worker_init_fn=_leave_interrupts_to_the_parent,
-            multiprocessing_context=context,
-            generator=torch.Generator(),  # its own, so that the global random state is not touched
-        )
-        try:
-            # fails in one piece where there is no room; a loader that is half made would print a traceback of its own
-            torch.multiprocessing.get_context(context).Queue().close()
-            with plain_defaults():  # which processes that are forked here take over
-                iterator: Any = iter(loader)
-            _unwatch(iterator)
-        except (RuntimeError, OSError) as error:  # no process, no memory or semaphore for one, or it died at once
-            raise worker_failed(error) from error
-    try:
-        while True:
-            try:
-                chunk = _watched_next(iterator)
-            except StopIteration:
-                return
-            except (RuntimeError, OSError, EOFError) as error:  # which one depends on when the worker died
-                raise worker_failed(error) from error
-            if isinstance(chunk, GanEvalError):
-                raise chunk
-            if isinstance(chunk.data, np.ndarray):
-                chunk.data = torch.from_numpy(chunk.data)
-            yield chunk
-    finally:
-        shutdown = getattr(iterator, "_shutdown_workers", None)  # at once, not when the garbage is collected
-        if shutdown is not None:
-            shutdown()
-
-
-@contextlib.contextmanager
-def worker_faults() -> Iterator[None]:
-    """Inside, the death of a decode worker is a ConfigError wherever it is noticed.
-
-    Torch notices it by a signal, whose handler raises in the main thread in the middle of whatever runs there.
-
-    Raises:
-        ConfigError: a worker died.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        raise worker_failed(error) from error
-
-
-def worker_failed(error: BaseException) -> ConfigError:
-    """The error for a worker that died, or whose images could not be handed over."""
-    reason = (str(error).strip() or "it ended without a word").splitlines()[-1].strip().rstrip(".")
-    return ConfigError(
-        f"A decode worker failed: {reason}. Where workers are killed, give the machine more memory, or more shared "
-        "memory (docker run --shm-size), or take fewer of them: --workers 0 (workers=0) decodes without worker "
-        "processes."
-    )
-
-
-def _unwatch(iterator: Any) -> None:
-    """Take the workers off the list by which torch's handler of SIGCHLD raises in the main thread, wherever that is."""
-    if iterator._worker_pids_set:
-        _remove_worker_pids(id(iterator))
-        iterator._worker_pids_set = False
-
-
-def _watched_next(iterator: Any) -> Any:
-    """The next item; a worker that has died, or dies meanwhile, is an error here and nowhere else.
-
-    Without the handler, a message that a worker had half written when it was killed would be waited for in vain.
-
-    Raises:
-        RuntimeError: a worker was killed.
-    """
-    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted by signals
-        return next(iterator)
-    _set_worker_pids(id(iterator), tuple(worker.pid for worker in iterator._workers))
-    try:
-        _error_if_any_worker_fails()
-        return next(iterator)
-    finally:
-        _remove_worker_pids(id(iterator))
-
-
-class _Chunks(Dataset["Chunk | GanEvalError"]):
-    def __init__(self, load: Callable[..., Chunk], parts: Sequence[Sequence[int]], *, copied: bool) -> None:
-        self._load = load
-        self._parts = parts
-        self._copied = copied
-
-    def __len__(self) -> int:
-        return len(self._parts)
-
-    def __getitem__(self, index: int) -> Chunk | GanEvalError:
-        try:
-            chunk = self._load(self._parts[index])
-        except GanEvalError as error:  # returned, because torch would wrap a traceback around its message
-            return error
-        if self._copied:
-            chunk.data = chunk.data.numpy()  # type: ignore[assignment]
-            return chunk
-        # here, where running out of shared memory is an error that arrives, and not in the thread that sends
-        chunk.data.share_memory_()  # type: ignore[no-untyped-call]
-        return chunk
-
-
-def _no_room_for_sockets() -> bool:
-    """Whether the temporary folder's name is too long for sharing tensors.
-
-    Torch hands their memory over by sockets in that folder, and a socket's name has at most 107 characters; a worker
-    that cannot make one would be waited for in vain.
-    """
-    by_socket = torch.multiprocessing.get_sharing_strategy() == "file_descriptor"  # type: ignore[no-untyped-call]
-    return by_socket and len(os.fsencode(tempfile.gettempdir())) + _SOCKET_NAME > 107
-
-
-def _same(chunk: Any) -> Any:
-    return chunk
-
-
-def _leave_interrupts_to_the_parent(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _prepared(array: np.ndarray, prepare: Prepare | None) -> Tensor:
-    if prepare is not None:
-        return prepare(array)
-    return torch.from_numpy(array.transpose(2, 0, 1).copy())
-
-
-def _packed(images: list[Tensor]) -> tuple[Tensor, list[tuple[int, ...]] | None]:
-    if not images:
-        return torch.empty(0, dtype=torch.uint8, device="cpu"), None
-    if all(image.shape == images[0].shape for image in images):
-        return torch.stack(images), None
-    return torch.cat([image.flatten() for image in images]), [tuple(image.shape) for image in images]

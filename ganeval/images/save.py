@@ -23,8 +23,8 @@ from ganeval.documents import MAX_BYTES, Count, DocumentError, parse_json, typed
 from ganeval.errors import InputError
 from ganeval.files import write_text, written_whole
 from ganeval.images.folder import MANIFEST
-from ganeval.images.loading import worker_faults
 from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.images.workers import worker_faults
 from ganeval.wording import number_of
 
 _SCHEMA = "ganeval-sample/1"

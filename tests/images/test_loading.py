@@ -25,6 +25,7 @@ from torch.utils.data import Dataset
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.images import loading
+from ganeval.images import workers as processes
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.indexed import Images, IndexedSource, PerProcess
 from ganeval.images.source import ImageSource, open_images
@@ -279,7 +280,7 @@ def test_per_process_opens_once_in_each_process(monkeypatch: pytest.MonkeyPatch)
 def test_spawned_workers_read_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_images(folder)
     expected = drawn(source, 4, 0)
-    monkeypatch.setattr(loading, "sys", type("Elsewhere", (), {"platform": "darwin"}))
+    monkeypatch.setattr(processes, "sys", type("Elsewhere", (), {"platform": "darwin"}))
     assert drawn(source, 4, 2) == expected
     assert not multiprocessing.active_children()
 
@@ -337,7 +338,7 @@ def test_a_users_dataset_is_not_forked_unless_asked(
     (tmp_path / "images").write_bytes(pixels.tobytes())
     started: list[int] = []
     real = indexed.in_processes
-    monkeypatch.setattr(indexed, "in_processes", lambda *a: started.append(a[2]) or real(*a))
+    monkeypatch.setattr(indexed, "in_processes", lambda *a, **k: started.append(a[2]) or real(*a, **k))
     here = sides.Reading.processes
     monkeypatch.setattr(sides.Reading, "processes", lambda self, source: here(Accelerated(self.workers), source))
     options = {"protocol": "compact", "batch_size": 16, "cache": False}
@@ -367,7 +368,7 @@ def test_arrays_in_memory_cost_no_process(monkeypatch: pytest.MonkeyPatch) -> No
     from ganeval import Evaluator
     from ganeval.images import indexed
 
-    def none(*_: object) -> None:
+    def none(*_: object, **__: object) -> None:
         raise AssertionError("a process was started")
 
     monkeypatch.setattr(indexed, "in_processes", none)
