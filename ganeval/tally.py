@@ -176,7 +176,7 @@ class Tally:
         before, self._failed = self.n, True
         self._apart = self._apart or group is None
         given = [(self.extractors[p], list(taps)) for p, taps in networks.items()]
-        with reusing(source, given, cache, size) as (source, calls):
+        with reusing(source, given, cache, size) as (source, calls, receivers):
             if group is None or group.size == 1:
                 batches = source.batches(size, workers=workers, prepare=prepare, on_error=on_error)
                 own, part = None, cast(ImageSource | None, source)
@@ -185,7 +185,8 @@ class Tally:
                 batches = own.batches(call, workers=workers, prepare=prepare, on_error=on_error)
                 part = own.part
             collect(
-                batches, list(zip(calls, networks.values(), strict=True)), self.collected, progress=progress
+                batches, list(zip(calls, networks.values(), strict=True)), self.collected, receivers=receivers,
+                progress=progress,
             )  # fmt: skip
         if isinstance(part, ReusedSource):
             self.recalled += part.recalled

@@ -17,7 +17,7 @@ from ganeval.images.resize import PillowResize
 from ganeval.images.resized_ahead import resized_ahead
 from ganeval.images.source import ImageBatch, Prepare
 from ganeval.statistics.moments import Moments, as_rows
-from ganeval.statistics.on_device import DeviceSink
+from ganeval.statistics.on_device import DeviceSink, Receiver
 from ganeval.statistics.rows import FeatureRows
 
 _TOGETHER = 256  # rows
@@ -35,12 +35,15 @@ ProgressFactory = Callable[[str, int | None], Progress]
 
 
 class Network(Interface):
-    """A ``FeatureExtractor``, or what stands for it; see there."""
+    """A ``FeatureExtractor``, or what stands for it; see there. Rows that are on the host already are arrays."""
 
     device: torch.device
     prepare: PillowResize | None
 
-    def __call__(self, batch: ImageBatch, /) -> Mapping[str, Tensor]: ...
+    def __call__(self, batch: ImageBatch, /) -> Mapping[str, Tensor] | Mapping[str, np.ndarray]: ...
+
+
+Receivers = Callable[[Network, str, ImageBatch], Receiver | None]  # who else takes the rows of a batch at a tap
 
 
 class Kept:
@@ -137,6 +140,7 @@ def collect(
     networks: Sequence[tuple[Network, Mapping[str, Kept]]],
     collected: Collected,
     *,
+    receivers: Receivers | None = None,
     progress: Progress | None = None,
 ) -> None:
     """One pass: every image was decoded once and goes once through each network; update the moments, append the rows.
@@ -148,6 +152,7 @@ def collect(
     Args:
         networks: each with what is kept of its taps; without any, images are only counted.
         collected: what the images come to is added to it.
+        receivers: given the same rows, once they are on the host.
     """
     device = next((network.device for network, _ in networks), torch.device("cpu"))
     sinks: dict[int, DeviceSink] = {}
@@ -162,10 +167,15 @@ def collect(
         for network, taps in networks:
             features = network(batch)
             for tap, kept in taps.items():
+                receiver = None if receivers is None else receivers(network, tap, batch)
                 if sinks:
-                    sinks[id(kept)].add(features[tap], batch.names)
-                else:
-                    kept.add(features[tap].float().cpu().numpy(), batch.names)
+                    sinks[id(kept)].add(features[tap], batch.names, receiver)
+                    continue
+                rows = features[tap]
+                rows = rows if isinstance(rows, np.ndarray) else rows.float().cpu().numpy()
+                kept.add(rows, batch.names)
+                if receiver is not None:
+                    receiver(rows)
         collected.n += len(batch.names)
         if batch.digests is not None:
             collected.digest.update(batch.digests)

@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support import ranks
+from torch.overrides import TorchFunctionMode
 
 from ganeval import Evaluator, open_images
 from ganeval import protocol as protocols
@@ -36,7 +37,8 @@ from ganeval.images.decode import UnreadableImage
 from ganeval.images.folder import FolderImages
 from ganeval.images.source import ImageBatch
 from ganeval.results import Evaluation
-from ganeval.statistics import reuse
+from ganeval.statistics import blocks, collect, reuse
+from ganeval.statistics.on_device import DeviceMoments
 from ganeval.statistics.reference import save_statistics
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit")
@@ -198,11 +200,14 @@ def test_whatever_the_cache_raises_is_no_failure(
 def test_interrupt_waits_for_no_hash_but_writes_what_is_complete(
     sets: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    build_statistics(sets / "fake", cache=cache, **ON)  # so that there may be something to find
+    monkeypatch.setattr(blocks, "AHEAD", 1)
+    before = len(entries(cache))
     pressed, marked, fingerprint, call = threading.Event(), [0], FolderImages.fingerprint, FeatureExtractor.__call__
 
     def slow(self: FolderImages, index: int) -> bytes | None:
         marked[0] = max(marked[0], index)
-        if index >= BLOCK:
+        if index >= 2 * BLOCK:
             pressed.wait(60)
             time.sleep(0.05)
         return fingerprint(self, index)
@@ -220,8 +225,8 @@ def test_interrupt_waits_for_no_hash_but_writes_what_is_complete(
     monkeypatch.setattr(FeatureExtractor, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_statistics(sets / "real", cache=cache, **ON)
-    assert len(entries(cache)) == 1
-    assert BLOCK <= marked[0] < 69  # hashes up to the last file had been asked for
+    assert len(entries(cache)) == before + 1
+    assert marked[0] < 3 * BLOCK - 1  # hashes up to there had been asked for
 
 
 @pytest.mark.nightly
@@ -263,15 +268,21 @@ def test_changed_file_costs_its_block(sets: Path, cache: FeatureCache, counted: 
     assert told(warm) == told(evaluate(sets / "real", sets / "fake", cache=False, **ON))
 
 
-def test_file_that_changes_while_it_is_read(sets: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features of what came after never stand for what was hashed before."""
+@pytest.mark.parametrize("looked", [False, True])
+def test_file_that_changes_while_it_is_read(
+    sets: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch, looked: bool
+) -> None:
+    """Features of what came after never stand for what was hashed before, where files are hashed to find something."""
+    if looked:
+        build_statistics(sets / "fake", cache=cache, **{**ON, "batch_size": BLOCK})
+    known = len(entries(cache))
     file = sorted((sets / "real").rglob("*.png"))[20]
     before, load = file.read_bytes(), loading.load_chunk
 
     def rewriting(images: Any, indices: list[int], *rest: Any, **options: Any) -> object:
         if 20 in indices and images.kind == "folder" and images.root == sets / "real":
             deadline = time.monotonic() + 60
-            while not entries(cache) and time.monotonic() < deadline:  # then the second block is hashed too
+            while len(entries(cache)) == known and time.monotonic() < deadline:  # then the second block is hashed too
                 time.sleep(0.01)
             Image.fromarray(np.full((32, 32, 3), 200, np.uint8)).save(file)
         return load(images, indices, *rest, **options)
@@ -287,6 +298,61 @@ def test_file_that_changes_while_it_is_read(sets: Path, cache: FeatureCache, mon
     assert np.array_equal(again.covariance, off.covariance)
 
 
+@pytest.mark.parametrize("looked", [False, True])
+def test_each_file_is_hashed_once(
+    sets: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch, looked: bool
+) -> None:
+    """Without anything to find, files are read once too: what was decoded is hashed."""
+    if looked:
+        build_statistics(sets / "fake", cache=cache, **ON)
+    counts: Counter[str] = Counter()
+    read, fingerprint = FolderImages.read, indexed._fingerprint
+    monkeypatch.setattr(FolderImages, "read", lambda self, i: counts.update(read=1) or read(self, i))
+    monkeypatch.setattr(indexed, "_fingerprint", lambda data: counts.update(hashed=1) or fingerprint(data))
+    build_statistics(sets / "real", cache=cache, **ON)
+    assert counts == {"read": 140 if looked else 70, "hashed": 70}
+    counts.clear()
+    build_statistics(sets / "real", cache=cache, **ON)
+    assert counts == {"read": 70, "hashed": 70}
+
+
+class Calls(TorchFunctionMode):
+    """What the thread that enters it asks of torch, by name: operations, copies, and what would wait for a device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[getattr(function, "__name__", str(function))] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_cache_asks_nothing_of_a_device(
+    sets: Path, cache: FeatureCache, counted: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows cross once, for the metrics; the CPU stands for an accelerator."""
+    monkeypatch.setattr(collect, "_waits_for_nobody", lambda device: True)
+
+    def calls(cache: FeatureCache | bool) -> tuple[Counter[str], Any]:
+        with Calls() as mode:
+            made = build_statistics(sets / "real", rows=True, cache=cache, **ON)
+        return mode.counts, made
+
+    calls(False)  # what is done once a process
+    (without, off), (with_it, cold) = calls(False), calls(cache)
+    assert with_it == without
+    assert with_it["copy_"] > 0
+    counted.clear()
+    monkeypatch.setattr(DeviceMoments, "update", lambda *_: pytest.fail("recalled rows went to the device"))
+    _, warm = calls(cache)
+    assert not +counted
+    assert np.array_equal(cold.rows, off.rows)
+    assert np.array_equal(warm.rows, off.rows)
+    assert warm.covariance == pytest.approx(off.covariance, rel=1e-10, abs=1e-12)
+    assert warm.mean == pytest.approx(off.mean, rel=1e-12)
+
+
 def test_blocks_that_are_known_far_behind_unknown_ones(sets: Path, cache: FeatureCache, counted: Counter[str]) -> None:
     """Further than is looked ahead: decoding is called off when they come, and no network runs for them."""
     real = open_images(sets / "real")
@@ -294,7 +360,7 @@ def test_blocks_that_are_known_far_behind_unknown_ones(sets: Path, cache: Featur
     gone = entries(cache)
     known = FeatureCache(cache.folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reuse, "_AHEAD", 1)
+        patch.setattr(blocks, "AHEAD", 1)
         newest = max(gone, key=lambda path: path.stat().st_mtime_ns)
         for path in gone:
             if path != newest and "-16" in path.name:  # all but the last blocks, which are smaller
@@ -480,7 +546,8 @@ PROGRAM = """
 import sys, time
 from ganeval.evaluate import build_statistics
 from ganeval.features.extractor import FeatureExtractor
-from ganeval.statistics import reuse
+from ganeval.statistics import blocks, collect, reuse
+from ganeval.statistics.on_device import DeviceMoments
 
 images, folder, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
 reuse._BLOCK = 16
