@@ -5,6 +5,8 @@ Each is a context: inside, the settings are what a computation needs; afterwards
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
@@ -25,6 +27,22 @@ def strict_float32(*, tf32: bool = False) -> Iterator[None]:
     Args:
         tf32: on CUDA, TF32 wherever there is float32.
     """
+    _hear_the_warning_out()
+    with _precisions(tf32):
+        yield
+
+
+@functools.lru_cache
+def _hear_the_warning_out() -> None:
+    """PyTorch 2.9 and 2.10 warn once a process of the older names, which are used here on purpose."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _precisions(tf32=False):
+            pass
+
+
+@contextmanager
+def _precisions(tf32: bool) -> Iterator[None]:
     backends = torch.backends
     # PyTorch has two interfaces to one state and raises where they disagree: its kernels look at either, so both are
     # set, and what cannot be read because the user's own settings disagree is reached through the newer one alone.

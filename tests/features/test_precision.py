@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganeval
+from ganeval import torch_arithmetic
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, IncomparableError
 from ganeval.evaluate import build_statistics, evaluate
@@ -241,3 +243,23 @@ def test_accelerator_arithmetic(precision: str, most: float, surrogate_weights: 
         rows[name] = one(batch(8))["2048"]
     apart = float((rows[precision] - rows["float32"]).abs().max() / rows["float32"].abs().max())
     assert 1e-6 < apart < most
+
+
+def test_the_warning_of_older_names_is_not_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch 2.9 and 2.10 have it: one warning a process, at the first of the older names."""
+    coming, setter = ["Please use the new API settings to control TF32 behavior"], torch.set_float32_matmul_precision
+
+    def warns(precision: str) -> None:
+        if coming:
+            warnings.warn(coming.pop(), UserWarning, stacklevel=2)
+        setter(precision)
+
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", warns)
+    torch_arithmetic._hear_the_warning_out.cache_clear()
+    before = torch.get_float32_matmul_precision()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with strict_float32(tf32=True):
+            assert torch.get_float32_matmul_precision() == "high"
+    assert coming == []
+    assert torch.get_float32_matmul_precision() == before
