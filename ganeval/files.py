@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,41 +17,76 @@ from ganeval.errors import InputError
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; it takes the name ``path`` when the block ends, and is gone if it fails.
+    """Yield a temporary name; what the block writes there is ``path`` when it ends, and is gone if it fails.
+
+    A link stays a link: the file that it points to is replaced. A device or a pipe stays what it is: the bytes are
+    written to it when the block ends, and a pipe without a reader is waited for.
 
     Raises:
         InputError: the folder does not exist or cannot be written to.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file to write.")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+        raise _is_a_folder(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with _through(path) if is_stream(path) else _in_place(path) as temporary:
+            yield temporary
     except OSError as error:
         raise _not_written(path, error) from error
+
+
+@contextmanager
+def _in_place(path: Path) -> Iterator[Path]:
+    place = Path(os.path.realpath(path))
+    temporary = place.with_name(f".{place.name}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, place)
     finally:
         if temporary.parent.is_dir():
             temporary.unlink(missing_ok=True)
 
 
-def require_writable(path: Path, *, inputs: Iterable[str | Path] = ()) -> None:
+@contextmanager
+def _through(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        with temporary.open("rb") as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether there is a device, a pipe or a socket, links followed: no file, and no folder."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # nothing is there, or it cannot be looked at
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def require_writable(path: Path) -> None:
     """Find out before the long part that a file cannot be written where it is wanted.
 
-    Args:
-        inputs: files that the run reads, of which the file must not be one; of specs, ``files_of`` gives them.
+    Raises:
+        InputError: the path is a folder, or cannot be written.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file to write.")
-    for read in inputs if path.exists() else ():
-        if os.path.exists(read) and path.samefile(read):
-            raise InputError(f"{path} is read here, and would be overwritten by its result. Choose another name.")
-    trial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.test")
+        raise _is_a_folder(path)
     try:
+        if is_stream(path):  # not opened: a pipe's reader would take that for the end
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        place = Path(os.path.realpath(path))
+        trial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.test")
         trial.touch()
         trial.unlink()
     except OSError as error:
         raise _not_written(path, error) from error
+
+
+def _is_a_folder(path: Path) -> InputError:
+    return InputError(f"{path} is a folder; give the name of a file to write.")
 
 
 def _not_written(path: Path, error: OSError) -> InputError:

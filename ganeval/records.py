@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganeval.documents import MAX_NUMBER, DocumentError, parse_json, read_bytes, require_sound
 from ganeval.errors import InputError
-from ganeval.files import written_whole
+from ganeval.files import is_stream, written_whole
 from ganeval.results import Evaluation, MetricResult, evaluation_of, to_json
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def write_record(
 ) -> Evaluation:
     """Write ``target`` and, where there are arrays, ``TARGET.samples.npz`` beside it; both, or neither.
 
+    Beside a device or a pipe no arrays are written.
+
     Args:
         arrays: None for the evaluation's own.
         more: further keys of the document.
@@ -89,7 +91,7 @@ def write_record(
     """
     import numpy as np
 
-    arrays = arrays_of(evaluation) if arrays is None else arrays
+    arrays = {} if is_stream(target) else arrays_of(evaluation) if arrays is None else arrays
     beside = samples_beside(target)
     with ExitStack() as stack:  # neither file takes its name before both are written
         if arrays:

@@ -19,6 +19,7 @@ from ganeval.cli.options import (
 )
 from ganeval.cli.output import answer, note
 from ganeval.cli.outputs import Outputs
+from ganeval.cli.places import Source
 from ganeval.errors import ConfigError, InputError
 from ganeval.results import one_line
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@click.argument("images", type=Source(), nargs=-1, required=True, metavar="IMAGES...")
 @source_options
 @generator_options
 @option("--decode/--no-decode", default=True, help="Decode every image: finds duplicates and damage further in.")
@@ -49,17 +50,13 @@ def check(
     """
     from ganeval.generators.load import is_made, open_source
     from ganeval.images.audit import audit, compare_audits
-    from ganeval.images.grammar import files_of, parse_spec
+    from ganeval.images.grammar import parse_spec
     from ganeval.sides import require_range_used
 
     sets = [parse_spec(text) for text in images]
     if options["num_samples"] is not None and not any(map(is_made, sets)):
         raise ConfigError("--num-samples says how many images a renderer or a generator makes, and here is none.")
 
-    if report is not None:
-        from ganeval.files import require_writable
-
-        require_writable(report, inputs=files_of(*sets))
     sources = [open_source(spec, **options) for spec in sets]
     require_range_used(sources, options["value_range"])
     audits = [audit(source, decode=decode) for source in sources]
@@ -78,7 +75,7 @@ def check(
         with outputs.attempt(report):
             write_check(report, audits, [_rows(a) for a in audits], sentences)
     fields = {"check": [a.to_dict() for a in audits], "differences": sentences}
-    answer(fields, "\n".join(lines), fmt=fmt, target=output, inputs=files_of(*sets), outputs=outputs)
+    answer(fields, "\n".join(lines), fmt=fmt, target=output, outputs=outputs)
     for a in audits:
         for problem in a.problems():
             note(f"{a.spec}: {problem}")

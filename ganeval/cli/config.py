@@ -2,6 +2,9 @@
 
 Keys are the long option names. At top level they hold for every command that has the option; in a table of a command's
 name, for that command. A key that no command knows is an error.
+
+The file of the working folder is the user's own, as a test runner's or a linter's is: it may name generators, which
+are programs that the command imports and runs.
 """
 
 from __future__ import annotations

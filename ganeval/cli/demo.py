@@ -10,6 +10,7 @@ import click
 
 from ganeval.cli import output as out
 from ganeval.cli.options import Command, option, output_options, report_path
+from ganeval.cli.places import Output
 
 if TYPE_CHECKING:
     from ganeval.demo import Row
@@ -25,7 +26,7 @@ _NEXT = (
 @option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Output(folder=True),
     default=Path("ganeval-demo"),
     help="Folder for the pictures and demo.json.",
 )
@@ -44,10 +45,7 @@ def demo(*, output: Path, num_samples: int, seed: int, device: str, report: Path
       ganeval demo
     """
     from ganeval.demo import AGAINST, run_demo
-    from ganeval.files import require_writable
 
-    if report is not None:
-        require_writable(report)
     found = run_demo(
         output, num_samples=num_samples, seed=seed, device=device, progress=out.progress,
         single_images=report is not None,

@@ -20,10 +20,11 @@ from ganeval.cli.options import (
     image_options,
     option,
     output_options,
-    output_path,
+    record_path,
     report_path,
 )
 from ganeval.cli.outputs import Outputs, write_evaluation
+from ganeval.cli.places import Output, Source
 from ganeval.cli.streams import OutputError
 from ganeval.errors import ConfigError
 from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
@@ -42,11 +43,11 @@ _FORMATS = ("text", "json", "md", "github")
 
 
 @click.command(cls=Command)
-@click.argument("paths", nargs=-1, metavar="[REAL FAKE]")
+@click.argument("paths", nargs=-1, type=Source(), metavar="[REAL FAKE]")
 @option("--results", type=_FILE, help="Judge this file that ganeval wrote, in place of REAL and FAKE.")
 @option("--baseline", type=_FILE, help="What max-regression refers to: any JSON with results that ganeval wrote.")
 @option("--update-baseline", is_flag=True, help="Make this run the baseline, unless max, min or min-samples forbid it.")
-@option("--junit", type=_FILE, help="Also write the verdict as JUnit XML.")
+@option("--junit", type=Output(), help="Also write the verdict as JUnit XML.")
 @option(
     "--on-inconclusive",
     type=click.Choice(ON_INCONCLUSIVE),
@@ -71,11 +72,11 @@ _FORMATS = ("text", "json", "md", "github")
     help="Is REAL a sample, or the target?  [default: sample for images, population for statistics]",
 )
 @option("--assume-protocol", is_flag=True, help="Take statistics of unknown origin as made under this protocol.")
-@option("--test", help="Held-out real images, for metrics of memorisation.")
+@option("--test", type=Source(), help="Held-out real images, for metrics of memorisation.")
 @partial(compute_options, protocol=None)
 @image_options
 @report_path
-@output_path
+@record_path
 @partial(output_options, formats=_FORMATS)
 def gate(
     paths: tuple[str, ...],
@@ -125,15 +126,12 @@ def _judge(
     rules: Gate, paths: tuple[str, ...], options: dict[str, Any], *, output: Path | None, page: Path | None,
     junit: Path | None, exit_zero: bool, fmt: str,
 ) -> int:  # fmt: skip
-    from ganeval.files import require_writable, write_text
+    from ganeval.files import write_text
     from ganeval.gate.run import run_gate
     from ganeval.records import read_record
 
     if len(paths) not in (0, 2):
         raise click.UsageError(f"a gate takes REAL and FAKE, or neither and --results FILE.json; got {len(paths)}.")
-    for target in (output, page, junit):
-        if target is not None:
-            require_writable(target)
     real, fake = paths if paths else (None, None)
     baseline = options.get("baseline")
     before = read_record(baseline) if page is not None and baseline is not None and baseline.exists() else None

@@ -19,10 +19,11 @@ from ganeval.cli.options import (
     network_options,
     option,
     output_options,
-    output_path,
+    record_path,
     report_path,
 )
 from ganeval.cli.outputs import Outputs
+from ganeval.cli.places import Output, Source
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, get_metric, named_metrics
 from ganeval.protocol import PROTOCOLS
@@ -119,20 +120,12 @@ def _command(
     def run(*, fake: str, fmt: str, **options: Any) -> None:
         from ganeval.cli.present import present
         from ganeval.evaluate import evaluate
-        from ganeval.files import require_writable
-        from ganeval.images.grammar import files_of
 
         target, page, table = (options.pop(name) for name in ("output", "report", "per_image"))
         if table is not None:
             from ganeval.report.table import require_form
 
             require_form(table)
-        named = [Path(file).absolute() for file in (target, page, table) if file is not None]
-        if len(set(named)) < len(named):
-            raise ConfigError("-o, --report and --per-image name one file. Give each its own.")
-        for file in (target, page, table):
-            if file is not None:
-                require_writable(file, inputs=files_of(options.get("real"), fake, options.get("test")))
         wanted = chosen_metrics(options.pop("metrics")) if metrics is None else metrics
         if wanted and all(get_metric(m).protocol for m in wanted):
             source = click.get_current_context().get_parameter_source("protocol")
@@ -150,8 +143,8 @@ def _command(
 
     decorators: list[Callable[[Decorated], Decorated]] = []
     if both:
-        decorators.append(click.argument("real", metavar="TRAIN" if test and metrics else "REAL"))
-    decorators += [click.argument("fake"), compute_options, network_options, image_options]
+        decorators.append(click.argument("real", type=Source(), metavar="TRAIN" if test and metrics else "REAL"))
+    decorators += [click.argument("fake", type=Source()), compute_options, network_options, image_options]
     if metrics is None:
         decorators.append(
             option(
@@ -174,7 +167,7 @@ def _command(
             ),
         ]
     if test:
-        decorators.append(option("--test", help="Held-out real images, for metrics of memorisation."))
+        decorators.append(option("--test", type=Source(), help="Held-out real images, for metrics of memorisation."))
     decorators += [
         option("--num-fake", type=click.IntRange(min=1), help="Use a seeded subset of FAKE of this size."),
         option(
@@ -186,12 +179,12 @@ def _command(
         *(_SETTINGS[s] for s in settings),
         option(
             "--per-image",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=Output(),
             metavar="FILE.csv|.npz",
             help="Also write a table with a line an image: realism, nearest image, influence, score, covered.",
         ),
         report_path,
-        output_path,
+        record_path,
         output_options,
     ]
     decorated: Decorated = run

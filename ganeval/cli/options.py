@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import click
 
 from ganeval.cli import output
 from ganeval.cli.config import defaults_for, find_config, is_number, is_whole, list_of
+from ganeval.cli.places import Output, RecordFile, Source, WeightsFile, check_places
 from ganeval.errors import ConfigError
 from ganeval.files import parse_size
 from ganeval.protocol import PRECISIONS, PROTOCOLS
@@ -38,7 +38,10 @@ class Command(click.Command):
                 name = ctx.command_path.partition(" ")[2]
                 ctx.default_map = defaults_for(self, name, table, path, root.command)
                 output.also_json(ctx.default_map)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            check_places(ctx, None if found is None else found[0])
+        return rest
 
 
 def option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
@@ -138,19 +141,6 @@ class Names(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return value if isinstance(value, str) else ",".join(value)
-
-
-class WeightsFile(click.ParamType[Any]):
-    """``[NETWORK=]PATH``: the name of a network, empty where there is none, and the file."""
-
-    name = "[NETWORK=]PATH"
-    envvar_list_splitter = os.pathsep
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
-        network, equals, path = value.partition("=")
-        return ("", Path(value)) if not equals or Path(value).exists() else (network, Path(path))
 
 
 def _one_each(
@@ -317,7 +307,12 @@ def network_options(f: Decorated) -> Decorated:
         return f(*args, protocol=_own_network(own) or protocol, **kwargs)
 
     return _stack(
-        option("--network", metavar="FILE.pt", help="A network of your own in place of a protocol's: TorchScript."),
+        option(
+            "--network",
+            type=Source(),
+            metavar="FILE.pt",
+            help="A network of your own in place of a protocol's: TorchScript.",
+        ),
         option("--network-size", type=click.IntRange(min=1), help="Height and width that it takes, in pixels."),
         option("--network-resize", help=f"How images are brought to that size: {', '.join(_RESIZES)}."),
         option("--network-scale", help=f"The map from 0..255 to its values: {', '.join(_SCALES)}."),
@@ -354,10 +349,14 @@ def _own_network(options: dict[str, Any]) -> Any:
 
 
 def report_path(f: Decorated) -> Decorated:
-    kind = click.Path(dir_okay=False, path_type=Path)
-    return option("--report", type=kind, metavar="FILE.html", help="Also write a page to look at: plots and images.")(f)
+    return option(
+        "--report", type=Output(), metavar="FILE.html", help="Also write a page to look at: plots and images."
+    )(f)
 
 
-def output_path(f: Decorated) -> Decorated:
-    kind = click.Path(dir_okay=False, path_type=Path)
+def output_path(f: Decorated, *, kind: Output | None = None) -> Decorated:
+    kind = kind or Output()
     return option("-o", "--output", type=kind, help="Write the JSON document to this file, whole or not at all.")(f)
+
+
+record_path = functools.partial(output_path, kind=RecordFile())

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -116,13 +116,12 @@ def detail(message: str) -> None:
 
 def answer(
     fields: Mapping[str, Any], text: str | Callable[[], None], *, fmt: str, target: Path | None,
-    inputs: Iterable[str | Path] = (), outputs: Outputs | None = None,
+    outputs: Outputs | None = None,
 ) -> None:  # fmt: skip
     """What a command found: the document into the file, if one was named, and one of the two forms on stdout.
 
     Args:
         text: the text form, or what prints it.
-        inputs: files that were read, of which the target must not be one.
         outputs: what was tried already.
 
     Raises:
@@ -132,10 +131,9 @@ def answer(
     if not _State.first:
         return
     if target is not None:
-        from ganeval.files import require_writable, write_text
+        from ganeval.files import write_text
 
         with outputs.attempt(target):
-            require_writable(target, inputs=inputs)
             write_text(target, to_json({"schema": SCHEMA, **fields, **outputs.fields}) + "\n")
     with outputs.attempt("stdout"):
         if fmt == "json":

@@ -14,14 +14,15 @@ from ganeval.cli.options import (
     generator_options,
     option,
     output_options,
-    output_path,
+    record_path,
     report_path,
 )
 from ganeval.cli.outputs import Outputs
+from ganeval.cli.places import Source
 
 
 @click.command(cls=Command)
-@click.argument("generator")
+@click.argument("generator", type=Source())
 @option("--pairs", type=click.IntRange(min=2), default=10_000, help="Pairs of latents; papers take 50000 or 100000.")
 @option("--space", type=click.Choice(["z", "w"]), default="z", help="Great circles in z, or lines in w.")
 @option("--sampling", type=click.Choice(["full", "end"]), default="full", help="Anywhere on the path, or at its start.")
@@ -36,7 +37,7 @@ from ganeval.cli.outputs import Outputs
     default="lpips-vgg",
     help="Perceptual distance; compact needs no download.",
 )
-@option("--weights", metavar="PATH", help="Load this file instead of the distance's published weights.")
+@option("--weights", type=Source(), metavar="PATH", help="Load this file instead of the distance's published weights.")
 @option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where generator and distance run.")
 @option("--batch-size", type=click.IntRange(min=1), help="Pairs that go through together.  [default: suits the device]")
 @option("--seed", type=click.IntRange(min=0), default=0, help="Pair i depends on the seed and on i alone.")
@@ -46,7 +47,7 @@ from ganeval.cli.outputs import Outputs
     "--level", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.95, help="Level of the interval."
 )
 @report_path
-@output_path
+@record_path
 @output_options
 def ppl(generator: str, *, output: Path | None, report: Path | None, fmt: str, **options: Any) -> None:
     """Perceptual path length of GENERATOR: how far its image moves on a small step between two latents.
@@ -61,12 +62,8 @@ def ppl(generator: str, *, output: Path | None, report: Path | None, fmt: str, *
       ganeval ppl gen:mymodule:generator --space w --sampling end --pairs 50000 -o ppl.json
     """
     from ganeval.cli.present import present
-    from ganeval.files import require_writable
     from ganeval.walk import evaluate_path_length
 
-    for file in (output, report):
-        if file is not None:
-            require_writable(file)
     evaluation = evaluate_path_length(generator, progress=out.progress, **options)
     outputs = Outputs()
     if report is not None:

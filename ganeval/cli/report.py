@@ -8,14 +8,13 @@ import click
 
 from ganeval.cli.options import Command, option, output_options
 from ganeval.cli.output import answer
+from ganeval.cli.places import Output
 from ganeval.wording import number_of
 
 
 @click.command(cls=Command)
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RESULTS.json...")
-@option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"), help="The page."
-)
+@option("-o", "--output", type=Output(), default=Path("report.html"), help="The page.")
 @option("--baseline", type=click.Path(dir_okay=False, path_type=Path), help="Results that all are compared with.")
 @option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets.")
 @output_options
@@ -32,11 +31,9 @@ def report(results: tuple[Path, ...], *, output: Path, baseline: Path | None, da
       ganeval report new.json --baseline old.json
       ganeval report run-1/ run-2/ -o training.html
     """
-    from ganeval.files import require_writable
     from ganeval.records import read_record
     from ganeval.report.page import read_subjects, write_report
 
-    require_writable(output, inputs=[str(path) for path in (*results, baseline) if path is not None])
     alike = len({path.name for path in results}) < len({str(path) for path in results})
     subjects = [one for path in results for one in read_subjects(path, name=str(path) if alike else None)]
     before = None if baseline is None else read_record(baseline)

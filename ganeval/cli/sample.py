@@ -9,17 +9,18 @@ import click
 
 from ganeval.cli import output as out
 from ganeval.cli.options import Command, Range, generator_options, option, output_options
+from ganeval.cli.places import Output, Source
 from ganeval.errors import InputError
 from ganeval.wording import number_of
 
 
 @click.command(cls=Command)
-@click.argument("generator")
+@click.argument("generator", type=Source())
 @option("-n", "--num-samples", type=click.IntRange(min=1), required=True, help="How many images.")
 @option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=Output(either=True),
     required=True,
     help="A folder, or a file that ends in .zip or .npz.",
 )

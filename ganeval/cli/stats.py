@@ -19,6 +19,7 @@ from ganeval.cli.options import (
     output_path,
 )
 from ganeval.cli.outputs import Outputs
+from ganeval.cli.places import Source, StatisticsFile
 
 if TYPE_CHECKING:
     from ganeval.statistics.reference import Statistics
@@ -38,14 +39,14 @@ def stats() -> None:
 _target = option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=StatisticsFile(),
     required=True,
     help="The npz file to write.",
 )
 
 
 @stats.command(cls=Command)
-@click.argument("images")
+@click.argument("images", type=Source())
 @_target
 @compute_options
 @network_options
@@ -69,13 +70,10 @@ def build(images: str, *, fmt: str, **options: Any) -> None:
       ganeval stats build dataset:shapes --num-samples 500 --protocol compact --shard 1/2 -o one-of-two.npz
     """
     from ganeval.evaluate import build_statistics
-    from ganeval.files import require_writable
-    from ganeval.images.grammar import files_of
     from ganeval.statistics.npz import with_suffix_npz
     from ganeval.statistics.reference import save_statistics
 
     target = with_suffix_npz(options.pop("output"))
-    require_writable(target, inputs=files_of(images))
     statistics = build_statistics(images, progress=output.progress, **options)
     for message in (statistics.meta or {}).get("warnings", ()):
         output.warning(message)
@@ -87,7 +85,7 @@ def build(images: str, *, fmt: str, **options: Any) -> None:
 
 
 @stats.command(cls=Command)
-@click.argument("file")
+@click.argument("file", type=Source())
 @output_path
 @output_options
 def show(file: str, *, fmt: str, **options: Any) -> None:
@@ -103,7 +101,7 @@ def show(file: str, *, fmt: str, **options: Any) -> None:
 
 
 @stats.command(cls=Command)
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", type=Source(), nargs=-1, required=True, metavar="FILE...")
 @_target
 @output_options
 def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
@@ -136,8 +134,6 @@ def _rows_kept(statistics: Statistics) -> str:
 def _show(
     statistics: Statistics, name: str, fmt: str, target: Path | None = None, *, outputs: Outputs | None = None
 ) -> None:
-    from ganeval.images.grammar import files_of
-
     protocol = statistics.protocol
     source = (statistics.meta or {}).get("source") or {}
     fields: dict[str, Any] = {
@@ -168,4 +164,4 @@ def _show(
         text = "\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])
     else:
         text = "\n".join(f"{k:<10} {v}" for k, v in rows if v)
-    output.answer({"statistics": fields}, text, fmt=fmt, target=target, inputs=files_of(name), outputs=outputs)
+    output.answer({"statistics": fields}, text, fmt=fmt, target=target, outputs=outputs)

@@ -12,6 +12,7 @@ import click
 from ganeval.cli import output as out
 from ganeval.cli.metric import chosen_metrics
 from ganeval.cli.options import Command, Names, Range, option, output_options, report_path
+from ganeval.cli.places import Output, Source
 from ganeval.protocol import PROTOCOLS
 from ganeval.training import PRECISIONS
 
@@ -40,7 +41,7 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
         count, from_one = click.IntRange(min=0), click.IntRange(min=1)
         for one in reversed(
             (
-                option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A folder of this run."),
+                option("-o", "--output", type=Output(either=True), required=True, help="A folder of this run."),
                 option("--size", type=int, default=defaults["size"], help="Of the images, in pixels."),
                 option("--width", type=int, default=defaults["width"], help="Channels of the networks."),
                 option("--steps", type=from_one, default=20_000, help="Updates of each player."),
@@ -87,7 +88,7 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
 
 
 @train.command(cls=Command)
-@option("--data", required=True, metavar="SPEC", help="Images: a folder, an archive, an array or dataset:NAME.")
+@option("--data", type=Source(), required=True, help="Images: a folder, an archive, an array or dataset:NAME.")
 @_run_options(size=32, width=64, batch_size=128, sample_every=1000, eval_every=2000)
 @option("--channels", type=int, default=3, help="3, or 1 for grey.")
 @option("--latent-dim", type=int, default=100, help="Size of z.")
@@ -98,7 +99,7 @@ def _run_options(**defaults: Any) -> Callable[[Callable[..., Any]], Callable[...
 @option("--value-range", type=Range(), help="Ends of the range of float images, for instance -1,1.")
 @option("--eval-samples", type=click.IntRange(min=2), default=2000, help="Generated images in an evaluation.")
 @option("--final-samples", type=click.IntRange(min=2), default=10_000, help="The same in the last one.")
-@option("--eval-reference", metavar="SPEC", help="Statistics or images to compare with.  [default: the data]")
+@option("--eval-reference", type=Source(), help="Statistics or images to compare with.  [default: the data]")
 @output_options
 def dcgan(
     data: str, *, output: Path, metrics: str | None, report: Path | None, fmt: str, **options: Any
@@ -115,14 +116,13 @@ def dcgan(
     """
     from ganeval.training.dcgan import train_dcgan
 
-    _require_report(report)
     path = train_dcgan(data, output, metrics=chosen_metrics(metrics), progress=out.progress, **options)
     _present([path], report, fmt)
 
 
 @train.command(cls=Command)
-@option("--domain-a", required=True, metavar="SPEC", help="Images of the first domain.")
-@option("--domain-b", required=True, metavar="SPEC", help="Images of the second; they need not be pairs.")
+@option("--domain-a", type=Source(), required=True, help="Images of the first domain.")
+@option("--domain-b", type=Source(), required=True, help="Images of the second; they need not be pairs.")
 @_run_options(size=64, width=32, batch_size=1, sample_every=500, eval_every=1000)
 @option("--blocks", type=int, default=6, help="Residual blocks of the generators.")
 @option("--skip", is_flag=True, help="The generators make what is added to their input.")
@@ -140,8 +140,8 @@ def dcgan(
     help="Share of the cycle loss's gradient that reaches the first of the two translators.",
 )  # fmt: skip
 @option("--names", nargs=2, default=("a", "b"), help="Of the domains, for the cards.")
-@option("--test-a", metavar="SPEC", help="Images to evaluate on.  [default: the first ones of the domain]")
-@option("--test-b", metavar="SPEC", help="Likewise.")
+@option("--test-a", type=Source(), help="Images to evaluate on.  [default: the first ones of the domain]")
+@option("--test-b", type=Source(), help="Likewise.")
 @option("--paired-test", is_flag=True, help="Image i of both tests are true counterparts.")
 @option("--num-test", type=click.IntRange(min=2), default=1000, help="Images of each domain in an evaluation.")
 @output_options
@@ -157,18 +157,10 @@ def cyclegan(
     """
     from ganeval.training.cyclegan import train_cyclegan
 
-    _require_report(report)
     folder = train_cyclegan(
         domain_a, domain_b, output, metrics=chosen_metrics(metrics), progress=out.progress, **options
     )  # fmt: skip
     _present([folder / "a2b.safetensors", folder / "b2a.safetensors"], report, fmt)
-
-
-def _require_report(page: Path | None) -> None:
-    if page is not None:
-        from ganeval.files import require_writable
-
-        require_writable(page)
 
 
 def _present(paths: list[Path], page: Path | None, fmt: str) -> None:

@@ -6,6 +6,7 @@ import heapq
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +44,10 @@ class FolderImages(Images):
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    def files(self) -> Iterator[Path]:
+        """The files, in their order."""
+        return (self.root / path for path in self._paths)
 
     def name(self, index: int) -> str:
         return printable(self._paths[index])

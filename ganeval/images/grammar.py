@@ -26,7 +26,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -90,24 +90,6 @@ def spec_or_object(given: object) -> object:
     """The spec of a text or a path, parsed; any other object as it is."""
     named = as_spec(given)
     return given if named is None else named
-
-
-def files_of(*given: object) -> Iterator[Path]:
-    """The existing files that specs name, those within translations too; objects that are no specs name none."""
-    for one in given:
-        match as_spec(one):
-            case Archive(path=path) | ArrayFile(path=path) | OtherFile(path=path) | ScriptFile(path=path):
-                yield path
-            case GeneratorFile(path=path):
-                yield from (path, path.with_suffix(".safetensors"), path.with_suffix(".json"))
-            case Shards(pattern=pattern):
-                from ganeval.images.archive import expand_braces
-
-                yield from map(Path, expand_braces(pattern))
-            case Translation(model=model, source=source):
-                yield from files_of(model, source)
-            case _:
-                pass
 
 
 def _checked(parse: Callable[[str], Spec], text: str) -> Spec:

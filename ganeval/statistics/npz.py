@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from ganeval.files import written_whole
+from ganeval.files import is_stream, written_whole
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # in every archive: the same arrays are the same bytes
 
@@ -26,9 +26,9 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def with_suffix_npz(path: Path) -> Path:
-    """``path`` with ``.npz`` appended unless it has that ending in some letter case.
+    """``path`` with ``.npz`` appended unless it has that ending in some letter case, or is a device or a pipe.
 
     >>> with_suffix_npz(Path("Ref")).name, with_suffix_npz(Path("ref.v1")).name, with_suffix_npz(Path("REF.NPZ")).name
     ('Ref.npz', 'ref.v1.npz', 'REF.NPZ')
     """
-    return path if path.name.lower().endswith(".npz") else path.with_name(path.name + ".npz")
+    return path if path.name.lower().endswith(".npz") or is_stream(path) else path.with_name(path.name + ".npz")

@@ -1,0 +1,121 @@
+"""Options and arguments that name files, and the rule that no output replaces what the command reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganeval.errors import ConfigError, InputError
+
+
+class Source(click.ParamType[Any]):
+    """Text that names what is read: an image spec, statistics, or a path."""
+
+    name = "SPEC"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+
+class WeightsFile(click.ParamType[Any]):
+    """``[NETWORK=]PATH``: the name of a network, empty where there is none, and the file."""
+
+    name = "[NETWORK=]PATH"
+    envvar_list_splitter = os.pathsep
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        network, equals, path = value.partition("=")
+        return ("", Path(value)) if not equals or Path(value).exists() else (network, Path(path))
+
+
+class Output(click.Path):
+    """A file that is written, or with ``folder`` a folder, or either of them with ``either``."""
+
+    def __init__(self, *, folder: bool = False, either: bool = False) -> None:
+        super().__init__(path_type=Path, dir_okay=folder or either, file_okay=not folder)
+
+    def written(self, path: Path) -> tuple[Path, ...]:
+        """All the files that are written where this one is named."""
+        return (path,)
+
+
+class RecordFile(Output):
+    """The document of a run, with the values of single images beside it."""
+
+    def written(self, path: Path) -> tuple[Path, ...]:
+        from ganeval.files import is_stream
+        from ganeval.records import samples_beside
+
+        return (path,) if is_stream(path) else (path, samples_beside(path))
+
+
+class StatisticsFile(Output):
+    """An npz file, the suffix appended where it is missing."""
+
+    def written(self, path: Path) -> tuple[Path, ...]:
+        from ganeval.statistics.npz import with_suffix_npz
+
+        return (with_suffix_npz(path),)
+
+
+def check_places(ctx: click.Context, config: Path | None) -> None:
+    """Refuse outputs that replace each other or a file that the command reads, and those that cannot be written.
+
+    Args:
+        config: the configuration file in force.
+
+    Raises:
+        ConfigError: two outputs name one file.
+        InputError: an output is read by the command, or cannot be written.
+    """
+    outputs = [
+        (max(param.opts, key=len), param.type, Path(ctx.params[str(param.name)]))
+        for param in ctx.command.params
+        if isinstance(param.type, Output) and ctx.params.get(str(param.name)) is not None
+    ]
+    if not outputs:
+        return
+    from ganeval.files import is_stream, require_writable
+    from ganeval.images.inputs import reads
+
+    inputs = [*_inputs(ctx), *([] if config is None else [config])]
+    places: dict[str, str] = {}
+    for flag, kind, named in outputs:
+        for path in kind.written(named):
+            if reads(path, *inputs):
+                raise InputError(f"{path} is read here, and would be overwritten by its result. Choose another name.")
+            if is_stream(path):
+                continue
+            other = places.setdefault(os.path.realpath(path), flag)
+            if other != flag:
+                raise ConfigError(f"{other} and {flag} name one file, {path}. Give each its own.")
+        if not kind.dir_okay:
+            require_writable(kind.written(named)[0])
+
+
+def _inputs(ctx: click.Context) -> Iterator[str | Path]:
+    """What the options and arguments of a command name; beside a document its values of single images are read too."""
+    from ganeval.records import samples_beside
+
+    for param in ctx.command.params:
+        if isinstance(param.type, Source | WeightsFile | click.Path) and not isinstance(param.type, Output):
+            for one in _flat(ctx.params.get(str(param.name))):
+                yield one
+                if str(one).endswith(".json"):
+                    yield samples_beside(Path(one))
+
+
+def _flat(value: object) -> Iterator[str | Path]:
+    if isinstance(value, str | Path):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _flat(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _flat(one)

@@ -1,0 +1,91 @@
+"""Which files specs name: what reads them must not write there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ganeval.errors import InputError
+from ganeval.files import is_stream
+from ganeval.images.grammar import as_spec
+from ganeval.images.specs import (
+    Archive,
+    ArrayFile,
+    Folder,
+    GeneratorFile,
+    ImportedGenerator,
+    OtherFile,
+    ScriptFile,
+    Shards,
+    Translation,
+)
+
+
+def files_of(*given: object) -> Iterator[Path]:
+    """The files that specs name, those within translations too; objects that are no specs name none."""
+    for one in given:
+        match as_spec(one):
+            case Archive(path=path) | ArrayFile(path=path) | OtherFile(path=path) | ScriptFile(path=path):
+                yield path
+            case GeneratorFile(path=path):
+                yield from (path, path.with_suffix(".safetensors"), path.with_suffix(".json"))
+            case ImportedGenerator(module=module):
+                yield Path(*module.split(".")).with_suffix(".py")
+            case Shards(pattern=pattern):
+                from ganeval.images.archive import expand_braces
+
+                yield from map(Path, expand_braces(pattern))
+            case Translation(model=model, source=source):
+                yield from files_of(model, source)
+            case _:
+                pass
+
+
+def reads(path: Path, *given: object) -> bool:
+    """Whether an existing file is one that specs name, or an image in a folder that they name, links followed.
+
+    Folders are listed only where the file may be an image, by its suffix or by its first bytes.
+    """
+    if not path.is_file():
+        return False
+    here = path.stat()
+    files = (file for file in files_of(*given) if not is_stream(file))
+    if any(file.exists() and os.path.samestat(here, file.stat()) for file in files):
+        return True
+    folders = list(_folders_of(*given))
+    return bool(folders) and _may_be_an_image(path) and any(_holds(folder, here) for folder in folders)
+
+
+def _folders_of(*given: object) -> Iterator[Path]:
+    for one in given:
+        match as_spec(one):
+            case Folder(path=path):
+                yield path
+            case Translation(source=source):
+                yield from _folders_of(source)
+            case _:
+                pass
+
+
+def _may_be_an_image(path: Path) -> bool:
+    from ganeval.images.decode import SUFFIXES, known_format
+
+    if path.name.lower().endswith(SUFFIXES):
+        return True
+    with suppress(OSError), path.open("rb") as file:
+        return known_format(file.read(32))
+    return False
+
+
+def _holds(folder: Path, wanted: os.stat_result) -> bool:
+    from ganeval.images.folder import open_folder
+
+    with suppress(InputError):  # a folder without images, or one that cannot be listed: told when it is opened
+        images = open_folder(folder, any_suffix=True)
+        for file in images.files():
+            with suppress(OSError):
+                if os.path.samestat(wanted, file.stat()):
+                    return True
+    return False
