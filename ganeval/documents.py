@@ -181,11 +181,6 @@ def plain(value: object, *, not_finite: bool = False) -> Any:
     return copied
 
 
-def schema_of(kind: Any) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a type that declares a document."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
-
-
 # --- strictness -------------------------------------------------------------------------------------------------------
 
 

@@ -18,11 +18,11 @@ from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.networks import published_weights
 from ganeval.generators.load import is_made, open_source
-from ganeval.images.grammar import spec_or_object
-from ganeval.images.opening import OF_GENERATORS, OpenOptions
+from ganeval.images.grammar import as_spec, spec_or_object
+from ganeval.images.opening import OF_GENERATORS, OpenOptions, check_number
 from ganeval.images.side_by_side import cores
 from ganeval.images.source import ImageSource, NumberedSource, has_items
-from ganeval.images.specs import Part
+from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Shards, Translation
 from ganeval.images.workers import worker_faults
 from ganeval.metrics.inputs import FeatureSet
 from ganeval.protocol import Protocol
@@ -57,6 +57,7 @@ class Reading(OpenOptions):
     def __post_init__(self) -> None:
         OpenOptions.__post_init__(self)
         require_choice("on_error", self.on_error, ("stop", "skip"))
+        check_number("batch_size", self.batch_size)
         if self.workers is not None and self.workers < 0:
             raise ConfigError(f"{option('workers')} is a number of processes, 0 or more; got {self.workers}.")
 
@@ -164,7 +165,12 @@ def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
 
 
 def require_effect(specs: Sequence[object], reading: Reading) -> None:
-    """Raises ConfigError for options of generators or data sets where no image set is one."""
+    """Raises ConfigError for options of generators, data sets or image files where no image set is one."""
+    if reading.any_suffix and not any(map(_has_files, specs)):
+        raise ConfigError(
+            f"{option('any_suffix')} is about image files in folders and archives, and no image set here is one. "
+            "Leave it out."
+        )
     if reading.image_column is not None and not any(has_items(spec) for spec in specs):
         raise ConfigError(
             f"{option('image_column')} names the image among the columns of a data set's items, and no image set "
@@ -181,6 +187,14 @@ def require_effect(specs: Sequence[object], reading: Reading) -> None:
     for name, nothing in OF_GENERATORS.items():
         if getattr(reading, name) != nothing:
             raise ConfigError(f"{option(name)} tells about a generator, and here is none. Leave it out.")
+
+
+def _has_files(spec: object) -> bool:
+    """Whether image files by their suffix are read; of what is no spec, or names nothing, others tell."""
+    named = as_spec(spec)
+    if isinstance(named, Translation):
+        return _has_files(named.source)
+    return isinstance(named, Folder | Archive | Shards | Missing | Invalid) or isinstance(spec, ImageSource)
 
 
 def require_range_used(sources: Sequence[ImageSource], value_range: tuple[float, float] | None) -> None:

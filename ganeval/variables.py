@@ -11,6 +11,10 @@ _YES = ("1", "true", "t", "yes", "y", "on")
 _NO = ("0", "false", "f", "no", "n", "off")
 
 
+def says_yes(text: str) -> bool:
+    return text.strip().lower() in _YES
+
+
 def flag(name: str, *, default: bool = False) -> bool:
     """Whether a variable says yes.
 

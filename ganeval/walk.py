@@ -31,6 +31,7 @@ from ganeval.generator_notes import notes_on
 from ganeval.generators.load import open_source
 from ganeval.images.borrowed import random_states_kept
 from ganeval.images.generated import GeneratedSource
+from ganeval.images.opening import check_number
 from ganeval.images.reach import attribute
 from ganeval.images.returned import images_of
 from ganeval.metrics import path_length as metric
@@ -111,6 +112,7 @@ def evaluate_path_length(
     started = time.perf_counter()
     path = metric.Path(space=space, sampling=sampling, epsilon=epsilon, crop=crop, resize=resize, trim=trim, unit=unit)
     checked_level(level)
+    check_number("batch_size", batch_size)
     where = choose_device(device)
     source = open_source(
         generator, num_samples=pairs, seed=seed, latent_dim=latent_dim, num_classes=num_classes,

@@ -19,7 +19,6 @@ from ganeval.documents import (
     parse_toml,
     plain,
     read_json,
-    schema_of,
     typed,
 )
 from ganeval.errors import InputError, WeightsError
@@ -153,12 +152,6 @@ def test_plain_values_of_python() -> None:
     loop.append(loop)
     with pytest.raises(DocumentError, match="levels deep"):
         plain(loop)
-
-
-def test_schema_follows_from_the_type() -> None:
-    schema = schema_of(Outer)
-    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["$defs"]["Inner"]["additionalProperties"] is False
 
 
 def test_input_error_is_the_usual_one(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import click
 
 from ganeval.documents import read_toml_tree
 from ganeval.errors import ConfigError
+from ganeval.variables import says_yes
 
 # Tables of a command that hold no options; the command itself checks what is in them.
 _TABLES: Mapping[str, tuple[str, ...]] = {"gate": ("rules",)}
@@ -78,13 +79,25 @@ def defaults_for(
                 raise ConfigError(f"{path}: there is no command {key!r} for the table [{key}].{_hint(key, commands)}")
             known = {*_options(commands[key]), *_TABLES.get(key, ())}  # type: ignore[arg-type]
             _require_known(value, known, f"{path}, table [{key}]")
+            if key != name.split()[0]:
+                _require_kinds(value, commands[key], f"{path}: {key}.")  # type: ignore[arg-type]
     mine = _options(command)
+    others = {k: v for k, v in table.items() if k not in mine and not isinstance(v, Mapping)}
+    _require_kinds(others, group, f"{path}: ")
     common = {key: value for key, value in table.items() if not (key in commands and isinstance(value, Mapping))}
     merged = {**common, **table.get(name.split()[0], {})}
     by_name = {str(p.name): p for p in command.params if isinstance(p, click.Option)}
     return {
         mine[key]: value_of(by_name[mine[key]], value, f"{path}: {key}") for key, value in merged.items() if key in mine
     }
+
+
+def wants_json(name: str, table: Mapping[str, Any]) -> bool:
+    """Whether a table of options asks for JSON, in so far as that can be told before anything in it is checked."""
+    own = table.get(name.split()[0])
+    merged = {**table, **(own if isinstance(own, Mapping) else {})}
+    json = merged.get("json")
+    return json is True or (isinstance(json, str) and says_yes(json)) or merged.get("format") == "json"
 
 
 def _options(command: click.Command) -> dict[str, str]:
@@ -106,6 +119,32 @@ def _require_known(table: Mapping[str, Any], known: Collection[str], where: str)
     for key in table:
         if key not in known:
             raise ConfigError(f"{where}: there is no option {key!r}.{_hint(key, known)}")
+
+
+def _require_kinds(table: Mapping[str, Any], command: click.Command, where: str) -> None:
+    """Check the values of options of other commands: each must be what one of these commands takes by that name."""
+    for key, value in table.items():
+        faults = []
+        for parameter in _named(command, f"--{key}"):
+            try:
+                value_of(parameter, value, f"{where}{key}")
+                break
+            except ConfigError as error:
+                faults.append(error)
+        else:
+            if faults:
+                raise faults[0]
+
+
+def _named(command: click.Command, flag: str) -> list[click.Option]:
+    """The options of this name of a command, or of all commands in a group."""
+    own = [p for p in command.params if isinstance(p, click.Option) and flag in p.opts]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for child in command.list_commands(context):
+            if (found := command.get_command(context, child)) is not None:
+                own += _named(found, flag)
+    return own
 
 
 def value_of(option: click.Option, value: object, what: str) -> object:

@@ -66,7 +66,7 @@ def demo(*, output: Path, num_samples: int, seed: int, device: str, report: Path
             out.note(f"{row.name}: no interval for FD: {reason}")
     out.note(f"pictures and demo.json are in {output}; translation.png has scene, translation, true pair, way back")
     if fmt == "text":
-        click.echo("\nTry next:\n" + "\n".join(f"  {line}" for line in _NEXT))
+        out.say("\nTry next:\n" + "\n".join(f"  {line}" for line in _NEXT))
 
 
 def _table(rows: Sequence[Row], fmt: str) -> str:

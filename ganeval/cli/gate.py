@@ -198,14 +198,14 @@ def _show(run: GateRun, fmt: str, outputs: Outputs) -> None:
     if fmt == "json":
         out.document({**document(run), **outputs.fields})
     elif fmt == "md":
-        click.echo(markdown(verdict))
+        out.say(markdown(verdict))
     else:
         _print(verdict)
     if fmt == "github":
         from ganeval.gate.github import commands
 
         if lines := commands(verdict):
-            click.echo(lines)
+            out.say(lines)
 
 
 def _print(verdict: Verdict) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganeval import result_text
+from ganeval.cli.streams import answering
 from ganeval.result_text import Cell as Cell
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def show(rows: Sequence[Sequence[Cell]], *, wrapped: bool = True) -> None:
 def write(text: str, stream: TextIO | None = None) -> None:
     """A line that may be coloured, on stdout or another stream; click would strip what FORCE_COLOR asks for."""
     stream = stream or sys.stdout
-    click.echo(text, file=stream, color=coloured(stream))
+    with answering():  # what is written to stdout here is of the command
+        click.echo(text, file=stream, color=coloured(stream))
 
 
 def coloured(stream: TextIO) -> bool:

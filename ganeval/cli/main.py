@@ -147,7 +147,7 @@ def _run(arguments: list[str]) -> int:
         return output.failure(error.kind, str(error), ERROR)
     except (click.Abort, KeyboardInterrupt):
         return output.failure("interrupted", "interrupted", INTERRUPTED)
-    except Exception as error:
+    except BaseException as error:  # no way out but by an exit code, and under --json a document
         if isinstance(error, MemoryError) or any(one.__name__ == "OutOfMemoryError" for one in type(error).__mro__):
             return output.failure("memory", _out_of_memory(error), ERROR)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):

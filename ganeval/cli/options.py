@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ganeval.cli import output
-from ganeval.cli.config import defaults_for, find_config, is_number, is_whole, list_of
+from ganeval.cli import output, streams
+from ganeval.cli.config import defaults_for, find_config, is_number, is_whole, list_of, wants_json
 from ganeval.cli.places import Output, RecordFile, Source, WeightsFile, check_places
 from ganeval.errors import ConfigError
 from ganeval.files import parse_size
@@ -24,7 +25,7 @@ class Command(click.Command):
     """A command that takes defaults from a configuration file."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        explicit = None
+        explicit = os.environ.get("GANEVAL_CONFIG") or None
         for i, argument in enumerate(args):
             if argument == "--config" and i + 1 < len(args):
                 explicit = args[i + 1]
@@ -36,12 +37,16 @@ class Command(click.Command):
             root = ctx.find_root()
             if isinstance(root.command, click.Group):
                 name = ctx.command_path.partition(" ")[2]
+                output.also_json(wants_json(name, table))  # before its check, whose error is a document then
                 ctx.default_map = defaults_for(self, name, table, path, root.command)
-                output.also_json(ctx.default_map)
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
             check_places(ctx, None if found is None else found[0])
         return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with streams.only_answers():  # a user's generator may print
+            return super().invoke(ctx)
 
 
 def option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
@@ -172,6 +177,7 @@ def output_options(f: Decorated, *, formats: tuple[str, ...] = ("text", "json", 
         option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
         click.option(
             "--config",
+            envvar="GANEVAL_CONFIG",
             type=click.Path(dir_okay=False),
             help="Configuration file; default ganeval.toml, then pyproject.toml.",
         ),

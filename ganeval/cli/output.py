@@ -15,7 +15,7 @@ import click
 
 from ganeval.cli.lines import coloured, styled, write
 from ganeval.cli.outputs import Outputs
-from ganeval.cli.streams import OutputError
+from ganeval.cli.streams import OutputError, answering
 from ganeval.results import SCHEMA, one_line, to_json
 from ganeval.variables import flag, rank_and_size
 
@@ -67,9 +67,9 @@ def speaks() -> bool:
     return _State.first
 
 
-def also_json(defaults: Mapping[str, Any]) -> None:
+def also_json(asked: bool) -> None:
     """The configuration file may ask for JSON too."""
-    _State.json = _State.json or defaults.get("json") is True or defaults.get("fmt") == "json"
+    _State.json = _State.json or asked
 
 
 def configure(*, json: bool, quiet: bool, verbose: bool) -> None:
@@ -93,7 +93,7 @@ def failure(kind: str, message: str, code: int) -> int:
         return code
     if _State.json and _State.first and not _State.answered:
         with suppress(OSError, OutputError):  # stdout itself may be what failed
-            click.echo(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
+            say(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
     _say(one_line(" ".join(message.split())), "error:", "red")
     return code
 
@@ -141,14 +141,20 @@ def answer(
         elif callable(text):
             text()
         elif text:
-            click.echo(text)
+            say(text)
     outputs.finish()
 
 
 def document(fields: Mapping[str, Any]) -> None:
     """The one JSON document of a run."""
     _State.answered = True
-    click.echo(to_json({"schema": SCHEMA, **fields}))
+    say(to_json({"schema": SCHEMA, **fields}))
+
+
+def say(text: str) -> None:
+    """Text of the answer, on stdout."""
+    with answering():
+        click.echo(text)
 
 
 def _say(message: str, kind: str, colour: str) -> None:

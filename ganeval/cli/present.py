@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from ganeval.cli import output
 from ganeval.cli.lines import show
 from ganeval.cli.outputs import Outputs, write_evaluation
@@ -39,7 +37,7 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: O
         if fmt == "json":
             output.document({**evaluation.to_dict(), **outputs.fields})
         elif fmt == "md":
-            click.echo(markdown(evaluation))
+            output.say(markdown(evaluation))
         else:
             _print(evaluation)
     outputs.finish()

@@ -99,4 +99,4 @@ def sample(
         out.document({"sample": {"output": str(output), **counts, "source": source.describe()}})
         return
     kept = f", {saved.kept} of them there already" if saved.kept else ""
-    click.echo(f"{number_of(num_samples, 'image')} of {generator} in {output}{kept}")
+    out.say(f"{number_of(num_samples, 'image')} of {generator} in {output}{kept}")

@@ -56,6 +56,29 @@ def closed_ones_are_silent() -> Iterator[None]:
                 setattr(sys, name, before[name])
 
 
+@contextlib.contextmanager
+def only_answers() -> Iterator[None]:
+    """Inside, what is printed to stdout goes to stderr, whoever prints it, but for ``answering``."""
+    with _set_answering(False):
+        yield
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Inside, stdout takes the answer of the command."""
+    with _set_answering(True):
+        yield
+
+
+@contextlib.contextmanager
+def _set_answering(value: bool) -> Iterator[None]:
+    before, Listened.answers = Listened.answers, value
+    try:
+        yield
+    finally:
+        Listened.answers = before
+
+
 class Listened(io.TextIOBase):
     """A text stream that drops what is written once that fails in a way that is no fault of the run.
 
@@ -63,12 +86,16 @@ class Listened(io.TextIOBase):
         silent: numbers of these errors; None for all. Another one, such as that of a full disk, is an ``OutputError``.
     """
 
+    answers = True  # of all of them: whether stdout is open, or what is written there goes to stderr
+
     def __init__(self, stream: TextIO, silent: tuple[int, ...] | None) -> None:
         self._stream, self._silent = stream, silent
 
     def write(self, text: str) -> int:
         if text == "":  # click tries with it what kind of stream this is, and would swallow the error of a full disk
             return 0
+        if self._silent is not None and not self.answers and sys.stderr is not self:
+            return sys.stderr.write(text)
         with self._or_silence():
             self._stream.write(text)
         return len(text)

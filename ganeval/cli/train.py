@@ -178,4 +178,4 @@ def _present(paths: list[Path], page: Path | None, fmt: str) -> None:
         card = cards[path.name]
         metrics = card.get("metrics") or {}
         distance = f", FD {metrics['fd']:.4g} over {metrics['fd_n']} images" if "fd_n" in metrics else ""
-        click.echo(f"{path}: {card['model']} after {card['steps']} steps{distance}")
+        out.say(f"{path}: {card['model']} after {card['steps']} steps{distance}")

@@ -208,7 +208,9 @@ def _imported(spec: str, module_name: str, name: str) -> Callable[..., Any]:
                 "Start in the folder that holds it, or install it."
             ) from error
         raise InputError(f"{spec}: importing {module_name} fails: {told(error)}.") from error
-    except (Exception, SystemExit) as error:  # somebody's code, which may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # somebody's code, which may raise anything
         raise InputError(f"{spec}: importing {module_name} fails: {told(error)}.") from error
     try:
         found = functools.reduce(getattr, name.split("."), module)

@@ -27,6 +27,7 @@ from ganeval.torch_arithmetic import cudnn_by_rule, no_autocast, strict_float32
 
 _TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
 _RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")
+ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # what somebody's code may raise and means to end the program
 Place = tuple[torch.device, torch.dtype | None]
 
 
@@ -177,7 +178,9 @@ class Borrowed:
         with contextlib.ExitStack() as until_the_end:
             try:
                 made = until_the_end.enter_context(self._watch(once))
-            except Exception as error:  # somebody's code, which may raise anything
+            except ENDINGS:
+                raise
+            except BaseException as error:  # somebody's code, which may raise anything
                 found = _place_of([first]) if (first := self._watch.first) is not None else None
                 if self._seen_at is not None or found in (None, place):
                     shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"

@@ -67,6 +67,7 @@ FLOATS = "floats cut to whole numbers and saturated at 255; a declared range (--
 DEEP_COLOUR = "16-bit colour reduced to its upper 8 bits"
 ORIENTATION = "EXIF orientation ignored"
 ORIENTATION_APPLIED = "orientation of a TIFF file applied by Pillow"
+CUT = "perhaps cut short, its end was not found: PIL.ImageFile.LOAD_TRUNCATED_IMAGES lets damaged files pass"
 FRAMES = "several frames or pages, the first one taken"
 
 _MODES = {
@@ -122,6 +123,8 @@ def decode(data: bytes, convert: Callable[[Image.Image], Pixels] | None = None) 
         image.load()
     except Exception as error:  # on damaged files, Pillow's plugins let through whatever went wrong
         raise UnreadableImage(f"a truncated or damaged {image.format} file ({_reason(error)})") from error
+    if ImageFile.LOAD_TRUNCATED_IMAGES and not _ends_well(image.format, io.BytesIO(data)):
+        before.append(CUT)
     pixels = (convert or from_pil)(image)
     return Pixels(pixels.array, (*before, *pixels.notes), format_of(image, data), encoded=data)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import InputError
-from ganeval.images.borrowed import random_states_kept, told
+from ganeval.images.borrowed import ENDINGS, random_states_kept, told
 from ganeval.images.class_labels import ClassLabels
 from ganeval.images.reach import attribute
 from ganeval.images.watching import Watch
@@ -120,7 +120,9 @@ class Latents:
                 latent = latent.clone() if isinstance(latent, Tensor) else latent
             if self._watch is not None and self._watch.first is None:  # it runs no modules
                 self._watch = None
-        except Exception as error:  # somebody's code, which may raise anything
+        except ENDINGS:
+            raise
+        except BaseException as error:  # somebody's code, which may raise anything
             raise InputError(f"{self._spec}: sample_latents({n}, generator) fails: {told(error)}.") from error
         if not isinstance(latent, Tensor) or latent.ndim < 2 or len(latent) != n:
             raise InputError(

@@ -34,7 +34,10 @@ def images_of(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor | np.n
         InputError: it is none of these; the message says how to wrap the model.
     """
     notes = Counter[str]()
-    array = _array_of(made, n, notes)
+    try:
+        array = _array_of(made, n, notes)
+    except _NoValues as error:
+        raise InputError(f"{spec} returns {error}; expected a dense tensor (N, 3, H, W) that holds values.") from None
     if array is None:
         raise InputError(
             f"{spec} returns a {type(made).__name__}; expected a tensor (N, 3, H, W){_contents(made)}. "
@@ -57,8 +60,25 @@ def images_of(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor | np.n
     return array, notes
 
 
+class _NoValues(Exception):
+    """A tensor that is no plain array of numbers."""
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Raises _NoValues for a tensor that is nested, sparse, or only a shape."""
+    if tensor.is_nested:
+        raise _NoValues("a nested tensor: stack its images (torch.stack)")
+    if tensor.layout != torch.strided:
+        raise _NoValues(f"a tensor of the layout {tensor.layout}: convert it (x.to_dense())")
+    if tensor.is_meta:
+        raise _NoValues("a tensor on the device meta, which is a shape without values")
+    return tensor
+
+
 def _array_of(made: Any, n: int, notes: Counter[str]) -> Tensor | np.ndarray | None:
-    if isinstance(made, (Tensor, np.ndarray)):
+    if isinstance(made, Tensor):
+        return _plain(made)
+    if isinstance(made, np.ndarray):
         return made
     if isinstance(made, Mapping):
         likely = {key: value for key, value in made.items() if _may_be_images(value, n)}
@@ -81,7 +101,9 @@ def _may_be_images(value: Any, n: int) -> bool:
 
 
 def _is_one(value: Any) -> bool:
-    return isinstance(value, Image.Image) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 3)
+    if isinstance(value, Tensor):
+        return _plain(value).ndim == 3
+    return isinstance(value, Image.Image) or (isinstance(value, np.ndarray) and value.ndim == 3)
 
 
 def _stacked(images: list[Any] | tuple[Any, ...], notes: Counter[str]) -> Tensor | np.ndarray | None:

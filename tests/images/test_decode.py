@@ -181,3 +181,19 @@ def test_digest_against_theory() -> None:
     changed = RGB.copy()
     changed[-1, -1, -1] ^= 1
     assert d.digest(changed) != d.digest(RGB)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_files_that_may_be_cut_short_are_noted(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow reads them, and fills up with grey or black, where the program asks it to."""
+    from PIL import ImageFile
+
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, form)
+    whole = file.getvalue()
+    cut = whole[: len(whole) // 2]
+    with pytest.raises(d.UnreadableImage, match="truncated"):
+        d.decode(cut)
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert d.CUT in d.decode(cut).notes
+    assert d.CUT not in d.decode(whole).notes
