@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks import end_to_end, frechet, inception, options, results, scaling, startup
+from benchmarks.accelerator import command as accelerator
 from benchmarks.peers import PEERS
 from benchmarks.runs import BenchmarkError, job
 
@@ -25,6 +26,9 @@ PARTS: dict[str, Callable[[options.Options], dict[str, Any]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 measured, 1 a program failed or two numbers do not agree; whether a promise holds is in the table."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["accelerator"]:
+        return accelerator.main(arguments[1:])
     given = options.parse(list(PARTS), list(PEERS), arguments)
     common = options.options_of(given, list(PEERS))
     try:

@@ -1,6 +1,6 @@
 """Does the training loop cost anything? CycleGAN's steps with log, pool and average, against a bare torch loop.
 
-    python benchmarks/cyclegan_throughput.py [--width 64] [--batch-size 1] [--precision bf16] [--threads 1] [-o FILE]
+    python -m benchmarks.cyclegan_throughput [--width 64] [--batch-size 1] [--precision bf16] [--threads 1] [-o FILE]
 
 Both do the same steps at 64 pixels, in turns, in CPU time (on an accelerator: in wall time). The bare loop has the
 batches ready, and neither averages nor logs nor keeps a pool. At most 10 % slower is what we promise.
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from turns import add_options, clock, compare
 
+from benchmarks.turns import add_options, between_ends, clock, compare
 from ganeval.generators.cyclegan import PatchDiscriminator, TranslationGenerator
 from ganeval.training.cycle_game import CycleGame, Recipe
 from ganeval.training.hardware import autocast
@@ -84,16 +84,10 @@ def ours(a: Tensor, b: Tensor, options: argparse.Namespace) -> Callable[[int], f
     numbers = itertools.count()
 
     def run(steps: int) -> float:
-        ends: list[float] = []
+        def step(_: int, *, measure: bool) -> dict[str, float]:
+            return CycleGame.step(game, next(numbers), measure=measure)
 
-        def timed(step: int, *, measure: bool) -> dict[str, float]:
-            if not ends:
-                ends.append(clock(device))
-            values = CycleGame.step(game, next(numbers), measure=measure)
-            ends.append(clock(device))
-            return values
-
-        game.step = timed  # type: ignore[method-assign]
+        game.step, ends = between_ends(step, steps, device)  # type: ignore[method-assign]
         with tempfile.TemporaryDirectory() as folder:
             schedule = Schedule(steps=steps, eval_every=0, sample_every=0, checkpoint_every=steps)
             run = open_run(Path(folder) / "run", {"model": "cyclegan", "architecture": {}})

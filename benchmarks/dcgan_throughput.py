@@ -1,6 +1,6 @@
 """Does the training loop cost anything? A DCGAN's steps with log and average, against a bare torch loop.
 
-    python benchmarks/dcgan_throughput.py [--width 128] [--batch-size 128] [--precision bf16] [--threads 1] [-o FILE]
+    python -m benchmarks.dcgan_throughput [--width 128] [--batch-size 128] [--precision bf16] [--threads 1] [-o FILE]
 
 Both do the same steps, in turns, in CPU time (on an accelerator: in wall time). The bare loop has the batch ready, and
 neither averages nor logs. At most 10 % slower is what we promise.
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from turns import add_options, clock, compare
 
+from benchmarks.turns import add_options, between_ends, clock, compare
 from ganeval.generators.dcgan import Discriminator, Generator
 from ganeval.training.dcgan import DCGANGame, Recipe
 from ganeval.training.hardware import autocast
@@ -64,16 +64,10 @@ def ours(images: torch.Tensor, width: int, batch: int, precision: str, device: t
     game.export = lambda folder, history: None  # type: ignore[method-assign]
 
     def run(steps: int) -> float:
-        ends: list[float] = []
+        def step(step: int, *, measure: bool) -> dict[str, float]:
+            return DCGANGame.step(game, step, measure=measure)
 
-        def timed(step: int, *, measure: bool) -> dict[str, float]:
-            if not ends:
-                ends.append(clock(device))
-            values = DCGANGame.step(game, step, measure=measure)
-            ends.append(clock(device))
-            return values
-
-        game.step = timed  # type: ignore[method-assign]
+        game.step, ends = between_ends(step, steps, device)  # type: ignore[method-assign]
         with tempfile.TemporaryDirectory() as folder:
             schedule = Schedule(steps=steps, eval_every=0, sample_every=0, checkpoint_every=steps)
             run = open_run(Path(folder) / "run", {"model": "dcgan", "architecture": architecture})

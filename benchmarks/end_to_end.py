@@ -19,13 +19,15 @@ MEMORY = "<= 1.5"  # GB
 def ours(real: str, fake: str, weights: Path, device: str, *more: str) -> Figures:
     command = python("ganeval", "fid", real, fake, "--weights", str(weights), "--device", device, "--json", "-q", *more)
     figures, written = child(command)
-    return figures | {"value": json.loads(written)["results"]["fid"]["value"]}
+    document = json.loads(written)
+    images = sum(document[side]["n"] for side in ("real", "fake"))
+    return figures | {"value": document["results"]["fid"]["value"], "images": images}
 
 
-def warm(options: Options, weights: Path) -> None:
-    """One run that is not timed: how many images at a time suit the machine is measured once, and remembered."""
+def warm(options: Options, weights: Path) -> Figures:
+    """One run of few images first: how many at a time suit the machine is measured once, and remembered."""
     few = material.folders(options.folder, 4 if options.quick else 96)
-    ours(*(str(folder) for folder in few), weights, options.device)
+    return ours(*(str(folder) for folder in few), weights, options.device)
 
 
 def peer(name: str, real: Path, fake: Path, weights: Path, device: str, **environment: str) -> Figures:

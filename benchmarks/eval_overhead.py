@@ -1,6 +1,6 @@
 """What does `ganeval eval` cost beyond `ganeval fid`? Every metric's own time, beside the pass that they share.
 
-    python benchmarks/eval_overhead.py [--n 10000] [--threads 2] [--images 64] [--table]
+    python -m benchmarks.eval_overhead [--n 10000] [--threads 2] [--images 64] [--device cpu]
 
 The pass over the images is timed on a few batches of the Inception network alone and scaled to both sides: what is left
 out, decoding and resizing, would only make the metrics look cheaper. The metrics are timed at the full number, on
@@ -30,26 +30,33 @@ def clocked(run: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def one_image(threads: int, images: int) -> tuple[float, float]:
+def one_image(threads: int, images: int, device: str) -> tuple[float, float]:
     """Seconds of an image in the network."""
     import torch
 
+    from benchmarks.turns import synchronise
     from ganeval.features.inception import FIDInception
+    from ganeval.features.precision import exactly
 
     torch.set_num_threads(threads)
-    network = FIDInception().eval().fold_batch_norm()
-    batch = torch.rand(16, 3, 299, 299) * 2 - 1
-    with torch.inference_mode():
+    n = 16 if device == "cpu" else 128
+    network = FIDInception().eval().fold_batch_norm().to(device)
+    batch = torch.rand(n, 3, 299, 299).to(device) * 2 - 1
+
+    def run() -> None:
         network(batch)
-        turns = [clocked(lambda: network(batch)) for _ in range(max(2, images // 16))]
-    wall, processor = (median(turn) / 16 for turn in zip(*turns, strict=True))
+        synchronise(torch.device(device))
+
+    with exactly(torch.device(device)):
+        run()
+        turns = [clocked(run) for _ in range(max(2, images // n))]
+    wall, processor = (median(turn) / n for turn in zip(*turns, strict=True))
     return wall, processor
 
 
 def sides(n: int, layer: str) -> list[object]:
     """Two sets of features, as metrics are given them."""
-    from neighbours import features
-
+    from benchmarks.neighbours import features
     from ganeval.metrics.inputs import FeatureSet
     from ganeval.statistics.moments import Moments
     from ganeval.statistics.rows import FeatureRows
@@ -67,8 +74,10 @@ def sides(n: int, layer: str) -> list[object]:
     return out
 
 
-def metrics(n: int) -> dict[str, tuple[float, float]]:
+def metrics(n: int, device: str) -> dict[str, tuple[float, float]]:
     """Seconds of every ``measure`` of the registry that needs nothing but features or logits."""
+    import torch
+
     from ganeval.metrics import two_sample
     from ganeval.metrics.inputs import MetricInputs
     from ganeval.metrics.registry import METRICS
@@ -86,7 +95,8 @@ def metrics(n: int) -> dict[str, tuple[float, float]]:
         layer = METRICS[names[0]].layer
         real, fake = given[layer]
         inputs = MetricInputs(
-            wanted=frozenset(names), protocol=get_protocol("ttur").at(layer), real=real, fake=fake,  # type: ignore[arg-type]
+            wanted=frozenset(names), protocol=get_protocol("ttur").at(layer), device=torch.device(device),
+            real=real, fake=fake,  # type: ignore[arg-type]
         )  # fmt: skip
         measure = getattr(import_module(module), function)
         times[" ".join(names)] = clocked(lambda measure=measure, inputs=inputs: measure(inputs))
@@ -94,7 +104,7 @@ def metrics(n: int) -> dict[str, tuple[float, float]]:
     pooled = np.concatenate([side.rows.to_array() for side in given["features"]])  # type: ignore[attr-defined]
     from ganeval.statistics.neighbours import nearest
 
-    times["(1-NN of ind)"] = clocked(lambda: nearest(pooled, k=1))
+    times["(1-NN of ind)"] = clocked(lambda: nearest(pooled, k=1, device=torch.device(device)))
     return times
 
 
@@ -103,12 +113,13 @@ def main(arguments: list[str] | None = None) -> float:
     parser.add_argument("--n", type=int, default=10_000, help="images of each side")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--images", type=int, default=64, help="that the network is timed on")
+    parser.add_argument("--device", default="cpu", help="of the network and of large products: cpu, cuda, ...")
     options = parser.parse_args(arguments)
     if os.environ.get("OMP_NUM_THREADS") != str(options.threads):  # the libraries read it when they are loaded
         os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
-        os.execv(sys.executable, [sys.executable, *sys.argv])
-    image = one_image(options.threads, options.images)
-    times = metrics(options.n)
+        os.execv(sys.executable, sys.orig_argv)
+    image = one_image(options.threads, options.images, options.device)
+    times = metrics(options.n, options.device)
     ratio = 0.0
     print(f"{options.n} images a side, {options.threads} threads{'wall':>22} {'processor':>11}")
     rows = {"the pass, both sides": tuple(2 * options.n * t for t in image), **times}

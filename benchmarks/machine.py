@@ -12,6 +12,7 @@ CONVOLUTIONS = (
     (8, 80, 73, 192, (3, 3)), (8, 96, 35, 96, (3, 3)), (8, 192, 17, 192, (1, 7)), (8, 448, 8, 384, (3, 3)),
     (8, 256, 56, 256, (3, 3)), (32, 256, 28, 256, (3, 3)),
 )  # fmt: skip
+_LARGER = 16  # times as many images fill an accelerator
 
 
 def about(device: str) -> dict[str, Any]:
@@ -34,7 +35,9 @@ def about(device: str) -> dict[str, Any]:
 def synchroniser(device: str) -> Callable[[], object]:
     import torch
 
-    return (lambda: None) if device == "cpu" else torch.accelerator.synchronize
+    from benchmarks.turns import synchronise
+
+    return lambda: synchronise(torch.device(device))
 
 
 def peaks(device: str, seconds: float = 0.4) -> dict[str, float]:
@@ -57,6 +60,7 @@ def peaks(device: str, seconds: float = 0.4) -> dict[str, float]:
     found = {"convolution": 0.0}
     with torch.inference_mode():
         for n, c, side, k, (high, wide) in CONVOLUTIONS:
+            n = n if device == "cpu" else _LARGER * n
             net = torch.nn.Conv2d(c, k, (high, wide), padding="same", bias=False)
             net = net.to(device=device, memory_format=torch.channels_last).eval()
             x = torch.randn(n, c, side, side, device=device).to(memory_format=torch.channels_last)

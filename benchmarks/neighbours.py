@@ -1,6 +1,7 @@
 """What do precision, recall, density and coverage cost? Against the bare matrix products, and against prdc.
 
-    python benchmarks/neighbours.py [--n 10000] [--dimension 2048] [--threads 2] [--rounds 3] [--prdc] [--memory]
+    python benchmarks/neighbours.py [--n 10000] [--dimension 2048] [--threads 2] [--rounds 3] [--device cpu] [--prdc]
+        [--memory]
 
 The bare products are the four that the definition names: reals x reals, fakes x fakes, reals x fakes, fakes x reals,
 float32, by the same library in strips. All runs take turns and are compared within a turn, in wall and in processor
@@ -42,12 +43,29 @@ def features(n: int, d: int, seed: int) -> np.ndarray:
     return out
 
 
-def bare(real: np.ndarray, fake: np.ndarray) -> None:
+def bare(real: np.ndarray, fake: np.ndarray, device: str) -> None:
+    if device != "cpu":
+        bare_there(real, fake, device)
+        return
     buffer = np.empty(STRIP * max(len(real), len(fake)), np.float32)
     for a, b in ((real, real), (fake, fake), (real, fake), (fake, real)):
         for start in range(0, len(a), STRIP):
             rows = a[start : start + STRIP]
             np.matmul(rows, b.T, out=buffer[: len(rows) * len(b)].reshape(len(rows), len(b)))
+
+
+def bare_there(real: np.ndarray, fake: np.ndarray, device: str) -> None:
+    """The same products by torch on an accelerator, in float32, what they read sent there first."""
+    import torch
+
+    from ganeval.features.precision import exactly
+
+    with exactly(torch.device(device)):
+        x, y = (torch.from_numpy(rows).to(device) for rows in (real, fake))
+        for a, b in ((x, x), (y, y), (x, y), (y, x)):
+            for start in range(0, len(a), STRIP):
+                last = a[start : start + STRIP] @ b.T
+        last[-1, -1].item()  # here the host waits
 
 
 def peer(real: np.ndarray, fake: np.ndarray) -> None:
@@ -63,19 +81,21 @@ def timed(run: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def peak(n: int, d: int) -> float:
+def peak(n: int, d: int, device: str) -> float:
     """Bytes that a process takes at most, features and standard errors included."""
     here = str(Path(__file__).resolve())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, here, "--n", str(n), "--dimension", str(d), "--only-run"]
+    command = [sys.executable, here, "--n", str(n), "--dimension", str(d), "--device", device, "--only-run"]
     out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return float(out.stdout.split()[-1])
 
 
-def only_run(n: int, d: int) -> None:
+def only_run(n: int, d: int, device: str) -> None:
+    import torch
+
     from ganeval.metrics.precision_recall import with_errors
 
-    found, errors = with_errors(features(n, d, 1), features(n, d, 2))
+    found, errors = with_errors(features(n, d, 1), features(n, d, 2), device=torch.device(device))
     print({name: f"{value:.4f} +- {errors[name]:.4f}" for name, value in found.values().items()})
     print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
@@ -86,34 +106,38 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--dimension", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="that does the products: cpu, cuda, ...")
     parser.add_argument("--prdc", action="store_true", help="also the peer, which holds n x n matrices of float64")
     parser.add_argument("--memory", action="store_true", help="only the peak memory")
     parser.add_argument("-o", "--output", type=Path, help="write times and ratios there, as JSON")
     parser.add_argument("--only-run", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.only_run:
-        only_run(options.n, options.dimension)
+        only_run(options.n, options.dimension, options.device)
         return {}
     if options.memory:
-        bytes_ = peak(options.n, options.dimension)
+        bytes_ = peak(options.n, options.dimension, options.device)
         print(f"{options.n} x {options.n} x {options.dimension}: peak {bytes_ / 1e9:.2f} GB, ", end="")
         print(f"{8 * options.n * options.dimension / 1e9:.2f} GB of it features")
         return {"peak": bytes_}
     if os.environ.get("OMP_NUM_THREADS") != str(options.threads):  # the libraries read it when they are loaded
         os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
         os.execv(sys.executable, [sys.executable, *sys.argv])
+    import torch
+
     from ganeval.metrics.precision_recall import neighbourhoods, with_errors
 
+    device = torch.device(options.device)
     real, fake = features(options.n, options.dimension, 1), features(options.n, options.dimension, 2)
     runs: dict[str, Callable[[], object]] = {
-        "bare": lambda: bare(real, fake),
-        "values": lambda: neighbourhoods(real, fake),
-        "with errors": lambda: with_errors(real, fake),
+        "bare": lambda: bare(real, fake, options.device),
+        "values": lambda: neighbourhoods(real, fake, device=device),
+        "with errors": lambda: with_errors(real, fake, device=device),
     }
     if options.prdc:
         runs["prdc"] = lambda: peer(real, fake)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    with_errors(real[:500], fake[:500])  # imports and first calls
+    with_errors(real[:500], fake[:500], device=device)  # imports and first calls
     for _ in range(options.rounds):
         for name, run in runs.items():
             times[name].append(timed(run))
@@ -138,7 +162,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
             print(f"{title:<16} {which:<9} {median(each):6.2f}  ({min(each):.2f} to {max(each):.2f})")
     if options.output is not None:
         seconds = {name: median(wall for wall, _ in each) for name, each in times.items()}
-        fields = {"seconds": seconds, "ratios": rounds, "threads": options.threads}
+        fields = {"seconds": seconds, "ratios": rounds, "threads": options.threads, "device": options.device}
         options.output.write_text(json.dumps(fields) + "\n", encoding="utf-8")
     return found
 

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accelerator.report import listing
+
 
 def path_of(folder: Path, about: dict[str, Any], device: str) -> Path:
     """``cpu-2-cores.json``, or the name of the accelerator."""
@@ -42,7 +44,7 @@ def rounded(value: Any, key: str = "") -> Any:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """A table a part: medians, ranges, what is needed."""
+    """A table a part: medians, ranges, what is needed; behind it the findings of its sections, if it has some."""
     out: list[str] = []
     for key, part in found["parts"].items():
         machine = part["machine"]
@@ -59,6 +61,7 @@ def markdown(found: dict[str, Any]) -> str:
                 f"{verdict} |"
             )
         out.append("")
+        out += listing(part.get("sections", {}))
     return "\n".join(out)
 
 

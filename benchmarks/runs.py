@@ -34,7 +34,8 @@ def child(command: Sequence[str], *, threads: int | None = None, **environment: 
     """
     env = {name: value for name, value in os.environ.items() if name not in THREADS}
     # Features that were kept from an earlier round would make the comparison worthless.
-    env |= {"GANEVAL_CACHE": "0", "GANEVAL_OFFLINE": "1", "PYTHONPATH": str(ROOT), **environment}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    env |= {"GANEVAL_CACHE": "0", "GANEVAL_OFFLINE": "1", "PYTHONPATH": path, **environment}
     if threads is not None:
         env |= dict.fromkeys(THREADS, str(threads))
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

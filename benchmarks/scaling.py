@@ -51,7 +51,7 @@ def neighbours(options: Options) -> dict[str, Any]:
             rounds = options.rounds if beside else 1
             command = [
                 sys.executable, str(ROOT / "benchmarks" / "neighbours.py"), "--n", str(n), "--rounds", str(rounds),
-                "--dimension", str(d), "-o", str(written), *(["--prdc"] if beside else []),
+                "--dimension", str(d), "--device", options.device, "-o", str(written), *(["--prdc"] if beside else []),
             ]  # fmt: skip
             figures, _ = child(command)
             found = json.loads(written.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,8 +20,33 @@ def clock(device: torch.device) -> float:
     """Seconds of this process's own work; of an accelerator, whose work is not this process's, seconds."""
     if device.type == "cpu":
         return time.process_time()
-    torch.accelerator.synchronize()
+    synchronise(device)
     return time.perf_counter()
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for an accelerator; ``torch.accelerator`` would need torch 2.6."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+
+
+Step = Callable[..., dict[str, float]]
+
+
+def between_ends(step: Step, steps: int, device: torch.device) -> tuple[Step, list[float]]:
+    """The same step, and the times before the first and after the last of so many: no other step is waited for."""
+    done, ends = [0], []
+
+    def timed(*arguments: Any, **keywords: Any) -> dict[str, float]:
+        if not done[0]:
+            ends.append(clock(device))
+        values = step(*arguments, **keywords)
+        done[0] += 1
+        if done[0] == steps:
+            ends.append(clock(device))
+        return values
+
+    return timed, ends
 
 
 def add_options(parser: argparse.ArgumentParser, *, steps: int, rounds: int) -> None:

@@ -29,7 +29,11 @@ def test_throughput(model: str, tmp_path: Path) -> None:
     written = tmp_path / "figures.json"
     tiny = ["--width", "2", "--batch-size", "2", "--steps", "1", "--rounds", "2", "--threads", "1", "-o", str(written)]
     run = subprocess.run(
-        [sys.executable, str(BENCHMARKS / f"{model}_throughput.py"), *tiny], capture_output=True, text=True, check=False
+        [sys.executable, "-m", f"benchmarks.{model}_throughput", *tiny],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     assert run.returncode == 0, run.stderr
     assert "more time than bare" in run.stdout
