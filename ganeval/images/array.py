@@ -122,8 +122,10 @@ class DeviceImages(ArrayImages):
 
     def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
         rows, chosen = self._rows.get(), list(indices)
-        run = chosen == list(range(chosen[0], chosen[0] + len(chosen)))
-        images: Tensor = rows[chosen[0] : chosen[0] + len(chosen)] if run else rows[chosen]  # a slice is a view
+        first = chosen[0] if chosen else 0
+        run = range(first, first + len(chosen))
+        # copies, because an iterable may fill the same tensor again; the host waits for no copy of a slice
+        images: Tensor = rows[first : run.stop].clone() if chosen == list(run) else rows[chosen]
         return to_uint8(images, value_range=self._range, prefer=self._layout, what=self._what)
 
     def load(self, index: int) -> Pixels:

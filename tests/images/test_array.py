@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.dispatch import Dispatched
 
 from ganeval.errors import InputError
+from ganeval.images.array import DeviceImages
 from ganeval.images.source import ImageSource, open_images
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3), dtype=np.uint8)
@@ -229,3 +231,17 @@ def test_images_on_a_gpu_stay_there() -> None:
         batches = list(source.batches(3, workers=2))
         assert all(batch.images.is_cuda and batch.digests is None for batch in batches)
         np.testing.assert_array_equal(torch.cat([b.images for b in batches]).cpu().permute(0, 2, 3, 1), IMAGES)
+
+
+def test_neighbours_of_a_tensor_on_an_accelerator_are_copied_without_their_numbers() -> None:
+    """By a list of numbers they were gathered, behind a copy of the numbers that the host waited for."""
+    tensor = torch.arange(6 * 12, dtype=torch.uint8).view(6, 3, 2, 2)
+    images = DeviceImages("tensor", lambda: tensor, tuple(tensor.shape), "uint8", None, prefer="NCHW", what="it")
+    with Dispatched() as operations:
+        taken, _ = images.take([2, 3, 4])
+    assert operations.count("index") == 0
+    assert torch.equal(taken, tensor[2:5])
+    tensor[2:5] += 1  # an iterable may fill the same tensor again
+    assert not torch.equal(taken, tensor[2:5])
+    assert torch.equal(images.take([0, 3, 5])[0], tensor[[0, 3, 5]])
+    assert len(images.take([])[0]) == 0
