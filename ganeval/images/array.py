@@ -66,6 +66,7 @@ class ArrayImages(Images):
         self._range = None if self._dtype == "uint8" else value_range
         self._rows = PerProcess(rows)
         self._labels = labels if labels is not None and len(labels) == shape[0] else None
+        self.notes: tuple[str, ...] = ()  # on every image
 
     def __len__(self) -> int:
         return self._shape[0]
@@ -76,7 +77,7 @@ class ArrayImages(Images):
         except BROKEN_ZIP as error:
             raise UnreadableImage(f"{self._what} cannot be read here ({error or type(error).__name__})") from error
         images, notes = to_uint8(image[None], value_range=self._range, prefer=self._layout, what=self._what)
-        return Pixels(images[0].permute(1, 2, 0).numpy(), tuple(notes.elements()))
+        return Pixels(images[0].permute(1, 2, 0).numpy(), (*notes.elements(), *self.notes))
 
     @property
     def on_disk(self) -> bool:
@@ -180,21 +181,28 @@ def open_npz(path: Path, value_range: ValueRange | None) -> ArrayImages:
         if MEMBER not in archive.names:
             raise InputError(_no_images(path, archive.names))
         header, start = archive.header(MEMBER), archive.place(MEMBER)
-        labels = _labels(archive, header.shape[:1])
+        labels, unused = _labels(archive, header.shape[:1])
     if start is None and header.fortran and math.prod(header.shape) > 1:
         raise InputError(f"{what} is compressed in Fortran order; save numpy.ascontiguousarray of it instead.")
-    return _opened("npz", path, header, start, value_range, what, labels)
+    images = _opened("npz", path, header, start, value_range, what, labels)
+    images.notes = () if unused is None else (f"{LABELS} is not used as labels: {unused}",)
+    return images
 
 
-def _labels(archive: NpzReader, shape: tuple[int, ...]) -> list[str] | None:
-    """The member ``arr_1``, where it holds a whole number or a text for each image; None otherwise."""
+def _labels(archive: NpzReader, shape: tuple[int, ...]) -> tuple[list[str] | None, str | None]:
+    """The member ``arr_1``, where it holds a whole number or a text for each image, or why it is not used."""
+    if LABELS not in archive.names:
+        return None, None
     try:
-        header = archive.header(LABELS) if LABELS in archive.names else None
-        if header is None or header.shape != shape or header.dtype.kind not in "iuU":
-            return None
-        return class_names(archive.read(LABELS), None)
+        header = archive.header(LABELS)
+        if header.shape != shape:
+            return None, f"its shape is {header.shape}, not {shape}"
+        if header.dtype.kind not in "iuU":
+            return None, f"it holds {header.dtype.name}, not whole numbers or text"
+        labels = class_names(archive.read(LABELS), None)
     except InputError:
-        return None
+        return None, "it cannot be read"
+    return labels, "not all of its values are labels: whole numbers from 0 on, or text" if labels is None else None
 
 
 def _opened(

@@ -22,6 +22,7 @@ Options = TypeVar("Options", bound="OpenOptions")
 _LABEL, _ORDER, _START = 1, 4, 5  # parts of the stream of one number, see ``ganeval.images.latents``
 _GOLDEN = (5**0.5 - 1) / 2
 _LISTED = 5
+_DIGITS = 18  # of the largest label that is taken for a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +203,19 @@ def frequencies_of(
         InputError: there are more classes.
     """
     counts = Counter(labels)
-    if classes is None:
-        if all(name.isdecimal() for name in counts):
-            classes = [str(number) for number in range(max(map(int, counts)) + 1)]
-            counts = Counter({str(int(name)): n for name, n in counts.items()})
-        else:
-            classes = sorted(counts)
-    if len(classes) > num_classes:
-        raise InputError(
-            f"label_distribution like-real: {spec} has {len(classes)} classes ({', '.join(list(classes)[:_LISTED])}"
-            f"{', ...' if len(classes) > _LISTED else ''}), the generator {num_classes} (num_classes, --num-classes)."
-        )
+    if classes is None and all(name.isdecimal() and len(name) <= _DIGITS for name in counts):
+        numbers = range(max(map(int, counts)) + 1)
+        _require_few(len(numbers), [str(number) for number in numbers[:_LISTED]], num_classes, spec)
+        classes = [str(number) for number in numbers]
+        counts = Counter({str(int(name)): n for name, n in counts.items()})
+    classes = sorted(counts) if classes is None else classes
+    _require_few(len(classes), classes, num_classes, spec)
     return tuple(counts[name] / len(labels) for name in classes) + (0.0,) * (num_classes - len(classes))
+
+
+def _require_few(n: int, classes: Sequence[str], num_classes: int, spec: str) -> None:
+    if n > num_classes:
+        raise InputError(
+            f"label_distribution like-real: {spec} has {n} classes ({', '.join(list(classes)[:_LISTED])}"
+            f"{', ...' if n > _LISTED else ''}), the generator {num_classes} (num_classes, --num-classes)."
+        )

@@ -35,7 +35,7 @@ def images_of(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor | np.n
     """
     notes = Counter[str]()
     try:
-        array = _array_of(made, n, notes)
+        array = _array_of(made, n, notes, spec)
     except _NoValues as error:
         raise InputError(f"{spec} returns {error}; expected a dense tensor (N, 3, H, W) that holds values.") from None
     if array is None:
@@ -75,7 +75,7 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _array_of(made: Any, n: int, notes: Counter[str]) -> Tensor | np.ndarray | None:
+def _array_of(made: Any, n: int, notes: Counter[str], spec: str) -> Tensor | np.ndarray | None:
     if isinstance(made, Tensor):
         return _plain(made)
     if isinstance(made, np.ndarray):
@@ -84,13 +84,13 @@ def _array_of(made: Any, n: int, notes: Counter[str]) -> Tensor | np.ndarray | N
         likely = {key: value for key, value in made.items() if _may_be_images(value, n)}
         named = [value for key, value in likely.items() if key in _KEYS]
         chosen = list(likely.values()) if len(likely) == 1 else named
-        return _array_of(chosen[0], n, notes) if len(chosen) == 1 else None
+        return _array_of(chosen[0], n, notes, spec) if len(chosen) == 1 else None
     if isinstance(made, (list, tuple)):
-        return _stacked(made, notes) if len(made) == n and all(map(_is_one, made)) else None
+        return _stacked(made, notes, spec) if len(made) == n and all(map(_is_one, made)) else None
     for name in _NAMES:
         value = getattr(made, name, None)
         if value is not None and not callable(value):  # a distribution has a method of the name ``sample``
-            return _array_of(value, n, notes)
+            return _array_of(value, n, notes, spec)
     return None
 
 
@@ -106,15 +106,18 @@ def _is_one(value: Any) -> bool:
     return isinstance(value, Image.Image) or (isinstance(value, np.ndarray) and value.ndim == 3)
 
 
-def _stacked(images: list[Any] | tuple[Any, ...], notes: Counter[str]) -> Tensor | np.ndarray | None:
-    """One array, where all are of one kind and size."""
+def _stacked(images: list[Any] | tuple[Any, ...], notes: Counter[str], spec: str) -> Tensor | np.ndarray:
+    """One array of images that are all of one type and size."""
     if all(isinstance(image, Image.Image) for image in images):
         decoded = [from_pil(image) for image in images]
         notes.update(note for one in decoded for note in one.notes)
         images = [one.array for one in decoded]
-    kinds = {(isinstance(image, Tensor), tuple(image.shape), image.dtype) for image in images}
+    kinds = {f"{type(image).__name__} {image.dtype} {tuple(image.shape)}": None for image in images}
     if len(kinds) != 1:
-        return None
+        raise InputError(
+            f"{spec} returns images that differ in size or type: {', '.join(list(kinds)[:4])}; expected one size and "
+            "one type. Resize or convert them in the generator."
+        )
     return torch.stack(list(images)) if isinstance(images[0], Tensor) else np.stack(images)
 
 

@@ -184,7 +184,10 @@ def closed_to_documents(spec: Spec) -> str | None:
         case Folder(path=path) | Archive(path=path) | ArrayFile(path=path) | GeneratorFile(path=path):
             return _closed_place(spec, path)
         case Shards(pattern=pattern):
-            return _closed_place(spec, Path(pattern))
+            from ganeval.images.archive import expand_braces
+
+            places = (_closed_place(spec, Path(name)) for name in expand_braces(pattern))
+            return next((why for why in places if why is not None), None)
         case Missing() | OtherFile() | Invalid():
             return None  # opening one is an error that says what it is
         case TorchvisionDataset(name=name):

@@ -18,6 +18,7 @@ _LEVEL = "level "
 _CHANNELS = ("red", "green", "blue")
 _UNIT = 256  # of sums of channel means, so that they are whole numbers
 _GRID = 64  # rows and columns of an image of which the means are taken
+_DIM = 16  # levels of a 12-bit image that is read as one of 16 bits
 _FEW = 8  # images; of fewer nothing is said
 _SCALED, _RESHAPED = 0.1, 0.02  # differences of mean logarithms, of area and of aspect ratio, from which on it is told
 _LISTED = 20  # sizes in a document
@@ -32,12 +33,15 @@ def summarised(array: np.ndarray) -> dict[str, int]:
     sums = np.ones(len(part), np.float32) @ part  # whole numbers below 2^24, so exact
     means = sums.astype(np.float64) / len(part)
     counts = {
-        "n": 1, "dark": int(high <= 1), "bright": int(low >= 127), "stretched": int(low == 0 and high == 255),
+        "n": 1, "dark": int(high <= 1), "dim": int(high <= _DIM),
+        "bright": int(low >= 127), "stretched": 0,
         f"{_SIZE}{width}x{height}": 1,
     }  # fmt: skip
     for name, mean in zip(_CHANNELS, means.tolist(), strict=True):
         counts[name] = round(mean * _UNIT)
         counts[f"{name} squared"] = round(mean * mean * _UNIT)
+    if low == 0 and high == 255 and ((part > 0) & (part < 255)).any():  # of two values nothing was stretched
+        counts["stretched"] = 1
     if low == high:
         counts[f"{_LEVEL}{low}"] = 1
     return counts
@@ -82,6 +86,11 @@ def impossible_values(summary: Mapping[str, int], value_range: tuple[float, floa
         return [
             f"no value of the {n} images is above 1, in a range of 0 to 255: values of 0 to 1 were cast without "
             "scaling. Multiply by 255 before the cast, or declare the range of the floats"
+        ]
+    if value_range is not None and summary.get("dim") == n:
+        return [
+            f"all values of the {n} images are in the lowest sixteenth of the declared range {low:g}..{high:g}: it is "
+            "probably far too wide, as 0..65535 is for values of 8 or 12 bits. Declare the range that the values have"
         ]
     if summary["bright"] == n and low < 0:
         return [

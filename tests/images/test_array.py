@@ -245,3 +245,28 @@ def test_neighbours_of_a_tensor_on_an_accelerator_are_copied_without_their_numbe
     assert not torch.equal(taken, tensor[2:5])
     assert torch.equal(images.take([0, 3, 5])[0], tensor[[0, 3, 5]])
     assert len(images.take([])[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        (np.arange(5), "its shape is (5,), not (6,)"),
+        (np.eye(6, dtype=np.int64), "its shape is (6, 6), not (6,)"),
+        (np.arange(6.0), "it holds float64, not whole numbers or text"),
+        (np.arange(6) - 1, "not all of its values are labels"),
+        (np.array([None] * 6), "it cannot be read"),
+    ],
+)
+def test_labels_that_are_not_used_are_told(labels: np.ndarray, why: str, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", images, labels)
+    source = open_images(str(tmp_path / "x.npz"))
+    assert source.labels() is None
+    for _ in source.batches(4):
+        pass
+    assert [(note, n) for note, n in source.report.notes.items() if note.startswith("arr_1") and why in note and n == 6]
+    np.savez(tmp_path / "y.npz", images, np.arange(6))
+    source = open_images(str(tmp_path / "y.npz"))
+    assert source.labels() == list("012345")
+    assert len(list(source.batches(4))) == 2
+    assert not source.report.notes

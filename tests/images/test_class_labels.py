@@ -85,6 +85,19 @@ def test_classes_are_numbered_as_torchvision_does() -> None:
         frequencies_of(["a", "b", "c"], None, 2, "x")
 
 
+@pytest.mark.parametrize("label", ["2", "30000000", "9" * 17])
+def test_a_large_label_costs_nothing(label: str) -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=r"x has \d+ classes \(0, 1, 2.*the generator 2"):
+            frequencies_of(["1", label] * 10, None, 2, "x")
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_perfect_conditional_generator(tmp_path: Path) -> None:
     """KID, which has no bias, covers 0 at the reals' frequencies, and does not at uniform ones; the distance falls."""
     data = TensorDataset(*real(700, 0.9, 11))

@@ -193,6 +193,14 @@ def test_what_a_document_may_open(here: Path) -> None:
         assert closed_to_documents(parse_spec(text)), text
 
 
+def test_every_name_in_braces_is_looked_at(tmp_path: Path) -> None:
+    for link, target in {"k": "/proc/version", "s-1": "/sys", "ok": str(tmp_path / "x.tar")}.items():
+        (tmp_path / f"{link}.tar").symlink_to(target)
+    for names in ("{k,k}", "{ok,k}", "s-{0..1}", "{nothing,s}-{1..1}"):
+        assert "a folder of the system" in str(closed_to_documents(parse_spec(f"{tmp_path}/{names}.tar"))), names
+    assert closed_to_documents(parse_spec(f"{tmp_path}/{{ok,ok}}.tar")) is None
+
+
 def test_every_kind_is_closed_unless_it_is_listed() -> None:
     kinds = {k for k in vars(specs).values() if isinstance(k, type) and issubclass(k, specs.Spec)} - {specs.Spec}
     assert len(kinds) == 15

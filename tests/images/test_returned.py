@@ -30,6 +30,19 @@ def test_taken(made: Any) -> None:
     np.testing.assert_array_equal(np.asarray(images), NCHW.numpy())
 
 
+@pytest.mark.parametrize(
+    "wrap", [list, tuple, lambda made: {"images": made}, lambda made: types.SimpleNamespace(images=made)]
+)
+@pytest.mark.parametrize(
+    "made", [[PIL[0], PIL[1].resize((9, 7))], [NCHW[0], NCHW[1, :, 1:]], [IMAGES[0], IMAGES[1] / 255]]
+)
+def test_images_of_several_sizes_or_types_are_told_as_that(wrap: Any, made: list[Any]) -> None:
+    with pytest.raises(
+        InputError, match=r"g returns images that differ in size or type: .*\(.*\), .*\).* Resize or convert"
+    ):
+        images_of(wrap(made), 2, spec="g", what="latents")
+
+
 def test_alpha_of_pillow_images_is_counted() -> None:
     _, notes = images_of([image.convert("RGBA") for image in PIL], 2, spec="g", what="latents")
     assert sum(notes.values()) == 2
@@ -44,7 +57,6 @@ def test_alpha_of_pillow_images_is_counted() -> None:
         ),
         ({}, "found no keys"),
         (PIL[:1], r"returns a list; expected .*, found Image"),
-        ([PIL[0], PIL[1].resize((7, 7))], "returns a list"),
         (torch.distributions.Normal(0, 1), "returns a Normal"),
         (types.SimpleNamespace(out=NCHW), r"lambda z: generator\(z\).out"),
         (torch.zeros(2, 4, 8, 8), "4 channels are latents"),

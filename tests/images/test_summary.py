@@ -100,6 +100,11 @@ def test_a_recalled_set_is_told_of_as_a_decoded_one(tmp_path: Path) -> None:
         (np.broadcast_to(np.arange(N, dtype=np.uint8)[:, None, None, None], GOOD.shape), None, "each of the 24 images"),
         (np.where(GOOD > 200, 0, 255).astype(np.uint8), None, None),
         (DARK[:5], None, None),  # too few to say
+        (GOOD.astype(np.uint16), (0, 65535), r"lowest sixteenth of the declared range 0\.\.65535"),
+        (GOOD.astype(np.int32) * 16, (0, 65535), "lowest sixteenth"),  # 12 bits
+        (GOOD / 255, (0, 255.5), "lowest sixteenth"),
+        (GOOD.astype(np.uint16) * 257, (0, 65535), None),
+        (GOOD // 20, None, None),  # 8-bit images may be dark
     ],
 )
 def test_declarations(images: np.ndarray, value_range: Any, message: str | None) -> None:
@@ -113,6 +118,21 @@ def test_declarations(images: np.ndarray, value_range: Any, message: str | None)
     else:
         assert len(said) == 1
         assert re.search(message, said[0])
+
+
+def test_images_of_two_values_were_not_stretched() -> None:
+    two = GOOD > 120
+    said = spoken(run(two, GOOD, value_range=(0, 1)))
+    assert "stretched to its own extremes" not in said
+    assert "stretched to its own extremes" not in spoken(run(np.where(two, 255, 0).astype(np.uint8), GOOD))
+
+
+def test_a_range_that_is_too_wide_for_files(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for i, image in enumerate(GOOD):
+        Image.fromarray(image[..., 0].astype(np.uint16)).save(tmp_path / "deep" / f"{i:02d}.png")
+    said = spoken(run(str(tmp_path / "deep"), GOOD, value_range=(0, 65535), metrics=("kid",)))
+    assert f"real: all values of the {N} images are in the lowest sixteenth of the declared range 0..65535" in said
 
 
 def test_what_is_not_known_whole_is_not_told() -> None:
