@@ -25,13 +25,17 @@ PATIENT = {"GANEVAL_RANK_TIMEOUT": "6000"}  # ranks that wait for another one ou
 
 
 def difference(a: Any, b: Any, where: str = "") -> list[str]:
-    """Where two documents differ, numbers by more than 1e-10 of their size."""
+    """Where two documents differ, numbers by more than 1e-10 of their size, those of images of the largest of them."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [f"{where}.{k}" for k in a.keys() ^ b.keys()]
         return keys + [one for k in a.keys() & b.keys() for one in difference(a[k], b[k], f"{where}.{k}")]
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             return [f"{where}: {len(a)} against {len(b)}"]
+        if a and all(isinstance(x, float) for x in (*a, *b)):
+            scale = max(map(abs, a))
+            return [f"{where}[{i}]: {x!r} against {y!r}" for i, (x, y) in enumerate(zip(a, b, strict=True))
+                    if not abs(x - y) <= 1e-10 * scale + 1e-12]  # fmt: skip
         return [one for i, (x, y) in enumerate(zip(a, b, strict=True)) for one in difference(x, y, f"{where}[{i}]")]
     if isinstance(a, float) and isinstance(b, float):
         return [] if math.isclose(a, b, rel_tol=1e-10, abs_tol=1e-12) else [f"{where}: {a!r} against {b!r}"]

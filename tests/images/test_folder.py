@@ -14,6 +14,7 @@ from ganeval.errors import InputError
 from ganeval.images import folder as folder_module
 from ganeval.images.folder import printable
 from ganeval.images.indexed import class_labels
+from ganeval.images.mixed import MixedImages
 from ganeval.images.source import ImageBatch, open_images
 
 RNG = np.random.default_rng(0)
@@ -173,14 +174,14 @@ def test_a_check_does_not_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(decoded) == 1
 
 
-def test_mixed_sizes_come_as_lists(tmp_path: Path) -> None:
+def test_mixed_sizes_come_together(tmp_path: Path) -> None:
     arrays = [write(tmp_path / f"{i}.png", (4 + i // 2, 5)) for i in range(6)]
     for workers in (0, 1):
         first, second, third = open_images(tmp_path).batches(2, workers=workers)
         assert first.images.shape == (2, 3, 4, 5)
         assert third.images.shape == (2, 3, 6, 5)
         (mixed,) = open_images(tmp_path).batches(6, workers=workers)
-        assert isinstance(mixed.images, list)
+        assert isinstance(mixed.images, MixedImages)
         for image, array in zip(mixed.images, arrays, strict=True):
             np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), array)
         np.testing.assert_array_equal(mixed.digests, np.concatenate([b.digests for b in (first, second, third)]))

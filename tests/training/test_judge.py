@@ -60,7 +60,7 @@ def test_metrics_that_cannot_be_measured(tmp_path: Path, caplog: pytest.LogCaptu
     caplog.clear()
     path = tmp_path / "moments.npz"
     save_statistics(path, build_statistics(images(40, 3), protocol="compact", device="cpu"))
-    assert set(Judge(path, images(40, 0), device="cpu")(images(30, 1))) == {"fd", "fd_n"}
+    assert set(Judge(path, images(40, 0), device="cpu")(images(30, 1))) == {"fd", "fd_n", "fd_low", "fd_high"}
     assert "precision, recall, ind cannot be measured against" in caplog.text
     with pytest.raises(ConfigError, match=r"ind cannot be measured against .*stats build --rows"):
         Judge(path, images(40, 0), metrics=("fid", "ind"), device="cpu").reference()
