@@ -159,7 +159,7 @@ def _of_protocol(
     parts = frechet_distance(real, fake, trace=trace, root=TraceSqrt(singular.total, singular.method))
     least = {name: rows.distinct() for name, rows in (("fake", fake_rows), ("real", drawn_rows)) if rows is not None}
     if short := [number_of(n, f"distinct {name} image") for name, n in least.items() if n < LEAST]:
-        why = f"{' and '.join(short)} are too few to tell an error from; {LEAST} are needed"
+        why = f"too few images to tell an error from: {' and '.join(short)}; {LEAST} are needed"
         return Distance(
             parts=parts, standard_error=None, bias=None, method=METHOD, estimand=PROTOCOL_ESTIMAND[reference],
             reason=why,

@@ -72,7 +72,7 @@ def test_equal_rows_and_constant_sets_have_no_interval() -> None:
     rows = sample(40, 1)
     assert "in both sets" in str(measured(rows, rows).reason)
     constant = measured(np.ones((40, D)), np.ones((50, D)) * 2)
-    assert "1 distinct fake image and 1 distinct real image are too few" in str(constant.reason)
+    assert "1 distinct fake image and 1 distinct real image; 10 are needed" in str(constant.reason)
 
 
 def test_copies_are_one_observation() -> None:
