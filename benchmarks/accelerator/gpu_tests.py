@@ -52,7 +52,8 @@ def marked(bench: Bench) -> Found:
         )
         tests = outcomes(report) if report.exists() else {}
     counts = Counter(state for state, _ in tests.values())
-    found: Found = {"exit": done.returncode, **counts, "files": len(files)}
+    found: Found = {"exit": done.returncode, "files": len(files)}
+    found |= {f"tests {state}": n for state, n in counts.items()}
     found["failed"] = counts["failure"] + counts["error"] + (not tests)
     found["not passed"] = {name: why for name, (state, why) in tests.items() if state != "passed"}
     return found if tests else found | {"said": (done.stdout + done.stderr)[-1500:]}
