@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ganeval.results import Evaluation, MetricResult, decimals, fixed, format_number, one_line
+from ganeval.results import LEAVE_ONE_OUT, Evaluation, MetricResult, decimals, fixed, format_number, one_line
 
 Style = Callable[[str, Mapping[str, Any] | None], str]
 _BETWEEN = 3  # spaces from column to column
@@ -99,7 +99,7 @@ def _told(result: MetricResult, told: str) -> Cell:
 def _of_few_images(result: MetricResult) -> Iterator[str]:
     """What the interval of a Frechet distance is of, where there are too few images for the distance itself."""
     details, interval = result.details, result.interval
-    if interval is None or interval.method != "leave-one-out":
+    if interval is None or interval.method != LEAVE_ONE_OUT:
         return
     digits = decimals(interval.high - interval.low)
     bounds = details.get("bounds")

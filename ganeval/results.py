@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ganeval.documents import DocumentError, plain, shown, typed
 from ganeval.errors import IncomparableError, InputError
 from ganeval.protocol import Protocol
-from ganeval.result_document import SCHEMA, Entry, FailureDocument, Interval, RunDocument
+from ganeval.result_document import LEAVE_ONE_OUT, SCHEMA, Entry, FailureDocument, Interval, RunDocument
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["SCHEMA", "Evaluation", "Interval", "MetricResult"]
+__all__ = ["LEAVE_ONE_OUT", "SCHEMA", "Evaluation", "Interval", "MetricResult"]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -88,7 +88,7 @@ class MetricResult:
             )
             ends = f"{fixed(self.interval.low, digits)} to {fixed(self.interval.high, digits)}"
             told = f"{middle}{100 * self.interval.level:g} % CI {ends}"
-            told += f" for {self.n_fake} images" if self.interval.method == "leave-one-out" else ""
+            told += f" for {self.n_fake} images" if self.interval.method == LEAVE_ONE_OUT else ""
         elif self.reason:
             told = f"no interval: {self.reason}"
         unit = self.details.get("unit", "fake")  # what one of the fakes is, where it is no image

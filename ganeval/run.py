@@ -33,7 +33,7 @@ from ganeval.features.weights import by_network
 from ganeval.generator_notes import frequency_note, notes_on
 from ganeval.images.class_labels import like_real
 from ganeval.images.opening import OPENING
-from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
+from ganeval.metrics.inputs import FeatureSet, Memo, MetricInputs, Settings, nothing_is_kept
 from ganeval.metrics.path_length import LPIPS_VGG
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, named_metrics
@@ -204,7 +204,8 @@ class Run:
             taking = [task for task in self.on_features if name in task.statistics]
             rows = any(need.rows for need in needs_of(name, taking, self.settings).values())
             served = [asked for asked in self.bound if serves(side.statistics, asked, self.protocol)]
-            found = measure_statistics(side.statistics, served, self.reading, self.stack, rows=rows)
+            sample = any(not task.metric.rows for task in taking)
+            found = measure_statistics(side.statistics, served, self.reading, self.stack, rows=rows, sample=sample)
             if measured is None:
                 measured = found
             else:
@@ -400,13 +401,13 @@ def compute(
     return {task.metric.name: found[task.metric.name] for task in wanted if task.metric.name in found}, notes
 
 
-def _memo(cache: FeatureCache | None, protocol: Protocol, real: FeatureSet | None) -> Callable[..., Any]:
+def _memo(cache: FeatureCache | None, protocol: Protocol, real: FeatureSet | None) -> Memo:
     """Keeps what depends on the reference under this protocol alone, where there is a cache and the set is known."""
     if cache is None or real is None or real.digest is None:
-        return lambda _, compute: compute()
+        return nothing_is_kept
     key = {"protocol": protocol.key(), "layer": protocol.layer, "weights": protocol.weights, "reference": real.digest}
     rows = None if (known := real.rows or real.row_sample) is None else len(known)
-    return lambda name, compute: remembered(cache.folder, {**key, "what": name, "rows": rows}, compute)
+    return lambda name, kind, compute: remembered(cache.folder, {**key, "what": name, "rows": rows}, kind, compute)
 
 
 def _shared(measured: Mapping[str, Measured], statistics: frozenset[str]) -> int:

@@ -270,12 +270,19 @@ def fill(tally: Tally, side: str, source: ImageSource, reading: Reading, group: 
 
 
 def measure_statistics(
-    stats: Statistics, protocols: Sequence[Protocol], reading: Reading, stack: ExitStack, *, rows: bool
+    stats: Statistics,
+    protocols: Sequence[Protocol],
+    reading: Reading,
+    stack: ExitStack,
+    *,
+    rows: bool,
+    sample: bool = False,
 ) -> Measured:
     """A statistics file as an image set: its layers, with rows only if the file has them.
 
     Args:
         protocols: those under which the file stands for features; see ``serves``.
+        sample: also some rows, for a calibration.
     """
     kept = None
     if rows and stats.rows is not None:
@@ -283,14 +290,13 @@ def measure_statistics(
             FeatureRows(stats.rows.shape[1], memory_limit=reading.feature_memory, expected=len(stats.rows))
         )
         kept.append(stats.rows)
-    sample = _row_sample(stats, stack)
     digests = stats.digests if stats.digests is not None else np.empty(0, np.uint64)
     layers = {
         "features": FeatureSet(
             n=stats.n,
             gaussian=stats.gaussian(),
             rows=kept,
-            row_sample=sample,
+            row_sample=_row_sample(stats, stack) if sample else None,
             digest=stats.digest,
             image_digests=digests,
         ),

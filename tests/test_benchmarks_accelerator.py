@@ -7,28 +7,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
+from support.benchmarks_of_checkout import importable  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = (
     "gpu-tests", "agreement", "surroundings", "waits", "memory", "network", "end-to-end", "peers", "neighbours",
     "variants", "training", "ranks",
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def importable(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The folder is no part of the package: it is imported from the checkout, as ``python -m benchmarks`` does."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    yield
-    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
-        del sys.modules[name]
 
 
 # --- every section, on the CPU -------------------------------------------------------------------------------------

@@ -7,29 +7,35 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from ganeval.documents import DocumentError, read_json_tree, typed
 from ganeval.errors import InputError
 from ganeval.files import written_whole
 
 FOLDER = "numbers"
-Numbers = dict[str, float | str]
+T = TypeVar("T")
 
 
-def remembered(folder: Path, key: Mapping[str, object], compute: Callable[[], Numbers]) -> Numbers:
+def remembered(folder: Path, key: Mapping[str, object], kind: type[T], compute: Callable[[], T]) -> T:
     """What ``compute()`` gave before for this key, or gives now.
 
-    A folder that cannot be written to costs time and never a run; a damaged file is computed again.
+    A folder that cannot be written to costs time and never a run; what is no longer a ``kind`` is computed again.
+
+    Args:
+        kind: a dataclass of numbers and strings.
     """
     name = hashlib.blake2b(json.dumps(dict(key), sort_keys=True).encode(), digest_size=16).hexdigest()
     path = folder / FOLDER / f"{name}.json"
     with suppress(OSError, InputError, DocumentError):
-        return typed(read_json_tree(path, what="kept number", advice=""), Numbers)
+        return typed(read_json_tree(path, what="kept number", advice=""), kind)
     found = compute()
     with suppress(OSError, InputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as temporary:
-            temporary.write_text(json.dumps(found, sort_keys=True), encoding="utf-8")
+            temporary.write_text(json.dumps(msgspec.to_builtins(found), sort_keys=True), encoding="utf-8")
     return found
 
 

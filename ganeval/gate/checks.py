@@ -77,35 +77,36 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of a number that is not known itself: (estimate, excess over the limit, standard error) of each bound.
+    """Of a number that is not known itself, held against a limit: estimate and standard error of each end.
+
+    It is surely within the limit where the end on the bad side is, and surely beyond where the end on the good side is.
 
     Attributes:
-        passing: the bound on the bad side: where it is surely within the limit, the number is.
-        failing: the bound on the good side: where it is surely beyond the limit, the number is. None: there is none.
+        lower: None: there is none.
+        sign: 1.0 where the number must not be above the limit, -1.0 where it must not be below.
     """
 
-    passing: tuple[float, float, float] | None
-    failing: tuple[float, float, float] | None
+    lower: tuple[float, float] | None
+    upper: tuple[float, float]
+    limit: float
+    sign: float
 
     def p_value(self) -> float:
-        return 1.0 if self.failing is None else p_value(*self.failing[1:])
+        good = self.lower if self.sign > 0 else self.upper
+        return 1.0 if good is None else p_value(self.sign * (good[0] - self.limit), good[1])
 
     def status(self, adjusted_p: float, level: float) -> str:
-        if self.passing is not None and self.passing[1] + one_sided(level) * self.passing[2] <= 0:
+        bad, good = (self.upper, self.lower) if self.sign > 0 else (self.lower, self.upper)
+        if bad is not None and self.sign * (bad[0] - self.limit) + one_sided(level) * bad[1] <= 0:
             return PASS
-        return FAIL if self.failing is not None and self.failing[1] > 0 and adjusted_p <= 1 - level else INCONCLUSIVE
+        beyond = good is not None and self.sign * (good[0] - self.limit) > 0
+        return FAIL if beyond and adjusted_p <= 1 - level else INCONCLUSIVE
 
-    def told(self, level: float, kind: str) -> str:
+    def told(self, level: float) -> str:
         """Where the number is, with one-sided ends of this level."""
         z = one_sided(level)
-        ends = [None if b is None else b[0] + s * z * b[2] for b, s in ((self.passing, 1), (self.failing, -1))]
-        if kind == "min":
-            ends = [None if b is None else b[0] - s * z * b[2] for b, s in ((self.passing, 1), (self.failing, -1))]
-            ends.reverse()
-        high, low = ends
-        parts = [f"at least {low:.4g}"] if low is not None else []
-        parts += [f"at most {high:.4g}"] if high is not None else []
-        return " and ".join(parts)
+        most = f"at most {self.upper[0] + z * self.upper[1]:.4g}"
+        return most if self.lower is None else f"at least {self.lower[0] - z * self.lower[1]:.4g} and {most}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,14 +284,8 @@ def _by_bounds(rule: Rule, kind: str, measured: Measurement, limit: float) -> Ch
     )
     if upper is None or upper_se is None:
         raise UndecidedError(f'{result.n_fake} images tell no bounds of the distance itself; use compare = "value"')
-    passing, failing = (
-        ((upper, upper_se), (lower, lower_se)) if kind == "max" else ((lower, lower_se), (upper, upper_se))
-    )
     sign = 1.0 if kind == "max" else -1.0
-    decides = [
-        (number, sign * (number - limit), error) if number is not None and error is not None else None
-        for number, error in (passing, failing)
-    ]
+    low = None if lower is None or lower_se is None else (lower, lower_se)
     check = Check(
         **_described(rule, result), kind=kind, requirement=_requirement(rule, kind), status="", outcome="", reason="",
         judged=True, measured=result.value, limit=limit, standard_error=upper_se,
@@ -298,7 +293,8 @@ def _by_bounds(rule: Rule, kind: str, measured: Measurement, limit: float) -> Ch
     features = result.details.get("features")
     return Excess(
         check=check, rule=rule, value=sign * (result.value - limit), standard_error=upper_se, freedom=None,
-        fake_variance=0.0, real_variance=0.0, gap=0.0, assumed=MEASURED, bounds=Bounds(*decides),
+        fake_variance=0.0, real_variance=0.0, gap=0.0, assumed=MEASURED,
+        bounds=Bounds(low, (upper, upper_se), limit, sign),
         needed=int(FIDS_ROWS * features) + 1 if isinstance(features, int) else None,
     )  # fmt: skip
 

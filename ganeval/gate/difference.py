@@ -22,10 +22,9 @@ import numpy as np
 from ganeval.errors import GanEvalError, IncomparableError
 from ganeval.gate.decide import pooled_freedom
 from ganeval.metrics.intervals import variance_of_mean
-from ganeval.results import MetricResult
+from ganeval.results import LEAVE_ONE_OUT, MetricResult
 
 GIVEN = ("population-given-reference", "protocol-given-reference")
-SMALL = "leave-one-out"  # the method of an interval of what few images give on average
 LEAST_SHARE = 0.1  # images a feature: below it no difference was tested
 SAME = 1e-6  # relative: a standard error that the influences do not give to this was made in another way
 
@@ -54,7 +53,7 @@ class Measurement:
     @property
     def is_small(self) -> bool:
         """Whether it is a Frechet distance of too few images for the distance itself."""
-        return self.result.interval is not None and self.result.interval.method == SMALL
+        return self.result.interval is not None and self.result.interval.method == LEAVE_ONE_OUT
 
     def calibrated(self) -> Measurement | None:
         """The same with the calibrated value in place of the plain one; None where there is none."""

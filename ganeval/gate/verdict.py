@@ -206,7 +206,7 @@ def _reason(e: Excess, check: Check, gate: Gate, assumed: str) -> str:
 
 def _reason_by_bounds(e: Excess, check: Check) -> str:
     assert e.bounds is not None
-    known = e.bounds.told(e.rule.level, check.kind)
+    known = e.bounds.told(e.rule.level)
     sentence = f"the distance itself is {known} ({100 * e.rule.level:g} %, one-sided), the limit {check.limit:.4g}"
     if check.status == INCONCLUSIVE:
         sentence += f"; {check.n_fake} images do not tell more"

@@ -52,6 +52,10 @@ class Kappa:
     standard_error: float
     source: Source
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.value <= 1.0 + 1e-9:
+            raise ValueError(f"kappa lies between 0 and 1; got {self.value}")
+
 
 def kappa(real: Gaussian, n: int, rows: FeatureRows | None = None, *, draws: int = DRAWS, seed: int = SEED) -> Kappa:
     """kappa of n images against this reference, from its rows, or from Gaussian rows where there are none.

@@ -9,8 +9,7 @@ and bounds of the distance itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,23 +27,17 @@ from ganeval.metrics.frechet import (
     too_few,
 )
 from ganeval.metrics.frechet_bounds import lower_bound
+from ganeval.metrics.inputs import Memo, nothing_is_kept
 from ganeval.metrics.intervals import ESTIMAND, one_sided_quantile, quantile, repeats, symmetric_interval
 from ganeval.metrics.leave_one_out import LEAST, leave_one_out, singular_values
-from ganeval.results import Interval
+from ganeval.results import LEAVE_ONE_OUT, Interval
 from ganeval.statistics.linalg import Coupling, TraceSqrt
 from ganeval.statistics.linalg_torch import eigh_for
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
 from ganeval.wording import number_of
 
-METHOD = "leave-one-out"
 PROTOCOL_ESTIMAND = {"sample": "protocol", "population": "protocol-given-reference"}
-Memo = Callable[[str, Callable[[], Any]], Any]
-
-
-def nothing_is_kept(_: str, compute: Callable[[], Any]) -> Any:
-    """The memo that computes every time."""
-    return compute()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -161,14 +154,14 @@ def _of_protocol(
     if short := [number_of(n, f"distinct {name} image") for name, n in least.items() if n < LEAST]:
         why = f"too few images to tell an error from: {' and '.join(short)}; {LEAST} are needed"
         return Distance(
-            parts=parts, standard_error=None, bias=None, method=METHOD, estimand=PROTOCOL_ESTIMAND[reference],
+            parts=parts, standard_error=None, bias=None, method=LEAVE_ONE_OUT, estimand=PROTOCOL_ESTIMAND[reference],
             reason=why,
         )  # fmt: skip
     plain = leave_one_out(real, fake, fake_rows, drawn_rows, parts=singular)
     traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
     reason = shared_rows(real_rows, fake_rows) or degenerate(0.0, plain.standard_error, traces)
     found = Distance(
-        parts=parts, standard_error=None if reason else plain.standard_error, bias=None, method=METHOD,
+        parts=parts, standard_error=None if reason else plain.standard_error, bias=None, method=LEAVE_ONE_OUT,
         estimand=PROTOCOL_ESTIMAND[reference], degrees_of_freedom=plain.degrees_of_freedom, reason=reason,
         influence_fake=plain.pseudo_fake, influence_real=plain.pseudo_real,
     )  # fmt: skip
@@ -178,7 +171,7 @@ def _of_protocol(
         "features": real.dimension, "bounds": _bounds(real, fake, fake_rows, drawn_rows, singular, level),
     }  # fmt: skip
     if drawn_rows is None or len(drawn_rows) >= FROM_REALS * len(fake_rows):
-        known = Kappa(**memo(f"kappa-{len(fake_rows)}", lambda: asdict(kappa(real, len(fake_rows), kappa_rows))))
+        known = memo(f"kappa-{len(fake_rows)}", Kappa, lambda: kappa(real, len(fake_rows), kappa_rows))
         calibrated = leave_one_out(real, fake, fake_rows, drawn_rows, kappa=known.value, parts=singular)
         small |= {
             "kappa": known.value, "kappa_se": known.standard_error, "kappa_source": known.source,

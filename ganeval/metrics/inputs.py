@@ -107,6 +107,14 @@ class FeatureSet:
         return int(np.unique(self.image_digests).size) if len(self.image_digests) else None
 
 
+Memo = Callable[[str, type[Any], Callable[[], Any]], Any]
+
+
+def nothing_is_kept(_: str, __: type[Any], compute: Callable[[], Any]) -> Any:
+    """The memo that computes every time."""
+    return compute()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricInputs:
     """Both sides under one layer, and what else a metric needs to answer.
@@ -120,7 +128,8 @@ class MetricInputs:
         level: of the intervals.
         shared_images: images that are in both sets, as their digests tell.
         device: where large products are computed.
-        memo: ``memo(name, compute)`` gives what ``compute()`` gave before for this reference and protocol.
+        memo: ``memo(name, kind, compute)`` gives the ``kind`` that ``compute()`` gave before for this reference and
+            protocol.
     """
 
     wanted: frozenset[str]
@@ -134,7 +143,7 @@ class MetricInputs:
     shared_images: int = 0
     device: torch.device | None = None
     warnings: tuple[str, ...] = ()
-    memo: Callable[[str, Callable[[], Any]], Any] = lambda _, compute: compute()
+    memo: Memo = nothing_is_kept
 
     def fake_rows(self) -> FeatureRows:
         """The fakes' features.
