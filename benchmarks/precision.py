@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import surrogate  # noqa: E402
 from support.weights import of  # noqa: E402
 
-from ganeval.evaluate import evaluate  # noqa: E402
+from ganeval.api import evaluate  # noqa: E402
 from ganeval.features.clip import SHAPES, load_clip  # noqa: E402
 from ganeval.features.extractor import SCALES, load_extractor  # noqa: E402
 from ganeval.features.perceptual import LPIPS, load_distance  # noqa: E402

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ganeval.evaluate import evaluate
+from ganeval.api import evaluate
 from ganeval.results import MetricResult, format_number
 
 SIZES = (250, 500, 1000, 2000, 5000, 10_000)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _NAMES = {
-    "evaluate": "ganeval.evaluate",
+    "evaluate": "ganeval.api",
     "Evaluator": "ganeval.evaluator",
-    "fid": "ganeval.evaluate",
-    "path_length": "ganeval.walk",
+    "fid": "ganeval.api",
+    "path_length": "ganeval.engine.path_length",
     "open_images": "ganeval.generators.load:open_source",  # takes gen: too
-    "build_statistics": "ganeval.evaluate",
+    "build_statistics": "ganeval.api",
     "load_statistics": "ganeval.statistics.reference",
     "Evaluation": "ganeval.results",
     "Interval": "ganeval.results",
@@ -43,11 +43,12 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from ganeval.api import build_statistics as build_statistics
+    from ganeval.api import evaluate as evaluate
+    from ganeval.api import fid as fid
+    from ganeval.engine.path_length import path_length as path_length
     from ganeval.errors import GanEvalError as GanEvalError
     from ganeval.errors import GanEvalWarning as GanEvalWarning
-    from ganeval.evaluate import build_statistics as build_statistics
-    from ganeval.evaluate import evaluate as evaluate
-    from ganeval.evaluate import fid as fid
     from ganeval.evaluator import Evaluator as Evaluator
     from ganeval.features.custom import CustomNetwork as CustomNetwork
     from ganeval.generators.load import open_source as open_images  # noqa: F401
@@ -57,4 +58,3 @@ if TYPE_CHECKING:
     from ganeval.results import Interval as Interval
     from ganeval.results import MetricResult as MetricResult
     from ganeval.statistics.reference import load_statistics as load_statistics
-    from ganeval.walk import path_length as path_length

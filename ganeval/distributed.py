@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganeval.errors import ConfigError, GanEvalError
-from ganeval.variables import count, rank_and_size
+from ganeval.parsing.variables import count, rank_and_size
 
 if TYPE_CHECKING:
     import torch

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ganeval.errors import WeightsError
-from ganeval.variables import flag
+from ganeval.parsing.variables import flag
 
 Notify = Callable[[str], None]
 

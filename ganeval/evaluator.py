@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.arguments import WHOLE, Device, converted
 from ganeval.distributed import ONE, Group, joined, shared, unwrapped
-from ganeval.documents import Count, parse_json, typed
+from ganeval.engine.accumulator import Measured, Tally
+from ganeval.engine.inputs import Reading, fill, open_images_alone, require_effect, require_enough
+from ganeval.engine.loop import ProgressFactory
+from ganeval.engine.session import LATER, Run
 from ganeval.errors import ConfigError, IncomparableError, InputError, warn
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
@@ -29,13 +31,11 @@ from ganeval.images.class_labels import like_real, read_labels
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.opening import OF_GENERATORS, split_options
 from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.parsing.arguments import WHOLE, Device, converted
+from ganeval.parsing.documents import Count, parse_json, typed
 from ganeval.protocol import Protocol
 from ganeval.results import Evaluation
-from ganeval.run import LATER, Run
-from ganeval.sides import Reading, fill, open_images_alone, require_effect, require_enough
-from ganeval.statistics.collect import ProgressFactory
 from ganeval.statistics.rows import DEFAULT_MEMORY
-from ganeval.tally import Measured, Tally
 
 Log = Callable[[dict[str, float], int], None]
 

@@ -119,3 +119,19 @@ def parse_size(text: str) -> int | None:
                 return None
             return size if size > 0 else None
     return None
+
+
+def reference_stats_dir() -> Path:
+    """The folder ``reference_stats``.
+
+    Raises:
+        InputError: it is in neither place, so the installation is damaged.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "reference_stats", package.parent / "reference_stats"):
+        if (folder / "manifest.toml").is_file():
+            return folder
+    raise InputError(
+        f"ganeval's reference_stats folder is neither in {package} nor beside it: the installation is damaged. "
+        "Install ganeval again."
+    )

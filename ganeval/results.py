@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ganeval.documents import DocumentError, plain, shown, typed
 from ganeval.errors import IncomparableError, InputError
+from ganeval.parsing.documents import DocumentError, plain, shown, typed
+from ganeval.parsing.result_document import LEAVE_ONE_OUT, SCHEMA, Entry, FailureDocument, Interval, RunDocument
 from ganeval.protocol import Protocol
-from ganeval.result_document import LEAVE_ONE_OUT, SCHEMA, Entry, FailureDocument, Interval, RunDocument
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from support.gates import record, result
 
-from ganeval.records import read_record, write_record
+from ganeval.result_files import read_record, write_record
 
 ROOT = Path(__file__).resolve().parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

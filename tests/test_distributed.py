@@ -17,9 +17,9 @@ import pytest
 from support import ranks
 
 from ganeval.distributed import ONE, Group, joined
+from ganeval.engine.sharding import Order, gathered_rows, summed_moments
 from ganeval.errors import ConfigError
 from ganeval.statistics.moments import Moments
-from ganeval.statistics.sharing import Order, gathered_rows, summed_moments
 
 PATIENT = {"GANEVAL_RANK_TIMEOUT": "6000"}  # ranks that wait for another one outlast the limit of ``ranks.launch``
 
@@ -239,7 +239,7 @@ class Pretended:
 
 
 def test_rows_are_gathered_in_the_order_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganeval.statistics import sharing
+    from ganeval.engine import sharding as sharing
     from ganeval.statistics.rows import FeatureRows
 
     order = Order([np.array([[0, 0, 3], [0, 2, 2]]), np.array([[0, 1, 4], [1, 0, 1]])])

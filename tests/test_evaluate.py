@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 import ganeval
+from ganeval.api import build_statistics, evaluate, fid
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
-from ganeval.evaluate import build_statistics, evaluate, fid
 from ganeval.metrics.inputs import MetricInputs, Settings
 from ganeval.results import Evaluation, to_json
 from ganeval.statistics.merging import merge_statistics
@@ -62,9 +62,9 @@ def result() -> ganeval.MetricResult:
 
 def test_networks_and_sums_are_gone_when_metrics_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a distance of many features needs would come on top of them."""
+    import ganeval.engine.accumulator
+    import ganeval.engine.session
     import ganeval.metrics.fid as module
-    import ganeval.run
-    import ganeval.tally
 
     made: list[weakref.ref[object]] = []
 
@@ -82,8 +82,8 @@ def test_networks_and_sums_are_gone_when_metrics_are_computed(monkeypatch: pytes
         alive.extend(one() for one in made)
         return original(name, inputs)
 
-    monkeypatch.setattr(ganeval.run, "load_extractor", noted(ganeval.run.load_extractor))
-    monkeypatch.setattr(ganeval.tally, "Moments", noted(ganeval.tally.Moments))
+    monkeypatch.setattr(ganeval.engine.session, "load_extractor", noted(ganeval.engine.session.load_extractor))
+    monkeypatch.setattr(ganeval.engine.accumulator, "Moments", noted(ganeval.engine.accumulator.Moments))
     monkeypatch.setattr(module, "_distance", distance)
     assert fid(FEW, OTHERS, **COMPACT).warnings  # those of the network are kept
     assert alive == [None, None, None]
@@ -377,7 +377,7 @@ def test_a_reader_that_has_gone_is_no_failure() -> None:
 def test_a_result_that_cannot_be_written_is_noticed_before_the_long_part(monkeypatch: pytest.MonkeyPatch) -> None:
     from ganeval.cli.main import main
 
-    monkeypatch.setattr("ganeval.evaluate.evaluate", lambda *_, **__: pytest.fail("the long part has begun"))
+    monkeypatch.setattr("ganeval.api.evaluate", lambda *_, **__: pytest.fail("the long part has begun"))
     command = ["fid", "dataset:shapes@1", "dataset:shapes@2", "--num-samples", "9", "--protocol", "compact"]
     assert main([*command, "-o", "no/such/folder/out.json"]) == 2
 

@@ -15,7 +15,7 @@ from support.gates import record, result
 
 from ganeval.errors import InputError
 from ganeval.files import is_stream, require_writable, write_text
-from ganeval.records import write_record
+from ganeval.result_files import write_record
 from ganeval.statistics.npz import with_suffix_npz, write_npz
 
 if sys.platform == "win32":

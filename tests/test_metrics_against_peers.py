@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganeval.evaluate import evaluate
+from ganeval.api import evaluate
 
 SIZES = ((32, 32), (120, 90), (64, 64))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganeval.evaluate import evaluate
+from ganeval.api import evaluate
 from ganeval.features.extractor import load_extractor
 from ganeval.features.networks import not_at_hand, spec_of
 from ganeval.images.source import open_images

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from ganeval.api import fid
 from ganeval.errors import WeightsError
-from ganeval.evaluate import fid
 from ganeval.features.extractor import load_extractor
 from ganeval.features.weights import INCEPTION, verify
 from ganeval.images.source import open_images

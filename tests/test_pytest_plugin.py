@@ -15,7 +15,7 @@ from support.gates import record, result
 
 from ganeval.errors import ConfigError
 from ganeval.pytest_plugin import hold
-from ganeval.records import write_record
+from ganeval.result_files import write_record
 
 RULES = '[gate]\nprotocol = "compact"\n[gate.rules.fid]\nmax = 12.0\nmax-regression = {{ abs = {margin} }}\n'
 
@@ -46,7 +46,7 @@ CONFTEST = """
 import sys
 
 def pytest_collection_finish(session):
-    heavy = {"torch", "torchvision", "scipy", "faiss", "ganeval.evaluate", "ganeval.gate.verdict"} & set(sys.modules)
+    heavy = {"torch", "torchvision", "scipy", "faiss", "ganeval.api", "ganeval.gate.verdict"} & set(sys.modules)
     assert not heavy, heavy
 """
 

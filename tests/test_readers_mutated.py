@@ -35,11 +35,12 @@ from support.mutated_files import mutated_image, mutated_npy, mutated_tar, mutat
 from support.mutations import cases, drive, mutated_bytes, peak_memory
 
 from ganeval.cli.main import main
+from ganeval.engine.reference_files import is_statistics
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
 from ganeval.images.audit import audit
 from ganeval.images.source import open_images
-from ganeval.records import read_record, write_record
-from ganeval.statistics.reference import is_statistics, load_statistics
+from ganeval.result_files import read_record, write_record
+from ganeval.statistics.reference import load_statistics
 
 NIGHTLY = 20_000
 THROUGH_THE_PROGRAM = 200

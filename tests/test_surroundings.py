@@ -18,6 +18,7 @@ from support.weights import of
 from torch import Tensor, nn
 
 import ganeval
+from ganeval.arithmetic import plain_defaults
 from ganeval.cli.main import main
 from ganeval.distributed import Group
 from ganeval.evaluator import Evaluator
@@ -30,7 +31,6 @@ from ganeval.features.networks import COMPACT_WEIGHTS
 from ganeval.features.perceptual import load_distance
 from ganeval.features.torchvision_inception import load_torchvision_inception
 from ganeval.features.vgg16 import load_vgg16
-from ganeval.torch_defaults import plain_defaults
 from ganeval.training.cyclegan import train_cyclegan
 from ganeval.training.dcgan import train_dcgan
 

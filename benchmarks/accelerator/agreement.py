@@ -27,7 +27,7 @@ def batch(images: Any) -> Any:
 
 def arithmetic(bench: Bench) -> Found:
     """Is it strict float32 inside, whatever the surrounding program has set?"""
-    from ganeval.torch_arithmetic import strict_float32
+    from ganeval.arithmetic import strict_float32
 
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(512, 512, generator=generator) for _ in "ab")
@@ -106,7 +106,7 @@ def precisions(bench: Bench) -> Found:
 
 
 def distances(bench: Bench) -> Found:
-    from ganeval.evaluate import evaluate
+    from ganeval.api import evaluate
 
     runs: dict[str, dict[str, Any]] = {"compact": {"num_samples": bench.pick(600, 24)}}
     if not bench.quick:
@@ -139,7 +139,7 @@ def distances(bench: Bench) -> Found:
 
 
 def path_length(bench: Bench) -> Found:
-    from ganeval.walk import evaluate_path_length
+    from ganeval.engine.path_length import evaluate_path_length
 
     found: Found = {}
     for device in dict.fromkeys(("cpu", str(bench.device))):

@@ -119,7 +119,7 @@ def one_pass(source: Any, extractors: list[Any], *, workers: int, batch_size: in
     """Every image of a source through the networks, moments and rows kept; the number of images."""
     from contextlib import closing
 
-    from ganeval.tally import Need, Tally
+    from ganeval.engine.accumulator import Need, Tally
 
     networks = {one.protocol: one for one in extractors}
     needs = {(protocol, "features"): Need(True, True) for protocol in networks}

@@ -27,7 +27,7 @@ def moments(rows: np.ndarray) -> Any:
 
 
 def sums(bench: Bench) -> Found:
-    from ganeval.statistics.on_device import DeviceMoments
+    from ganeval.engine.device_sink import DeviceMoments
 
     d = bench.pick(2048, 64)
     found, x = DeviceMoments(d, bench.device), torch.from_numpy(features(128, d, 1)).to(bench.device)

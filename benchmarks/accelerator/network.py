@@ -45,7 +45,7 @@ def rate(bench: Bench, call: Callable[[], object], n: int, spend: float = 0.45) 
 
 
 def ceilings(bench: Bench) -> Found:
-    from ganeval.torch_arithmetic import strict_float32
+    from ganeval.arithmetic import strict_float32
 
     found: Found = {}
     types = {"float32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "float64": torch.float64}

@@ -64,7 +64,7 @@ def autocast(bench: Bench) -> Found:
 
 def default_device(bench: Bench) -> Found:
     """Inside ``with torch.device(...)``: files, a generator, an evaluation."""
-    from ganeval.evaluate import evaluate
+    from ganeval.api import evaluate
 
     part = images_in(bench, "png32", bench.pick(64, 4))
 
@@ -123,7 +123,7 @@ def deterministic(bench: Bench) -> Found:
 
 
 def random_states(bench: Bench) -> Found:
-    from ganeval.evaluate import evaluate
+    from ganeval.api import evaluate
 
     def states() -> list[torch.Tensor]:
         return [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if bench.cuda else [])]

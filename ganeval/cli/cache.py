@@ -11,9 +11,8 @@ import click
 
 from ganeval.cli.options import Command, cache_place, option, output_options, output_path
 from ganeval.cli.output import answer
-from ganeval.errors import ConfigError
+from ganeval.errors import ConfigError, number_of
 from ganeval.protocol import get_protocol
-from ganeval.wording import number_of
 
 if TYPE_CHECKING:
     from ganeval.features.cache import FeatureCache

@@ -48,10 +48,10 @@ def check(
       ganeval check dataset:shapes-plain dataset:shapes-striped --num-samples 100
       ganeval check real/ fake/ -o audit.json --report audit.html
     """
+    from ganeval.engine.inputs import require_range_used
     from ganeval.generators.load import is_made, open_source
     from ganeval.images.audit import audit, compare_audits
     from ganeval.images.grammar import parse_spec
-    from ganeval.sides import require_range_used
 
     sets = [parse_spec(text) for text in images]
     if options["num_samples"] is not None and not any(map(is_made, sets)):

@@ -42,7 +42,7 @@ def compare(a: Path, b: Path, *, metrics: str | None, level: float, fmt: str, ou
       ganeval compare before.json after.json
     """
     from ganeval.gate.compare import compare as compared
-    from ganeval.records import read_record
+    from ganeval.result_files import read_record
 
     if math.isnan(level):
         raise ConfigError(f"--level lies between 0.5 and 1; got {level}. The usual one is 0.95.")

@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 
-from ganeval.documents import read_toml_tree
 from ganeval.errors import ConfigError
-from ganeval.variables import says_yes
+from ganeval.parsing.documents import read_toml_tree
+from ganeval.parsing.variables import says_yes
 
 # Tables of a command that hold no options; the command itself checks what is in them.
 _TABLES: Mapping[str, tuple[str, ...]] = {"gate": ("rules",)}

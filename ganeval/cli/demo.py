@@ -13,7 +13,7 @@ from ganeval.cli.options import Command, option, output_options, report_path
 from ganeval.cli.places import Output
 
 if TYPE_CHECKING:
-    from ganeval.demo import Row
+    from ganeval.cli.demo_pipeline import Row
 
 _NEXT = (
     "ganeval eval real/ fake/ --protocol compact",
@@ -44,14 +44,15 @@ def demo(*, output: Path, num_samples: int, seed: int, device: str, report: Path
     Example:
       ganeval demo
     """
-    from ganeval.demo import AGAINST, run_demo
+    from ganeval.cli.demo_pipeline import AGAINST, run_demo
 
     found = run_demo(
         output, num_samples=num_samples, seed=seed, device=device, progress=out.progress,
         single_images=report is not None,
     )  # fmt: skip
     if report is not None:
-        from ganeval.report.page import demo_subjects, write_report
+        from ganeval.cli.demo_pipeline import demo_subjects
+        from ganeval.report.page import write_report
 
         write_report(report, demo_subjects(found))
     rows, one = found.rows, found.translation

@@ -30,7 +30,7 @@ def doctor(*, fmt: str, output: Path | None) -> None:
     Example:
       ganeval doctor
     """
-    from ganeval.diagnosis import diagnose
+    from ganeval.cli.diagnosis import diagnose
 
     findings = diagnose()
     broken = [f for f in findings if f.state == "broken"]

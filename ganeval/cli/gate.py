@@ -26,9 +26,8 @@ from ganeval.cli.options import (
 from ganeval.cli.outputs import Outputs, write_evaluation
 from ganeval.cli.places import Output, Source
 from ganeval.cli.streams import OutputError
-from ganeval.errors import ConfigError
+from ganeval.errors import ConfigError, number_of
 from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
-from ganeval.wording import number_of
 
 if TYPE_CHECKING:
     from ganeval.gate.run import GateRun
@@ -128,7 +127,7 @@ def _judge(
 ) -> int:  # fmt: skip
     from ganeval.files import write_text
     from ganeval.gate.run import run_gate
-    from ganeval.records import read_record
+    from ganeval.result_files import read_record
 
     if len(paths) not in (0, 2):
         raise click.UsageError(f"a gate takes REAL and FAKE, or neither and --results FILE.json; got {len(paths)}.")
@@ -226,7 +225,7 @@ def _suggest(paths: tuple[str, ...], *, fmt: str, target: Path | None) -> int:
 
     from ganeval.errors import IncomparableError
     from ganeval.gate.suggest import suggest, toml
-    from ganeval.records import read_record
+    from ganeval.result_files import read_record
 
     try:
         found, notes = suggest([read_record(path) for path in paths])
@@ -244,7 +243,7 @@ def _check(rules: Gate, where: str, baseline: Path | None, *, fmt: str, target: 
     """What a pre-commit hook needs: nothing is measured, no network is loaded."""
     from ganeval.gate.manifest import check_manifest
     from ganeval.gate.verdict import require_baseline
-    from ganeval.records import read_record
+    from ganeval.result_files import read_record
 
     told = [f"{where}: rules of {', '.join(rule.metric for rule in rules.rules)}"]
     if baseline is not None:

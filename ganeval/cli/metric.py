@@ -118,8 +118,8 @@ def _command(
     name: str, text: str, settings: Sequence[str], *, both: bool, test: bool, metrics: tuple[str, ...] | None
 ) -> click.Command:
     def run(*, fake: str, fmt: str, **options: Any) -> None:
+        from ganeval.api import evaluate
         from ganeval.cli.present import present
-        from ganeval.evaluate import evaluate
 
         target, page, table = (options.pop(name) for name in ("output", "report", "per_image"))
         if table is not None:
@@ -197,9 +197,9 @@ def _show_images(
     outputs: Outputs, evaluation: Evaluation, name: str, page: Path | None, table: Path | None, data_root: str | None
 ) -> None:
     """The table and the page of a run that was measured just now."""
-    from ganeval.records import Record
     from ganeval.report.page import Subject, write_report
     from ganeval.report.table import columns, write_table
+    from ganeval.result_files import Record
 
     record = Record.of(evaluation, name)
     if table is not None:

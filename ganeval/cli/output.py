@@ -16,13 +16,13 @@ import click
 from ganeval.cli.lines import coloured, styled, write
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.streams import OutputError, answering
+from ganeval.parsing.variables import flag, rank_and_size
 from ganeval.results import SCHEMA, one_line, to_json
-from ganeval.variables import flag, rank_and_size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ganeval.statistics.collect import Progress
+    from ganeval.engine.loop import Progress
 
 
 class _State:

@@ -74,7 +74,7 @@ def write_evaluation(
         The evaluation, which names the file of those values if it was written.
     """
     from ganeval.errors import InputError
-    from ganeval.records import samples_beside, write_record
+    from ganeval.result_files import samples_beside, write_record
 
     try:
         return write_record(evaluation, target, arrays=arrays, more={**outputs.fields, **(more or {})})

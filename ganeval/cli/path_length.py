@@ -62,13 +62,13 @@ def ppl(generator: str, *, output: Path | None, report: Path | None, fmt: str, *
       ganeval ppl gen:mymodule:generator --space w --sampling end --pairs 50000 -o ppl.json
     """
     from ganeval.cli.present import present
-    from ganeval.walk import evaluate_path_length
+    from ganeval.engine.path_length import evaluate_path_length
 
     evaluation = evaluate_path_length(generator, progress=out.progress, **options)
     outputs = Outputs()
     if report is not None:
-        from ganeval.records import Record
         from ganeval.report.page import Subject, write_report
+        from ganeval.result_files import Record
 
         with outputs.attempt(report):
             write_report(report, [Subject(record=Record.of(evaluation, generator))], trusted=True)

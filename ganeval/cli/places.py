@@ -50,7 +50,7 @@ class RecordFile(Output):
 
     def written(self, path: Path) -> tuple[Path, ...]:
         from ganeval.files import is_stream
-        from ganeval.records import samples_beside
+        from ganeval.result_files import samples_beside
 
         return (path,) if is_stream(path) else (path, samples_beside(path))
 
@@ -101,7 +101,7 @@ def check_places(ctx: click.Context, config: Path | None) -> None:
 
 def _inputs(ctx: click.Context) -> Iterator[str | Path]:
     """What the options and arguments of a command name; beside a document its values of single images are read too."""
-    from ganeval.records import samples_beside
+    from ganeval.result_files import samples_beside
 
     for param in ctx.command.params:
         if isinstance(param.type, Source | WeightsFile | click.Path) and not isinstance(param.type, Output):

@@ -9,7 +9,7 @@ import click
 from ganeval.cli.options import Command, option, output_options
 from ganeval.cli.output import answer
 from ganeval.cli.places import Output
-from ganeval.wording import number_of
+from ganeval.errors import number_of
 
 
 @click.command(cls=Command)
@@ -31,8 +31,8 @@ def report(results: tuple[Path, ...], *, output: Path, baseline: Path | None, da
       ganeval report new.json --baseline old.json
       ganeval report run-1/ run-2/ -o training.html
     """
-    from ganeval.records import read_record
     from ganeval.report.page import read_subjects, write_report
+    from ganeval.result_files import read_record
 
     alike = len({path.name for path in results}) < len({str(path) for path in results})
     subjects = [one for path in results for one in read_subjects(path, name=str(path) if alike else None)]

@@ -10,8 +10,7 @@ import click
 from ganeval.cli import output as out
 from ganeval.cli.options import Command, Range, generator_options, option, output_options
 from ganeval.cli.places import Output, Source
-from ganeval.errors import InputError
-from ganeval.wording import number_of
+from ganeval.errors import InputError, number_of
 
 
 @click.command(cls=Command)

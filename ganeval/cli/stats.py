@@ -69,7 +69,7 @@ def build(images: str, *, fmt: str, **options: Any) -> None:
       ganeval stats build dataset:shapes --num-samples 500 --protocol compact -o shapes.npz
       ganeval stats build dataset:shapes --num-samples 500 --protocol compact --shard 1/2 -o one-of-two.npz
     """
-    from ganeval.evaluate import build_statistics
+    from ganeval.api import build_statistics
     from ganeval.statistics.npz import with_suffix_npz
     from ganeval.statistics.reference import save_statistics
 
@@ -95,7 +95,7 @@ def show(file: str, *, fmt: str, **options: Any) -> None:
     Example:
       ganeval stats show stats:cifar10-test
     """
-    from ganeval.statistics.reference import load_reference
+    from ganeval.engine.reference_files import load_reference
 
     _show(load_reference(file), file, fmt, options["output"])
 
@@ -111,9 +111,10 @@ def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
     Example:
       ganeval stats merge one.npz two.npz -o both.npz
     """
+    from ganeval.engine.reference_files import load_reference
     from ganeval.statistics.merging import merge_statistics
     from ganeval.statistics.npz import with_suffix_npz
-    from ganeval.statistics.reference import load_reference, save_statistics
+    from ganeval.statistics.reference import save_statistics
 
     target = with_suffix_npz(options["output"])
     merged = merge_statistics(load_reference(file) for file in files)

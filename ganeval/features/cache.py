@@ -30,15 +30,15 @@ import platformdirs
 from filelock import FileLock, Timeout
 from PIL import Image, ImageFile, features
 
-from ganeval.arguments import CACHE
 from ganeval.distributed import current
-from ganeval.documents import DocumentError, read_json_tree, typed
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.cache_entry import Entry, packed, spec_of, unpacked
 from ganeval.features.cached_numbers import forget
 from ganeval.files import parse_size, written_whole
+from ganeval.parsing.arguments import CACHE
+from ganeval.parsing.documents import DocumentError, read_json_tree, typed
+from ganeval.parsing.variables import flag
 from ganeval.protocol import Protocol
-from ganeval.variables import flag
 
 if TYPE_CHECKING:
     from ganeval.features.extractor import FeatureExtractor

@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ganeval.documents import Count, parse_json, typed
+from ganeval.parsing.documents import Count, parse_json, typed
 
 _HASH_BYTES = 32
 _COUNTS = ("notes", "formats", "pixels")

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import msgspec
 
-from ganeval.documents import DocumentError, read_json_tree, typed
 from ganeval.errors import InputError
 from ganeval.files import written_whole
+from ganeval.parsing.documents import DocumentError, read_json_tree, typed
 
 FOLDER = "numbers"
 T = TypeVar("T")

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ganeval.arithmetic import plain_defaults
 from ganeval.features.fill import filled, library
 from ganeval.features.weights import load_state_dict, load_torchscript
-from ganeval.torch_defaults import plain_defaults
 
 _PREFIX = "visual."
 _HEAD = 64  # channels of an attention head, in every published model

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ganeval.arguments import option
+from ganeval.arithmetic import plain_defaults
 from ganeval.errors import WeightsError
-from ganeval.torch_defaults import plain_defaults
+from ganeval.parsing.arguments import option
 
 COMPACT_SIZE = 32
 

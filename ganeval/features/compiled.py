@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganeval.arguments import option
 from ganeval.errors import ConfigError
+from ganeval.parsing.arguments import option
 
 _logger = logging.getLogger("ganeval")
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ganeval.arguments import WHOLE
+from ganeval.arithmetic import strict_float32
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
 from ganeval.features.extractor import SCALES
 from ganeval.features.networks import Given, LoadedNetwork
 from ganeval.features.weights import load_torchscript
 from ganeval.images.resize import RESIZE_MODES
+from ganeval.parsing.arguments import WHOLE
 from ganeval.protocol import CUSTOM, Protocol
-from ganeval.torch_arithmetic import strict_float32
 
 NO_HASH = "{} has no weights that could be hashed: results of two versions of it look comparable"
 

@@ -11,9 +11,9 @@ from types import ModuleType
 
 import torch
 
-from ganeval.arguments import DEVICE, Device, option
 from ganeval.distributed import accelerator_index, local_index
 from ganeval.errors import ConfigError
+from ganeval.parsing.arguments import DEVICE, Device, option
 
 _KINDS = ("cuda", "xpu", "npu", "hpu", "mtia", "mps")  # looked for where PyTorch cannot be asked (torch < 2.6)
 _logger = logging.getLogger("ganeval")

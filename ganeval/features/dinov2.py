@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from ganeval.arithmetic import plain_defaults
 from ganeval.errors import WeightsError
 from ganeval.features.fill import filled, library
-from ganeval.torch_defaults import plain_defaults
 
 SIZE, PATCH = 224, 14
 _OFFSET = 0.1  # of the publisher's code, added to the number of places before it is divided by that of the file

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganeval.arguments import option
+from ganeval.arithmetic import plain_defaults
 from ganeval.errors import ConfigError
 from ganeval.features.batch_sizes import Sizes, usual_batch
 from ganeval.features.compiled import Compiled, require_compiler
@@ -23,8 +23,8 @@ from ganeval.features.residence import Residence
 from ganeval.images.crossing import across
 from ganeval.images.resize import PIL_MODES, PillowResize, resize, resize_mixed
 from ganeval.images.source import ImageBatch
+from ganeval.parsing.arguments import option
 from ganeval.protocol import CUSTOM, INCEPTION, Protocol
-from ganeval.torch_defaults import plain_defaults
 
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {
     "(x-128)/128": lambda x: (x - 128) / 128,

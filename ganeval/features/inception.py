@@ -16,8 +16,8 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models.inception import BasicConv2d, InceptionA, InceptionB, InceptionC, InceptionD, InceptionE
 
+from ganeval.arithmetic import plain_defaults
 from ganeval.errors import InputError, WeightsError
-from ganeval.torch_defaults import plain_defaults
 
 INPUT_SIZE = 299
 NUM_CLASSES = 1008

@@ -23,15 +23,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganeval.arguments import option
+from ganeval.arithmetic import plain_defaults
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, InputError, WeightsError
 from ganeval.features.precision import exactly
 from ganeval.features.published import ALEXNET, SQUEEZENET, VGG16, WeightSpec
 from ganeval.features.weights import load_state_dict, locate
 from ganeval.images.resize import resize
+from ganeval.parsing.arguments import option
 from ganeval.protocol import COMPACT, Protocol
-from ganeval.torch_defaults import plain_defaults
 
 BOX = 256  # images are averaged down to so many pixels, as in StyleGAN's scripts
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganeval.arguments import option
+from ganeval.arithmetic import no_autocast, own_kernels, strict_float32
 from ganeval.errors import ConfigError
+from ganeval.parsing.arguments import option
 from ganeval.protocol import PRECISIONS
-from ganeval.torch_arithmetic import no_autocast, own_kernels, strict_float32
 
 HALF: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import inception_v3
 
+from ganeval.arithmetic import plain_defaults
 from ganeval.features.fill import filled
-from ganeval.torch_defaults import plain_defaults
 
 TAPS = {"2048": 2048, "logits": 1000}
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from ganeval.documents import read_json
 from ganeval.errors import InputError
 from ganeval.files import written_whole
+from ganeval.parsing.documents import read_json
 
 MOST_LANES = 16
 _TURNS = 2  # that each way is timed, unless it is far behind after the first

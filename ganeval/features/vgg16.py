@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import vgg16
 
+from ganeval.arithmetic import plain_defaults
 from ganeval.features.fill import filled
-from ganeval.torch_defaults import plain_defaults
 
 TAPS = {"4096": 4096}
 _FC2 = 5  # of the classifier: linear, ReLU, dropout, linear, ReLU

@@ -19,12 +19,12 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Literal
 
-from ganeval.arguments import option
 from ganeval.download import Notify, fetch, is_offline, sha256_of
 from ganeval.errors import WeightsError
 from ganeval.features.published import INCEPTION as INCEPTION
 from ganeval.features.published import SPECS as SPECS
 from ganeval.features.published import WeightSpec as WeightSpec
+from ganeval.parsing.arguments import option
 
 if TYPE_CHECKING:
     import torch

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ganeval.documents import MAX_NUMBER
 from ganeval.errors import IncomparableError
 from ganeval.gate.decide import one_sided, p_value
 from ganeval.gate.difference import GIVEN, Difference, Measurement, UndecidedError, difference
 from ganeval.gate.rules import Gate, Rule
 from ganeval.metrics.registry import METRICS
+from ganeval.parsing.documents import MAX_NUMBER
 from ganeval.protocol import COMPACT, get_protocol, routed
-from ganeval.records import Record
+from ganeval.result_files import Record
 from ganeval.results import MetricResult
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"

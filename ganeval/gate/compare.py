@@ -10,7 +10,7 @@ from ganeval.errors import GanEvalError
 from ganeval.gate.decide import holm, one_sided, p_value
 from ganeval.gate.difference import Measurement, difference
 from ganeval.metrics.registry import get_metric, higher_is_better
-from ganeval.records import Record
+from ganeval.result_files import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

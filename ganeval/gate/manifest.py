@@ -9,11 +9,10 @@ import msgspec
 import platformdirs
 
 import ganeval
-from ganeval.documents import Sha256, read_json
 from ganeval.download import recorded_hash, sha256_of
-from ganeval.errors import WeightsError
-from ganeval.statistics.manifest import PublicStatistics, public_statistics
-from ganeval.wording import number_of
+from ganeval.engine.reference_files import PublicStatistics, public_statistics
+from ganeval.errors import WeightsError, number_of
+from ganeval.parsing.documents import Sha256, read_json
 
 _AGAIN = "Fetch or install it again."
 _HASH = re.compile(r"[0-9a-f]{64}")

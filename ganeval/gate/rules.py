@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ganeval.documents import DocumentError, plain, typed
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import get_metric
+from ganeval.parsing.documents import DocumentError, plain, typed
 from ganeval.protocol import get_protocol
 
 ON_INCONCLUSIVE = ("error", "fail", "pass")

@@ -11,7 +11,7 @@ from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnough
 from ganeval.files import require_writable
 from ganeval.gate.rules import Gate
 from ganeval.gate.verdict import Verdict, judge, require_baseline, unmeasured
-from ganeval.records import Record, read_record, write_record
+from ganeval.result_files import Record, read_record, write_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def run_gate(
     if results is not None:
         record = results if isinstance(results, Record) else read_record(results)
     else:
-        from ganeval.evaluate import evaluate
+        from ganeval.api import evaluate
 
         if gate.protocol is None:
             raise ConfigError("say under which protocol to measure: protocol in [gate], or --protocol.")

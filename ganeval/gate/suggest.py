@@ -10,7 +10,7 @@ from statistics import median, stdev
 from ganeval.errors import InputError
 from ganeval.gate.difference import Measurement
 from ganeval.metrics.registry import higher_is_better
-from ganeval.records import Record
+from ganeval.result_files import Record
 
 LEAST = 3
 SPREADS = 3.0

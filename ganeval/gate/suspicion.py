@@ -9,7 +9,7 @@ import numpy as np
 
 from ganeval.gate.rules import Gate
 from ganeval.metrics.registry import higher_is_better
-from ganeval.records import Record
+from ganeval.result_files import Record
 from ganeval.results import MetricResult
 
 FAR = 0.5  # of the baseline's loss

@@ -23,7 +23,7 @@ from ganeval.gate.checks import (
 from ganeval.gate.decide import holm, one_sided, p_value, planned_fakes, status
 from ganeval.gate.rules import Gate
 from ganeval.gate.suspicion import suspicions
-from ganeval.records import Record
+from ganeval.result_files import Record
 from ganeval.results import decimals, format_number
 
 EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}

@@ -19,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ganeval.documents import DocumentError, Sha256, read_json_tree, shown, typed
+from ganeval.arithmetic import plain_defaults
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, WeightsError
 from ganeval.files import write_text, written_whole
-from ganeval.torch_defaults import plain_defaults
+from ganeval.parsing.documents import DocumentError, Sha256, read_json_tree, shown, typed
 
 _LARGEST = 4096  # of a number in a card: layers, channels
 WEIGHTS = Path(__file__).with_name("weights")  # those that ship with ganeval

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from ganeval.arguments import converted
+from ganeval.arithmetic import plain_defaults
 from ganeval.errors import InputError, WeightsError
 from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
@@ -45,7 +45,7 @@ from ganeval.images.specs import (
     Spec,
     Translation,
 )
-from ganeval.torch_defaults import plain_defaults
+from ganeval.parsing.arguments import converted
 
 
 @converted

@@ -35,7 +35,7 @@ from ganeval.images.names import (
     sort_of,
 )
 from ganeval.images.opening import MAX_IMAGE_BYTES
-from ganeval.zip_members import BROKEN_ZIP, open_member, read_member
+from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_member
 
 TAR_SUFFIXES = (".tar", ".tgz")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz",)

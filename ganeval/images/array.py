@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ganeval.array_files import Header, NpzReader, read_header
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, too_many_pixels
 from ganeval.images.indexed import Images, PerProcess
 from ganeval.images.labels import class_names
 from ganeval.images.pixels import ValueRange, channels_first, check_dtype, dtype_name, to_uint8
-from ganeval.zip_members import BROKEN_ZIP, open_member, read_exactly, require_end
+from ganeval.parsing.array_files import Header, NpzReader, read_header
+from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_exactly, require_end
 
 MEMBER = "arr_0"
 LABELS = "arr_1"  # of ADM's sampling scripts: the class of each image

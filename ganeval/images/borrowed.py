@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganeval.arithmetic import cudnn_by_rule, no_autocast, strict_float32
 from ganeval.distributed import unwrapped
 from ganeval.errors import InputError
 from ganeval.images.crossing import across, brought
@@ -23,7 +24,6 @@ from ganeval.images.decode import UnreadableImage
 from ganeval.images.pixels import ValueRange, range_notes, unchecked
 from ganeval.images.returned import images_of
 from ganeval.images.watching import Watch
-from ganeval.torch_arithmetic import cudnn_by_rule, no_autocast, strict_float32
 
 _TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
 _RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")

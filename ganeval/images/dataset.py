@@ -17,7 +17,7 @@ from ganeval.images.items import image_of, is_single, label_of, one_image
 from ganeval.images.labels import class_name, labels_of, names_of
 from ganeval.images.pixels import ValueRange
 from ganeval.images.specs import TorchvisionDataset
-from ganeval.variables import flag
+from ganeval.parsing.variables import flag
 
 
 class DatasetImages(Images):

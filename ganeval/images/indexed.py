@@ -14,7 +14,6 @@ from typing import Generic, TypeVar
 import numpy as np
 from torch import Tensor
 
-from ganeval.arguments import option
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, decode
 from ganeval.images.loading import Chunk, Regrouper, in_a_thread, load_chunk, take_chunk
@@ -22,6 +21,7 @@ from ganeval.images.names import shared_folders
 from ganeval.images.pixels import ValueRange
 from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 from ganeval.images.workers import in_processes
+from ganeval.parsing.arguments import option
 
 T = TypeVar("T")
 _NAMED = 5  # bad images that a message names

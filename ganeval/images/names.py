@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
 
+from ganeval.errors import number_of
 from ganeval.images.decode import SUFFIXES, known_format
-from ganeval.wording import number_of
 
 HIDDEN = "hidden"
 NO_SUFFIX = "no suffix"

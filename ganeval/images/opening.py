@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganeval.arguments import DEVICE, convert_fields
 from ganeval.errors import ConfigError, InputError
 from ganeval.images.class_labels import KINDS, LikeReal
+from ganeval.parsing.arguments import DEVICE, convert_fields
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ class OpenOptions:
         device: where a generator runs; None for where it is.
 
     Raises:
-        ConfigError: a value of another kind, see ``ganeval.arguments``.
+        ConfigError: a value of another kind, see ``ganeval.parsing.arguments``.
         InputError: a number of images or classes below 1, a seed below 0 or of 2^63 and more, a range that is none.
     """
 

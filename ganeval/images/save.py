@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganeval.documents import MAX_BYTES, Count, DocumentError, parse_json, typed
-from ganeval.errors import InputError
+from ganeval.errors import InputError, number_of
 from ganeval.files import write_text, written_whole
 from ganeval.images.folder import MANIFEST
 from ganeval.images.source import ImageSource, NumberedSource
 from ganeval.images.workers import worker_faults
-from ganeval.wording import number_of
+from ganeval.parsing.documents import MAX_BYTES, Count, DocumentError, parse_json, typed
 
 _SCHEMA = "ganeval-sample/1"
 _OURS = re.compile(r"\d{6,}\.png")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from ganeval.variables import count
+from ganeval.parsing.variables import count
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganeval.arguments import converted
 from ganeval.errors import InputError
 from ganeval.images import specs
 from ganeval.images.grammar import as_spec, prefix_hint
 from ganeval.images.opening import OpenOptions, check_number
 from ganeval.images.specs import Spec
+from ganeval.parsing.arguments import converted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,10 +17,10 @@ import torch
 from torch._C import _error_if_any_worker_fails, _remove_worker_pids, _set_worker_pids
 from torch.utils.data import DataLoader, Dataset
 
+from ganeval.arithmetic import plain_defaults
 from ganeval.errors import ConfigError, GanEvalError
 from ganeval.images.loading import Chunk
 from ganeval.images.room import Room, Turn, part_size, parts_of
-from ganeval.torch_defaults import plain_defaults
 
 _SOCKET_NAME = 40  # characters of /pymp-XXXXXXXX/listener-XXXXXXXX, and a few to spare
 _AHEAD = 2  # parts that each worker is given before the first of them is asked for

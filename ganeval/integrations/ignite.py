@@ -7,9 +7,9 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from ganeval.arguments import WHOLE
 from ganeval.evaluator import Evaluator
 from ganeval.integrations.attempt import attempt, require_on_error
+from ganeval.parsing.arguments import WHOLE
 from ganeval.results import Evaluation
 
 

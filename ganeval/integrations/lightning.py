@@ -10,10 +10,10 @@ try:
 except ImportError:  # the older name of the same library
     import pytorch_lightning as pl  # type: ignore[no-redef]
 
-from ganeval.arguments import WHOLE
 from ganeval.errors import ConfigError
 from ganeval.evaluator import Evaluator
 from ganeval.integrations.attempt import attempt, require_on_error
+from ganeval.parsing.arguments import WHOLE
 from ganeval.results import Evaluation
 
 

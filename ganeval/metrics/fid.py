@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ganeval.errors import ConfigError, NotEnoughSamplesError
+from ganeval.errors import ConfigError, NotEnoughSamplesError, number_of
 from ganeval.metrics.frechet import frechet_distance, require_comparable
 from ganeval.metrics.frechet_result import distance
 from ganeval.metrics.inputs import NO_ROWS, FeatureSet, MetricInputs
@@ -14,7 +14,6 @@ from ganeval.protocol import COMPACT, Protocol
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
-from ganeval.wording import number_of
 
 _BLOCK = 1024
 _NAMED = 5  # classes that a message names

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ganeval.errors import number_of
 from ganeval.metrics.calibration import FROM_REALS, Kappa, kappa
 from ganeval.metrics.frechet import (
     FrechetInference,
@@ -35,7 +36,6 @@ from ganeval.statistics.linalg import Coupling, TraceSqrt
 from ganeval.statistics.linalg_torch import eigh_for
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
-from ganeval.wording import number_of
 
 PROTOCOL_ESTIMAND = {"sample": "protocol", "population": "protocol-given-reference"}
 

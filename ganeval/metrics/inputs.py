@@ -14,15 +14,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ganeval.arguments import convert_fields
-from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
+from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError, number_of
 from ganeval.metrics.intervals import quantile, repeats, symmetric_interval
 from ganeval.metrics.registry import METRICS
+from ganeval.parsing.arguments import convert_fields
 from ganeval.protocol import Protocol
 from ganeval.results import Interval, MetricResult
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
-from ganeval.wording import number_of
 
 NO_ROWS = "the features of the {} images are not at hand (a statistics file without rows), only their moments"
 MAX_SHARED = 0.01  # of the smaller set

@@ -27,13 +27,12 @@ import torch
 from scipy.linalg import eigh
 from scipy.stats import beta, norm, rankdata
 
-from ganeval.errors import NotEnoughSamplesError
+from ganeval.errors import NotEnoughSamplesError, number_of
 from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.intervals import quantile
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
-from ganeval.wording import number_of
 
 CELLS = 3
 LEAST_FAKES = 20  # in a cell: tau = 20 / n of the paper's code

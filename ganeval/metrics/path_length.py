@@ -21,11 +21,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from ganeval.arguments import convert_fields
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.inputs import LEAST, NO_REFERENCE
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.registry import METRICS
+from ganeval.parsing.arguments import convert_fields
 from ganeval.protocol import Protocol
 from ganeval.results import MetricResult
 

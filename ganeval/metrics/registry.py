@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ganeval.arguments import option
 from ganeval.errors import ConfigError
 from ganeval.metrics.citations import (
     ALAA_2022,
@@ -29,6 +28,7 @@ from ganeval.metrics.citations import (
     SALVY_2025,
     ZHANG_2018,
 )
+from ganeval.parsing.arguments import option
 
 SHARE = (0.0, 1.0)
 
@@ -50,7 +50,7 @@ class Metric:
         beside: a metric of the fakes alone that also tells the reals' own value, where there are reals.
         rows: whether it needs the features themselves, not only their moments.
         generator: whether it is of the generator of the fakes itself, and not of features; the engine of
-            ``ganeval.walk`` then computes it, and ``measure`` turns what that finds into a result.
+            ``ganeval.engine.path_length`` then computes it, and ``measure`` turns what that finds into a result.
         test: ``needed`` or ``beside``, where it takes held-out real images (``--test``); REAL is then the training set,
             and ``ganeval eval`` computes it only where there are some.
         command: the command that computes it, where that is not its name.

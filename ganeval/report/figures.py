@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from ganeval.gate.compare import Comparison
 from ganeval.metrics.registry import METRICS
-from ganeval.records import Record
 from ganeval.report.charts import NAMED, Plot, edges_for, heights, padded
+from ganeval.result_files import Record
 from ganeval.results import MetricResult, format_number
 
 MOST_RUNS = 4  # in one plot: as many colours as can be told apart

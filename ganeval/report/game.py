@@ -13,8 +13,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from ganeval.documents import MAX_NUMBER
 from ganeval.errors import InputError
+from ganeval.parsing.documents import MAX_NUMBER
 from ganeval.report.charts import Plot, padded
 from ganeval.training.cycle_game import CycleGame
 from ganeval.training.dcgan import DCGANGame

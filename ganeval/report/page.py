@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
-from torch import Tensor
 
 import ganeval
-from ganeval.demo import AGAINST, Demo
-from ganeval.documents import DocumentError, typed
 from ganeval.errors import InputError
 from ganeval.files import written_whole
 from ganeval.gate.verdict import Verdict, VerdictDocument
 from ganeval.images.audit import Audit
-from ganeval.records import Record, read_record
+from ganeval.parsing.documents import DocumentError, typed
 from ganeval.report import words
 from ganeval.report.figures import chosen, forest, plots
 from ganeval.report.game import Training, read_training
@@ -28,6 +24,7 @@ from ganeval.report.grids import Grid, choose, show
 from ganeval.report.paths import worst_steps
 from ganeval.report.reopen import Look, looker
 from ganeval.report.steps import ordered, over_runs
+from ganeval.result_files import Record, read_record
 
 _HERE = Path(__file__).parent
 
@@ -147,26 +144,6 @@ def _verdict(path: Path, told: Any) -> dict[str, Any] | None:
         raise InputError(
             f"{path} holds a verdict that cannot be used: gate: {error}. Judge the results anew."
         ) from error
-
-
-def demo_subjects(demo: Demo) -> list[Subject]:
-    """The sets of the demo, each with both of its measurements, and the images that are at hand."""
-    subjects = []
-    for row in demo.rows:
-        both = row.against_data, row.against_itself
-        evaluation = replace(
-            row.against_data, results=row.results(), per_image={**both[0].per_image, **both[1].per_image},
-            warnings=tuple(dict.fromkeys(text for one in both for text in one.warnings)),
-            notes=tuple(dict.fromkeys([*(text for one in both for text in one.notes), AGAINST])),
-            elapsed_seconds=sum(one.elapsed_seconds for one in both),
-        )  # fmt: skip
-        images = {"fake": row.images, "real": demo.reference}
-        subjects.append(Subject(record=Record.of(evaluation, row.what), look=partial(_held, images)))
-    return subjects
-
-
-def _held(images: Mapping[str, Tensor], side: str, places: Sequence[int]) -> dict[int, np.ndarray]:
-    return {place: images[side][place].permute(1, 2, 0).numpy() for place in places}
 
 
 def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> list[Grid]:

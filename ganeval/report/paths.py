@@ -8,15 +8,15 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from ganeval.documents import DocumentError, Positive, typed
+from ganeval.engine.path_length import Walk
 from ganeval.errors import GanEvalError, InputError
 from ganeval.images.generated import GeneratedSource
 from ganeval.metrics.path_length import Path
-from ganeval.records import Record
+from ganeval.parsing.documents import DocumentError, Positive, typed
 from ganeval.report.grids import Grid, Tile, data_uri
 from ganeval.report.reopen import open_again
+from ganeval.result_files import Record
 from ganeval.results import MetricResult
-from ganeval.walk import Walk
 
 WORST = 6
 AROUND = (-0.1, -0.05, 0.0, 0.05, 0.1)  # the step, and places before and after it, in t

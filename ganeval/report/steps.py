@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ganeval.records import Record
 from ganeval.report.charts import NAMED, Plot, padded
+from ganeval.result_files import Record
 from ganeval.results import Interval, MetricResult
 
 FEWEST = 3  # runs; two are compared in the table

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ganeval.errors import number_of
 from ganeval.gate.compare import Compared, Comparison, compare
 from ganeval.metrics.registry import METRICS
-from ganeval.records import Record
 from ganeval.report.figures import number
+from ganeval.result_files import Record
 from ganeval.results import MetricResult, decimals, fixed
-from ganeval.wording import number_of
 
 OUTCOMES = {"pass": "passed", "fail": "failed", "inconclusive": "could not be judged"}
 

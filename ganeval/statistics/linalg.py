@@ -21,8 +21,8 @@ import scipy.linalg
 from scipy.linalg.blas import dsyrk, dtrmm
 from scipy.linalg.lapack import dpocon, dpstrf, dsygst
 
-from ganeval.arguments import option
 from ganeval.errors import InputError
+from ganeval.parsing.arguments import option
 
 TraceMethod = Literal["auto", "sqrtm", "svd", "eigvals"]
 TRACE_METHODS: tuple[TraceMethod, ...] = ("auto", "sqrtm", "svd", "eigvals")

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ganeval.errors import IncomparableError, InputError
-from ganeval.images.digest import SetDigest
+from ganeval.digests import SetDigest
+from ganeval.errors import IncomparableError, InputError, number_of
 from ganeval.statistics import reference
 from ganeval.statistics.reference import Statistics, sampled_digests
 from ganeval.statistics.rows import sampled_rows
-from ganeval.wording import number_of
 
 _MISSING = "images are in none of these shards:"
 MAX_COMPARED = 64 * 10**6  # digests that are compared at once, 512 MB; of more the smallest

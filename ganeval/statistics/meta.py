@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from ganeval.documents import DocumentError, parse_json, plain, typed
 from ganeval.errors import InputError
+from ganeval.parsing.documents import DocumentError, parse_json, plain, typed
+from ganeval.parsing.result_document import ImageSet
 from ganeval.protocol import Protocol
-from ganeval.result_document import ImageSet
 
 _ADVICE = "Build the file again."
 

@@ -1,4 +1,4 @@
-"""npz archives as ganeval writes them: equal arrays are equal bytes. ``ganeval.array_files`` reads them."""
+"""npz archives as ganeval writes them: equal arrays are equal bytes. ``ganeval.parsing.array_files`` reads them."""
 
 from __future__ import annotations
 

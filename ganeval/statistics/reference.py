@@ -9,19 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganeval.array_files import NpzReader
 from ganeval.errors import GanEvalError, InputError
-from ganeval.images.grammar import as_spec
-from ganeval.images.specs import ArrayFile, Invalid, Missing, NamedStatistics, OtherFile, Part
+from ganeval.parsing.array_files import NpzReader
 from ganeval.protocol import Protocol
-from ganeval.statistics.manifest import find_statistics, public_meta
 from ganeval.statistics.meta import protocol_of, read_provenance
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.npz import with_suffix_npz, write_npz
@@ -31,10 +28,7 @@ TOLERANCE = 1e-6  # of the largest entry: what is still a covariance
 _MAX_DIMENSION = 2**16
 _MOST = 2**53  # images
 _LARGEST = 1e20  # of a mean, and its square of a covariance: a distance is then a number that documents can hold
-_FEATURES = ("feats", "reps", "real_feats")  # of clean-fid's KID files, dgm-eval, StudioGAN
-_IMAGE_MEMBER = "arr_0"  # of images, as ADM's sampling scripts name it
-_IMAGES: frozenset[Part] = frozenset({"images"})
-_STATISTICS: frozenset[Part] = frozenset({"statistics"})
+FEATURES = ("feats", "reps", "real_feats")  # of clean-fid's KID files, dgm-eval, StudioGAN
 _PREFIX = "stats:"
 
 
@@ -123,74 +117,6 @@ class Statistics:
         return None if self.spatial is None else Gaussian(self.n, *self.spatial, 1 if self.ddof is None else self.ddof)
 
 
-def parts_of(spec: object) -> frozenset[Part]:
-    """What ``spec`` holds, images or statistics; an npz file may hold both (``arr_0``, and moments or features).
-
-    ``FILE.npz:images`` and ``FILE.npz:statistics`` choose one. Pickles count as statistics, so that
-    ``load_statistics`` can say why it does not read them.
-    """
-    if isinstance(spec, Statistics):
-        return _STATISTICS
-    match as_spec(spec):
-        case NamedStatistics() | ArrayFile(part="statistics"):
-            return _STATISTICS
-        case ArrayFile(path=path, form="npz", part=None):
-            return _parts_in(path)
-        case OtherFile(path=path) if path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):
-            return _parts_in(path)
-    return _IMAGES
-
-
-def is_statistics(spec: object) -> bool:
-    """Whether ``spec`` names statistics and no images, see ``parts_of``."""
-    return parts_of(spec) == _STATISTICS
-
-
-def _parts_in(path: Path) -> frozenset[Part]:
-    try:
-        with NpzReader(path) as archive:
-            names = set(archive.names)
-            if not ({"mu", "sigma"} <= names or names & set(_FEATURES)):
-                return _IMAGES
-            return _IMAGES | _STATISTICS if _IMAGE_MEMBER in names and _are_images(archive) else _STATISTICS
-    except InputError as error:
-        return _STATISTICS if "pickle" in str(error) else _IMAGES
-
-
-def _are_images(archive: NpzReader) -> bool:
-    """Whether the member ``arr_0`` has the shape of images; what is damaged beside statistics counts as none."""
-    try:
-        return len(archive.header(_IMAGE_MEMBER).shape) == 4
-    except InputError:
-        return False
-
-
-def load_reference(spec: object) -> Statistics:
-    """Statistics from whatever ``is_statistics`` accepts, and from any other file by its path.
-
-    Raises:
-        InputError: no such file or name, or a file that cannot be used.
-        WeightsError: a public file that cannot be fetched.
-    """
-    if isinstance(spec, Statistics):
-        return spec
-    named = as_spec(spec)
-    match named:
-        case NamedStatistics(name=name):
-            pass
-        case ArrayFile(path=path) | OtherFile(path=path) | Missing(path=path):
-            return load_statistics(path)
-        case Invalid(problem=problem):
-            raise InputError(problem)
-        case _:
-            return load_statistics(str(spec))
-    stats = load_statistics(find_statistics(name))
-    public = public_meta(name)
-    if public is not None and stats.meta is None:
-        stats = replace(stats, meta=public.meta, n=stats.n or public.n, ddof=stats.ddof or 1)
-    return replace(stats, name=name)
-
-
 def load_statistics(path: str | PathLike[str]) -> Statistics:
     """Read an npz of moments, ours or a peer's, or of features, from which the moments are computed.
 
@@ -206,7 +132,7 @@ def load_statistics(path: str | PathLike[str]) -> Statistics:
         names = archive.names
         if "mu" in names and "sigma" in names:
             return _moments_from(archive, path, names)
-        for name in _FEATURES:
+        for name in FEATURES:
             if name in names:
                 return _features_from(archive, path, name)
     images = " It holds images (arr_0): give it as images." if "arr_0" in names else ""

@@ -19,8 +19,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from ganeval.arguments import option
 from ganeval.errors import InputError
+from ganeval.parsing.arguments import option
 from ganeval.statistics.moments import as_rows
 
 DEFAULT_MEMORY = 64 * 2**20  # bytes, of one set: two sets and the network stay below 1.5 GB

@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ganeval.documents import Count, parse_json, read_bytes, shown, typed
 from ganeval.errors import InputError
 from ganeval.files import written_whole
+from ganeval.parsing.documents import Count, parse_json, read_bytes, shown, typed
 
 POINTER = "checkpoint.json"
 _SCHEMA = "ganeval-checkpoint/1"

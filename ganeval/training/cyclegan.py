@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
+from ganeval.arithmetic import plain_defaults
+from ganeval.engine.loop import ProgressFactory
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.devices import choose_device
 from ganeval.generators.cyclegan import ImagePool, check_size, default_patch, require_positive
 from ganeval.images.borrowed import random_states_kept
 from ganeval.protocol import get_protocol
-from ganeval.statistics.collect import ProgressFactory
-from ganeval.torch_defaults import plain_defaults
 from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, Recipe
 from ganeval.training.hardware import require_precision
 from ganeval.training.judge import public_name

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from ganeval.arithmetic import cudnn_by_rule, no_autocast, strict_float32
 from ganeval.errors import ConfigError
-from ganeval.torch_arithmetic import cudnn_by_rule, no_autocast, strict_float32
 from ganeval.training import PRECISIONS
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganeval.api import build_statistics, evaluate
+from ganeval.engine.reference_files import is_statistics, load_reference
 from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
-from ganeval.evaluate import build_statistics, evaluate
 from ganeval.images.grammar import as_spec
 from ganeval.images.specs import public_text
 from ganeval.metrics.registry import get_metric
 from ganeval.protocol import get_protocol
 from ganeval.results import MetricResult
-from ganeval.statistics.reference import Statistics, is_statistics, load_reference
+from ganeval.statistics.reference import Statistics
 from ganeval.training.loop import random_for
 
 logger = logging.getLogger("ganeval")

@@ -21,15 +21,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganeval.errors import ConfigError, InputError
+from ganeval.arithmetic import plain_defaults
+from ganeval.engine.loop import ProgressFactory
+from ganeval.errors import ConfigError, InputError, number_of
 from ganeval.images.source import open_images
-from ganeval.statistics.collect import ProgressFactory
-from ganeval.torch_defaults import plain_defaults
 from ganeval.training.checkpoints import load_checkpoint, save_checkpoint
 from ganeval.training.hardware import hardware, repeating
 from ganeval.training.pictures import Panel, draw_game, save_grid
 from ganeval.training.runs import FIGURE, Run
-from ganeval.wording import number_of
 
 logger = logging.getLogger("ganeval")
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ganeval.documents import DocumentError, parse_json, read_json_tree, typed
 from ganeval.errors import ConfigError, InputError
 from ganeval.files import write_text
+from ganeval.parsing.documents import DocumentError, parse_json, read_json_tree, typed
 from ganeval.training.checkpoints import POINTER, remove_checkpoints
 
 RUN = "run.json"

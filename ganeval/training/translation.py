@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganeval.api import build_statistics
 from ganeval.errors import InputError
-from ganeval.evaluate import build_statistics
 from ganeval.metrics.translation import absolute_error
 from ganeval.results import Interval, MetricResult
 from ganeval.statistics.reference import Statistics

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ganeval.cli.main import main
-from ganeval.records import read_record
+from ganeval.result_files import read_record
 
 
 @pytest.fixture(autouse=True)

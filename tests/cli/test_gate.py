@@ -15,7 +15,7 @@ import pytest
 
 from ganeval.cli.main import main
 from ganeval.metrics.registry import METRICS
-from ganeval.records import read_record
+from ganeval.result_files import read_record
 
 Capture = pytest.CaptureFixture[str]
 SETS = ["dataset:shapes-plain@1", "dataset:shapes-striped@2", "--num-samples", "700"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ganeval.api import evaluate
 from ganeval.cli.main import main
-from ganeval.evaluate import evaluate
 from ganeval.images.shapes import render
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import get_protocol

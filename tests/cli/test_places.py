@@ -14,7 +14,7 @@ from support.gates import record, result
 
 from ganeval.cli.main import ganeval_command, main
 from ganeval.cli.places import Output, Source, WeightsFile
-from ganeval.records import write_record
+from ganeval.result_files import write_record
 
 COMPACT = "--protocol compact -q"
 MADE = "gen:made:make --num-samples 4 --latent-dim 2 --value-range -1,1"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from ganeval.api import build_statistics, evaluate
 from ganeval.errors import ConfigError
-from ganeval.evaluate import build_statistics, evaluate
 from ganeval.features import compiled
 from ganeval.features.compiled import Compiled, require_compiler
 from ganeval.features.extractor import load_extractor

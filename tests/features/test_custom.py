@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganeval.api import build_statistics, evaluate, fid
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, IncomparableError, WeightsError
-from ganeval.evaluate import build_statistics, evaluate, fid
 from ganeval.features.custom import CustomNetwork
 from ganeval.images.shapes import render
 from ganeval.statistics.reference import save_statistics

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganeval.arithmetic import strict_float32
 from ganeval.errors import InputError, WeightsError
 from ganeval.features.inception import TAPS, FIDInception, load_inception
 from ganeval.features.weights import load_state_dict
 from ganeval.images.resize import PIL_MODES, resize, resize_pil
-from ganeval.torch_arithmetic import strict_float32
 
 TOLERANCE = 1e-4  # of the largest feature: what is promised; 1e-5 is what is seen
 PEERS = {  # resize, scale

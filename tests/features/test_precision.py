@@ -12,17 +12,18 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganeval
-from ganeval import torch_arithmetic
+from ganeval import arithmetic as torch_arithmetic
+from ganeval.api import build_statistics, evaluate
+from ganeval.arithmetic import strict_float32
 from ganeval.cli.main import main
+from ganeval.engine.reference_files import load_reference
 from ganeval.errors import ConfigError, IncomparableError
-from ganeval.evaluate import build_statistics, evaluate
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, load_extractor
 from ganeval.features.precision import Deviation, arithmetic, require_precision
 from ganeval.images.source import ImageBatch, open_images
 from ganeval.protocol import PROTOCOLS, Protocol, get_protocol, routed
-from ganeval.statistics.reference import load_reference, save_statistics
-from ganeval.torch_arithmetic import strict_float32
+from ganeval.statistics.reference import save_statistics
 
 CPU = torch.device("cpu")
 

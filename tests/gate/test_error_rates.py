@@ -15,7 +15,7 @@ from ganeval.gate.verdict import judge
 from ganeval.metrics.frechet import frechet_inference
 from ganeval.metrics.kernel import measure as measure_kid
 from ganeval.metrics.sliced import measure as measure_mind
-from ganeval.records import Record
+from ganeval.result_files import Record
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows

@@ -15,7 +15,7 @@ from ganeval.gate.verdict import judge
 from ganeval.metrics.fid import measure
 from ganeval.metrics.inputs import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
-from ganeval.records import Record
+from ganeval.result_files import Record
 from ganeval.results import Evaluation, MetricResult
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows

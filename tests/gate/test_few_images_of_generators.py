@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from ganeval import build_statistics, load_statistics
+from ganeval.files import reference_stats_dir
 from ganeval.generators.checkpoint import load_generator
 from ganeval.generators.load import WEIGHTS
 from ganeval.metrics.calibration import kappa
 from ganeval.metrics.leave_one_out import LeaveOneOut, leave_one_out
-from ganeval.resources import reference_stats_dir
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 

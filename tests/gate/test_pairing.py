@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ganeval.api import build_statistics, evaluate
 from ganeval.cli.main import main
-from ganeval.evaluate import build_statistics, evaluate
 from ganeval.gate.difference import Measurement, difference
 from ganeval.gate.verdict import judge
 from ganeval.generators.load import open_source
-from ganeval.records import Record, read_record, write_record
+from ganeval.result_files import Record, read_record, write_record
 
 N = 700
 RUN = {"num_samples": N, "protocol": "compact", "device": "cpu"}

@@ -14,7 +14,7 @@ from support.gates import COMPACT, gate, record, result, run_of
 from ganeval.errors import ConfigError
 from ganeval.gate.checks import Check
 from ganeval.gate.verdict import Verdict, judge, unmeasured
-from ganeval.records import Record
+from ganeval.result_files import Record
 from ganeval.results import MetricResult, to_json
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganeval.evaluate import fid
+from ganeval.api import fid
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
 from ganeval.images.source import open_images
 from ganeval.images.specs import SHIPPED

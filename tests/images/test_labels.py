@@ -23,7 +23,7 @@ from torch.utils.data import (
 )
 
 import ganeval
-from ganeval.evaluate import evaluate
+from ganeval.api import evaluate
 from ganeval.images.labels import class_names
 from ganeval.images.shapes import render
 from ganeval.images.source import ImageSource, NumberedSource, open_images

@@ -331,7 +331,8 @@ def test_a_users_dataset_is_not_forked_unless_asked(
     through: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On an accelerator too: processes would share the file's position and read each other's images."""
-    from ganeval import build_statistics, evaluate, sides
+    from ganeval import build_statistics, evaluate
+    from ganeval.engine import inputs as sides
     from ganeval.images import indexed
 
     pixels = np.random.default_rng(0).integers(0, 256, (100, 2, 2, 3), dtype=np.uint8)

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ganeval.engine.prefetch import ahead
 from ganeval.features.extractor import load_extractor
 from ganeval.images import bilinear
-from ganeval.images.ahead import ahead
 from ganeval.images.crossing import across
 from ganeval.images.loading import Regrouper
 from ganeval.images.mixed import MixedImages, joined

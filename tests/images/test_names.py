@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganeval.api import evaluate
 from ganeval.cli.main import main
 from ganeval.errors import InputError
-from ganeval.evaluate import evaluate
 from ganeval.images.audit import audit
 from ganeval.images.decode import SUFFIXES, known_format
 from ganeval.images.source import ImageSource, open_images

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import ganeval
-from ganeval.generator_notes import notes_on
+from ganeval.engine.generator_notes import notes_on
 from ganeval.images.source import open_images
 
 OPTIONS: dict[str, Any] = {"latent_dim": 6, "value_range": (0, 1)}

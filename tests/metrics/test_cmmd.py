@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from support.sides import metric_inputs
 
+from ganeval.api import evaluate
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, InputError
-from ganeval.evaluate import evaluate
 from ganeval.metrics.cmmd import cmmd, mean_term, measure, unit_rows
 from ganeval.metrics.inputs import Settings
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from support.sides import metric_inputs
 
+from ganeval.api import evaluate
 from ganeval.cli.main import main
-from ganeval.evaluate import evaluate
 from ganeval.images.shapes import render
 from ganeval.metrics.fid_infinity import extrapolate, measure, subset_sizes
 from ganeval.metrics.frechet import frechet_distance, frechet_inference

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from support.sides import metric_inputs
 
+from ganeval.api import build_statistics, evaluate
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, NotEnoughSamplesError
-from ganeval.evaluate import build_statistics, evaluate
 from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.memorisation import authenticity, copying, measure_authenticity, measure_copying
 from ganeval.results import Evaluation, MetricResult

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
+from ganeval.api import evaluate
 from ganeval.errors import ConfigError
-from ganeval.evaluate import evaluate
 from ganeval.gate.rules import parse_rules
 from ganeval.metrics import registry
 from ganeval.metrics.inputs import MetricInputs

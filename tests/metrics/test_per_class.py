@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganeval.api import evaluate
 from ganeval.cli.main import main
-from ganeval.evaluate import evaluate
 from ganeval.images.shapes import render
 from ganeval.metrics.fid import floor, per_class
 from ganeval.metrics.inputs import FeatureSet, MetricInputs

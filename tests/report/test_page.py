@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from ganeval.cli.main import main
-from ganeval.records import read_record
 from ganeval.report.grids import MANY
+from ganeval.result_files import read_record
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'{{ 7*7 }}"
 Capture = pytest.CaptureFixture[str]

@@ -13,11 +13,11 @@ import pytest
 
 from ganeval.cli.main import main
 from ganeval.gate.compare import Compared, Comparison
-from ganeval.records import Record, read_record
 from ganeval.report.charts import tick_names
 from ganeval.report.figures import MOST_RUNS, chosen, forest
 from ganeval.report.steps import ordered, over_runs
 from ganeval.report.words import alone, cautions, parted, verdict
+from ganeval.result_files import Record, read_record
 from ganeval.results import Evaluation, Interval, MetricResult
 
 Capture = pytest.CaptureFixture[str]

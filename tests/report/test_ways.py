@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from ganeval.cli.main import main
-from ganeval.records import read_record
 from ganeval.report.game import _samples, draw, read_training, series
+from ganeval.result_files import read_record
 from ganeval.training.pictures import Panel
 
 Capture = pytest.CaptureFixture[str]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ganeval.api import build_statistics
 from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
-from ganeval.evaluate import build_statistics
 from ganeval.images.source import open_images
 from ganeval.protocol import get_protocol
 from ganeval.statistics import merging

@@ -13,18 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ganeval.array_files import NpzReader
+from ganeval.engine import reference_files as manifest_module
+from ganeval.engine.reference_files import (
+    find_statistics,
+    is_statistics,
+    load_reference,
+    public_statistics,
+    shipped_statistics,
+)
 from ganeval.errors import InputError
+from ganeval.files import reference_stats_dir
+from ganeval.parsing.array_files import NpzReader
 from ganeval.protocol import PROTOCOLS, get_protocol
-from ganeval.resources import reference_stats_dir
-from ganeval.statistics import manifest as manifest_module
-from ganeval.statistics.manifest import find_statistics, public_statistics, shipped_statistics
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.npz import with_suffix_npz, write_npz
 from ganeval.statistics.reference import (
     Statistics,
-    is_statistics,
-    load_reference,
     load_statistics,
     save_statistics,
 )
@@ -371,7 +375,7 @@ def test_shipped_statistics_need_no_network(tmp_path: Path, stats: Statistics, m
 
 
 def test_a_damaged_manifest_and_installation_iv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ganeval.resources
+    import ganeval.files
 
     monkeypatch.setattr(manifest_module, "reference_stats_dir", lambda: tmp_path)
     (tmp_path / "manifest.toml").write_text("[[source]]\nfiles = [{name = 'x'}]\n")
@@ -381,20 +385,20 @@ def test_a_damaged_manifest_and_installation_iv(tmp_path: Path, monkeypatch: pyt
             public_statistics()
     finally:
         public_statistics.cache_clear()
-    monkeypatch.setattr(ganeval.resources, "__file__", str(tmp_path / "a" / "resources.py"))
+    monkeypatch.setattr(ganeval.files, "__file__", str(tmp_path / "a" / "resources.py"))
     (tmp_path / "manifest.toml").unlink()
     with pytest.raises(InputError, match="the installation is damaged"):
-        ganeval.resources.reference_stats_dir()
+        ganeval.files.reference_stats_dir()
 
 
 def test_resources_prefer_the_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ganeval.resources
+    import ganeval.files
 
     inside = tmp_path / "site" / "ganeval" / "reference_stats"
     inside.mkdir(parents=True)
     (inside / "manifest.toml").touch()
-    monkeypatch.setattr(ganeval.resources, "__file__", str(inside.parent / "resources.py"))
-    assert ganeval.resources.reference_stats_dir() == inside.resolve()
+    monkeypatch.setattr(ganeval.files, "__file__", str(inside.parent / "resources.py"))
+    assert ganeval.files.reference_stats_dir() == inside.resolve()
 
 
 def test_compressed_rows_are_read_and_stored_ones_are_mapped(tmp_path: Path) -> None:

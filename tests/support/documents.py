@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from support.gates import COMPACT, record, result, run_of
 
-from ganeval.records import write_record
+from ganeval.result_files import write_record
 from ganeval.statistics.reference import Statistics, save_statistics
 
 N = 40

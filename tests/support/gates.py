@@ -11,7 +11,7 @@ import numpy as np
 from ganeval.gate.rules import Gate, parse_rules
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import Protocol, get_protocol
-from ganeval.records import Record
+from ganeval.result_files import Record
 from ganeval.results import Evaluation, Interval, MetricResult
 
 COMPACT = replace(get_protocol("compact"), weights="8ab8d13c" + "0" * 56, verified=True)

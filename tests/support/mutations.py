@@ -2,9 +2,9 @@
 
 Every file that a user can name may hold anything. The promise is the same for each reader: a value, or one
 GanEvalError; no other exception, no hang, no memory beyond a bound. The tests of JSON and TOML documents
-(``tests/test_documents_mutated.py``) use this module, and so may those of any other reader: give ``drive`` cases of
-bytes (``mutated_bytes`` makes them of any file, ``mutated_json`` and ``mutated_toml`` of documents) and a function that
-takes a path. Case ``i`` of a name is the same on every machine.
+(``tests/parsing/test_documents_mutated.py``) use this module, and so may those of any other reader: give ``drive``
+cases of bytes (``mutated_bytes`` makes them of any file, ``mutated_json`` and ``mutated_toml`` of documents) and a
+function that takes a path. Case ``i`` of a name is the same on every machine.
 
     failures = drive("npy", cases("npy", 200, lambda rng: mutated_bytes(original, rng)), tmp_path / "x.npy", read)
     assert not failures, failures

@@ -11,7 +11,7 @@ import torch
 from support import toy_device as toy
 
 import ganeval
-from ganeval import diagnosis
+from ganeval.cli import diagnosis
 from ganeval.features.devices import accelerators, choose_device, widest_float
 from ganeval.features.extractor import load_extractor
 from ganeval.images.source import ImageBatch

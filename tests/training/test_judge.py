@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganeval.api import build_statistics, evaluate
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
-from ganeval.evaluate import build_statistics, evaluate
 from ganeval.protocol import get_protocol
 from ganeval.statistics.reference import save_statistics
 from ganeval.training import judge as module
