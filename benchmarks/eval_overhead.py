@@ -57,7 +57,7 @@ def one_image(threads: int, images: int, device: str) -> tuple[float, float]:
 def sides(n: int, layer: str) -> list[object]:
     """Two sets of features, as metrics are given them."""
     from benchmarks.neighbours import features
-    from ganeval.metrics.inputs import FeatureSet
+    from ganeval.metrics.types import FeatureSet
     from ganeval.statistics.moments import Moments
     from ganeval.statistics.rows import FeatureRows
 
@@ -79,8 +79,8 @@ def metrics(n: int, device: str) -> dict[str, tuple[float, float]]:
     import torch
 
     from ganeval.metrics import two_sample
-    from ganeval.metrics.inputs import MetricInputs
     from ganeval.metrics.registry import METRICS
+    from ganeval.metrics.types import MetricInputs
     from ganeval.protocol import get_protocol
 
     two_sample.PERMUTATIONS = 0

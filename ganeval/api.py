@@ -132,7 +132,7 @@ def evaluate(
         single_images: also what tables and reports show of single images: names of files, nearest neighbours across the
             sets, and the Frechet distance of fewer fakes. Where the features of both sides are at hand.
         others: how images are opened: the fields of ``ganeval.images.opening.OpenOptions`` that are not above; and
-            choices of single estimators: the fields of ``ganeval.metrics.inputs.Settings``, such as ``trace``.
+            choices of single estimators: the fields of ``ganeval.metrics.settings.Settings``, such as ``trace``.
 
     Returns:
         Evaluation: results by name, and where they came from.

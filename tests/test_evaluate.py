@@ -21,7 +21,8 @@ from PIL import Image
 import ganeval
 from ganeval.api import build_statistics, evaluate, fid
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs, Settings
+from ganeval.metrics.settings import Settings
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import Evaluation, to_json
 from ganeval.statistics.merging import merge_statistics
 from ganeval.statistics.reference import save_statistics

@@ -23,7 +23,7 @@ from ganeval.images.borrowed import merged_modes
 from ganeval.images.names import left_out
 from ganeval.images.source import ImageSource
 from ganeval.images.summary import impossible_values, listed_sizes
-from ganeval.metrics.inputs import FeatureSet
+from ganeval.metrics.types import FeatureSet
 from ganeval.parsing.documents import Count, parse_json, typed
 from ganeval.protocol import Protocol
 from ganeval.statistics.moments import Moments

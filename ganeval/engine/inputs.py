@@ -26,7 +26,7 @@ from ganeval.images.side_by_side import cores
 from ganeval.images.source import ImageSource, NumberedSource, has_items
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Shards, Translation
 from ganeval.images.workers import worker_faults
-from ganeval.metrics.inputs import FeatureSet
+from ganeval.metrics.types import FeatureSet
 from ganeval.parsing.arguments import option
 from ganeval.protocol import Protocol
 from ganeval.statistics.reference import Statistics

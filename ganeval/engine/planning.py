@@ -10,8 +10,8 @@ from ganeval.engine.inputs import Opened, made_under, serves
 from ganeval.errors import ConfigError
 from ganeval.features.networks import not_at_hand
 from ganeval.images.generated import GeneratedSource
-from ganeval.metrics.inputs import Settings
 from ganeval.metrics.registry import METRICS, Metric
+from ganeval.metrics.settings import Settings
 from ganeval.parsing.arguments import option
 from ganeval.protocol import Protocol, routed
 

@@ -48,11 +48,12 @@ from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
 from ganeval.images.class_labels import like_real
 from ganeval.images.opening import OPENING
-from ganeval.metrics.inputs import FeatureSet, Memo, MetricInputs, Settings, nothing_is_kept
 from ganeval.metrics.path_length import LPIPS_VGG
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, named_metrics
+from ganeval.metrics.settings import Settings
 from ganeval.metrics.single import distance_by_size, neighbours_across
+from ganeval.metrics.types import FeatureSet, Memo, MetricInputs, nothing_is_kept
 from ganeval.parsing.arguments import PROTOCOL, option, require_known
 from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol
 from ganeval.results import Evaluation, MetricResult

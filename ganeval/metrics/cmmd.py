@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from ganeval.errors import InputError
-from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import ESTIMAND
 from ganeval.metrics.kernel import KernelDistance, kernel_distance, rbf_minus_one
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 
 SCALE = 1000.0
@@ -85,7 +86,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     }  # fmt: skip
     error = SCALE * float(np.sqrt(found.variance(inputs.reference)))
     influences = {"fake": SCALE * found.influence_fake, "real": SCALE * found.influence_real}
-    result = inputs.result(
+    result = build_result(
+        inputs,
         "cmmd", SCALE * value, standard_error=error, bias=SCALE * bias, method="hajek",
         estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(), settings={"sigma": sigma}, details=details,
         per_image={f"cmmd_influence_{side}": influence for side, influence in influences.items()},

@@ -22,7 +22,8 @@ import numpy as np
 from scipy.linalg import eigh
 
 from ganeval.errors import InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.build_result import build_result
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 from ganeval.statistics.rows import FeatureRows
 
@@ -115,7 +116,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
                     f"the Vendi score grows with the number of images: that of {len(rows)} fakes and the one beside "
                     f"it of {len(others)} reals are not comparable (--num-real, --num-fake)",
                 )
-        results[name] = inputs.result(
+        results[name] = build_result(
+        inputs,
             name, found.value, standard_error=found.standard_error, bias=found.bias, method="delta",
             estimand="population" if name == "rke" else "protocol", details=details,
             per_image={f"{name}_influence_fake": found.influence}, warnings=warnings,

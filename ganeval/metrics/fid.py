@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError, number_of
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.frechet import frechet_distance, require_comparable
 from ganeval.metrics.frechet_result import distance
-from ganeval.metrics.inputs import NO_ROWS, FeatureSet, MetricInputs
+from ganeval.metrics.types import NO_ROWS, FeatureSet, MetricInputs
 from ganeval.protocol import COMPACT, Protocol
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Gaussian, Moments
@@ -85,7 +86,8 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
         }  # fmt: skip
         per_image = {f"{name}_{kind}": array for kind, array in arrays.items() if array is not None}
     warnings = (*value.warnings, *class_warnings, *_for_features(real, fake, inputs.protocol))
-    return inputs.result(
+    return build_result(
+        inputs,
         name, value.value, reason=reason, details=details, per_image=per_image, warnings=warnings,
         **({} if found is None else found.error_bar()),
     )  # fmt: skip

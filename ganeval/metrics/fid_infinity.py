@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.frechet import frechet_distance, frechet_inference
-from ganeval.metrics.inputs import NO_ROWS, MetricInputs
 from ganeval.metrics.intervals import ESTIMAND
+from ganeval.metrics.types import NO_ROWS, MetricInputs
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
@@ -121,7 +122,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     warnings: tuple[str, ...] = ()
     if line.sizes[0] != SMALLEST:
         warnings = (f"FID-inf begins at {line.sizes[0]} fakes; papers begin at {SMALLEST}, and need more than that",)
-    result = inputs.result(
+    result = build_result(
+        inputs,
         "fid-inf", line.value, standard_error=error, bias=bias, method="influence", reason=reason, warnings=warnings,
         estimand=ESTIMAND[inputs.reference], details=details,
         settings={"sizes": list(line.sizes), "seed": _SEED},

@@ -28,9 +28,9 @@ from ganeval.metrics.frechet import (
     too_few,
 )
 from ganeval.metrics.frechet_bounds import lower_bound
-from ganeval.metrics.inputs import Memo, nothing_is_kept
 from ganeval.metrics.intervals import ESTIMAND, one_sided_quantile, quantile, repeats, symmetric_interval
 from ganeval.metrics.leave_one_out import LEAST, leave_one_out, singular_values
+from ganeval.metrics.types import Memo, nothing_is_kept
 from ganeval.results import LEAVE_ONE_OUT, Interval
 from ganeval.statistics.linalg import Coupling, TraceSqrt
 from ganeval.statistics.linalg_torch import eigh_for

@@ -18,7 +18,8 @@ import numpy as np
 from scipy.special import log_softmax, xlogy
 
 from ganeval.errors import InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.build_result import build_result
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 from ganeval.statistics.rows import FeatureRows
 
@@ -147,7 +148,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             "ddof": rule.ddof, "block": block,
         },
     }  # fmt: skip
-    result = inputs.result(
+    result = build_result(
+        inputs,
         "is", score.value, standard_error=score.standard_error, bias=score.value - score.corrected, method="delta",
         details=details,
         per_image={"is_influence_fake": score.value * (score.divergences - score.divergences.mean())},

@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import ESTIMAND, variance_of_mean
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 from ganeval.statistics.pair_sums import Kernel, pair_sums
 
@@ -216,7 +217,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     warnings: tuple[str, ...] = ()
     if found.largest > LARGE_PRODUCT and inputs.settings.kid_kernel == "polynomial":
         warnings = (f"features are large (|x|^2 / d up to {found.largest:.3g}): the cube of a few products rules KID",)
-    result = inputs.result(
+    result = build_result(
+        inputs,
         "kid", found.value, standard_error=float(np.sqrt(found.variance(inputs.reference))), bias=bias,
         method="hajek", estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(),
         settings={"kernel": inputs.settings.kid_kernel}, details=details, warnings=warnings,

@@ -28,8 +28,9 @@ from scipy.linalg import eigh
 from scipy.stats import beta, norm, rankdata
 
 from ganeval.errors import NotEnoughSamplesError, number_of
-from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import quantile
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
@@ -189,7 +190,8 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
     if not error:
         kind = "none" if value == 0 else "every one"
         reason = f"{kind} of the {len(ratios)} fakes is authentic: there is no spread; see details.exact_interval"
-    result = inputs.result(
+    result = build_result(
+        inputs,
         "authpct", value, standard_error=error, method="binomial", estimand="population-given-reference",
         reason=reason, details=details, per_image={"authenticity_fake": ratios}, warnings=tuple(warnings),
     )  # fmt: skip
@@ -222,7 +224,8 @@ def measure_copying(inputs: MetricInputs) -> dict[str, MetricResult]:
             for c in found.cells
         ],
     }  # fmt: skip
-    result = inputs.result(
+    result = build_result(
+        inputs,
         "ct", found.value, standard_error=found.standard_error, method="influence", estimand="protocol",
         reason=reason, details=details, warnings=tuple(warnings),
         settings={"cells": CELLS, "components": PROJECTED, "test": inputs.test.digest if inputs.test else None},

@@ -22,7 +22,7 @@ from typing import TypeVar
 import numpy as np
 
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import LEAST, NO_REFERENCE
+from ganeval.metrics.build_result import LEAST, NO_REFERENCE
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.registry import METRICS
 from ganeval.parsing.arguments import convert_fields

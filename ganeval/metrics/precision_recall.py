@@ -27,11 +27,12 @@ import numpy as np
 import torch
 
 from ganeval.errors import NotEnoughSamplesError
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.clipped import clipped_coverage, clipped_density, clipped_radii
-from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.realism import realism, summary
 from ganeval.metrics.registry import SHARE
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 from ganeval.statistics.depth import held_by_others
 from ganeval.statistics.neighbours import Bounds, Family, Radii, Reach, count_pairs
@@ -286,7 +287,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
                 details["realism"] = summary(per_image["realism_fake"])
         if name == "coverage":
             per_image = {"covered_real": (found.fakes_near > 0).astype(np.float64)}
-        results[name] = inputs.result(
+        results[name] = build_result(
+        inputs,
             name, values[name], standard_error=errors.get(name), method="blocks", estimand="protocol",
             degrees_of_freedom=BLOCKS - 1, reason=reason, details=details, per_image=per_image,
             settings={

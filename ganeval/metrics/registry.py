@@ -57,7 +57,7 @@ class Metric:
         in_eval: whether ``ganeval eval`` computes it unasked.
         range: of the values, to which an interval is cut. Without ends for a metric that is corrected for its bias: the
             corrected value of a distance may lie below 0, and its interval then says how far that is chance.
-        settings: the fields of ``ganeval.metrics.inputs.Settings`` that it reads; options of its command.
+        settings: the fields of ``ganeval.metrics.settings.Settings`` that it reads; options of its command.
         protocol: the protocol that is part of the metric's definition; None: the run's.
         caveat: what every run that has it must say.
         citation: BibTeX.
@@ -289,7 +289,7 @@ METRICS: Mapping[str, Metric] = _METRICS
 def register(metric: Metric) -> None:
     """Make a metric of your own known in this process: ``evaluate``, ``Evaluator`` and a gate then take its name.
 
-    Its ``measure`` names a function of ``ganeval.metrics.inputs.MetricInputs``, and is imported when it is needed.
+    Its ``measure`` names a function of ``ganeval.metrics.types.MetricInputs``, and is imported when it is needed.
 
     Raises:
         ConfigError: the name, or the command of that name, is taken.

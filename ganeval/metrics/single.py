@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ganeval.metrics.frechet_result import distance
-from ganeval.metrics.inputs import FeatureSet
+from ganeval.metrics.types import FeatureSet
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
 from ganeval.statistics.rows import FeatureRows

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ganeval.errors import InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import ESTIMAND, variance_of_mean
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 
 DIRECTIONS = 1000
@@ -113,7 +114,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     bias = None
     if min(len(real), len(fake)) >= 4:
         bias = bias_by_halves(real, fake, found.value, number=number, target=inputs.reference == "population")
-    result = inputs.result(
+    result = build_result(
+        inputs,
         "mind", found.value, standard_error=float(np.sqrt(variance)), bias=bias, method="influence",
         estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(), settings={"directions": number, "seed": _SEED},
         per_image={"mind_influence_fake": found.influence_fake, "mind_influence_real": found.influence_real},

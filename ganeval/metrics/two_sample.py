@@ -26,8 +26,9 @@ from scipy.special import expit
 from scipy.stats import rankdata
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import one_sided_quantile, variance_of_mean
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 from ganeval.statistics.neighbours import nearest
 
@@ -242,7 +243,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             "accuracy_fake": neighbours.accuracy_fake, "p_value": neighbours.p_value,
         },
     }  # fmt: skip
-    result = inputs.result(
+    result = build_result(
+        inputs,
         "ind", game.advantage, standard_error=game.standard_error, method="two-fold", estimand="protocol",
         reason=reason or inputs.overlap(), details=details, settings={"adversary": "logistic", "folds": 2},
         per_image={"ind_score_real": game.scores_real, "ind_score_fake": game.scores_fake},

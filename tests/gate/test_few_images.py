@@ -13,7 +13,7 @@ from ganeval.gate.difference import Measurement, UndecidedError, difference
 from ganeval.gate.rules import Gate, Rule
 from ganeval.gate.verdict import judge
 from ganeval.metrics.fid import measure
-from ganeval.metrics.inputs import FeatureSet, MetricInputs
+from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
 from ganeval.result_files import Record
 from ganeval.results import Evaluation, MetricResult

@@ -14,7 +14,7 @@ from ganeval.api import evaluate
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, InputError
 from ganeval.metrics.cmmd import cmmd, mean_term, measure, unit_rows
-from ganeval.metrics.inputs import Settings
+from ganeval.metrics.settings import Settings
 
 
 def on_the_sphere(n: int, *, shift: float = 0.0, spread: float = 1.0, d: int = 32, seed: int = 0) -> np.ndarray:

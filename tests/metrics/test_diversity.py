@@ -7,7 +7,7 @@ import pytest
 
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.metrics.diversity import measure, renyi, vendi
-from ganeval.metrics.inputs import FeatureSet, MetricInputs
+from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
 from ganeval.statistics.rows import FeatureRows
 

@@ -8,7 +8,8 @@ import torch
 
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.inception_score import PEER_SEED, inception_score, measure, split_scores
-from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
+from ganeval.metrics.settings import Settings
+from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
 from ganeval.results import MetricResult
 from ganeval.statistics.rows import FeatureRows

@@ -11,8 +11,8 @@ import torch
 from support.sides import metric_inputs
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.kernel import kernel_distance, kernel_of, measure, polynomial, rbf, subset_distances
+from ganeval.metrics.types import MetricInputs
 
 
 def drawn(n: int, d: int = 24, seed: int = 0, shift: float = 0.0) -> np.ndarray:

@@ -12,8 +12,8 @@ from support.sides import metric_inputs
 from ganeval.api import build_statistics, evaluate
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.memorisation import authenticity, copying, measure_authenticity, measure_copying
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import Evaluation, MetricResult
 
 Capture = pytest.CaptureFixture[str]

@@ -13,8 +13,9 @@ from ganeval.api import evaluate
 from ganeval.errors import ConfigError
 from ganeval.gate.rules import parse_rules
 from ganeval.metrics import registry
-from ganeval.metrics.inputs import MetricInputs
+from ganeval.metrics.build_result import build_result
 from ganeval.metrics.registry import METRICS, Metric, get_metric, register
+from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
 
 OWN = Metric(
@@ -26,7 +27,9 @@ OWN = Metric(
 @pytest.fixture(autouse=True)
 def known_here_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
-        return {"widest": inputs.result("widest", float(inputs.fake_rows().to_array().max()), reason="a maximum")}
+        return {
+            "widest": build_result(inputs, "widest", float(inputs.fake_rows().to_array().max()), reason="a maximum")
+        }
 
     module = ModuleType("own_metric")
     module.measure = measure  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from ganeval.api import evaluate
 from ganeval.cli.main import main
 from ganeval.images.shapes import render
 from ganeval.metrics.fid import floor, per_class
-from ganeval.metrics.inputs import FeatureSet, MetricInputs
+from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
 from ganeval.statistics.rows import FeatureRows
 

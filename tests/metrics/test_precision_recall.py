@@ -9,7 +9,6 @@ import pytest
 from support.sides import metric_inputs
 
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.intervals import quantile
 from ganeval.metrics.precision_recall import (
     BLOCKS,
@@ -22,6 +21,7 @@ from ganeval.metrics.precision_recall import (
     with_errors,
 )
 from ganeval.metrics.registry import METRICS
+from ganeval.metrics.types import MetricInputs
 
 FOUR = frozenset({"precision", "recall", "density", "coverage"})
 

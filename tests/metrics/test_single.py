@@ -8,8 +8,8 @@ from scipy.spatial.distance import cdist
 
 from ganeval.metrics import single
 from ganeval.metrics.frechet import frechet_distance, frechet_inference
-from ganeval.metrics.inputs import FeatureSet
 from ganeval.metrics.single import SHARES, WIDEST, distance_by_size, neighbours_across
+from ganeval.metrics.types import FeatureSet
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows
 

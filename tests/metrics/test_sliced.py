@@ -9,8 +9,8 @@ import pytest
 from support.sides import metric_inputs
 
 from ganeval.errors import InputError, NotEnoughSamplesError
-from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.sliced import bias_by_halves, directions, measure, sliced_distance
+from ganeval.metrics.types import MetricInputs
 
 D = 6
 

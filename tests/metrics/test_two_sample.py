@@ -14,8 +14,8 @@ from support.sides import metric_inputs
 
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics import two_sample
-from ganeval.metrics.inputs import MetricInputs
 from ganeval.metrics.two_sample import fit, measure, one_nearest_neighbour, play
+from ganeval.metrics.types import MetricInputs
 
 
 def drawn(n: int, shift: float = 0.0, seed: int = 0, d: int = 6) -> np.ndarray:

@@ -17,8 +17,8 @@ from ganeval.engine.path_length import evaluate_path_length
 from ganeval.errors import ConfigError, GanEvalError, InputError, NotEnoughSamplesError
 from ganeval.features.cache import open_cache
 from ganeval.features.devices import choose_device
-from ganeval.metrics.inputs import Settings
 from ganeval.metrics.path_length import Path as LatentPath
+from ganeval.metrics.settings import Settings
 from ganeval.parsing.arguments import ARGUMENTS, DEVICE, argument, converted, option
 
 REAL, FAKE = image_sets()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ganeval.metrics.inputs import FeatureSet, MetricInputs, Settings
+from ganeval.metrics.settings import Settings
+from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
 from ganeval.statistics.rows import FeatureRows
 

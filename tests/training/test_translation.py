@@ -104,7 +104,7 @@ def rows_of(array: np.ndarray) -> tuple[FeatureRows, Moments]:
 def result(real: np.ndarray, fake: np.ndarray) -> MetricResult:
     """As ``ganeval.fid`` gives it."""
     from ganeval.metrics.fid import measure
-    from ganeval.metrics.inputs import FeatureSet, MetricInputs
+    from ganeval.metrics.types import FeatureSet, MetricInputs
     from ganeval.protocol import get_protocol
 
     (real_rows, real_moments), (fake_rows, fake_moments) = rows_of(real), rows_of(fake)

@@ -10,7 +10,7 @@ from support.sides import metric_inputs
 
 from ganeval.errors import InputError
 from ganeval.metrics import kernel, memorisation, precision_recall, two_sample
-from ganeval.metrics.inputs import NO_SPREAD
+from ganeval.metrics.build_result import NO_SPREAD, build_result
 from ganeval.results import to_json
 
 FEATURES = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
@@ -21,7 +21,7 @@ FEATURES = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
     [(None, "no standard error is known for KID"), (0.0, NO_SPREAD), (float("nan"), NO_SPREAD), (4e-13, NO_SPREAD)],
 )
 def test_no_interval_without_a_spread(error: float | None, reason: str) -> None:
-    result = metric_inputs(FEATURES, FEATURES + 1, "kid").result("kid", 1.0, standard_error=error, bias=0.0)
+    result = build_result(metric_inputs(FEATURES, FEATURES + 1, "kid"), "kid", 1.0, standard_error=error, bias=0.0)
     assert (result.interval, result.standard_error, result.corrected, result.reason) == (None, None, None, reason)
 
 
@@ -31,17 +31,18 @@ def test_intervals_are_cut_to_the_range() -> None:
         ("ind", 0.98, (0.98 - 0.0784, 1.0)), ("ind", -0.98, (-1.0, -0.98 + 0.0784)), ("precision", 0.01, (0.0, 0.0884)),
         ("density", 0.01, (0.0, 0.0884)), ("density", 1.2, (1.1216, 1.2784)), ("kid", 0.01, (-0.0684, 0.0884)),
     ):  # fmt: skip
-        found = metric_inputs(FEATURES, FEATURES + 1, name).result(name, value, standard_error=0.04).interval
+        found = build_result(metric_inputs(FEATURES, FEATURES + 1, name), name, value, standard_error=0.04).interval
         assert found is not None
         assert (found.low, found.high) == pytest.approx(ends, abs=1e-4), name
 
 
 def test_a_handful_of_images_tells_no_error() -> None:
-    few = metric_inputs(FEATURES, FEATURES[:9], "kid").result("kid", 1.0, standard_error=0.1)
+    few = build_result(metric_inputs(FEATURES, FEATURES[:9], "kid"), "kid", 1.0, standard_error=0.1)
     assert few.interval is None
     assert few.reason == "9 fake images are too few to tell an error from; 10 are needed"
-    assert metric_inputs(FEATURES, FEATURES[:10], "kid").result("kid", 1.0, standard_error=0.1).interval is not None
-    alone = metric_inputs(FEATURES[:2], FEATURES, "vendi").result("vendi", 1.0, standard_error=0.1)
+    enough = build_result(metric_inputs(FEATURES, FEATURES[:10], "kid"), "kid", 1.0, standard_error=0.1)
+    assert enough.interval is not None
+    alone = build_result(metric_inputs(FEATURES[:2], FEATURES, "vendi"), "vendi", 1.0, standard_error=0.1)
     assert alone.interval is not None  # of the fakes alone
 
 
@@ -81,7 +82,7 @@ def test_features_of_any_size_degenerate() -> None:
 
 def test_a_warning_of_network_and_file_stands_once() -> None:
     inputs = replace(metric_inputs(FEATURES, FEATURES + 0.1, "kid"), warnings=("weights", "file", "weights"))
-    result = inputs.result("kid", 1.0, standard_error=0.1, warnings=("file", "own"))
+    result = build_result(inputs, "kid", 1.0, standard_error=0.1, warnings=("file", "own"))
     assert result.warnings == ("weights", "file", "own")
 
 

@@ -1,0 +1,110 @@
+"""From a value and its standard error to a result: the interval, or the reason why there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+
+from ganeval.metrics.intervals import quantile, repeats, symmetric_interval
+from ganeval.metrics.registry import METRICS
+from ganeval.metrics.types import FeatureSet, MetricInputs
+from ganeval.results import Interval, MetricResult
+
+NO_REFERENCE = "none: of the fakes alone"
+LEAST = 10  # images of a side from which the spread over all is told
+_ROUNDING = 1e-12  # of the value: an error so small is one of arithmetic
+NO_SPREAD = "there is no spread, between images or blocks of them, from which an error could be told"
+
+
+def build_result(
+    inputs: MetricInputs,
+    name: str,
+    value: float,
+    *,
+    standard_error: float | None = None,
+    bias: float | None = None,
+    method: str = "",
+    estimand: str = "population",
+    degrees_of_freedom: float | None = None,
+    reason: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    details: Mapping[str, object] | None = None,
+    per_image: Mapping[str, np.ndarray] | None = None,
+    warnings: tuple[str, ...] = (),
+) -> MetricResult:
+    """The result of one metric: everything that the engine knows is filled in, the interval is made here,
+    and cut to the range of the metric.
+
+    Args:
+        standard_error: of ``value``; None, one that is nothing but rounding, or one that was told from fewer than
+            ``LEAST`` images of a side, gives no interval.
+        bias: expected excess of ``value`` over the estimand; the interval is then around ``value - bias``.
+        method: how the standard error was made, for instance ``delta``.
+        estimand: see ``Interval``.
+        degrees_of_freedom: of the standard error, where it comes from few blocks; None: normal quantiles.
+        reason: why there is no interval; standard error and bias are then dropped.
+        settings: choices that change the value, for the comparison key.
+    """
+    metric = METRICS[name]
+    interval: Interval | None = None
+    corrected: float | None = None
+    if reason is None and standard_error is None:
+        reason = f"no standard error is known for {metric.acronym}"
+    both = metric.sides == "both"
+    sides = {"real": inputs.real if both and inputs.reference == "sample" else None, "fake": inputs.fake}
+    few = [f"{side.n} {kind}" for kind, side in sides.items() if side and side.n is not None and side.n < LEAST]
+    if reason is None and few:
+        reason = f"{' and '.join(few)} images are too few to tell an error from; {LEAST} are needed"
+    if reason is None:
+        reason = _not_independent({kind: side for kind, side in sides.items() if side}, estimand)
+    if reason is None and not (math.isfinite(error := cast(float, standard_error)) and error > _ROUNDING * abs(value)):
+        reason = NO_SPREAD
+    if reason is None:
+        corrected = None if bias is None else value - bias
+        half = quantile(inputs.level, degrees_of_freedom) * cast(float, standard_error)
+        centre = value if corrected is None else corrected
+        interval = symmetric_interval(centre, half, inputs.level, method, estimand, within=metric.range)
+        if interval is None:
+            reason = "the standard error is lost in the rounding of the value"
+    if interval is None:
+        standard_error = bias = corrected = None
+    freedom = None if interval is None else degrees_of_freedom
+    return MetricResult(
+        name=name,
+        label=inputs.protocol.label(metric.acronym),
+        value=float(value),
+        higher_is_better=metric.higher_is_better,
+        n_real=inputs.real.n if both and inputs.real is not None else None,
+        n_fake=inputs.fake.n,
+        protocol=inputs.protocol,
+        standard_error=None if standard_error is None else float(standard_error),
+        bias=None if bias is None else float(bias),
+        corrected=None if corrected is None else float(corrected),
+        interval=interval,
+        reason=reason,
+        warnings=tuple(dict.fromkeys((*inputs.warnings, *warnings))),
+        reference=(inputs.real.digest if inputs.real is not None else None) if both else NO_REFERENCE,
+        settings=settings or {},
+        details={**(details or {}), **({} if freedom is None else {"degrees_of_freedom": freedom})},
+        per_image=per_image or {},
+    )
+
+
+def _not_independent(sides: Mapping[str, FeatureSet], estimand: str) -> str | None:
+    """Why the images of these drawn sets tell no error: copies count as images of their own in it, or all are one.
+
+    An error of what these numbers of images give on average is right for a generator that repeats itself.
+    """
+    distinct = {kind: side.distinct() for kind, side in sides.items()}
+    if all(number == 1 for number in distinct.values()):
+        return NO_SPREAD
+    if not estimand.startswith("population"):
+        return None
+    for kind, side in sides.items():
+        number, n = distinct[kind], side.n
+        if number is not None and n is not None and repeats(number, n):
+            return f"only {number} of the {n} {kind} images are distinct: copies are not independent images"
+    return None
