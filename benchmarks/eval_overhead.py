@@ -35,8 +35,8 @@ def one_image(threads: int, images: int, device: str) -> tuple[float, float]:
     import torch
 
     from benchmarks.turns import synchronise
+    from ganeval.arithmetic import exact_float32
     from ganeval.features.inception import FIDInception
-    from ganeval.features.precision import exactly
 
     torch.set_num_threads(threads)
     n = 16 if device == "cpu" else 128
@@ -47,7 +47,7 @@ def one_image(threads: int, images: int, device: str) -> tuple[float, float]:
         network(batch)
         synchronise(torch.device(device))
 
-    with exactly(torch.device(device)):
+    with exact_float32(torch.device(device)):
         run()
         turns = [clocked(run) for _ in range(max(2, images // n))]
     wall, processor = (median(turn) / n for turn in zip(*turns, strict=True))

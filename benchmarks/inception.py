@@ -47,16 +47,16 @@ def bare(weights: str, device: str, images: int, limit: bool = True) -> dict[str
 
     import torch
 
+    from ganeval.arithmetic import inference
     from ganeval.features.extractor import load_extractor
     from ganeval.features.inception import load_inception
-    from ganeval.features.precision import arithmetic
     from ganeval.protocol import get_protocol
 
     synchronise = synchroniser(device)
     found: dict[str, Any] = {"peaks": peaks(device)} if limit else {}
     net = load_inception(torch.load(weights, weights_only=True), device=device)
     rates = {}
-    with torch.inference_mode(), arithmetic("float32", torch.device(device)):
+    with torch.inference_mode(), inference("float32", torch.device(device)):
         for batch in sizes(device, images):
             x = torch.rand(batch, 3, 299, 299, device=device).to(memory_format=torch.channels_last) * 2 - 1
             net(x)

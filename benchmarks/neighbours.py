@@ -58,9 +58,9 @@ def bare_there(real: np.ndarray, fake: np.ndarray, device: str) -> None:
     """The same products by torch on an accelerator, in float32, what they read sent there first."""
     import torch
 
-    from ganeval.features.precision import exactly
+    from ganeval.arithmetic import exact_float32
 
-    with exactly(torch.device(device)):
+    with exact_float32(torch.device(device)):
         x, y = (torch.from_numpy(rows).to(device) for rows in (real, fake))
         for a, b in ((x, x), (y, y), (x, y), (y, x)):
             for start in range(0, len(a), STRIP):

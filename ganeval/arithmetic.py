@@ -1,19 +1,40 @@
-"""The arithmetic of PyTorch: global settings that a surrounding program makes, and that must not reach a number.
+"""The arithmetic of PyTorch: in which precision a computation runs, and what it does where a device cannot.
 
-Each is a context: inside, the settings are what a computation needs; afterwards they are as they were.
+Global settings that a surrounding program makes must not reach a number. Each context here sets what a computation
+needs, and restores the settings afterwards.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
 
 T = TypeVar("T")
+
+HALF: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_logger = logging.getLogger("ganeval")
+_fallbacks: ContextVar[dict[str, None] | None] = ContextVar("ganeval_fallbacks", default=None)
+
+
+@contextmanager
+def inference(precision: str, device: torch.device) -> Iterator[None]:
+    """Inference in the named precision: inside, no gradients, and no other TF32 or autocast than that asks for."""
+    half = HALF.get(precision)
+    autocast = no_autocast(device) if half is None else torch.autocast(device.type, half)
+    with strict_float32(tf32=precision == "tf32"), own_kernels(), torch.inference_mode(), autocast:
+        yield
+
+
+def exact_float32(device: torch.device) -> AbstractContextManager[None]:
+    """Float32 products and sums as they are written: inside, neither TF32 nor autocast nor gradients."""
+    return inference("float32", device)
 
 
 @contextmanager
@@ -135,3 +156,47 @@ def plain_defaults() -> Iterator[None]:
             torch.set_default_dtype(torch.float32)
             stack.callback(torch.set_default_dtype, dtype)
         yield
+
+
+# --- what a device cannot compute ------------------------------------------------------------------------------------
+
+
+def unsupported_errors(device: torch.device) -> tuple[type[Exception], ...]:
+    """Errors by which a device says that it cannot do a piece of work, which the host can then do in its place.
+
+    On CUDA that is a full memory. Other devices lack float64 (Apple's, some of Intel's) or single operators, and have
+    no specific type of error for that.
+    """
+    return (torch.cuda.OutOfMemoryError,) if device.type in ("cpu", "cuda") else (RuntimeError, TypeError)
+
+
+@functools.lru_cache
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64, or float32 on a device that has no float64."""
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except unsupported_errors(device):
+        return torch.float32
+    return torch.float64
+
+
+def warn_host_fallback(what: str, error: BaseException) -> str:
+    """Log, once a run, that ``what`` is computed on the host because a device refused it; returns the sentence."""
+    text = f"{what} on the host: {(str(error).splitlines() or [type(error).__name__])[0].split('. ')[0]}"
+    known = _fallbacks.get()
+    if known is None or text not in known:
+        _logger.warning("%s", text)
+    if known is not None:
+        known[text] = None
+    return text
+
+
+@contextmanager
+def collect_host_fallbacks() -> Iterator[dict[str, None]]:
+    """Collect the sentences of ``warn_host_fallback`` inside, as keys, for the warnings of a result."""
+    known: dict[str, None] = {}
+    token = _fallbacks.set(known)
+    try:
+        yield known
+    finally:
+        _fallbacks.reset(token)

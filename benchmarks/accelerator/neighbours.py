@@ -90,7 +90,7 @@ def searches(bench: Bench) -> Found:
 
 def kid_in_blocks(real: np.ndarray, fake: np.ndarray, device: torch.device) -> float:
     """The unbiased estimate with the cubic kernel, its products in float32, its sums in float64."""
-    from ganeval.features.precision import exactly
+    from ganeval.arithmetic import exact_float32
 
     def total(a: torch.Tensor, b: torch.Tensor) -> float:
         whole = torch.zeros((), dtype=torch.float64, device=device)
@@ -102,7 +102,7 @@ def kid_in_blocks(real: np.ndarray, fake: np.ndarray, device: torch.device) -> f
             whole -= ((a * a).sum(1).div_(a.shape[1]).add_(1) ** 3).sum(dtype=torch.float64)
         return float(whole)
 
-    with exactly(device):
+    with exact_float32(device):
         x, y = (torch.from_numpy(z).to(device) for z in (real, fake))
         m, n = len(x), len(y)
         return total(x, x) / (m * (m - 1)) + total(y, y) / (n * (n - 1)) - 2 * total(x, y) / (m * n)

@@ -23,8 +23,8 @@ def precisions(bench: Bench) -> tuple[str, ...]:
 
 def bare(bench: Bench, precision: str = "float32", *, channels_last: bool = True) -> Any:
     """The folded network, in the arithmetic's own type."""
+    from ganeval.arithmetic import HALF
     from ganeval.features.inception import load_inception
-    from ganeval.features.precision import HALF
 
     net = load_inception(torch.load(bench.weights, weights_only=True), device=bench.device)
     net = net.to(HALF[precision]) if precision in HALF else net
@@ -32,7 +32,7 @@ def bare(bench: Bench, precision: str = "float32", *, channels_last: bool = True
 
 
 def inputs(bench: Bench, n: int, precision: str = "float32", *, channels_last: bool = True) -> torch.Tensor:
-    from ganeval.features.precision import HALF
+    from ganeval.arithmetic import HALF
 
     x = torch.rand(n, 3, 299, 299, generator=torch.Generator().manual_seed(0)).mul_(2).sub_(1).to(bench.device)
     x = x.to(HALF[precision]) if precision in HALF else x
@@ -68,14 +68,14 @@ def ceilings(bench: Bench) -> Found:
 
 def bare_network(bench: Bench) -> Found:
     """On images that are resized and on the device already, by precision and batch."""
-    from ganeval.features.precision import arithmetic
+    from ganeval.arithmetic import inference
 
     found: Found = {}
     for precision in precisions(bench):
         net = bare(bench, precision)
         for n in bench.pick(SIZES[precision], (2,)):
             x = inputs(bench, n, precision)
-            with arithmetic(precision, bench.device):
+            with inference(precision, bench.device):
                 found[f"{precision} {n}"] = rate(bench, lambda net=net, x=x: net(x, TAPS), n)
     return found
 
@@ -95,12 +95,12 @@ def program(bench: Bench) -> Found:
 
 def host(bench: Bench) -> Found:
     """Host time to queue one batch; a batch of a size that was not seen before; the resizes alone."""
-    from ganeval.features.precision import arithmetic
+    from ganeval.arithmetic import inference
     from ganeval.images.resize import resize
 
     net, n, found = bare(bench), bench.pick(128, 3), {}
     x = inputs(bench, n)
-    with arithmetic("float32", bench.device):
+    with inference("float32", bench.device):
         net(x, TAPS)
         bench.synchronise()
         started = time.perf_counter()
@@ -122,12 +122,12 @@ def kernels(bench: Bench) -> Found:
     bench.needs_cuda()
     from torch.profiler import ProfilerActivity, profile
 
-    from ganeval.features.precision import arithmetic
+    from ganeval.arithmetic import inference
 
     found: Found = {}
     for precision in ("float32", "bf16"):
         net, x = bare(bench, precision), inputs(bench, 128, precision)
-        with arithmetic(precision, bench.device):
+        with inference(precision, bench.device):
             net(x, TAPS)
             bench.synchronise()
             with profile(activities=[ProfilerActivity.CUDA]) as seen:

@@ -77,11 +77,11 @@ def graph(net: Any, x: Tensor) -> Callable[[], dict[str, Tensor]]:
 
 def compared(bench: Bench, makers: dict[str, Callable[[Any, Tensor], Callable[[], Any]]], precision: str) -> Found:
     """Rate of each variant, and how far its features are from the plain network's."""
-    from ganeval.features.precision import arithmetic
+    from ganeval.arithmetic import inference
 
     n, found = bench.pick(128, 1), {}
     plain, x = bare(bench, precision), inputs(bench, n, precision)
-    with arithmetic(precision, bench.device):
+    with inference(precision, bench.device):
         expected = plain(x, TAPS)["2048"].float()
         for name, make in makers.items():
             if bench.left() < _LEAST:
@@ -129,7 +129,7 @@ def laid_out(bench: Bench) -> Found:
 
 def layouts(bench: Bench) -> Found:
     """NCHW against channels last, cuDNN's rules against its timings."""
-    from ganeval.features.precision import arithmetic
+    from ganeval.arithmetic import inference
 
     found: Found = {}
     n = bench.pick(128, 1)
@@ -140,7 +140,7 @@ def layouts(bench: Bench) -> Found:
             for timed in (False, True) if bench.cuda else (False,):
                 if bench.left() < _LEAST:
                     return found
-                with arithmetic(precision, bench.device):
+                with inference(precision, bench.device):
                     torch.backends.cudnn.benchmark = timed  # put back by ``arithmetic``
                     name = f"{precision} {'NHWC' if last else 'NCHW'}{', kernels by timing' if timed else ''}"
                     found[name] = rate(bench, called(net, x), n, 0.4)

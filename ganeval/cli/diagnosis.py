@@ -161,13 +161,13 @@ def _against(exact: torch.Tensor, protocol: Protocol, device: torch.device) -> F
 
 def _features(protocol: Protocol, device: torch.device) -> tuple[torch.Tensor, str]:
     """(2, d) of two rendered images, on the host; and a sentence if the device could not compute them."""
-    from ganeval.features.devices import host_work
+    from ganeval.arithmetic import collect_host_fallbacks
     from ganeval.features.extractor import load_extractor
     from ganeval.images.source import open_images
 
     extractor = load_extractor(protocol, device=device)
     (batch,) = open_images("dataset:shapes", num_samples=2).batches(2, prepare=extractor.prepare)
-    with host_work() as on_host:
+    with collect_host_fallbacks() as on_host:
         rows = extractor(batch)[protocol.layer].cpu()
     extractor.release()
     return rows, "; ".join(on_host)

@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganeval.arithmetic import widest_float
 from ganeval.engine.generator_notes import notes_on
 from ganeval.engine.loop import ProgressFactory
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, warn
-from ganeval.features.devices import choose_device, widest_float
+from ganeval.features.devices import choose_device
 from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
 from ganeval.generators.load import open_source
 from ganeval.images.borrowed import random_states_kept

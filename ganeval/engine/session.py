@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ganeval.arithmetic import collect_host_fallbacks
 from ganeval.distributed import current
 from ganeval.engine.accumulator import Measured, Place
 from ganeval.engine.generator_notes import frequency_note, notes_on
@@ -41,7 +42,6 @@ from ganeval.features.cache import FeatureCache
 from ganeval.features.cached_numbers import remembered
 from ganeval.features.compiled import COMPILE
 from ganeval.features.custom import CustomNetwork
-from ganeval.features.devices import host_work
 from ganeval.features.extractor import FeatureExtractor, load_extractor
 from ganeval.features.networks import Given
 from ganeval.features.perceptual import PerceptualDistance, load_distance
@@ -237,7 +237,7 @@ class Run:
         """Every metric, from all sides."""
         warnings = [*self.warnings, *(warning for one in measured.values() for warning in one.warnings)]
         warnings.extend(cautions(measured))
-        with host_work() as on_host:
+        with collect_host_fallbacks() as on_host:
             results, failed = compute(
                 self.on_features, measured, bound=self.bound, settings=self.settings, level=self.level,
                 warnings=tuple(warnings), of_statistics=tuple(self._of_statistics), skip_failed=not self.asked,

@@ -1,12 +1,7 @@
-"""The accelerators of this machine: which there are, what they leave to the host, and the memory they give back."""
+"""The accelerators of this machine: which there are, and the memory they give back."""
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from types import ModuleType
 
 import torch
@@ -16,8 +11,6 @@ from ganeval.errors import ConfigError
 from ganeval.parsing.arguments import DEVICE, Device, option
 
 _KINDS = ("cuda", "xpu", "npu", "hpu", "mtia", "mps")  # looked for where PyTorch cannot be asked (torch < 2.6)
-_logger = logging.getLogger("ganeval")
-_told: ContextVar[dict[str, None] | None] = ContextVar("told", default=None)
 
 
 def accelerators() -> list[torch.device]:
@@ -57,37 +50,6 @@ def choose_device(device: Device) -> torch.device:
     return torch.device(name) if index is None else torch.device(name, index)
 
 
-def refusals(device: torch.device) -> tuple[type[Exception], ...]:
-    """Errors by which a device says that it cannot do a piece of work that the host can do in its place.
-
-    On CUDA that is a full memory. Other devices lack float64 (Apple's, some of Intel's) or single operators, and have
-    no kind of error for that.
-    """
-    return (torch.cuda.OutOfMemoryError,) if device.type in ("cpu", "cuda") else (RuntimeError, TypeError)
-
-
-def tell_of_the_host(what: str, error: BaseException) -> str:
-    """Log, once a run, that ``what`` the device refused is done on the host; returns the sentence."""
-    text = f"{what} on the host: {(str(error).splitlines() or [type(error).__name__])[0].split('. ')[0]}"
-    told = _told.get()
-    if told is None or text not in told:
-        _logger.warning("%s", text)
-    if told is not None:
-        told[text] = None
-    return text
-
-
-@contextmanager
-def host_work() -> Iterator[dict[str, None]]:
-    """Collects, as keys, what is told of the host inside: for the warnings of a result."""
-    told: dict[str, None] = {}
-    token = _told.set(told)
-    try:
-        yield told
-    finally:
-        _told.reset(token)
-
-
 def give_back(device: torch.device) -> None:
     """Return what PyTorch keeps of the accelerator's memory, and of page-locked memory, for later use.
 
@@ -107,16 +69,6 @@ def give_back(device: torch.device) -> None:
 def total_memory(device: torch.device) -> int | None:
     """Bytes, where the device tells."""
     return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else None
-
-
-@functools.lru_cache
-def widest_float(device: torch.device) -> torch.dtype:
-    """float64, or float32 on a device that has no float64."""
-    try:
-        torch.zeros(1, dtype=torch.float64, device=device)
-    except refusals(device):
-        return torch.float32
-    return torch.float64
 
 
 def _kinds() -> list[str]:

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganeval.arithmetic import plain_defaults
+from ganeval.arithmetic import HALF, inference, plain_defaults, unsupported_errors, warn_host_fallback
 from ganeval.errors import ConfigError
 from ganeval.features.batch_sizes import Sizes, usual_batch
 from ganeval.features.compiled import Compiled, require_compiler
-from ganeval.features.devices import give_back, refusals, tell_of_the_host
+from ganeval.features.devices import give_back
 from ganeval.features.lanes import Features, Images, Lanes
 from ganeval.features.networks import NETWORKS, Given
-from ganeval.features.precision import HALF, Deviation, arithmetic, require_precision
+from ganeval.features.precision import Deviation, require_precision
 from ganeval.features.residence import Residence
 from ganeval.images.crossing import across
 from ganeval.images.resize import PIL_MODES, PillowResize, resize, resize_mixed
@@ -179,7 +179,7 @@ class FeatureExtractor:
                     ) from error
                 self._fits = size // 2
                 continue
-            except refusals(self.device) as error:
+            except unsupported_errors(self.device) as error:
                 self._stay_on_the_host(error)
                 continue
             start += size
@@ -205,13 +205,13 @@ class FeatureExtractor:
     def _stay_on_the_host(self, error: Exception) -> None:
         """From here on: the device lacks an operation of the network's."""
         self._leave()
-        self._warnings += (tell_of_the_host(f"features of {self.protocol.extractor} are computed", error),)
+        self._warnings += (warn_host_fallback(f"features of {self.protocol.extractor} are computed", error),)
         self.device, self._used = torch.device("cpu"), False
 
     def _through(self, given: Images) -> dict[str, Tensor]:
         """Of as many images as the device's memory holds at once."""
         precision, exact = self.protocol.precision, None
-        with arithmetic("float32", self.device):
+        with inference("float32", self.device):
             if self._lanes is not None and (precision == "float32" or self._halved):
                 return self._lanes(self._features, given)
             images = SCALES[self.protocol.scale](self._resized(given))
@@ -234,7 +234,7 @@ class FeatureExtractor:
                 if self._lanes is not None:
                     self._pack()
         self._enter()
-        with arithmetic(precision, self.device):
+        with inference(precision, self.device):
             features = {tap: rows[:n].float() for tap, rows in self._run(images, self.taps).items()}
         if exact is not None:
             self.deviation = Deviation.between(exact, {tap: rows[:_CALIBRATION] for tap, rows in features.items()})

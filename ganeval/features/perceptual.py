@@ -23,10 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganeval.arithmetic import plain_defaults
+from ganeval.arithmetic import exact_float32, plain_defaults
 from ganeval.download import sha256_of
 from ganeval.errors import ConfigError, InputError, WeightsError
-from ganeval.features.precision import exactly
 from ganeval.features.published import ALEXNET, SQUEEZENET, VGG16, WeightSpec
 from ganeval.features.weights import load_state_dict, locate
 from ganeval.images.resize import resize
@@ -101,7 +100,7 @@ class PerceptualDistance:
 
     @contextmanager
     def _exactly(self) -> Iterator[None]:
-        with exactly(self.device), plain_defaults():
+        with exact_float32(self.device), plain_defaults():
             yield
 
     def protocol(self, name: str) -> Protocol:

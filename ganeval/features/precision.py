@@ -6,19 +6,15 @@ bfloat16 keeps 8 bits and moves them by about 1e-2, float16 11 bits in a narrow 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ganeval.arithmetic import no_autocast, own_kernels, strict_float32
 from ganeval.errors import ConfigError
 from ganeval.parsing.arguments import option
 from ganeval.protocol import PRECISIONS
-
-HALF: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def require_precision(precision: str, device: torch.device) -> None:
@@ -35,22 +31,6 @@ def require_precision(precision: str, device: torch.device) -> None:
         raise ConfigError(
             f"{option('precision', precision)} is not supported on {device}. Supported: {', '.join(here)}."
         )
-
-
-@contextmanager
-def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Inference in the named arithmetic: inside, no gradients, and what is not asked for is off."""
-    half = HALF.get(precision)
-    autocast = no_autocast(device) if half is None else torch.autocast(device.type, half)
-    with strict_float32(tf32=precision == "tf32"), own_kernels(), torch.inference_mode(), autocast:
-        yield
-
-
-@contextmanager
-def exactly(device: torch.device) -> Iterator[None]:
-    """Float32 products and sums as they are written: inside, neither TF32 nor autocast nor gradients."""
-    with arithmetic("float32", device):
-        yield
 
 
 @dataclass(frozen=True, slots=True)

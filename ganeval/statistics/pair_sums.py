@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.features.devices import refusals, tell_of_the_host
-from ganeval.features.precision import exactly
+from ganeval.arithmetic import exact_float32, unsupported_errors, warn_host_fallback
 from ganeval.statistics.searches import accelerates
 from ganeval.statistics.tiles_torch import Tile
 
@@ -69,8 +68,8 @@ def pair_sums(first: np.ndarray, second: np.ndarray, kernel: Kernel, device: tor
     if device is not None and accelerates(device):
         try:
             return _there(first, second, kernel, device)
-        except refusals(device) as error:
-            tell_of_the_host("kernels are computed", error)
+        except unsupported_errors(device) as error:
+            warn_host_fallback("kernels are computed", error)
     level = kernel(second[:BLOCK], first[:BLOCK]).mean(dtype=np.float64)
     within = [_within(x, kernel, level) for x in (first, second)]
     by_first, by_second, squares = np.zeros(len(first)), np.zeros(len(second)), 0.0
@@ -120,7 +119,7 @@ def _there(first: np.ndarray, second: np.ndarray, kernel: Kernel, device: torch.
         torch.OutOfMemoryError: the memory does not hold the smallest tile beside the rows.
     """
     tile, found = Tile(), None
-    with exactly(device):
+    with exact_float32(device):
         x, y = (torch.from_numpy(rows if rows.flags.writeable else rows.copy()).to(device) for rows in (first, second))
         level = float(kernel(y[:BLOCK], x[:BLOCK]).mean(dtype=torch.float64))
         while found is None:

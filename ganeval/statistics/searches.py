@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ganeval.arithmetic import unsupported_errors, warn_host_fallback
 from ganeval.distributed import current
-from ganeval.features.devices import refusals, tell_of_the_host
 from ganeval.statistics.tiles import within
 from ganeval.statistics.tiles_torch import SEARCHES, nearest_torch
 
@@ -33,8 +33,8 @@ def _here(
     if device is not None and accelerates(device):
         try:
             return nearest_torch(z, queries, width, device)
-        except refusals(device) as error:
-            tell_of_the_host(SEARCHES, error)
+        except unsupported_errors(device) as error:
+            warn_host_fallback(SEARCHES, error)
     if queries is None:
         return within(z, width)
     import faiss  # slow to import

@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.features.devices import refusals, tell_of_the_host
-from ganeval.features.precision import exactly
+from ganeval.arithmetic import exact_float32, unsupported_errors, warn_host_fallback
 from ganeval.statistics import tiles
 from ganeval.statistics.tiles import BANDS, MARGIN, TINY, Pairs
 
@@ -64,7 +63,7 @@ def nearest_torch(
     n, tile = len(points if queries is None else queries), Tile()
     distances = np.full((n, width), np.inf, np.float32)
     indices = np.full((n, width), -1, np.int32)
-    with exactly(device):
+    with exact_float32(device):
         z = torch.from_numpy(points).to(device)
         asked = z if queries is None else torch.from_numpy(queries).to(device)
         start = 0
@@ -181,16 +180,16 @@ def _pairs(
     """
     tile, start = Tile(), 0
     try:
-        with exactly(device):
+        with exact_float32(device):
             some = begin()
         while start < n:
-            with exactly(device):
+            with exact_float32(device):
                 found = tile.fitted(partial(lambda at: some(at, tile.rows, tile.columns), start))
             if found is not None:
                 start += tile.rows
                 yield from found
-    except refusals(device) as error:
-        tell_of_the_host(SEARCHES, error)
+    except unsupported_errors(device) as error:
+        warn_host_fallback(SEARCHES, error)
     else:
         return
     yield from here(start)

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from ganeval.api import build_statistics, evaluate
+from ganeval.arithmetic import inference
 from ganeval.errors import ConfigError
 from ganeval.features import compiled
 from ganeval.features.compiled import Compiled, require_compiler
 from ganeval.features.extractor import load_extractor
-from ganeval.features.precision import arithmetic
 from ganeval.protocol import get_protocol
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def test_the_graph_runs_for_every_whole_batch_and_for_no_other(caplog: pytest.Lo
     network = load_extractor(get_protocol("compact"), device=CPU)._network
     backend = Counting()
     one = Compiled(network, CPU, backend=backend)
-    with arithmetic("float32", CPU), caplog.at_level(logging.INFO, "ganeval"):
+    with inference("float32", CPU), caplog.at_level(logging.INFO, "ganeval"):
         for n, runs in ((4, 1), (4, 2), (3, 2), (4, 3)):
             x = noise(n)
             assert torch.allclose(one(x, ("256",))["256"], network(x, ("256",))["256"], atol=1e-5)
@@ -85,7 +85,7 @@ def test_a_network_that_cannot_be_compiled_iv() -> None:
     plain = load_extractor(get_protocol("compact"), device=CPU)._network
     for network, backend in ((Odd(), Counting()), (plain, broken)):
         one = Compiled(network, CPU, backend=backend)
-        with arithmetic("float32", CPU), pytest.raises(ConfigError, match="could not be compiled: .*Leave --compile"):
+        with inference("float32", CPU), pytest.raises(ConfigError, match="could not be compiled: .*Leave --compile"):
             one(noise(2), ("256",))
 
 
@@ -105,7 +105,7 @@ def test_networks_compiled_in_one_process_do_not_count_as_one() -> None:
     backend = Counting()
     for n in range(1, 11):
         network = load_extractor(get_protocol("compact"), device=CPU)._network
-        with arithmetic("float32", CPU):
+        with inference("float32", CPU):
             Compiled(network, CPU, backend=backend)(noise(n), ("256",))
     assert backend.graphs == backend.runs == 10
 
@@ -120,7 +120,7 @@ def test_an_error_of_any_kind_is_told_and_the_next_batch_tries_again_iv(monkeypa
         return counting(graph, inputs)
 
     one = Compiled(load_extractor(get_protocol("compact"), device=CPU)._network, CPU, backend=backend)
-    with arithmetic("float32", CPU):
+    with inference("float32", CPU):
         with pytest.raises(ConfigError, match="no such linker"):
             one(noise(2), ("256",))
         assert one.calls == 0
@@ -129,7 +129,7 @@ def test_an_error_of_any_kind_is_told_and_the_next_batch_tries_again_iv(monkeypa
         one(noise(3), ("256",))
     assert one.calls == counting.runs == 1
     missing = Compiled(torch.nn.Flatten(), CPU, backend="no-such-backend")
-    with arithmetic("float32", CPU), pytest.raises(ConfigError, match="could not be compiled"):
+    with inference("float32", CPU), pytest.raises(ConfigError, match="could not be compiled"):
         missing(noise(2), ("1",))
 
     def no_room(*_: Any, **__: Any) -> Any:
@@ -201,7 +201,7 @@ def test_graphs_of_cuda_belong_to_one_thread_iv(monkeypatch: pytest.MonkeyPatch)
     """Pretended: another thread would end in an assertion inside of PyTorch."""
     one = Compiled(load_extractor(get_protocol("compact"), device=CPU)._network, CPU, backend=Counting())
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: None)
-    with arithmetic("float32", CPU), ThreadPoolExecutor(1) as other:
+    with inference("float32", CPU), ThreadPoolExecutor(1) as other:
         one(noise(2), ("256",))
         one.device = torch.device("cuda")
         one(noise(2), ("256",))

@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch.utils import backend_registration
 
+from ganeval.arithmetic import unsupported_errors, widest_float
 from ganeval.errors import ConfigError
 from ganeval.features import devices
-from ganeval.features.devices import accelerators, choose_device, give_back, refusals, widest_float
+from ganeval.features.devices import accelerators, choose_device, give_back
 
 TESTS = Path(__file__).resolve().parent.parent
 PLAIN = "60 real images"  # what the warning on the size of the sample begins with
@@ -120,8 +121,12 @@ def test_memory_is_given_back_where_there_is_any(monkeypatch: pytest.MonkeyPatch
     assert calls[4:] == []
 
 
-def test_refusals() -> None:
+def test_errors_of_an_unsupported_operation() -> None:
     """An error on CUDA is an error; other devices have no kind of error for what they cannot do."""
-    assert refusals(torch.device("cuda")) == refusals(torch.device("cpu")) == (torch.cuda.OutOfMemoryError,)
-    assert issubclass(NotImplementedError, refusals(torch.device("mps")))
+    assert (
+        unsupported_errors(torch.device("cuda"))
+        == unsupported_errors(torch.device("cpu"))
+        == (torch.cuda.OutOfMemoryError,)
+    )
+    assert issubclass(NotImplementedError, unsupported_errors(torch.device("mps")))
     assert widest_float(torch.device("cpu")) == torch.float64

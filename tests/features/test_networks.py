@@ -17,6 +17,7 @@ import torch
 from support.weights import of, windows
 from torch import Tensor, nn
 
+from ganeval.arithmetic import inference
 from ganeval.errors import ConfigError, WeightsError
 from ganeval.features import fill, networks
 from ganeval.features.clip import SHAPES, Shape, load_clip, read_clip
@@ -25,7 +26,7 @@ from ganeval.features.dinov2 import load_dinov2, resized_positions
 from ganeval.features.extractor import SCALES, load_extractor
 from ganeval.features.inception import FIDInception, load_inception
 from ganeval.features.networks import not_at_hand
-from ganeval.features.precision import Deviation, arithmetic
+from ganeval.features.precision import Deviation
 from ganeval.features.published import SPECS
 from ganeval.features.torchvision_inception import load_torchvision_inception
 from ganeval.features.vgg16 import load_vgg16
@@ -271,13 +272,13 @@ def test_every_network_is_one_graph_and_takes_half_precision(name: str) -> None:
     taps = {"inception": ("2048", "logits_unbiased", "sfid"), "vgg16": ("4096",), "torchvision": ("2048", "logits")}
     wanted = taps.get(name) or (module.tap,)
     torch._dynamo.reset()
-    with arithmetic("float32", CPU):
+    with inference("float32", CPU):
         exact = {tap: rows.clone() for tap, rows in module(x, wanted).items()}
         graph = Compiled(module, CPU, backend="eager")  # of which a break would be an error
         for tap, rows in graph(x, wanted).items():
             close(rows, exact[tap])
     module.to(torch.bfloat16)
-    with arithmetic("bf16", CPU):
+    with inference("bf16", CPU):
         half = {tap: rows.float() for tap, rows in module(x.bfloat16(), wanted).items()}
     assert 1e-4 < Deviation.between(exact, half).relative < 0.1
 

@@ -14,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ganeval
 from ganeval import arithmetic as torch_arithmetic
 from ganeval.api import build_statistics, evaluate
-from ganeval.arithmetic import strict_float32
+from ganeval.arithmetic import inference, strict_float32
 from ganeval.cli.main import main
 from ganeval.engine.reference_files import load_reference
 from ganeval.errors import ConfigError, IncomparableError
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, load_extractor
-from ganeval.features.precision import Deviation, arithmetic, require_precision
+from ganeval.features.precision import Deviation, require_precision
 from ganeval.images.source import ImageBatch, open_images
 from ganeval.protocol import PROTOCOLS, Protocol, get_protocol, routed
 from ganeval.statistics.reference import save_statistics
@@ -207,7 +207,7 @@ def test_tf32_is_on_only_where_it_was_asked_for() -> None:
     with strict_float32(tf32=True):
         assert torch.get_float32_matmul_precision() == "high"
         assert torch.backends.cudnn.allow_tf32
-    with arithmetic("float32", CPU):
+    with inference("float32", CPU):
         assert torch.get_float32_matmul_precision() == "highest"
         assert not torch.backends.cudnn.allow_tf32
         assert torch.is_inference_mode_enabled()

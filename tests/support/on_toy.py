@@ -11,8 +11,9 @@ import torch
 from support import toy_device as toy
 
 import ganeval
+from ganeval.arithmetic import widest_float
 from ganeval.cli import diagnosis
-from ganeval.features.devices import accelerators, choose_device, widest_float
+from ganeval.features.devices import accelerators, choose_device
 from ganeval.features.extractor import load_extractor
 from ganeval.images.source import ImageBatch
 from ganeval.protocol import get_protocol
