@@ -21,7 +21,8 @@ FLOORS = """
     errors arithmetic digests environment
     files parsing.* protocol
     parsing.result_document
-    download results result_text result_files
+    download results
+    result_files
     statistics.*
     images.*
     features.*
@@ -52,12 +53,11 @@ ROOT = {
 }  # fmt: skip
 
 # Still to be mended; a line goes when its last file is in order.
-CYCLIC = {"images", "features", "results", "result_text", "api", "engine"}
+CYCLIC = {"images", "features", "api", "engine"}
 UPWARD = {
     "engine.session -> api", "images.borrowed -> distributed", "features.cache -> distributed",
     "features.devices -> distributed", "statistics.neighbours -> distributed", "statistics.searches -> distributed",
-    "results -> result_text", "result_text -> results", "metrics.translation -> features.perceptual",
-    "results -> result_files", "result_files -> results",
+    "metrics.translation -> features.perceptual",
 }  # fmt: skip
 LONG = {"train_cyclegan", "main", "_distance", "_searched", "__init__", "finish", "_command", "difference"}
 MARKERS = 220
