@@ -1,8 +1,8 @@
-"""What mkdocs does to the pages: facts of the package are written into them, so that they stand nowhere twice.
+"""Hooks of mkdocs that write facts of the package into the pages, so that each fact is declared once.
 
-``<!-- metrics -->``, ``<!-- commands -->`` and ``<!-- weights -->`` become tables and help texts. The tags behind a
-fence's language (see ``tests/readme.py``) are taken off, since Markdown knows no such thing. A page that the navigation
-in mkdocs.yml does not name is put at its end.
+``<!-- metrics -->``, ``<!-- commands -->`` and ``<!-- weights -->`` become tables and help texts. The tags after the
+language of a fence (see ``tests/readme.py``) are removed, because Markdown does not have them. Pages that the
+navigation in mkdocs.yml does not name are added at its end.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _WIDTH = 96
 
 def metrics() -> str:
     lines = [
-        "| metric | | better | layer | fewest images | ganeval ... |",
+        "| metric | | better | layer | fewest images | command |",
         "|---|---|---|---|---|---|",
     ]
     for m in METRICS.values():
         better = "higher" if m.higher_is_better else "lower"
-        layer = "of the generator" if m.generator else m.layer + (f" of `{m.protocol}`" if m.protocol else "")
+        layer = "none: the generator itself" if m.generator else m.layer + (f" of `{m.protocol}`" if m.protocol else "")
         command = m.command or m.name
-        lines.append(f"| `{m.name}` | {m.title} | {better} | {layer} | {m.minimum} | `{command}` |")
+        lines.append(f"| `{m.name}` | {m.title} | {better} | {layer} | {m.minimum} | `ganeval {command}` |")
     return "\n".join(lines)
 
 
@@ -56,33 +56,33 @@ def weights() -> str:
     lines = ["| name | what | licence | MB | SHA-256 | published at |", "|---|---|---|---|---|---|"]
     for spec in SPECS.values():
         size = "" if spec.bytes is None else f"{spec.bytes / 1e6:.0f}"
-        digest = "not on record" if spec.sha256 is None else f"`{spec.sha256[:16]}...`"
+        digest = "not published" if spec.sha256 is None else f"`{spec.sha256[:16]}...`"
         lines.append(f"| `{spec.name}` | {spec.what} | {spec.licence} | {size} | {digest} | <{spec.url}> |")
     return "\n".join(lines)
 
 
-_FILLED: Mapping[str, Callable[[], str]] = {"metrics": metrics, "commands": commands, "weights": weights}
+_TABLES: Mapping[str, Callable[[], str]] = {"metrics": metrics, "commands": commands, "weights": weights}
 
 
-def _named(nav: Any) -> Iterator[str]:
+def _pages_of(nav: Any) -> Iterator[str]:
     if isinstance(nav, str):
         yield nav
     else:
         for entry in nav.values() if isinstance(nav, dict) else nav:
-            yield from _named(entry)
+            yield from _pages_of(entry)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     folder = Path(config.docs_dir)
     pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.md"))
-    if others := [page for page in pages if page not in set(_named(config.nav))]:
+    if others := [page for page in pages if page not in set(_pages_of(config.nav))]:
         config.nav = [*(config.nav or []), {"More": others}]
     return config
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    for name, made in _FILLED.items():
+    for name, table in _TABLES.items():
         mark = f"<!-- {name} -->"
         if mark in markdown:
-            markdown = markdown.replace(mark, made())
+            markdown = markdown.replace(mark, table())
     return _FENCE.sub(r"```\1", markdown)

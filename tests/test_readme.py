@@ -24,7 +24,6 @@ def test_list_of_the_tagged_blocks() -> None:
         (b.page, tag, b.text.splitlines()[0]) for b in blocks() for tag in sorted(b.tags) if not tag.startswith("setup")
     ]
     assert tagged == [
-        ("README.md", "needs-weights", "ganeval sample dataset:shapes@1 -n 40 -o few"),
         (
             "docs/compact.md",
             "long",
@@ -32,4 +31,5 @@ def test_list_of_the_tagged_blocks() -> None:
         ),
         ("docs/index.md", "no-run", "python3 -m venv .venv && . .venv/bin/activate"),
         ("docs/index.md", "needs-weights", "ganeval fid start-real start-fake.zip --num-real 12 --num-fake 12"),
+        ("docs/index.md", "needs-weights", "ganeval sample dataset:shapes@1 -n 40 -o few"),
     ]
