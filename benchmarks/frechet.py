@@ -1,4 +1,4 @@
-"""The Frechet distance from moments: its value, and its value with bias and error, beside scipy's square root."""
+"""The value of the Frechet distance from moments, and with bias and error from rows, next to scipy's square root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ def times(n: int, d: int, rounds: int) -> dict[str, Any]:
 
     from benchmarks.neighbours import features
     from ganeval.metrics.frechet import frechet_distance, frechet_inference
-    from ganeval.metrics.frechet_moments import gaussian_moments_inference
     from ganeval.statistics.linalg import Coupling
     from ganeval.statistics.moments import Moments
     from ganeval.statistics.rows import FeatureRows
@@ -37,7 +36,6 @@ def times(n: int, d: int, rounds: int) -> dict[str, Any]:
         {
             "sqrtm": lambda: timed(lambda: scipy.linalg.sqrtm(w.covariance @ s.covariance)),
             "value": lambda: timed(lambda: frechet_distance(w, s)),
-            "all from moments": lambda: timed(lambda: gaussian_moments_inference(w, s)),
             "all with rows": lambda: timed(lambda: frechet_inference(w, s, w_rows, s_rows)),
         },
         rounds,
@@ -59,7 +57,6 @@ def measure(options: Options) -> dict[str, Any]:
         needed = threads == options.threads
         for run, title, need in (
             ("value", "the value from moments", ">= 8"),
-            ("all from moments", "value, bias and error from moments", ">= 3"),
             ("all with rows", f"value, bias and error with the rows of 2 x {n} images", None),
         ):
             out.append(row(f"sqrtm / {title}, {where}", ratio(rounds, "sqrtm", run), "x", need if needed else None))

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from string import Formatter
+from typing import Any
 
 import pytest
 
 from ganeval.errors import IncomparableError, InputError
 from ganeval.protocol import get_protocol
-from ganeval.results import Evaluation, Interval, MetricResult, to_json
+from ganeval.results import REASONS, Evaluation, Interval, MetricResult, Reason, to_json
 
 RESULT = replace(MetricResult.example(), reference="d1")
 
@@ -24,10 +26,8 @@ def test_one_line_for_a_paper() -> None:
 
 
 def test_one_line_without_interval() -> None:
-    result = replace(
-        RESULT, interval=None, corrected=None, bias=None, standard_error=None, reason="n_fake=5 is too few"
-    )
-    assert str(result) == "FD[compact-v1] 12.34   no interval: n_fake=5 is too few   (compact, 50000 real, 50000 fake)"
+    result = replace(RESULT, interval=None, corrected=None, bias=None, standard_error=None, reason=Reason("no_spread"))
+    assert str(result) == f"FD[compact-v1] 12.34   no interval: {result.reason}   (compact, 50000 real, 50000 fake)"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_json_keys_are_stable() -> None:
     assert document["schema"] == "ganeval/1"
     assert list(document["results"]["fid"]) == [
         "label", "value", "higher_is_better", "n_real", "n_fake", "standard_error", "bias", "corrected", "interval",
-        "reason", "warnings", "reference", "settings", "protocol", "details",
+        "reason", "reason_code", "warnings", "reference", "settings", "protocol", "details",
     ]  # fmt: skip
     assert list(document["results"]["fid"]["interval"]) == ["low", "high", "level", "method", "estimand"]
     assert {"name", "key", "comparison_key", "extractor", "resize"} <= set(document["results"]["fid"]["protocol"])
@@ -66,6 +66,32 @@ def test_round_trip() -> None:
     assert again["fid"] == RESULT
     assert again["fid"].comparison_key() == RESULT.comparison_key()
     assert again.warnings == ("w",)
+
+
+@pytest.mark.parametrize("code", REASONS)
+def test_every_reason_round_trips(code: str) -> None:
+    names = {field for _, field, _, _ in Formatter().parse(REASONS[code]) if field}
+    values = {name: name if name in {"sentence", "metric", "image_set"} else 7 for name in names}
+    reason = Reason(code, **values)
+    result = replace(RESULT, interval=None, corrected=None, bias=None, standard_error=None, reason=reason)
+    entry = json.loads(json.dumps(result.to_dict()))
+    assert MetricResult.from_dict("fid", entry) == result
+    assert (entry["reason"], entry["reason_code"]["code"]) == (str(reason), code)
+    assert all(entry["reason_code"][name] == value for name, value in values.items() if name != "sentence")
+
+
+def test_reasons_of_other_versions_keep_their_sentence() -> None:
+    entry: dict[str, Any] = {**RESULT.to_dict(), "interval": None, "reason": "as it was"}
+    for code, expected in (
+        (None, Reason("unknown", sentence="as it was")),
+        ({"code": "of_later", "n": 3, "parts": [1]}, Reason("of_later", n=3, sentence="as it was")),
+        ({"code": "too_few_pairs", "n": 3}, Reason("too_few_pairs", n=3, sentence="as it was")),
+    ):
+        read = MetricResult.from_dict("fid", {**entry, "reason_code": code})
+        assert read.reason == expected
+        assert str(read.reason) == "as it was"
+    del entry["reason_code"]
+    assert MetricResult.from_dict("fid", entry).reason == Reason("unknown", sentence="as it was")
 
 
 def test_nan_never_leaves() -> None:

@@ -57,7 +57,7 @@ def markdown(evaluation: Evaluation) -> str:
     rows = ["| metric | value | bias-corrected | interval | protocol | n real, fake |", "|---|---|---|---|---|---|"]
     for r in evaluation.results.values():
         corrected = "" if r.corrected is None else format_number(r.corrected, r.standard_error)
-        interval = r.reason or ""
+        interval = str(r.reason or "")
         if r.interval is not None:
             low, high = (format_number(x, r.standard_error) for x in (r.interval.low, r.interval.high))
             interval = f"{low} to {high} ({100 * r.interval.level:g} %)"

@@ -51,9 +51,11 @@ class DeviceMoments:
         if self._shift is None:
             return moments
         state = {
-            "n": torch.tensor([self.n], device="cpu"), "shift": self._shift, "sum": self._sum[None],
-            "outer": self._outer[None], "groups": torch.tensor(0, device="cpu"),
-        }  # fmt: skip
+            "n": torch.tensor([self.n], device="cpu"),
+            "shift": self._shift,
+            "sum": self._sum,
+            "outer": self._outer,
+        }
         return Moments.from_arrays({name: tensor.cpu().numpy() for name, tensor in state.items()})
 
 

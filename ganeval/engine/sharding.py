@@ -140,7 +140,7 @@ def summed_moments(moments: Moments, group: Group, call: str) -> Moments:
     known = moments.shift[None] if moments.shift is not None else np.empty((0, moments.dimension))
     shifts = np.concatenate(group.gather(known, call))
     if not len(shifts):
-        return Moments(moments.dimension, groups=moments.groups)
+        return Moments(moments.dimension)
     own = Moments.from_arrays(moments.to_arrays())
     own.rebase(shifts[0])
     state = own.to_arrays()

@@ -14,7 +14,7 @@ from ganeval.metrics.registry import METRICS
 from ganeval.parsing.documents import MAX_NUMBER
 from ganeval.protocol import COMPACT, get_protocol, routed
 from ganeval.result_files import Record
-from ganeval.results import MetricResult
+from ganeval.results import MetricResult, Reason
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
 MEASURED = "if the truth is where it was measured"
@@ -145,7 +145,7 @@ def open_check(
     try:
         found = _opened(rule, kind, gate, _measurement(record, result), baseline, accept=accept)
     except (IncomparableError, UndecidedError) as error:
-        found = unjudged(rule, kind, str(error), result)
+        found = unjudged(rule, kind, str(error), result, getattr(error, "reason", None))
     if not accept or kind != "max-regression":
         return found
     if isinstance(found, Check):
@@ -162,7 +162,7 @@ def _measurement(record: Record, result: MetricResult) -> Measurement:
     return Measurement(result=result, arrays=record.arrays, missing=record.missing)
 
 
-def usable(rule: Rule, gate: Gate, record: Record) -> tuple[MetricResult | None, str | None]:
+def usable(rule: Rule, gate: Gate, record: Record) -> tuple[MetricResult | None, str | Reason | None]:
     """The result that a rule speaks of, or why it cannot be judged by it."""
     name = rule.metric
     if name in record.unusable:
@@ -177,7 +177,7 @@ def usable(rule: Rule, gate: Gate, record: Record) -> tuple[MetricResult | None,
         if n is not None and n < rule.min_samples:
             return result, f"n_{side} = {n}, and the rule asks for min-samples = {rule.min_samples}"
     if result.standard_error is None and not gate.strict:
-        return result, f"it has no interval: {result.reason}"
+        return result, result.reason or Reason("unknown", sentence="not known")
     return result, _other_protocol(gate, result)
 
 
@@ -219,10 +219,21 @@ def _described(rule: Rule, result: MetricResult | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def unjudged(rule: Rule, kind: str, why: str, result: MetricResult | None) -> Check:
+def unjudged(
+    rule: Rule, kind: str, why: str | Reason, result: MetricResult | None, reason: Reason | None = None
+) -> Check:
+    """A check without a verdict.
+
+    Args:
+        why: the sentence, or why the result has no interval.
+        reason: why the result that it is compared with has no interval.
+    """
+    if isinstance(why, Reason):
+        reason = why
+        why = f"it has no interval: {why}"
     return Check(
         **_described(rule, result), kind=kind, requirement=_requirement(rule, kind), status=INCONCLUSIVE,
-        outcome=INCONCLUSIVE, reason=why, judged=False, needed=_enough(result, why),
+        outcome=INCONCLUSIVE, reason=why, judged=False, needed=_enough(reason),
     )  # fmt: skip
 
 
@@ -235,11 +246,10 @@ def _requirement(rule: Rule, kind: str) -> str:
     return f"at most {budget} worse than the baseline"
 
 
-def _enough(result: MetricResult | None, why: str) -> int | None:
-    """Where the Frechet distance has no interval for want of images: how many would give one."""
-    if result is None or f"{FIDS_ROWS} x rank" not in why or not result.protocol.layer.isdigit():
-        return None
-    return int(FIDS_ROWS * int(result.protocol.layer)) + 1
+def _enough(reason: Reason | None) -> int | None:
+    """How many images give the Frechet distance an interval, where too few are why it has none."""
+    needed = reason.numbers.get("needed") if reason is not None and reason.code == "too_few_for_rank" else None
+    return needed if isinstance(needed, int) else None
 
 
 # --- from a number and a limit to an excess -----------------------------------------------------------------------

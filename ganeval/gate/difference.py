@@ -22,7 +22,7 @@ import numpy as np
 from ganeval.errors import GanEvalError, IncomparableError
 from ganeval.gate.decide import pooled_freedom
 from ganeval.metrics.intervals import variance_of_mean
-from ganeval.results import LEAVE_ONE_OUT, MetricResult
+from ganeval.results import LEAVE_ONE_OUT, MetricResult, Reason
 
 GIVEN = ("population-given-reference", "protocol-given-reference")
 LEAST_SHARE = 0.1  # images a feature: below it no difference was tested
@@ -35,6 +35,10 @@ class UndecidedError(GanEvalError):
     """Two numbers that may meet, of which one has no error bar."""
 
     kind = "undecided"
+
+    def __init__(self, message: str, reason: Reason | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +157,7 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
     a.result.protocol.require_same(b.result.protocol, f"the {b.result.label} compared with this {a.result.label}")
     for which, m in (("the first", a), ("the second", b)):
         if m.result.standard_error is None:
-            raise UndecidedError(f"{which} has no interval: {m.result.reason}")
+            raise UndecidedError(f"{which} has no interval: {m.result.reason}", m.result.reason)
     a.result.require_comparable(b.result, corrected=corrected)
     at, bt = (m.centre if corrected else m.result.value for m in (a, b))
     if not corrected and _estimand(a.result) != _estimand(b.result):

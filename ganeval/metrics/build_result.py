@@ -11,12 +11,11 @@ import numpy as np
 from ganeval.metrics.intervals import quantile, repeats, symmetric_interval
 from ganeval.metrics.registry import METRICS
 from ganeval.metrics.types import FeatureSet, MetricInputs
-from ganeval.results import Interval, MetricResult
+from ganeval.results import Interval, MetricResult, Reason
 
 NO_REFERENCE = "none: of the fakes alone"
 LEAST = 10  # images of a side from which the spread over all is told
 _ROUNDING = 1e-12  # of the value: an error so small is one of arithmetic
-NO_SPREAD = "there is no spread, between images or blocks of them, from which an error could be told"
 
 
 def build_result(
@@ -29,7 +28,7 @@ def build_result(
     method: str = "",
     estimand: str = "population",
     degrees_of_freedom: float | None = None,
-    reason: str | None = None,
+    reason: Reason | None = None,
     settings: Mapping[str, object] | None = None,
     details: Mapping[str, object] | None = None,
     per_image: Mapping[str, np.ndarray] | None = None,
@@ -52,23 +51,24 @@ def build_result(
     interval: Interval | None = None
     corrected: float | None = None
     if reason is None and standard_error is None:
-        reason = f"no standard error is known for {metric.acronym}"
+        reason = Reason("no_standard_error", metric=metric.acronym)
     both = metric.sides == "both"
     sides = {"real": inputs.real if both and inputs.reference == "sample" else None, "fake": inputs.fake}
-    few = [f"{side.n} {kind}" for kind, side in sides.items() if side and side.n is not None and side.n < LEAST]
+    few = [(side.n, kind) for kind, side in sides.items() if side and side.n is not None and side.n < LEAST]
     if reason is None and few:
-        reason = f"{' and '.join(few)} images are too few to tell an error from; {LEAST} are needed"
+        n, kind = min(few)
+        reason = Reason("too_few_images", n=n, image_set=kind, needed=LEAST)
     if reason is None:
         reason = _not_independent({kind: side for kind, side in sides.items() if side}, estimand)
     if reason is None and not (math.isfinite(error := cast(float, standard_error)) and error > _ROUNDING * abs(value)):
-        reason = NO_SPREAD
+        reason = Reason("no_spread")
     if reason is None:
         corrected = None if bias is None else value - bias
         half = quantile(inputs.level, degrees_of_freedom) * cast(float, standard_error)
         centre = value if corrected is None else corrected
         interval = symmetric_interval(centre, half, inputs.level, method, estimand, within=metric.range)
         if interval is None:
-            reason = "the standard error is lost in the rounding of the value"
+            reason = Reason("rounding")
     if interval is None:
         standard_error = bias = corrected = None
     freedom = None if interval is None else degrees_of_freedom
@@ -93,18 +93,18 @@ def build_result(
     )
 
 
-def _not_independent(sides: Mapping[str, FeatureSet], estimand: str) -> str | None:
+def _not_independent(sides: Mapping[str, FeatureSet], estimand: str) -> Reason | None:
     """Why the images of these drawn sets tell no error: copies count as images of their own in it, or all are one.
 
     An error of what these numbers of images give on average is right for a generator that repeats itself.
     """
     distinct = {kind: side.distinct() for kind, side in sides.items()}
     if all(number == 1 for number in distinct.values()):
-        return NO_SPREAD
+        return Reason("no_spread")
     if not estimand.startswith("population"):
         return None
     for kind, side in sides.items():
         number, n = distinct[kind], side.n
         if number is not None and n is not None and repeats(number, n):
-            return f"only {number} of the {n} {kind} images are distinct: copies are not independent images"
+            return Reason("copies", distinct=number, n=n, image_set=kind)
     return None

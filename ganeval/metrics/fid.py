@@ -10,9 +10,9 @@ from ganeval.errors import ConfigError, NotEnoughSamplesError, number_of
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.frechet import frechet_distance, require_comparable
 from ganeval.metrics.frechet_result import distance
-from ganeval.metrics.types import NO_ROWS, FeatureSet, MetricInputs
+from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import COMPACT, Protocol
-from ganeval.results import MetricResult
+from ganeval.results import MetricResult, Reason
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 
@@ -71,12 +71,12 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
         lacking = one_sided_classes(inputs.real, inputs.fake)
         details |= {f"classes_only_in_{side}": names for side, names in lacking.items() if names}
         class_warnings = _told_of_classes(lacking)
-    reason: str | None = None
+    reason: Reason | None = None
     per_image: dict[str, np.ndarray] = {}
     if fake_rows is None:
-        reason = NO_ROWS.format("fake")
+        reason = Reason("no_fake_rows")
     elif found is None:
-        reason = NO_ROWS.format("real") + "; --reference population takes the reference as the target itself"
+        reason = Reason("no_real_rows")
     else:
         reason = found.reason or inputs.overlap()
         details |= found.small
@@ -167,7 +167,8 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
         )
         entry: dict[str, object] = {"n_real": one.n, "n_fake": other.n, "value": None, "interval": None}
         if min(one.n, other.n) < 2:
-            found[name] = {**entry, "reason": "fewer than 2 images on a side"}
+            few = Reason("too_few_in_class", needed=2, n_real=one.n, n_fake=other.n)
+            found[name] = {**entry, "reason": str(few)}
             continue
         ddof = inputs.protocol.ddof
         y, x = one.finish(ddof=ddof), other.finish(ddof=ddof)
@@ -176,10 +177,13 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
         )
         interval = measured.interval(inputs.level)
         found[name] = {
-            **entry, "value": measured.value, "corrected": None if interval is None else measured.corrected,
+            **entry,
+            "value": measured.value,
+            "corrected": None if interval is None else measured.corrected,
             "interval": None if interval is None else [interval.low, interval.high],
-            "estimand": None if interval is None else interval.estimand, "reason": measured.reason,
-        }  # fmt: skip
+            "estimand": None if interval is None else interval.estimand,
+            "reason": None if measured.reason is None else str(measured.reason),
+        }
     return found
 
 

@@ -23,8 +23,8 @@ import numpy as np
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.frechet import frechet_distance, frechet_inference
 from ganeval.metrics.intervals import ESTIMAND
-from ganeval.metrics.types import NO_ROWS, MetricInputs
-from ganeval.results import MetricResult
+from ganeval.metrics.types import MetricInputs
+from ganeval.results import MetricResult, Reason
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 
@@ -105,7 +105,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     error: float | None = None
     bias: float | None = None
     if inputs.reference == "sample" and real_rows is None:
-        reason: str | None = NO_ROWS.format("real") + "; --reference population takes the reference as the target"
+        reason: Reason | None = Reason("no_real_rows")
     else:
         inference = frechet_inference(
             real, fake, real_rows, fake_rows, reference=inputs.reference, device=inputs.device
@@ -113,7 +113,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         reason = inference.reason or inputs.overlap()
         details["analytic"] = {"corrected": inference.corrected, "standard_error": inference.standard_error}
         if reason is None and line.sizes[0] <= STRAIGHT * inference.rank_fake:
-            reason = f"the smallest subset, {line.sizes[0]}, is too small for a line at rank {inference.rank_fake}"
+            reason = Reason("too_few_in_subset", n=line.sizes[0], rank=inference.rank_fake)
         if reason is None:
             assert inference.influence_fake is not None
             assert inference.se_real is not None

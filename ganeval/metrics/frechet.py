@@ -16,8 +16,7 @@ One singular value decomposition gives the rest. S = F F^T, W = G G^T, G^T F = U
     E D_hat = D + b_fake + b_real + o(1/n + 1/m)
 
 The interval is a first-order one. It is conservative near D = 0, where the standard error is 1.3 to 1.4 times too
-large. Here are arrays and plain numbers only; ``ganeval.metrics.fid`` puts names and protocols to them, and
-``ganeval.metrics.frechet_moments`` has the errors for when rows are gone.
+large. Here are arrays and plain numbers only; ``ganeval.metrics.fid`` puts names and protocols to them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ import torch
 
 from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.metrics.intervals import ESTIMAND, quantile, symmetric_interval, variance_of_mean
-from ganeval.results import Interval
+from ganeval.results import Interval, Reason
 from ganeval.statistics.linalg import Coupling, TraceSqrt, cauchy_root, covariance_factor, trace_sqrt
 from ganeval.statistics.linalg_torch import Projected, eigh_for, fast_float64
 from ganeval.statistics.moments import Gaussian
@@ -113,7 +112,6 @@ class FrechetInference:
         n_distinct_real, n_distinct_fake: rows that differ; None where rows are missing.
         n_shared: distinct rows that are, bit for bit, in both sets.
         reference: ``sample`` or ``population``.
-        method: ``influence`` or ``gaussian-moments``.
         reason: why there is no interval; None where it is valid.
         rows_real: digest of the reference rows in their order, for ``frechet_difference``.
         warnings: what a reader of the numbers should know.
@@ -133,7 +131,7 @@ class FrechetInference:
     n_shared: int
     reference: Reference
     method: str
-    reason: str | None
+    reason: Reason | None
     rows_real: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -214,12 +212,12 @@ def frechet_inference(
         se_real = sqrt(variance_of_mean(influence_real))
     distinct_real = None if real_rows is None else real_rows.distinct()
     distinct_fake = fake_rows.distinct()
-    reason = too_few("fake", len(fake_rows), distinct_fake, plan.rank_fake, plan.rank_real)
+    reason = too_few("fake", fake, fake_rows, plan.rank_fake, plan.rank_real)
     if mode == "sample" and reason is None:
         if real_rows is None or distinct_real is None:
-            reason = "the features of the real images are not at hand, only their moments"
+            reason = Reason("no_real_rows")
         else:
-            reason = too_few("real", len(real_rows), distinct_real, plan.rank_real, plan.rank_fake)
+            reason = too_few("real", real, real_rows, plan.rank_real, plan.rank_fake)
     reason = reason or shared_rows(real_rows, fake_rows)
     return FrechetInference(
         value=value, bias_real=bias_real, bias_fake=bias_fake, se_real=se_real, se_fake=se_fake,
@@ -353,13 +351,15 @@ def require_comparable(real: Gaussian, fake: Gaussian) -> None:
         )
 
 
-def too_few(name: str, n: int, distinct: int, rank: int, other_rank: int) -> str | None:
+def too_few(name: str, side: Gaussian, rows: FeatureRows, rank: int, other_rank: int) -> Reason | None:
+    """Why the error of the population's distance cannot be estimated: not more than 2.5 distinct rows per rank."""
+    distinct = rows.distinct()
     if distinct > MIN_ROWS_PER_RANK * max(rank, 1):
         return None
     if rank >= distinct - 1:  # the rank is only what so few rows allow; the other set knows more
         rank = max(rank, other_rank)
-    count = f"n_{name}={n}" if distinct == n else f"{distinct} distinct of n_{name}={n}"
-    return f"{count} <= {MIN_ROWS_PER_RANK} x rank {rank}"
+    needed = int(MIN_ROWS_PER_RANK * side.dimension) + 1
+    return Reason("too_few_for_rank", n=len(rows), image_set=name, distinct=distinct, rank=rank, needed=needed)
 
 
 def rank_of(side: Gaussian, rows: FeatureRows) -> int:
@@ -374,20 +374,20 @@ def rank_of(side: Gaussian, rows: FeatureRows) -> int:
     return int((eigenvalues > d * np.finfo(np.float64).eps * max(float(eigenvalues[-1]), 0.0)).sum())
 
 
-def shared_rows(real_rows: FeatureRows | None, fake_rows: FeatureRows) -> str | None:
+def shared_rows(real_rows: FeatureRows | None, fake_rows: FeatureRows) -> Reason | None:
     """Why there is no error, where more than one per cent of the smaller set's rows are in both."""
     if real_rows is None:
         return None
     shared = fake_rows.shared_with(real_rows)
     if shared <= MAX_SHARED_ROWS * min(real_rows.distinct(), fake_rows.distinct()):
         return None
-    return f"{shared} feature rows are in both sets, bit for bit: they are not independent samples"
+    return Reason("shared_features", n=shared)
 
 
-def degenerate(se_real: float | None, se_fake: float, scale: float) -> str | None:
+def degenerate(se_real: float | None, se_fake: float, scale: float) -> Reason | None:
     """An error of the size of rounding is no error: the sets are one set, or constant."""
     zero = se_real is not None and hypot(se_real, se_fake) <= ROUNDING * scale
-    return "the standard error is zero but for rounding: the two sets are the same, or constant" if zero else None
+    return Reason("zero_error") if zero else None
 
 
 def checked_reference(reference: str) -> Reference:

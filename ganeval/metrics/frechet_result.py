@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganeval.errors import number_of
 from ganeval.metrics.calibration import FROM_REALS, Kappa, kappa
 from ganeval.metrics.frechet import (
     FrechetInference,
@@ -31,7 +30,7 @@ from ganeval.metrics.frechet_bounds import lower_bound
 from ganeval.metrics.intervals import ESTIMAND, one_sided_quantile, quantile, repeats, symmetric_interval
 from ganeval.metrics.leave_one_out import LEAST, leave_one_out, singular_values
 from ganeval.metrics.types import Memo, nothing_is_kept
-from ganeval.results import LEAVE_ONE_OUT, Interval
+from ganeval.results import LEAVE_ONE_OUT, Interval, Reason
 from ganeval.statistics.linalg import Coupling, TraceSqrt
 from ganeval.statistics.linalg_torch import eigh_for
 from ganeval.statistics.moments import Gaussian
@@ -59,7 +58,7 @@ class Distance:
     method: str
     estimand: str
     degrees_of_freedom: float | None = None
-    reason: str | None = None
+    reason: Reason | None = None
     influence_fake: np.ndarray | None = None
     influence_real: np.ndarray | None = None
     calibrated_fake: np.ndarray | None = None
@@ -115,9 +114,7 @@ def distance(
     if reference == "sample" and real_rows is not None:
         drawn["real"] = (real, real_rows)
     ranks = {name: rank_of(gaussian, rows) for name, (gaussian, rows) in drawn.items()}
-    few = [
-        too_few(name, len(rows), rows.distinct(), ranks[name], max(ranks.values())) for name, (_, rows) in drawn.items()
-    ]
+    few = [too_few(name, gaussian, rows, ranks[name], max(ranks.values())) for name, (gaussian, rows) in drawn.items()]
     copies = any(repeats(rows.distinct(), len(rows)) for _, rows in drawn.values())
     if not (any(few) or copies) or (reference == "sample" and real_rows is None):
         return _of_population(real, fake, real_rows, fake_rows, reference=reference, trace=trace, device=device)
@@ -151,8 +148,9 @@ def _of_protocol(
     singular = singular_values(real, fake, fake_rows, drawn_rows)
     parts = frechet_distance(real, fake, trace=trace, root=TraceSqrt(singular.total, singular.method))
     least = {name: rows.distinct() for name, rows in (("fake", fake_rows), ("real", drawn_rows)) if rows is not None}
-    if short := [number_of(n, f"distinct {name} image") for name, n in least.items() if n < LEAST]:
-        why = f"too few images to tell an error from: {' and '.join(short)}; {LEAST} are needed"
+    if min(least.values()) < LEAST:
+        fewest = min(least, key=lambda name: least[name])
+        why = Reason("too_few_distinct", n=least[fewest], image_set=fewest, needed=LEAST)
         return Distance(
             parts=parts, standard_error=None, bias=None, method=LEAVE_ONE_OUT, estimand=PROTOCOL_ESTIMAND[reference],
             reason=why,

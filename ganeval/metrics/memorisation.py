@@ -31,7 +31,7 @@ from ganeval.errors import NotEnoughSamplesError, number_of
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import quantile
 from ganeval.metrics.types import MetricInputs
-from ganeval.results import MetricResult
+from ganeval.results import MetricResult, Reason
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
 
@@ -182,14 +182,13 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
         details["difference"] = {
             "value": difference, "standard_error": spread,
             "interval": [difference - half, difference + half] if spread and not overlap else None,
-            "reason": overlap,
+            "reason": None if overlap is None else str(overlap),
         }  # fmt: skip
     else:
         warnings.append("AuthPct has no value to expect: give held-out reals with --test to have theirs beside it")
     reason = None
     if not error:
-        kind = "none" if value == 0 else "every one"
-        reason = f"{kind} of the {len(ratios)} fakes is authentic: there is no spread; see details.exact_interval"
+        reason = Reason("none_authentic" if value == 0 else "all_authentic", n=len(ratios))
     result = build_result(
         inputs,
         "authpct", value, standard_error=error, method="binomial", estimand="population-given-reference",
@@ -214,8 +213,7 @@ def measure_copying(inputs: MetricInputs) -> dict[str, MetricResult]:
         warnings.append(f"C_T: {cells}, {LEAST_FAKES} or fewer in each, left out")
     reason = inputs.test_overlap()
     if not found.effect_error:
-        side = "nearer to" if found.value < 0 else "farther from"
-        reason = reason or f"every fake is {side} the training set than every held-out image: there is no spread"
+        reason = reason or Reason("all_nearer" if found.value < 0 else "all_farther")
     details = {
         "effect": found.effect, "effect_standard_error": found.effect_error, "z": found.z,
         "p_value_copying": float(norm.cdf(found.z)), "n_test": len(rows),

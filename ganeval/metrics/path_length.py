@@ -27,7 +27,7 @@ from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.registry import METRICS
 from ganeval.parsing.arguments import convert_fields
 from ganeval.protocol import Protocol
-from ganeval.results import MetricResult
+from ganeval.results import MetricResult, Reason
 
 TRIM = 0.01  # of the distances, at each end
 LPIPS_VGG = "lpips-vgg"  # the distance of the paper
@@ -214,9 +214,9 @@ def measure(
         )
     found = path_length(values, trim=path.trim)
     error, interval, metric = found.standard_error, None, METRICS["ppl"]
-    reason = None if error > 0 else "the distances do not vary: nothing tells an error"
+    reason = None if error > 0 else Reason("constant_distances")
     if len(values) < LEAST:
-        reason = f"{len(values)} pairs are too few to tell an error from; {LEAST} are needed"
+        reason = Reason("too_few_pairs", n=len(values), needed=LEAST)
     if reason is None:
         half = quantile(level, None) * error
         method = "winsorised" if path.trim else "mean"

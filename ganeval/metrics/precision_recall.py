@@ -33,7 +33,7 @@ from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.realism import realism, summary
 from ganeval.metrics.registry import SHARE
 from ganeval.metrics.types import MetricInputs
-from ganeval.results import MetricResult
+from ganeval.results import MetricResult, Reason
 from ganeval.statistics.depth import held_by_others
 from ganeval.statistics.neighbours import Bounds, Family, Radii, Reach, count_pairs
 
@@ -255,7 +255,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     reason = inputs.overlap()
     smallest = min(len(real), len(fake)) // BLOCKS
     if reason is None and smallest <= 2 * max(k.values()):
-        reason = f"blocks of {smallest} images are too small for {max(k.values())} neighbours"
+        reason = Reason("too_few_in_block", n=smallest, neighbours=max(k.values()))
     partitions = _partitions(len(real), len(fake)) if reason is None else ()
     found, blocks = _searched(real, fake, k, chosen.strict, chosen.radius, inputs.device, partitions)
     errors = _errors(blocks)

@@ -29,7 +29,7 @@ from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import one_sided_quantile, variance_of_mean
 from ganeval.metrics.types import MetricInputs
-from ganeval.results import MetricResult
+from ganeval.results import MetricResult, Reason
 from ganeval.statistics.neighbours import nearest
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3)
@@ -223,9 +223,9 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     neighbours = one_nearest_neighbour(real, fake, device=inputs.device)
     reason = None
     if game.standard_error is None:
-        reason = f"fewer than {LEAST} different images of a kind in a half"
+        reason = Reason("too_few_in_half", needed=LEAST)
     elif game.standard_error == 0:
-        reason = "all images of a kind were judged alike: there is no spread from which an error could be told"
+        reason = Reason("judged_alike")
     divergence_low = gini_low = None
     if game.jsd_error is not None and game.gini_error is not None:
         z = one_sided_quantile(inputs.level)

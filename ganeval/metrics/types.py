@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganeval.errors import InputError, NotEnoughSamplesError, number_of
+from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.metrics.registry import METRICS
 from ganeval.metrics.settings import Settings
 from ganeval.protocol import Protocol
+from ganeval.results import Reason
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
 
-NO_ROWS = "the features of the {} images are not at hand (a statistics file without rows), only their moments"
 MAX_SHARED = 0.01  # of the smaller set
 
 
@@ -111,8 +111,8 @@ class MetricInputs:
         names = ", ".join(sorted(self.wanted))
         if features is None or features.rows is None:
             raise InputError(
-                f"{names}: {NO_ROWS.format(side)}. Give the images, or build the file with "
-                "`ganeval stats build --rows`."
+                f"{names} expected the features of the single {side} images; found only their moments (a statistics "
+                "file without rows). Pass the images, or build the file with `ganeval stats build --rows`."
             )
         minimum = max(METRICS[name].minimum for name in self.wanted)
         if len(features.rows) < minimum:
@@ -122,23 +122,20 @@ class MetricInputs:
             )
         return features.rows
 
-    def overlap(self) -> str | None:
+    def overlap(self) -> Reason | None:
         """Why there is no interval, where more than one per cent of the smaller set is in both."""
         if self.real is None:
             return None
         smaller = min(n for n in (self.real.n, self.fake.n) if n is not None)
         if self.shared_images <= MAX_SHARED * smaller:
             return None
-        return (
-            f"{number_of(self.shared_images, 'image is', 'images are')} in both sets: they are not independent samples"
-        )
+        return Reason("shared_images", n=self.shared_images)
 
-    def test_overlap(self) -> str | None:
+    def test_overlap(self) -> Reason | None:
         """Why nothing follows from the held-out reals, where more than one per cent of them are in REAL."""
         if self.real is None or self.test is None:
             return None
         shared = int(np.intersect1d(self.real.image_digests, self.test.image_digests).size)
         if shared <= MAX_SHARED * len(self.test.image_digests):
             return None
-        verbs = "is in REAL too: it was" if shared == 1 else "are in REAL too: they were"
-        return f"{shared} of the held-out images {verbs} not held out"
+        return Reason("shared_test_images", n=shared)

@@ -78,7 +78,7 @@ def table(records: Sequence[Record]) -> list[dict[str, Any]]:
                     "corrected": number(result.corrected, result.standard_error) if result.bias else "–",
                     "interval": None if result.interval is None else _interval(result, level=False),
                     "level": None if result.interval is None else f"{100 * result.interval.level:g} %",
-                    "reason": result.reason or "", "better": "higher" if result.higher_is_better else "lower",
+                    "reason": str(result.reason or ""), "better": "higher" if result.higher_is_better else "lower",
                     "counts": _counts(result), "protocol": result.protocol.name,
                 }
             )  # fmt: skip

@@ -76,9 +76,6 @@ class Moments:
 
     Args:
         d: features in a row.
-        groups: 0, or the number of hashed groups to keep apart for ``delete_group_jackknife`` (ten there). A row's
-            group is its 64-bit digest modulo ``groups``, so any order and any sharding give the same groups. Memory is
-            8 d^2 bytes a group: 335 MB for ten groups of 2048 features.
         shift: (d,) the point near the mean that is subtracted; default the mean of the first batch. Processes that
             add up their states by an all-reduce must share it.
 
@@ -89,32 +86,20 @@ class Moments:
            [4., 8.]])
     """
 
-    def __init__(self, d: int, *, groups: int = 0, shift: np.ndarray | None = None) -> None:
-        if d < 1 or groups < 0:
-            raise InputError(f"Moments needs d of 1 or more and groups of 0 or more; got d={d}, groups={groups}.")
+    def __init__(self, d: int, *, shift: np.ndarray | None = None) -> None:
+        if d < 1:
+            raise InputError(f"Moments expects at least 1 feature; got d={d}.")
         self.dimension = d
-        self.groups = groups
         self.shift = None if shift is None else np.array(shift, dtype=np.float64).reshape(d)
-        count = max(groups, 1)
-        self._n = np.zeros(count, dtype=np.int64)
-        self._sum = np.zeros((count, d))
-        self._outer = np.zeros((count, d, d))  # lower triangles; the rest is whatever it is
+        self.n = 0  # rows seen so far
+        self._sum = np.zeros(d)
+        self._outer = np.zeros((d, d))  # only the lower triangle is defined
 
-    @property
-    def n(self) -> int:
-        """Rows seen so far."""
-        return int(self._n.sum())
-
-    @property
-    def n_by_group(self) -> np.ndarray:
-        return self._n.copy()
-
-    def update(self, rows: Any, digests: np.ndarray | None = None, *, names: Sequence[str] | None = None) -> None:
+    def update(self, rows: Any, *, names: Sequence[str] | None = None) -> None:
         """Add rows.
 
         Args:
             rows: (b, d) numpy array or torch tensor, float32 or float64; half precision is upcast with a warning.
-            digests: (b,) uint64, one a row; needed if, and used only if, there are groups.
             names: the rows' images, for error messages.
 
         Raises:
@@ -127,43 +112,29 @@ class Moments:
         if self.shift is None:
             self.shift = wide.mean(axis=0)
         wide -= self.shift
-        if self.groups:
-            if digests is None or len(digests) != len(rows):
-                raise InputError(f"hashed groups need one digest a row; got {len(rows)} rows and digests {digests!r}.")
-            group = np.asarray(digests, dtype=np.uint64) % np.uint64(self.groups)
-            for g in np.unique(group):
-                self._add(int(g), wide[group == g])
-        else:
-            self._add(0, wide)
-
-    def _add(self, group: int, centred: np.ndarray) -> None:
-        self._n[group] += len(centred)
-        self._sum[group] += centred.sum(axis=0)
+        self.n += len(wide)
+        self._sum += wide.sum(axis=0)
         # In place and one triangle only: for small batches the d x d memory traffic costs more than the arithmetic.
-        dsyrk(1.0, centred.T, beta=1.0, c=self._outer[group].T, overwrite_c=1)
+        dsyrk(1.0, wide.T, beta=1.0, c=self._outer.T, overwrite_c=1)
 
     def rebase(self, shift: np.ndarray) -> None:
         """Move to another shift: with delta = old - new, s += n delta, Q += s delta^T + delta s^T + n delta delta^T."""
         shift = np.array(shift, dtype=np.float64).reshape(self.dimension)
         if self.shift is not None:
             delta = self.shift - shift
-            for g, n in enumerate(self._n):
-                cross = np.outer(self._sum[g], delta)
-                self._outer[g] += cross + cross.T + n * np.outer(delta, delta)
-                self._sum[g] += n * delta
+            cross = np.outer(self._sum, delta)
+            self._outer += cross + cross.T + self.n * np.outer(delta, delta)
+            self._sum += self.n * delta
         self.shift = shift
 
     def merge(self, other: Moments) -> Moments:
         """Add another accumulator's rows to this one; returns this one. ``other`` is left as it is.
 
         Raises:
-            InputError: another width, or another number of groups.
+            InputError: another width.
         """
-        if (self.dimension, self.groups) != (other.dimension, other.groups):
-            raise InputError(
-                f"moments of {other.dimension} features in {other.groups} groups do not merge into moments of "
-                f"{self.dimension} features in {self.groups} groups."
-            )
+        if self.dimension != other.dimension:
+            raise InputError(f"cannot merge moments of {other.dimension} features into moments of {self.dimension}.")
         if other.n == 0:
             return self
         if self.n == 0:
@@ -171,40 +142,39 @@ class Moments:
         if self.shift is not other.shift and not np.array_equal(_known(self.shift), _known(other.shift)):
             other = Moments.from_arrays(other.to_arrays())
             other.rebase(_known(self.shift))
-        self._n += other._n
+        self.n += other.n
         self._sum += other._sum
         self._outer += other._outer
         return self
 
-    def finish(self, ddof: int = 1, *, without_group: int | None = None) -> Gaussian:
+    def finish(self, ddof: int = 1) -> Gaussian:
         """mean = c + s/n and covariance = (Q - n m m^T)/(n - ddof) with m = s/n.
 
         Args:
             ddof: 1 or 0.
-            without_group: leave out one of the hashed groups.
 
         Raises:
             NotEnoughSamplesError: fewer than 2 rows.
         """
-        kept = [g for g in range(len(self._n)) if g != without_group]
-        n = int(self._n[kept].sum())
+        n = self.n
         if n < 2 or self.shift is None:
             raise NotEnoughSamplesError(f"a covariance needs at least 2 feature rows; got {n}.")
-        offset = self._sum[kept].sum(axis=0) / n
-        outer = np.tril(self._outer[kept].sum(axis=0) - n * np.outer(offset, offset)) / (n - ddof)
+        offset = self._sum / n
+        outer = np.tril(self._outer - n * np.outer(offset, offset)) / (n - ddof)
         return Gaussian(n, self.shift + offset, outer + np.tril(outer, -1).T, ddof)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """The state: ``n`` (g,), ``shift`` (d,), ``sum`` (g, d), ``outer`` (g, d, d), with g the groups, or 1.
+        """The state: ``n`` (1,), ``shift`` (d,), ``sum`` (d,), ``outer`` (d, d).
 
         Of states with one ``shift`` the other three add up, in an all-reduce as in a file.
         """
         shift = np.full(self.dimension, np.nan) if self.shift is None else self.shift
         return {
-            "n": self._n.copy(), "shift": shift.copy(), "sum": self._sum.copy(),
-            "outer": np.tril(self._outer) + np.swapaxes(np.tril(self._outer, -1), -1, -2),
-            "groups": np.array(self.groups),
-        }  # fmt: skip
+            "n": np.array([self.n], dtype=np.int64),
+            "shift": shift.copy(),
+            "sum": self._sum.copy(),
+            "outer": np.tril(self._outer) + np.tril(self._outer, -1).T,
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Moments:
@@ -214,8 +184,8 @@ class Moments:
             InputError: an array is missing or has another shape.
         """
         try:
-            moments = cls(int(arrays["shift"].size), groups=int(arrays["groups"]))
-            moments._n[:] = arrays["n"]
+            moments = cls(int(arrays["shift"].size))
+            moments.n = int(arrays["n"].item())
             moments._sum[:] = arrays["sum"]
             moments._outer[:] = arrays["outer"]
         except (KeyError, ValueError, TypeError) as error:

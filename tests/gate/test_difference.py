@@ -155,7 +155,7 @@ def test_few_degrees_of_freedom_are_pooled() -> None:
 
 
 def test_difference_iv() -> None:
-    with pytest.raises(UndecidedError, match="the second has no interval: n_fake=5"):
+    with pytest.raises(UndecidedError, match="the second has no interval: too few fake images"):
         difference(A, Measurement(result=result(10.0, None)))
     with pytest.raises(IncomparableError, match="reference"):
         difference(A, replace(B, result=replace(B.result, reference="other")))

@@ -10,19 +10,21 @@ from support.sides import metric_inputs
 
 from ganeval.errors import InputError
 from ganeval.metrics import kernel, memorisation, precision_recall, two_sample
-from ganeval.metrics.build_result import NO_SPREAD, build_result
-from ganeval.results import to_json
+from ganeval.metrics.build_result import build_result
+from ganeval.results import Reason, to_json
 
 FEATURES = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
-    [(None, "no standard error is known for KID"), (0.0, NO_SPREAD), (float("nan"), NO_SPREAD), (4e-13, NO_SPREAD)],
+    [(None, "no_standard_error"), (0.0, "no_spread"), (float("nan"), "no_spread"), (4e-13, "no_spread")],
 )
 def test_no_interval_without_a_spread(error: float | None, reason: str) -> None:
     result = build_result(metric_inputs(FEATURES, FEATURES + 1, "kid"), "kid", 1.0, standard_error=error, bias=0.0)
-    assert (result.interval, result.standard_error, result.corrected, result.reason) == (None, None, None, reason)
+    assert (result.interval, result.standard_error, result.corrected) == (None, None, None)
+    assert result.reason is not None
+    assert result.reason.code == reason
 
 
 def test_intervals_are_cut_to_the_range() -> None:
@@ -39,7 +41,7 @@ def test_intervals_are_cut_to_the_range() -> None:
 def test_a_handful_of_images_tells_no_error() -> None:
     few = build_result(metric_inputs(FEATURES, FEATURES[:9], "kid"), "kid", 1.0, standard_error=0.1)
     assert few.interval is None
-    assert few.reason == "9 fake images are too few to tell an error from; 10 are needed"
+    assert few.reason == Reason("too_few_images", image_set="fake", n=9, needed=10)
     enough = build_result(metric_inputs(FEATURES, FEATURES[:10], "kid"), "kid", 1.0, standard_error=0.1)
     assert enough.interval is not None
     alone = build_result(metric_inputs(FEATURES[:2], FEATURES, "vendi"), "vendi", 1.0, standard_error=0.1)

@@ -98,7 +98,7 @@ def test_fid_infinity_is_a_command_and_not_in_eval(capsys: Capture) -> None:
     assert main(["fid-inf", *sets, *fast]) == 0
     entry = json.loads(capsys.readouterr().out)["results"]["fid-inf"]
     assert entry["interval"] is None
-    assert "60 <= 2.5 x rank" in entry["reason"]
+    assert entry["reason_code"]["code"] == "too_few_for_rank"
     assert main(["sfid", *sets, *fast]) == 2
     assert "sfid cannot be computed here: the network compact-v1 has no layer for it" in capsys.readouterr().err
     assert main(["cite", "sfid"]) == 0
@@ -136,5 +136,6 @@ def test_statistics_without_rows_are_the_population() -> None:
     """As papers use it: reference moments from a file, the fakes' features at hand."""
     fakes = np.stack([render(i, seed=3) for i in range(40)])
     result = evaluate("stats:cifar10-test", fakes, metrics=("fid-inf",), protocol="compact", device="cpu")["fid-inf"]
-    assert result.reason == "n_fake=40 <= 2.5 x rank 256"
+    assert result.reason is not None
+    assert (result.reason.code, result.reason.numbers["needed"]) == ("too_few_for_rank", 641)
     assert result.value < result.details["distances"][-1]  # type: ignore[index]

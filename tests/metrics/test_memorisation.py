@@ -14,7 +14,7 @@ from ganeval.cli.main import main
 from ganeval.errors import ConfigError, NotEnoughSamplesError
 from ganeval.metrics.memorisation import authenticity, copying, measure_authenticity, measure_copying
 from ganeval.metrics.types import MetricInputs
-from ganeval.results import Evaluation, MetricResult
+from ganeval.results import Evaluation, MetricResult, Reason
 
 Capture = pytest.CaptureFixture[str]
 
@@ -69,8 +69,7 @@ def test_authpct_of_copies_and_of_held_out_images() -> None:
     copies = authpct(train, train[:200].copy(), test)
     assert copies.value == 0
     assert copies.interval is None
-    assert copies.reason is not None
-    assert copies.reason.startswith("none of the 200 fakes is authentic")
+    assert copies.reason == Reason("none_authentic", n=200)
     assert any("200 fake images have the very features of a training image" in w for w in copies.warnings)
     low, high = copies.details["exact_interval"]  # type: ignore[misc]
     assert low == 0
@@ -164,8 +163,7 @@ def test_result_of_ct() -> None:
     near = ct(train, train[:300] + 1e-3 * drawn(300, seed=5), test)
     assert near.value < -10
     assert near.details["p_value_copying"] < 1e-6  # type: ignore[operator]
-    assert near.reason is not None
-    assert near.reason.startswith("every fake is nearer to the training set than every held-out image")
+    assert near.reason == Reason("all_nearer")
     wide = ct(drawn(300, 100, 1), drawn(200, 100, 2), drawn(200, 100, 3))  # through the principal components
     assert abs(wide.details["z"]) < 4  # type: ignore[arg-type]
 
@@ -250,10 +248,10 @@ def test_engine_takes_held_out_images_and_statistics_of_them() -> None:
     difference = leaked["authpct"].details["difference"]
     assert isinstance(difference, dict)
     assert difference["interval"] is None
-    assert difference["reason"] == leaked["ct"].reason
+    assert difference["reason"] == str(leaked["ct"].reason)
     with pytest.raises(ConfigError, match=r"--test \(test=\): authpct is left out: .* --rows"):
         evaluate(replace(train, rows=None), fake, test=test, metrics=None, **compact)  # type: ignore[arg-type]
-    assert leaked["ct"].reason == "120 of the held-out images are in REAL too: they were not held out"
+    assert leaked["ct"].reason == Reason("shared_test_images", n=120)
     assert any("120 images are in both real and test" in w for w in leaked.warnings)
     everything = run(fake, test)
     assert {"authpct", "ct", "fid"} <= set(everything.results)

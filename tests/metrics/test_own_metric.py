@@ -16,19 +16,26 @@ from ganeval.metrics import registry
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.registry import METRICS, Metric, get_metric, register
 from ganeval.metrics.types import MetricInputs
-from ganeval.results import MetricResult
+from ganeval.results import MetricResult, Reason
 
 OWN = Metric(
     name="widest", title="Largest feature", acronym="widest", higher_is_better=True, minimum=2,
     measure="own_metric:measure", sides="fake", citation="@misc{widest}",
 )  # fmt: skip
 
+REASON = Reason("unknown", sentence="a maximum")
+
 
 @pytest.fixture(autouse=True)
 def known_here_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         return {
-            "widest": build_result(inputs, "widest", float(inputs.fake_rows().to_array().max()), reason="a maximum")
+            "widest": build_result(
+                inputs,
+                "widest",
+                float(inputs.fake_rows().to_array().max()),
+                reason=REASON,
+            )
         }
 
     module = ModuleType("own_metric")
@@ -44,7 +51,7 @@ def test_it_is_computed_under_its_name() -> None:
     run = evaluate(None, "dataset:shapes", num_samples=12, protocol="compact", metrics=("widest",), device="cpu")
     assert run["widest"].value > 0
     assert run["widest"].label == "widest[compact-v1]"
-    assert run["widest"].reason == "a maximum"
+    assert run["widest"].reason == REASON
     assert run["widest"].higher_is_better
 
 

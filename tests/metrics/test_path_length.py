@@ -10,7 +10,7 @@ from scipy.stats import lognorm
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.path_length import Path, defined, lerp, measure, path_length, slerp
 from ganeval.protocol import Protocol
-from ganeval.results import MetricResult
+from ganeval.results import MetricResult, Reason
 
 
 def protocol(name: str = "lpips-vgg", *, verified: bool = True) -> Protocol:
@@ -151,7 +151,7 @@ def test_degenerate() -> None:
     still = result(np.zeros(50))
     assert still.value == 0
     assert (still.interval, still.standard_error) == (None, None)
-    assert still.reason == "the distances do not vary: nothing tells an error"
+    assert still.reason == Reason("constant_distances")
     with pytest.raises(NotEnoughSamplesError, match="at least 2 pairs of latents; found 1"):
         path_length(np.ones(1))
     with pytest.raises(InputError, match="distance of pair 1 is not a finite number"):

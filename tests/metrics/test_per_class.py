@@ -16,6 +16,7 @@ from ganeval.images.shapes import render
 from ganeval.metrics.fid import floor, per_class
 from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
+from ganeval.results import Reason
 from ganeval.statistics.rows import FeatureRows
 
 FAST = ["--protocol", "compact", "--device", "cpu", "-q"]
@@ -44,9 +45,12 @@ def test_each_class_against_a_run_of_its_own(folders: tuple[Path, Path]) -> None
     for name in ("plain", "striped"):
         alone = evaluate(real / name, fake / name, protocol="compact", device="cpu")["fid"]
         assert found[name]["value"] == pytest.approx(alone.value, rel=1e-5)  # type: ignore[index]
-        assert found[name]["reason"] == alone.reason  # type: ignore[index]
+        assert found[name]["reason"] == (None if alone.reason is None else str(alone.reason))  # type: ignore[index]
+    few = Reason("too_few_in_class", n_real=1, n_fake=1, needed=2)
     assert found["one"]["value"] is None  # type: ignore[index]
-    assert found["one"]["reason"] == "fewer than 2 images on a side"  # type: ignore[index]
+    assert (
+        found["one"]["reason"] == "too few images in this class: found 1 real and 1 fake, expected at least 2 of each"
+    )  # type: ignore[index]
     assert whole.details["classes_only_in_real"] == ["only-real"]
     assert whole.details["classes_only_in_fake"] == ["only-fake"]
     (told,) = (w for w in whole.warnings if w.startswith("per class"))

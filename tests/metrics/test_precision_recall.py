@@ -194,7 +194,7 @@ def test_measure_degenerate() -> None:
     small = measure(inputs(drawn(30), drawn(30, seed=1)))["precision"]
     assert small.interval is None
     assert small.reason is not None
-    assert "too small for 5 neighbours" in small.reason
+    assert (small.reason.code, small.reason.numbers["neighbours"]) == ("too_few_in_block", 5)
     copies = np.repeat(drawn(40, seed=3), 10, axis=0)
     found = measure(inputs(copies, drawn(400, seed=4)))["precision"]
     assert any("precision: 400 of 400 real images have 3 or more exact copies" in w for w in found.warnings)

@@ -16,6 +16,7 @@ from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics import two_sample
 from ganeval.metrics.two_sample import fit, measure, one_nearest_neighbour, play
 from ganeval.metrics.types import MetricInputs
+from ganeval.results import Reason
 
 
 def drawn(n: int, shift: float = 0.0, seed: int = 0, d: int = 6) -> np.ndarray:
@@ -162,7 +163,7 @@ def test_what_belongs_together_is_one_observation() -> None:
     assert spread.standard_error is not None
     assert collapsed.standard_error > 1.4 * spread.standard_error
     few = measure(inputs(drawn(400, seed=3), np.repeat(drawn(12, seed=4), 30, axis=0)))["ind"]
-    assert few.reason == "fewer than 10 different images of a kind in a half"
+    assert few.reason == Reason("too_few_in_half", needed=10)
 
 
 def test_memory_of_the_game() -> None:
@@ -188,9 +189,8 @@ def test_results_and_ends() -> None:
     assert result.per_image["ind_score_fake"].mean() > result.per_image["ind_score_real"].mean()
     few = measure(inputs(drawn(12, seed=1), drawn(12, seed=2)))["ind"]
     assert few.interval is None
-    assert few.reason == "fewer than 10 different images of a kind in a half"
+    assert few.reason == Reason("too_few_in_half", needed=10)
     assert few.details["jsd_lower_bound"] is few.details["total_variation_lower_bound"] is None
-    assert result.reason is not None
-    assert result.reason.startswith("all images of a kind were judged alike")
+    assert result.reason == Reason("judged_alike")
     with pytest.raises(NotEnoughSamplesError, match="at least 2 different images of each kind in each half; found 0"):
         measure(inputs(np.ones((40, 3), np.float32), np.ones((40, 3), np.float32)))

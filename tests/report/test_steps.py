@@ -18,7 +18,7 @@ from ganeval.report.figures import MOST_RUNS, chosen, forest
 from ganeval.report.steps import ordered, over_runs
 from ganeval.report.words import alone, cautions, parted, verdict
 from ganeval.result_files import Record, read_record
-from ganeval.results import Evaluation, Interval, MetricResult
+from ganeval.results import Evaluation, Interval, MetricResult, Reason
 
 Capture = pytest.CaptureFixture[str]
 
@@ -28,7 +28,7 @@ def run(name: str, value: float = 5.0, *, interval: bool = True, **more: Any) ->
     result = replace(
         MetricResult.example(), value=value + 0.5, bias=0.5, corrected=value if interval else None,
         standard_error=0.5 if interval else None, interval=ends if interval else None,
-        reason=None if interval else "too few", **more,
+        reason=None if interval else Reason("unknown", sentence="too few"), **more,
     )  # fmt: skip
     side = {"spec": f"{name}/", "kind": "folder", "n": 9, "digest": "d" * 20}
     evaluation = Evaluation(results={"fid": result}, real={**side, "spec": "real"}, fake=side, environment={})

@@ -124,34 +124,6 @@ def test_constant_features_have_exactly_no_variance_degenerate() -> None:
     assert (covariance[:, 3] == 0.0).all()
 
 
-# --- groups ------------------------------------------------------------------------------------------------------
-
-
-def test_hashed_groups_are_the_rows_of_each_digest() -> None:
-    x = rows(300)
-    digests = np.random.default_rng(0).integers(0, 2**64, 300, dtype=np.uint64)
-    moments, reversed_ = Moments(D, groups=10), Moments(D, groups=10)
-    for start in range(0, 300, 37):
-        moments.update(x[start : start + 37], digests[start : start + 37])
-    reversed_.update(x[::-1], digests[::-1])
-    assert_same(moments.finish(), two_pass(x))
-    assert moments.n_by_group.sum() == 300
-    for group in range(10):
-        expected = two_pass(x[digests % np.uint64(10) != group])
-        assert_same(moments.finish(without_group=group), expected)
-        assert_same(reversed_.finish(without_group=group), expected)
-    again = Moments.from_arrays(moments.to_arrays())
-    assert again.groups == 10
-    assert_same(again.merge(reversed_).finish(), two_pass(np.concatenate([x, x])))
-
-
-def test_groups_need_digests_iv() -> None:
-    with pytest.raises(InputError, match="one digest a row; got 5 rows"):
-        Moments(D, groups=10).update(rows(5))
-    with pytest.raises(InputError, match="12 features in 0 groups do not merge into moments of 12 features in 10"):
-        Moments(D, groups=10).merge(Moments(D))
-
-
 # --- input validation --------------------------------------------------------------------------------------------
 
 
@@ -190,7 +162,7 @@ def test_rows_iv() -> None:
         moments.update(rows(5)[:, :-1])
     with pytest.raises(InputError, match="features are float32 or float64; got int64"):
         moments.update(np.zeros((2, D), dtype=np.int64))
-    with pytest.raises(InputError, match="d of 1 or more"):
+    with pytest.raises(InputError, match="at least 1 feature"):
         Moments(0)
     moments.update(rows(5)[:0])
     assert moments.n == 0

@@ -12,8 +12,9 @@ from ganeval.gate.rules import Gate, parse_rules
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import Protocol, get_protocol
 from ganeval.result_files import Record
-from ganeval.results import Evaluation, Interval, MetricResult
+from ganeval.results import Evaluation, Interval, MetricResult, Reason
 
+TOO_FEW = Reason("too_few_for_rank", n=5, image_set="fake", distinct=5, rank=256, needed=641)
 COMPACT = replace(get_protocol("compact"), weights="8ab8d13c" + "0" * 56, verified=True)
 
 
@@ -25,7 +26,7 @@ def result(
     bias: float | None = 0.0,
     protocol: Protocol | None = None,
     estimand: str = "population",
-    reason: str = "n_fake=5 <= 2.5 x rank 256",
+    reason: Reason = TOO_FEW,
     n: int = 1000,
     **more: Any,
 ) -> MetricResult:
