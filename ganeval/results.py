@@ -75,7 +75,8 @@ class Reason:
         object.__setattr__(self, "numbers", numbers)
 
     def __str__(self) -> str:
-        return REASONS.get(self.code, "{sentence}").format_map(self.numbers)
+        template = "{sentence}" if "sentence" in self.numbers else REASONS[self.code]
+        return template.format_map(self.numbers)
 
     def to_dict(self) -> dict[str, int | float | str]:
         """The object ``reason_code`` of the JSON document, next to the sentence."""
@@ -86,11 +87,12 @@ class Reason:
         """The inverse of ``to_dict``; the document's sentence stays where this version has none for the code."""
         numbers = {key: x for key, x in (code or {}).items() if isinstance(x, int | float | str)}
         name = str(numbers.pop("code", "unknown"))
+        numbers.pop("sentence", None)
+        known = cls(name, **numbers)
         try:
-            known = cls(name, **numbers)
             str(known)
-        except (KeyError, ValueError):  # a number is missing
-            return cls(name, **{**numbers, "sentence": sentence})
+        except KeyError:  # a code or a number of another version
+            return cls(name, **numbers, sentence=sentence)
         return known
 
 
