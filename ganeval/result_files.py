@@ -25,7 +25,7 @@ _BY_PLACE = {
     "fake": ("realism_fake", "nearest_real_fake", "nearest_distance_fake", "nearest_ratio_fake"),
     "real": ("covered_real", "nearest_fake_real", "nearest_distance_real"),
     "test": (),
-}  # fmt: skip
+}
 _ADVICE = "Give a JSON file with results that ganeval wrote."
 _NUMBERS = ("value", "standard_error", "bias", "corrected")
 

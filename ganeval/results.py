@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import math
 import re
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -54,6 +56,11 @@ REASONS: Mapping[str, str] = {
     "all_farther": "every fake image is farther from the training set than every held-out image: there is no spread",
     "constant_distances": "all distances are equal, so the error cannot be estimated",
 }
+Style = Callable[[str, Mapping[str, Any] | None], str]
+_BETWEEN = 3  # spaces from column to column
+_INDENT = "    "  # of what does not fit on a line
+_BOLD, _DIM = {"bold": True}, {"dim": True}
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|~#@&!])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -147,8 +154,6 @@ class MetricResult:
         return f"<MetricResult {self}>"
 
     def _repr_html_(self) -> str:
-        from ganeval.result_text import html_of
-
         return html_of([self], self.warnings)
 
     def parts(self) -> tuple[str, str, str, str]:
@@ -183,9 +188,11 @@ class MetricResult:
     def comparison_key(self, *, corrected: bool = False) -> str:
         """Raw values may be compared only at equal keys; corrected values also at different numbers of fakes."""
         fields: dict[str, object] = {
-            "metric": self.name, "protocol": self.protocol.key(), "settings": dict(self.settings),
+            "metric": self.name,
+            "protocol": self.protocol.key(),
+            "settings": dict(self.settings),
             "reference": self.reference,
-        }  # fmt: skip
+        }
         fields |= {"estimand": self._estimand()} if corrected else {"n_real": self.n_real, "n_fake": self.n_fake}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -198,8 +205,9 @@ class MetricResult:
             raise IncomparableError(f"{self.label} and {other.label} are different metrics: compare like with like.")
         self.protocol.require_same(other.protocol, f"the {other.label} compared with this {self.label}")
         fields: dict[str, tuple[object, object]] = {
-            "settings": (dict(self.settings), dict(other.settings)), "reference": (self.reference, other.reference),
-        }  # fmt: skip
+            "settings": (dict(self.settings), dict(other.settings)),
+            "reference": (self.reference, other.reference),
+        }
         if corrected:
             fields["estimand"] = (self._estimand(), other._estimand())
         else:
@@ -256,14 +264,25 @@ class MetricResult:
     def example(cls) -> MetricResult:
         """A made-up result, for documentation and tests."""
         return cls(
-            name="fid", label="FD[compact-v1]", value=12.34, higher_is_better=False, n_real=50000, n_fake=50000,
+            name="fid",
+            label="FD[compact-v1]",
+            value=12.34,
+            higher_is_better=False,
+            n_real=50000,
+            n_fake=50000,
             protocol=Protocol(
-                name="compact", extractor="compact-v1", layer="256", resize="torch-bilinear-antialias", size=32,
+                name="compact",
+                extractor="compact-v1",
+                layer="256",
+                resize="torch-bilinear-antialias",
+                size=32,
                 scale="(x-127.5)/127.5",
             ),
-            standard_error=0.21, bias=0.82, corrected=11.52,
+            standard_error=0.21,
+            bias=0.82,
+            corrected=11.52,
             interval=Interval(low=11.1, high=11.94, level=0.95, method="influence", estimand="population"),
-        )  # fmt: skip
+        )
 
 
 def _result_of(name: str, entry: Entry, fields: Mapping[str, Any]) -> MetricResult:
@@ -325,8 +344,6 @@ class Evaluation:
 
     def __str__(self) -> str:
         """The lines that the command line prints, and the warnings."""
-        from ganeval.result_text import text_of
-
         return text_of(self)
 
     def __repr__(self) -> str:
@@ -334,8 +351,6 @@ class Evaluation:
         return f"<Evaluation {', '.join(filter(None, [values, _counted(self.warnings)]))}>"
 
     def _repr_html_(self) -> str:
-        from ganeval.result_text import html_of
-
         return html_of(list(self.results.values()), self.warnings)
 
     def flat(self) -> dict[str, float]:
@@ -400,10 +415,15 @@ def evaluation_of(tree: Any) -> Evaluation:
     found = typed(tree, RunDocument)
     return Evaluation(
         results={k: _result_of(k, entry, tree["results"][k]) for k, entry in found.results.items()},
-        real=tree["real"], fake=tree["fake"], environment=tree["environment"], test=tree.get("test"),
-        warnings=tuple(found.warnings), notes=tuple(found.notes), elapsed_seconds=found.elapsed_seconds,
+        real=tree["real"],
+        fake=tree["fake"],
+        environment=tree["environment"],
+        test=tree.get("test"),
+        warnings=tuple(found.warnings),
+        notes=tuple(found.notes),
+        elapsed_seconds=found.elapsed_seconds,
         samples=None if found.samples is None else {"file": found.samples.file, "sha256": found.samples.sha256},
-    )  # fmt: skip
+    )
 
 
 def _instead(tree: Any) -> str:
@@ -418,3 +438,223 @@ def _instead(tree: Any) -> str:
 def to_json(document: Mapping[str, Any]) -> str:
     """One JSON document; NaN and Infinity are refused, never printed."""
     return json.dumps(document, indent=2, allow_nan=False)
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One entry.
+
+    Attributes:
+        look: of ``click.style``: ``{"bold": True}``.
+        loose: it takes no part in the width of its column; a sentence among numbers.
+    """
+
+    text: str
+    look: Mapping[str, Any] | None = None
+    loose: bool = False
+
+
+def rows_of(evaluation: Evaluation) -> list[list[list[Cell]]]:
+    """Tables, of which each has its own columns: the results, and the classes of those that have some.
+
+    One result is the line that people paste; several are a table of such lines.
+    """
+    results = list(evaluation.results.values())
+    single = len(results) == 1
+    values = [result.parts()[1] for result in results]
+    rows: list[list[Cell]] = []
+    for result, value in zip(results, values if single else at_the_point(values), strict=True):
+        label, _, told, counts = result.parts()
+        named = [Cell(f"{label} {value}", _BOLD)] if single else [Cell(label, _BOLD), Cell(value, _BOLD)]
+        rows.append([*named, _told(result, told), Cell(counts, _DIM)])
+        rows += [[Cell(text if single else f"  {text}", loose=True)] for text in more_of(result)]
+    return [rows, _class_rows(results)]
+
+
+def text_of(evaluation: Evaluation) -> str:
+    """The lines of ``rows_of``, and a line for each warning."""
+    lines = [line for rows in rows_of(evaluation) for line in aligned(rows)]
+    return "\n".join([*lines, *(f"warning: {one_line(warning)}" for warning in evaluation.warnings)])
+
+
+def columns_of(result: MetricResult) -> dict[str, str]:
+    """A row of the tables of a notebook, of Markdown and of a report, by column."""
+    error = result.standard_error
+    interval = f"none: {result.reason or 'unknown'}"
+    if result.interval is not None:
+        low, high = (format_number(end, error) for end in (result.interval.low, result.interval.high))
+        interval = f"{low} to {high} ({100 * result.interval.level:g} %)"
+    corrected = "–" if not result.bias or result.corrected is None else format_number(result.corrected, error)
+    unit = str(result.details.get("unit", "fake"))
+    counts = ((result.n_real, "real"), (result.n_fake, unit))
+    return {
+        "metric": result.label,
+        "value": format_number(result.value, error),
+        "bias-corrected": corrected,
+        "interval": interval,
+        "better": "higher" if result.higher_is_better else "lower",
+        "images": ", ".join(f"{n} {image_set}" for n, image_set in counts if n is not None),
+        "protocol": result.protocol.told(),
+    }
+
+
+def html_of(results: Sequence[MetricResult], warnings: Sequence[str]) -> str:
+    """The results as a table, and the warnings as a list, for a notebook; all text is escaped."""
+    rows = [columns_of(result) for result in results]
+    head = "".join(f"<th>{name}</th>" for name in (rows[0] if rows else ()))
+    body = "".join(f"<tr>{''.join(f'<td>{_html(text)}</td>' for text in row.values())}</tr>" for row in rows)
+    items = "".join(f"<li>warning: {_html(warning)}</li>" for warning in warnings)
+    listed = f"<ul>{items}</ul>" if items else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{listed}"
+
+
+def _html(text: str) -> str:
+    return html.escape(one_line(text))
+
+
+def _class_rows(results: Sequence[MetricResult]) -> list[list[Cell]]:
+    """One line a class, each with all that it takes to read it."""
+    found = [(result, entry) for result in results for entry in classes_of(result)]
+    rows = []
+    for (result, entry), value in zip(found, at_the_point([entry[1] for _, entry in found]), strict=True):
+        name, _, told, counts = entry
+        rows.append([Cell(f"{result.label} {name}"), Cell(value), Cell(told), Cell(counts, _DIM)])
+    return rows
+
+
+def _told(result: MetricResult, told: str) -> Cell:
+    return Cell(told) if result.interval is not None else Cell(told, {"fg": "yellow"}, loose=True)
+
+
+def _of_few_images(result: MetricResult) -> Iterator[str]:
+    """What the interval of a Frechet distance is of, where there are too few images for the distance itself."""
+    details, interval = result.details, result.interval
+    if interval is None or interval.method != LEAVE_ONE_OUT:
+        return
+    digits = decimals(interval.high - interval.low)
+    bounds = details.get("bounds")
+    low, high = (bounds.get(end) for end in ("lower", "upper")) if isinstance(bounds, dict) else (None, None)
+    told = f"This is what {result.n_fake} images give on average"
+    if isinstance(high, int | float):
+        told += "; the distance itself is smaller, "
+        least = f"between {fixed(low, digits)} and" if isinstance(low, int | float) else "at most"
+        told += f"{least} {fixed(high, digits)}"
+    yield f"{told}. Compare at {result.n_fake} images only."
+    calibrated, kappa = details.get("calibrated"), details.get("kappa")
+    if isinstance(calibrated, int | float) and isinstance(kappa, int | float):
+        yield (
+            f"Calibrated for comparisons {fixed(calibrated, digits)} (kappa {kappa:.3f}): the plain value rewards too "
+            "little diversity at this number of images."
+        )
+
+
+def more_of(result: MetricResult) -> list[str]:
+    """What else is told of a result, a line each."""
+    lines = list(_of_few_images(result))
+    share = result.details.get("mean_term_share")
+    if isinstance(share, float):
+        lines.append(f"{share:.1%} of it is the distance between the two mean embeddings")
+    floor = result.details.get("floor")
+    if isinstance(floor, dict):
+        one, other = floor["n"]
+        value, ends = format_number(float(floor["value"]), None), floor.get("interval")
+        told = "" if not ends else f"   CI {format_number(ends[0], None)} to {format_number(ends[1], None)}"
+        lines.append(
+            f"floor {value}{told}   ({one} against {other} of the real images: what perfect looks like at that number)"
+        )
+    subsets = result.details.get("subsets")
+    if isinstance(subsets, dict):
+        lines.append(
+            f"as papers take it {format_number(subsets['mean'], subsets['std'])}, deviation "
+            f"{format_number(subsets['std'], None)}   ({subsets['subsets']} subsets of {subsets['size']})"
+        )
+    return lines
+
+
+def classes_of(result: MetricResult) -> list[tuple[str, str, str, str]]:
+    """Of each class the name, the value, the interval or why there is none, and the numbers of images."""
+    classes = result.details.get("per_class")
+    if not isinstance(classes, dict):
+        return []
+    return [_class(name, entry, result.protocol.name) for name, entry in classes.items()]
+
+
+def _class(name: str, entry: Mapping[str, Any], protocol: str) -> tuple[str, str, str, str]:
+    value = "no value" if entry["value"] is None else format_number(entry["value"], None)
+    told = f"no interval: {entry['reason']}"
+    if entry["interval"] is not None:
+        low, high = (format_number(x, None) for x in entry["interval"])
+        corrected = entry["corrected"]
+        told = f"CI {low} to {high} for {entry['n_fake']} images"
+        if corrected is not None:
+            told = f"bias-corrected {format_number(corrected, None)}, CI {low} to {high}"
+    return f"class {name}", value, told, f"({protocol}, {entry['n_real']} real, {entry['n_fake']} fake)"
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def aligned(
+    rows: Sequence[Sequence[Cell | str]], *, width: int | None = None, style: Style = lambda text, look: text
+) -> list[str]:
+    """Lines in which each column begins at one place; a row that is too long goes on in indented lines.
+
+    >>> aligned([["FID", "7.25"], ["precision", "0.9"]])
+    ['FID         7.25', 'precision   0.9']
+    """
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    places = range(max(map(len, cells), default=0))
+    widths = [max((len(r[i].text) for r in cells if i < len(r) and not r[i].loose), default=0) for i in places]
+    return [line for row in cells for line in _row(row, widths, width, style)]
+
+
+def _row(row: Sequence[Cell], widths: Sequence[int], width: int | None, style: Style) -> list[str]:
+    lines, line, at, left = [], "", 0, 0  # the place that the line has reached, and spaces still to be written
+    for cell, column in zip(row, widths, strict=False):
+        text = one_line(cell.text)
+        if not text and not column:  # nobody has anything here
+            continue
+        if width is not None and at and at + left + len(text.rstrip()) > width:
+            lines.append(line)
+            *full, text = _wrapped(text, width - len(_INDENT))
+            lines += [_INDENT + style(piece, cell.look) for piece in full]
+            line, at, left, column = _INDENT, len(_INDENT), 0, 0
+        line += " " * left + style(text, cell.look)
+        at += left + len(text)
+        left = max(0, column - len(text)) + _BETWEEN
+    return [*lines, line]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Pieces of at most this width; a path or another long word stays whole, so that it can be copied."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def at_the_point(numbers: Sequence[str]) -> list[str]:
+    """Numbers with their decimal points below each other.
+
+    >>> at_the_point(["45.07", "0.986", "7"])
+    ['45.07 ', ' 0.986', ' 7    ']
+    """
+    parts = [number.partition(".") for number in numbers]
+    before, after = (max((len(p[i]) for p in parts), default=0) for i in (0, 2))
+    point = 1 if after else 0
+    return [f"{whole:>{before}}{dot:<{point}}{rest:<{after}}" for whole, dot, rest in parts]
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that pastes into a pull request; whatever the cells hold, it stays a table."""
+    cells = [[escaped(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *cells])
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, in one line.
+
+    >>> escaped("x < 3")
+    'x &lt; 3'
+    """
+    return _MARKDOWN.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")

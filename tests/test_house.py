@@ -1,73 +1,187 @@
-"""Rules of the house that no linter knows: imports run downward only, and start-up imports nothing heavy."""
+"""Rules of the house that no linter knows: how the files import each other, their size, and a light start-up."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from fnmatch import fnmatch
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "ganeval"
 
-# A module may import from its own floor and from floors with a smaller number.
-FLOORS = {
-    "errors": 0, "protocol": 0, "parsing": 0, "results": 0, "result_text": 0, "result_files": 0,
-    "files": 0, "distributed": 0, "download": 0, "arithmetic": 0, "digests": 0,
-    "images": 1, "features": 2, "statistics": 3, "metrics": 4, "generators": 4, "environment": 4,
-    "engine": 5, "api": 5, "evaluator": 5, "gate": 6, "integrations": 6, "training": 6, "report": 7, "cli": 8,
-    "pytest_plugin": 8, "__main__": 9,
+# From the lowest floor to the highest: files of the package, or all files of a folder that no other line names.
+# A file imports from lower floors, and within its own floor only if one pattern stands for both files.
+FLOORS = """
+    errors arithmetic digests environment
+    files parsing.* protocol
+    parsing.result_document
+    download results
+    result_files
+    statistics.*
+    images.*
+    features.*
+    generators.*
+    metrics.*
+    distributed
+    engine.*
+    api
+    evaluator
+    training.* integrations.* gate.*
+    report.*
+    cli.*
+    pytest_plugin __main__
+"""
+
+# A folder that may use only part of the floors below it.
+ONLY = {
+    "statistics": "errors protocol files arithmetic digests parsing",
+    "metrics": "errors protocol results arithmetic digests parsing statistics",
+    "generators": "errors files download arithmetic digests parsing images",
+}
+
+ROOT = {
+    "__init__", "__main__", "api", "evaluator", "errors", "protocol", "results", "result_files", "files", "download",
+    "distributed", "environment", "arithmetic", "digests", "pytest_plugin",
+    "engine", "parsing", "images", "features", "statistics", "metrics", "generators", "training", "gate", "report",
+    "integrations", "cli",
 }  # fmt: skip
 
+# Still to be mended; a line goes when its last file is in order.
+CYCLIC = {"images", "features", "api", "engine"}
+UPWARD = {
+    "engine.session -> api", "images.borrowed -> distributed", "features.cache -> distributed",
+    "features.devices -> distributed", "statistics.neighbours -> distributed", "statistics.searches -> distributed",
+    "metrics.translation -> features.perceptual",
+}  # fmt: skip
+LONG = {"train_cyclegan", "main", "_distance", "_searched", "__init__", "finish", "_command", "difference"}
+MARKERS = 220
 
-def imports_of(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names |= {node.module} if node.module != "ganeval" else {f"ganeval.{a.name}" for a in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("ganeval.")}
+
+@cache
+def imports() -> dict[str, frozenset[str]]:
+    """The files that each file of the package imports, also inside functions and under TYPE_CHECKING."""
+    files = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")}
+    known = set(files.values())
+
+    def file(name: str) -> str | None:
+        return next((one for one in (name, f"{name}.__init__".lstrip(".")) if one in known), None)
+
+    graph = {}
+    for path, here in files.items():
+        found: set[str | None] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+                found |= {
+                    file(name.removeprefix("ganeval").lstrip(".")) for name in names if name.startswith("ganeval")
+                }
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{here}: relative import"
+                if str(node.module).split(".")[0] == "ganeval":
+                    folder = str(node.module).removeprefix("ganeval").lstrip(".")
+                    found |= {file(f"{folder}.{alias.name}".lstrip(".")) or file(folder) for alias in node.names}
+        graph[here] = frozenset(name for name in found if name is not None and name != here)
+    return graph
+
+
+def floor(name: str) -> tuple[int, str]:
+    """The number of the floor of a file and the pattern that put it there; a longer pattern wins."""
+    matches = [
+        (len(pattern), number, pattern)
+        for number, line in enumerate(FLOORS.strip().splitlines())
+        for pattern in line.split()
+        if fnmatch(name, pattern)
+    ]
+    assert matches, f"put {name} on a floor"
+    return max(matches)[1:]
+
+
+def test_no_import_cycle() -> None:
+    graph = {
+        name: {there for there in found if not {name.split(".")[0], there.split(".")[0]} <= CYCLIC}
+        for name, found in imports().items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
 
 
 def test_imports_run_downward() -> None:
     upward = []
+    for here, found in imports().items():
+        for there in found - {"__init__"}:
+            if here != "__init__" and not (floor(there)[0] < floor(here)[0] or floor(there) == floor(here)):
+                upward.append(f"{here} -> {there}")
+    assert set(upward) - UPWARD == set()
+
+
+@pytest.mark.parametrize("folder", ONLY)
+def test_folders_that_stand_on_few_others(folder: str) -> None:
+    allowed = {folder, *ONLY[folder].split()}
+    foreign = {
+        f"{here} -> {there}"
+        for here, found in imports().items()
+        for there in found
+        if here.split(".")[0] == folder and there.split(".")[0] not in allowed
+    }
+    assert foreign - UPWARD == set()
+
+
+def test_what_stands_at_the_root() -> None:
+    assert {name.split(".")[0] for name in imports()} - {"result_text"} == ROOT
+
+
+def functions() -> list[tuple[str, int]]:
+    """Every function of the package and the lines of its body, without its docstring."""
+    found = []
     for path in PACKAGE.rglob("*.py"):
-        part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if part == "__init__":  # the public names, loaded lazily
-            continue
-        assert part in FLOORS, f"say on which floor {part} stands"
-        upward += [f"{path.name} -> {name}" for name in imports_of(path) if FLOORS.get(name, 0) > FLOORS[part]]
-    assert not upward
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[ast.get_docstring(node) is not None :]
+                lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+                found.append((f"{path.relative_to(PACKAGE)}: {node.name}", lines))
+    return found
 
 
-def test_generators_stand_on_images_alone() -> None:
-    """They are inputs: no feature, statistic or metric may reach them."""
-    allowed = {"generators", "images", "parsing", "files", "errors", "download", "arithmetic"}
-    for path in (PACKAGE / "generators").glob("*.py"):
-        assert imports_of(path) <= allowed, path.name
+def test_a_function_fits_a_screen() -> None:
+    assert [(name, lines) for name, lines in functions() if lines > 60 and name.split()[-1] not in LONG] == []
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
+def test_few_statements_are_kept_from_the_formatter() -> None:
+    markers = sum(len(re.findall("# fmt: *(skip|off)", path.read_text("utf-8"))) for path in PACKAGE.rglob("*.py"))
+    assert markers < MARKERS
+
+
+def test_start_up_imports_nothing_heavy() -> None:
+    """One process, which says after each step what it has loaded."""
+    steps = [
         "import ganeval",
-        "import ganeval; dir(ganeval); ganeval.MetricResult; ganeval.Protocol",
-        "from ganeval.cli.main import main; main(['--help'])",
-        "from ganeval.cli.main import main; main(['fid', '--help'])",
-        "from ganeval.cli.main import main; main(['stats', 'build', '--help'])",
-        "from ganeval.cli.main import main; main(['cite', 'fid'])",
-        "from ganeval.cli.main import main; main(['gate', '--help'])",
-        "from ganeval.cli.main import main; main(['compare', '--help'])",
+        "dir(ganeval); ganeval.MetricResult; ganeval.Protocol",
         "import ganeval.pytest_plugin",
-    ],
-)
-def test_start_up_imports_nothing_heavy(code: str) -> None:
-    check = "import sys; heavy = {'torch', 'torchvision', 'scipy', 'numpy', 'PIL', 'faiss'} & set(sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{check}\nassert not heavy, heavy"], capture_output=True, text=True, check=False
-    )
+        *(
+            f"from ganeval.cli.main import main; main({arguments})"
+            for arguments in (
+                ["--help"],
+                ["fid", "--help"],
+                ["stats", "build", "--help"],
+                ["cite", "fid"],
+                ["gate", "--help"],
+                ["compare", "--help"],
+            )
+        ),
+    ]
+    program = "import sys\n"
+    for step in steps:
+        program += f"{step}\nheavy = {{'torch', 'torchvision', 'scipy', 'numpy', 'PIL', 'faiss'}} & set(sys.modules)\n"
+        program += f"assert not heavy, ({step!r}, heavy)\n"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
 
@@ -76,6 +190,6 @@ def test_public_names_exist() -> None:
 
     for name in ganeval.__all__:
         assert getattr(ganeval, name) is not None
-    assert callable(ganeval.evaluate)  # also once the module of that name is imported
+    assert callable(ganeval.evaluate)
     with pytest.raises(AttributeError, match="no attribute 'fidd'"):
         ganeval.fidd  # noqa: B018

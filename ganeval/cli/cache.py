@@ -13,6 +13,7 @@ from ganeval.cli.options import Command, cache_place, option, output_options, ou
 from ganeval.cli.output import answer
 from ganeval.errors import ConfigError, number_of
 from ganeval.protocol import get_protocol
+from ganeval.results import aligned, markdown_table
 
 if TYPE_CHECKING:
     from ganeval.features.cache import FeatureCache
@@ -43,30 +44,30 @@ def list_command(*, cache_dir: Path | None, fmt: str, output: Path | None) -> No
     store = _open(cache_dir)
     rows = store.list()
     total = sum(row.bytes for row in rows)
-    columns = ("images of", "protocol", "precision", "layer", "weights", "images", "MB", "last used")
+    header = ("images of", "protocol", "precision", "layer", "weights", "images", "MB", "last used")
     table = [
         (
-            row.spec, row.protocol, row.precision, row.layer, (row.weights or "")[:8], str(row.images),
+            row.spec,
+            row.protocol,
+            row.precision,
+            row.layer,
+            (row.weights or "")[:8],
+            str(row.images),
             f"{row.bytes / 1e6:.1f}",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(row.used)),
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     if fmt == "md":
-        lines = [_bar(columns), _bar(["---"] * len(columns)), *(_bar(one) for one in table)]
+        text = markdown_table(header, table)
     elif table:
-        widths = [max(map(len, column)) for column in zip(columns, *table, strict=True)]
-        lines = [
-            "  ".join(x.ljust(w) for x, w in zip(one, widths, strict=True)).rstrip() for one in (columns, *table)
-        ]  # fmt: skip
-        lines.append(f"{total / 1e6:.1f} MB in {store.folder}")
+        lines = aligned([header, *table])
+        text = "\n".join([*lines, f"{total / 1e6:.1f} MB in {store.folder}"])
     else:
-        lines = [f"nothing is in the cache ({store.folder})"]
-    fields = [{name: getattr(row, name) for name in row.__slots__} for row in rows]
-    answer(
-        {"cache": {"folder": str(store.folder), "bytes": total, "sets": fields}}, "\n".join(lines), fmt=fmt,
-        target=output,
-    )  # fmt: skip
+        text = f"the cache is empty ({store.folder})"
+    sets = [{name: getattr(row, name) for name in row.__slots__} for row in rows]
+    fields = {"cache": {"folder": str(store.folder), "bytes": total, "sets": sets}}
+    answer(fields, text, fmt=fmt, target=output)
 
 
 @cache.command(cls=Command)
@@ -107,7 +108,3 @@ def _open(folder: Path | None) -> FeatureCache:
     from ganeval.features.cache import FeatureCache, default_folder
 
     return FeatureCache(folder or default_folder())
-
-
-def _bar(cells: tuple[str, ...] | list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

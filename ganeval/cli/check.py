@@ -21,7 +21,7 @@ from ganeval.cli.output import answer, note
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source
 from ganeval.errors import ConfigError, InputError
-from ganeval.results import one_line
+from ganeval.results import aligned, escaped, markdown_table, one_line
 
 if TYPE_CHECKING:
     from ganeval.images.audit import Audit
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @output_options
 def check(
     images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | None, report: Path | None, **options: Any
-) -> None:  # fmt: skip
+) -> None:
     """What is wrong with sets of images, before any compute is spent on them.
 
     Counts, sizes, formats, corrupt files by name, duplicates; of two sets, the first is taken as the real one, and what
@@ -65,7 +65,7 @@ def check(
             raise InputError(f"{a.spec} has no image that can be read: {'; '.join(a.problems())}")
     sentences = compare_audits(audits[0], audits[1]) if len(audits) == 2 else []
     lines = [_table(_rows(a), fmt) + "\n" for a in audits]
-    lines += [_sentence(sentence, fmt) for sentence in sentences]
+    lines += [f"- {escaped(text)}" if fmt == "md" else one_line(text) for text in sentences]
     if len(audits) == 2 and not sentences:
         lines.append("No difference between the two sets that would bias a comparison.")
     outputs = Outputs()
@@ -104,18 +104,8 @@ def _rows(a: Audit) -> list[tuple[str, str]]:
 
 def _table(rows: list[tuple[str, str]], fmt: str) -> str:
     if fmt == "md":
-        from ganeval.gate.words import escaped
-
-        return "\n".join(["| what | found |", "|---|---|", *(f"| {k} | {escaped(v)} |" for k, v in rows)])
-    return "\n".join(one_line(f"{k:<13} {v}") for k, v in rows)
-
-
-def _sentence(sentence: str, fmt: str) -> str:
-    if fmt == "md":
-        from ganeval.gate.words import escaped
-
-        return f"- {escaped(sentence)}"
-    return one_line(sentence)
+        return markdown_table(("what", "found"), rows)
+    return "\n".join(aligned(rows))
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ganeval.cli.lines import Cell, show
 from ganeval.cli.options import Command, Names, option, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.errors import ConfigError
+from ganeval.results import Cell, decimals, markdown_table
 
 if TYPE_CHECKING:
     from ganeval.gate.compare import Compared, Comparison
@@ -50,8 +49,7 @@ def compare(a: Path, b: Path, *, metrics: str | None, level: float, fmt: str, ou
     found = compared(read_record(a), read_record(b), metrics=names, level=level)
     for said in dict.fromkeys(row.note for row in found.rows if row.note):
         note(said)
-    rows = [_row(row, found.level) for row in found.rows]
-    text = _markdown(found) if fmt == "md" else partial(show, rows)
+    text = _markdown(found) if fmt == "md" else [_row(row, found.level) for row in found.rows]
     answer({"compare": found.to_dict()}, text, fmt=fmt, target=output)
     return 0 if found.judged else 3
 
@@ -65,28 +63,27 @@ def _row(row: Compared, level: float) -> list[Cell]:
     if row.better is None:
         said, look = "no difference beyond noise", {}
     return [
-        label, Cell(f"A {a}, B {b}: {step}, {100 * level:g} % CI {low} to {high}"),
-        Cell(f"{said}, p = {row.p_value:.2g}", look), Cell(f"({row.pairing})"),
-    ]  # fmt: skip
+        label,
+        Cell(f"A {a}, B {b}: {step}, {100 * level:g} % CI {low} to {high}"),
+        Cell(f"{said}, p = {row.p_value:.2g}", look),
+        Cell(f"({row.pairing})"),
+    ]
 
 
 def _markdown(found: Comparison) -> str:
-    from ganeval.gate.words import escaped
-
-    rows = [f"| metric | A | B | B - A | {100 * found.level:g} % interval | |", "|---|---|---|---|---|---|"]
+    header = ("metric", "A", "B", "B - A", f"{100 * found.level:g} % interval", "")
+    rows: list[tuple[str, ...]] = []
     for row in found.rows:
         if row.reason is not None:
-            rows.append(f"| {escaped(row.label)} | | | | | not compared: {escaped(row.reason)} |")
+            rows.append((row.label, "", "", "", "", f"not compared: {row.reason}"))
             continue
         a, b, step, low, high = _numbers(row)
-        said = f"{row.better} is better" if row.better else "no difference beyond noise"
-        rows.append(f"| {escaped(row.label)} | {a} | {b} | {step} | {low} to {high} | {said} ({row.pairing}) |")
-    return "\n".join(rows)
+        verdict = f"{row.better} is better" if row.better else "no difference beyond noise"
+        rows.append((row.label, a, b, step, f"{low} to {high}", f"{verdict} ({row.pairing})"))
+    return markdown_table(header, rows)
 
 
 def _numbers(row: Compared) -> tuple[str, str, str, str, str]:
-    from ganeval.results import decimals
-
     digits = decimals(row.standard_error or 0.0)
     a, b = (f"{x:.{digits}f}" for x in (row.a, row.b))
     step, low, high = (f"{x:+.{digits}f}" for x in (row.difference, row.low, row.high))

@@ -1,25 +1,62 @@
-"""``ganeval demo``: from nothing to a verdict, offline."""
+"""``ganeval demo``: a good generator and two broken ones, offline, and what each metric says of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ganeval.cli import output as out
 from ganeval.cli.options import Command, option, output_options, report_path
 from ganeval.cli.places import Output
+from ganeval.errors import InputError
+from ganeval.results import SCHEMA, aligned, format_number, markdown_table, to_json
 
 if TYPE_CHECKING:
-    from ganeval.cli.demo_pipeline import Row
+    import numpy as np
+    from torch import Tensor
 
+    from ganeval.results import Evaluation
+
+GENERATOR = "gen:dcgan-cifar10"
+REFERENCE = "stats:cifar10-test"
+PLAIN, STRIPED = "dataset:shapes-plain:64", "dataset:shapes-striped:64"
+AGAINST_DATA = ("fid", "is")
+AGAINST_ITSELF = ("precision", "recall", "coverage")
+AGAINST = "FD and IS are against CIFAR-10's test images; P, R and coverage against another sample of the DCGAN"
+NOISE = 40.0  # standard deviation, in grey levels of 256
+DISTINCT = 20  # images that the collapsed generator can make
+FILES = {"demo.json", "dcgan.png", "collapsed.png", "noisy.png", "translation.png"}
+_SHOWN = 64
 _NEXT = (
     "ganeval eval real/ fake/ --protocol compact",
     "ganeval fid stats:cifar10-test gen:dcgan-cifar10 --num-samples 2000 --protocol compact",
     "ganeval sample gen:dcgan-cifar10 -n 100 -o samples",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSet:
+    """One set of images, uint8 (N, 3, H, W), and its evaluation."""
+
+    name: str
+    what: str
+    images: Tensor
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """Errors of the CycleGAN on rendered scenes, whose true counterparts are known: L1 on the scale from -1 to 1."""
+
+    pair: float
+    untranslated: float
+    cycle: float
+    n: int
 
 
 @click.command(cls=Command)
@@ -31,63 +68,155 @@ _NEXT = (
     help="Folder for the pictures and demo.json.",
 )
 @option("-n", "--num-samples", type=click.IntRange(min=100), default=1000, help="Images of each set.")
-@option("--seed", type=click.IntRange(min=0), default=0, help="Of the samples and of the noise.")
+@option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the samples and of the noise.")
 @option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where the networks run.")
 @report_path
 @output_options
 def demo(*, output: Path, num_samples: int, seed: int, device: str, report: Path | None, fmt: str) -> None:
-    """The whole pipeline on what ships with ganeval, without network: which metric reacts to which fault?
+    """Run the whole pipeline offline on what ships with ganeval: which metric reacts to which fault?
 
-    Samples the shipped DCGAN, breaks it in two ways, measures all three sets, and translates scenes with the CycleGAN.
+    Samples the shipped DCGAN, breaks the samples in two ways, measures all three sets, and translates scenes with the
+    shipped CycleGAN.
+
+    Fréchet distance and Inception Score are measured against CIFAR-10's test images. Precision, recall and coverage
+    need the single reference images, which do not ship; they are measured against another sample of the same
+    generator, so that the unbroken generator has the highest possible score.
 
     \b
     Example:
       ganeval demo
     """
-    from ganeval.cli.demo_pipeline import AGAINST, run_demo
+    from ganeval.files import write_text
+    from ganeval.result_files import Record
 
-    found = run_demo(
-        output, num_samples=num_samples, seed=seed, device=device, progress=out.progress,
-        single_images=report is not None,
-    )  # fmt: skip
+    if output.exists() and (not output.is_dir() or {p.name for p in output.iterdir()} - FILES):
+        raise InputError(f"{output} exists and holds other files. Choose another folder with --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    sets, reference = _measure(output, num_samples, seed, device, single_images=report is not None)
+    translation = _translate(output / "translation.png", seed=seed, device=device)
+    fields = {
+        **sets[0].evaluation.to_dict(),  # the unbroken generator, so that demo.json can be a baseline
+        "demo": {
+            one.name: {
+                "what": one.what,
+                "results": {name: result.to_dict() for name, result in one.evaluation.results.items()},
+                "picture": f"{one.name}.png",
+            }
+            for one in sets
+        },
+        "translation": {**asdict(translation), "picture": "translation.png"},
+    }
+    write_text(output / "demo.json", to_json({"schema": SCHEMA, **fields}) + "\n")
     if report is not None:
-        from ganeval.cli.demo_pipeline import demo_subjects
-        from ganeval.report.page import write_report
+        from ganeval.report.page import Subject, write_report
 
-        write_report(report, demo_subjects(found))
-    rows, one = found.rows, found.translation
-    translation = (
-        f"CycleGAN, plain to striped scenes: L1 to the true pair {one.pair:.3f} (untranslated {one.untranslated:.3f}), "
-        f"to the scene and back {one.cycle:.3f}"
+        write_report(
+            report,
+            [
+                Subject(
+                    record=Record.of(one.evaluation, one.what),
+                    look=partial(_images_at, {"fake": one.images, "real": reference}),
+                )
+                for one in sets
+            ],
+        )
+    translated = (
+        f"CycleGAN, plain to striped scenes: L1 to the true pair {translation.pair:.3f} (untranslated "
+        f"{translation.untranslated:.3f}), to the scene and back {translation.cycle:.3f}"
     )
-    out.answer(found.to_dict(), f"{_table(rows, fmt)}\n\n{translation}", fmt=fmt, target=None)
+    out.answer(fields, f"{_table(sets, fmt)}\n\n{translated}", fmt=fmt, target=None)
     out.note(AGAINST)
-    for row in rows:
-        if (reason := row.results()["fid"].reason) is not None:
-            out.note(f"{row.name}: no interval for FD: {reason}")
-    out.note(f"pictures and demo.json are in {output}; translation.png has scene, translation, true pair, way back")
+    for one in sets:
+        if (reason := one.evaluation["fid"].reason) is not None:
+            out.note(f"{one.name}: no interval for FD: {reason}")
+    out.note(
+        f"pictures and demo.json are in {output}; the columns of translation.png are scene, translation, true "
+        "counterpart, translation back"
+    )
     if fmt == "text":
         out.say("\nTry next:\n" + "\n".join(f"  {line}" for line in _NEXT))
 
 
-def _table(rows: Sequence[Row], fmt: str) -> str:
-    from ganeval.results import format_number
-
-    names = list(rows[0].results())
-    table = [["", *(result.label for result in rows[0].results().values())]]
-    for row in rows:
-        cells = [row.what]
-        for name in names:
-            result = row.results()[name]
-            value, error = result.value, result.standard_error
+def _table(sets: Sequence[DemoSet], fmt: str) -> str:
+    """Every metric of every set, with its standard error."""
+    header = ["", *(result.label for result in sets[0].evaluation.results.values())]
+    rows = []
+    for one in sets:
+        row = [one.what]
+        for result in one.evaluation.results.values():
+            error = result.standard_error
             spread = "" if error is None else f" ± {format_number(error, error)}"
-            cells.append(f"{format_number(value, error)}{spread}")
-        table.append(cells)
-    if fmt == "md":
-        lines = ["| " + " | ".join(cells) + " |" for cells in table]
-        return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])
-    widths = [max(len(cells[i]) for cells in table) for i in range(len(table[0]))]
-    return "\n".join(
-        "  ".join([cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))])
-        for cells in table
-    )
+            row.append(f"{format_number(result.value, error)}{spread}")
+        rows.append(row)
+    return markdown_table(header, rows) if fmt == "md" else "\n".join(aligned([header, *rows]))
+
+
+def _measure(output: Path, n: int, seed: int, device: str, *, single_images: bool) -> tuple[list[DemoSet], Tensor]:
+    """Evaluate the samples and their broken copies, and save a grid of each; also return the reference sample."""
+    from ganeval.api import build_statistics, evaluate
+    from ganeval.training.pictures import save_grid
+
+    images = _sample(GENERATOR, 2 * n, seed, device)
+    own, reference = images[:n], images[n:]
+    settings: dict[str, Any] = {"protocol": "compact", "device": device, "progress": out.progress}
+    statistics = build_statistics(reference, rows=True, note=f"another sample of {GENERATOR}", **settings)
+    settings["single_images"] = single_images
+    sets = []
+    for name, (what, shown) in _broken(own, seed).items():
+        both = (
+            evaluate(REFERENCE, shown, metrics=AGAINST_DATA, **settings),
+            evaluate(statistics, shown, metrics=AGAINST_ITSELF, reference="sample", **settings),
+        )
+        evaluation = replace(
+            both[0],
+            results={**both[0].results, **both[1].results},
+            per_image={**both[0].per_image, **both[1].per_image},
+            warnings=tuple(dict.fromkeys(text for one in both for text in one.warnings)),
+            notes=tuple(dict.fromkeys([*(text for one in both for text in one.notes), AGAINST])),
+            elapsed_seconds=sum(one.elapsed_seconds for one in both),
+        )
+        sets.append(DemoSet(name, what, shown, evaluation))
+        save_grid(output / f"{name}.png", shown[:_SHOWN], 8)
+    return sets, reference
+
+
+def _broken(images: Tensor, seed: int) -> dict[str, tuple[str, Tensor]]:
+    """The images as they are, as a collapsed generator would draw them, and as a noisy one would."""
+    import torch
+
+    noise = NOISE * torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
+    noisy = (images.float() + noise).round().clamp(0, 255).to(torch.uint8)
+    repeated = images[torch.arange(len(images)) % DISTINCT]
+    return {
+        "dcgan": ("the DCGAN as it is", images),
+        "collapsed": (f"only {DISTINCT} different images", repeated),
+        "noisy": (f"noise of {NOISE:.0f} grey levels", noisy),
+    }
+
+
+def _translate(picture: Path, *, seed: int, device: str, n: int = 64) -> Translation:
+    """Translate plain scenes to striped ones and back; the picture has scene, translation, counterpart, way back."""
+    import torch
+
+    from ganeval.training.pictures import save_grid
+    from ganeval.training.translation import l1
+
+    there = f"gen:cyclegan-plain2striped({PLAIN})"
+    specs = (PLAIN, there, STRIPED, f"gen:cyclegan-striped2plain({there})")
+    scenes, made, pairs, back = (_sample(spec, n, seed, device) for spec in specs)
+    save_grid(picture, torch.stack([scenes, made, pairs, back], dim=1)[:8].flatten(0, 1), 8)
+    return Translation(l1(made, pairs), l1(scenes, pairs), l1(back, scenes), n)
+
+
+def _sample(spec: str, n: int, seed: int, device: str) -> Tensor:
+    import torch
+
+    from ganeval.features.devices import choose_device
+    from ganeval.generators.load import open_source
+
+    source = open_source(spec, num_samples=n, seed=seed, device=choose_device(device))
+    return torch.cat([torch.as_tensor(batch.images).cpu() for batch in source.batches(250)])
+
+
+def _images_at(images: Mapping[str, Tensor], side: str, places: Sequence[int]) -> dict[int, np.ndarray]:
+    return {place: images[side][place].permute(1, 2, 0).numpy() for place in places}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from ganeval.cli.places import Output, Source
 from ganeval.cli.streams import OutputError
 from ganeval.errors import ConfigError, number_of
 from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
+from ganeval.results import Cell
 
 if TYPE_CHECKING:
     from ganeval.gate.run import GateRun
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _LOOKS: Mapping[str, Mapping[str, Any]] = {
-    "pass": {"fg": "green", "bold": True}, "fail": {"fg": "red", "bold": True},
+    "pass": {"fg": "green", "bold": True},
+    "fail": {"fg": "red", "bold": True},
     "inconclusive": {"fg": "yellow", "bold": True},
-}  # fmt: skip
+}
 _FORMATS = ("text", "json", "md", "github")
 
 
@@ -113,18 +114,28 @@ def gate(
     if context.get_parameter_source("strict") is ParameterSource.DEFAULT_MAP and "strict" not in table:
         strict = False  # at the file's top level it is the option of precision and recall
     rules = Gate(
-        rules=parse_rules(table.get("rules"), where), protocol=protocol, weights_sha256=weights_sha256,
-        on_inconclusive=on_inconclusive, strict=strict,
-    )  # fmt: skip
+        rules=parse_rules(table.get("rules"), where),
+        protocol=protocol,
+        weights_sha256=weights_sha256,
+        on_inconclusive=on_inconclusive,
+        strict=strict,
+    )
     if check:
         return _check(rules, where, options.get("baseline"), fmt=fmt, target=output)
     return _judge(rules, paths, options, output=output, page=report, junit=junit, exit_zero=exit_zero, fmt=fmt)
 
 
 def _judge(
-    rules: Gate, paths: tuple[str, ...], options: dict[str, Any], *, output: Path | None, page: Path | None,
-    junit: Path | None, exit_zero: bool, fmt: str,
-) -> int:  # fmt: skip
+    rules: Gate,
+    paths: tuple[str, ...],
+    options: dict[str, Any],
+    *,
+    output: Path | None,
+    page: Path | None,
+    junit: Path | None,
+    exit_zero: bool,
+    fmt: str,
+) -> int:
     from ganeval.files import write_text
     from ganeval.gate.run import run_gate
     from ganeval.result_files import read_record
@@ -154,9 +165,13 @@ def _judge(
         subjects = [] if run.record is None else [Subject(record=run.record)]
         with outputs.attempt(page):
             write_report(
-                page, subjects, verdict=run.verdict.to_dict(), baseline=before, trusted=bool(paths),
+                page,
+                subjects,
+                verdict=run.verdict.to_dict(),
+                baseline=before,
+                trusted=bool(paths),
                 data_root=options["data_root"],
-            )  # fmt: skip
+            )
     if output is not None:
         with outputs.attempt(output):
             _write(run, output, outputs)
@@ -209,15 +224,14 @@ def _show(run: GateRun, fmt: str, outputs: Outputs) -> None:
 
 def _print(verdict: Verdict) -> None:
     """One line a check, and the sum."""
-    from ganeval.cli.lines import Cell, coloured, show, styled, write
     from ganeval.gate.words import columns, summary
 
     rows = []
     for check in verdict.checks:
         mark, name, requirement, told = columns(check)
         rows.append([Cell(mark, _LOOKS[check.outcome]), Cell(name), Cell(requirement), Cell(told, loose=True)])
-    show(rows)
-    write(styled(summary(verdict), _LOOKS[verdict.outcome], coloured(sys.stdout)))
+    out.show([*rows])
+    out.show([[Cell(summary(verdict), _LOOKS[verdict.outcome])]])
 
 
 def _suggest(paths: tuple[str, ...], *, fmt: str, target: Path | None) -> int:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from ganeval.cli.lines import coloured, styled, write
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.streams import OutputError, answering
 from ganeval.parsing.variables import flag, rank_and_size
-from ganeval.results import SCHEMA, one_line, to_json
+from ganeval.results import SCHEMA, Cell, aligned, markdown_table, one_line, to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ganeval.engine.loop import Progress
+
+_NARROWEST = 40  # columns; a narrower terminal wraps as it likes
 
 
 class _State:
@@ -43,9 +46,11 @@ def begin(arguments: Sequence[str]) -> None:
     """
     pairs = pairwise(arguments)
     _State.json = (
-        "--json" in arguments or "--format=json" in arguments or ("--format", "json") in pairs
+        "--json" in arguments
+        or "--format=json" in arguments
+        or ("--format", "json") in pairs
         or os.environ.get("GANEVAL_FORMAT") == "json"
-    )  # fmt: skip
+    )
     _State.quiet = _State.verbose = _State.answered = False
     _State.first = True  # until the variables are read, which can fail
     _State.json = _State.json or flag("GANEVAL_JSON")
@@ -115,14 +120,20 @@ def detail(message: str) -> None:
 
 
 def answer(
-    fields: Mapping[str, Any], text: str | Callable[[], None], *, fmt: str, target: Path | None,
+    fields: Mapping[str, Any],
+    text: str | Sequence[Sequence[Cell]] | Callable[[], None],
+    *,
+    fmt: str,
+    target: Path | None,
+    header: Sequence[str] = (),
     outputs: Outputs | None = None,
-) -> None:  # fmt: skip
-    """What a command found: the document into the file, if one was named, and one of the two forms on stdout.
+) -> None:
+    """Write the answer of a command: the document to a file, if one was named, and one of the two forms to stdout.
 
     Args:
-        text: the text form, or what prints it.
-        outputs: what was tried already.
+        text: the text form: lines, the rows of a table, or a function that prints it.
+        header: the columns of these rows, for a table in Markdown.
+        outputs: the outputs that were attempted already.
 
     Raises:
         OutputError: an output could not be written; stdout has the result all the same.
@@ -140,8 +151,13 @@ def answer(
             document({**fields, **outputs.fields})
         elif callable(text):
             text()
-        elif text:
-            say(text)
+        elif isinstance(text, str):
+            if text:
+                say(text)
+        elif fmt == "md":
+            say(markdown_table(header, [[cell.text for cell in row] for row in text]))
+        else:
+            show(text)
     outputs.finish()
 
 
@@ -155,6 +171,41 @@ def say(text: str) -> None:
     """Text of the answer, on stdout."""
     with answering():
         click.echo(text)
+
+
+def show(rows: Sequence[Sequence[Cell]], *, wrapped: bool = True) -> None:
+    """Print the rows of a table on stdout: aligned, in colour where that is allowed.
+
+    Each line holds all that belongs to it, so that it can be cut out and pasted. Away from a terminal nothing is
+    wrapped: there a line of text is a line of the table.
+
+    Args:
+        wrapped: on a terminal, no line is longer than its width.
+    """
+    width = shutil.get_terminal_size().columns if wrapped and sys.stdout.isatty() else 0
+    style = partial(styled, colour=coloured(sys.stdout))
+    for line in aligned(rows, width=width if width >= _NARROWEST else None, style=style):
+        write(line)
+
+
+def write(text: str, stream: TextIO | None = None) -> None:
+    """Print a line that may be coloured; click alone would strip the colour that FORCE_COLOR asks for."""
+    stream = stream or sys.stdout
+    with answering():
+        click.echo(text, file=stream, color=coloured(stream))
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether to use colour: NO_COLOR forbids it, FORCE_COLOR asks for it, else a terminal that can show it decides."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, look: Mapping[str, Any] | None, colour: bool) -> str:
+    return click.style(text, **look) if colour and look and text else text
 
 
 def _say(message: str, kind: str, colour: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ganeval.cli import output
-from ganeval.cli.lines import show
 from ganeval.cli.outputs import Outputs, write_evaluation
-from ganeval.result_text import classes_of, more_of, rows_of
-from ganeval.results import Evaluation, format_number
+from ganeval.results import Evaluation, classes_of, columns_of, escaped, markdown_table, more_of, rows_of
 
 
 def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: Outputs) -> None:
@@ -46,29 +44,17 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: O
 def _print(evaluation: Evaluation) -> None:
     """One result as the line that people paste, however wide the terminal is; several as a table of such lines."""
     results, classes = rows_of(evaluation)
-    show(results, wrapped=len(evaluation.results) > 1)
-    show(classes)
+    output.show(results, wrapped=len(evaluation.results) > 1)
+    output.show(classes)
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """A table that pastes into a pull request; whatever the names of classes hold, it stays one."""
-    from ganeval.gate.words import escaped
-
-    rows = ["| metric | value | bias-corrected | interval | protocol | n real, fake |", "|---|---|---|---|---|---|"]
-    for r in evaluation.results.values():
-        corrected = "" if r.corrected is None else format_number(r.corrected, r.standard_error)
-        interval = str(r.reason or "")
-        if r.interval is not None:
-            low, high = (format_number(x, r.standard_error) for x in (r.interval.low, r.interval.high))
-            interval = f"{low} to {high} ({100 * r.interval.level:g} %)"
-        counts = ", ".join("-" if n is None else str(n) for n in (r.n_real, r.n_fake))
-        value = format_number(r.value, r.standard_error)
-        cells = (r.label, value, corrected, interval, r.protocol.told(), counts)
-        rows.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
-    more = [f"- {escaped(f'{r.label}: {text}')}" for r in evaluation.results.values() for text in more_of(r)]
-    rows += ["", *more] if more else []
-    for r in evaluation.results.values():
-        if classes := classes_of(r):
-            rows += ["", f"| {escaped(r.label)} | value | interval | images |", "|---|---|---|---|"]
-            rows += [f"| {' | '.join(escaped(cell) for cell in cells)} |" for cells in classes]
-    return "\n".join(rows)
+    """The results as a table in Markdown, then what else is known of each, then a table of its classes."""
+    results = list(evaluation.results.values())
+    rows = [columns_of(result) for result in results]
+    parts = [markdown_table(list(rows[0]), [list(row.values()) for row in rows])] if rows else []
+    parts.append("\n".join(f"- {escaped(f'{r.label}: {text}')}" for r in results for text in more_of(r)))
+    for result in results:
+        if classes := classes_of(result):
+            parts.append(markdown_table((escaped(result.label), "value", "interval", "images"), classes))
+    return "\n\n".join(filter(None, parts))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from ganeval.cli.lines import Cell, show
 from ganeval.cli.options import Command, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.features import weights as files
+from ganeval.results import Cell
 
 
 @click.group()
@@ -35,19 +34,16 @@ def list_command(*, fmt: str, output: Path | None) -> None:
     Example:
       ganeval weights list
     """
-    rows = files.list_weights()
-    table = []
-    for row in rows:
-        unknown = "unverified (no hash is on record)" if files.SPECS[row.name].sha256 is None else "WRONG FILE"
-        state = "verified" if row.verified else unknown if row.present else "not fetched"
-        size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else "size unknown"
-        table.append((row.name, state, f"({size}, {row.licence})", str(row.path)))
-    lines = [[Cell(n, {"bold": True}), Cell(s), Cell(f), Cell(p, {"dim": True}, loose=True)] for n, s, f, p in table]
-    text: str | Callable[[], None] = partial(show, lines)
-    if fmt == "md":
-        head = ["| network | state | file | path |", "|---|---|---|---|"]
-        text = "\n".join([*head, *(f"| {' | '.join(cells)} |" for cells in table)])
-    answer({"weights": [_fields(row) for row in rows]}, text, fmt=fmt, target=output)
+    entries = files.list_weights()
+    rows = []
+    for entry in entries:
+        unknown = "unverified (no hash is on record)" if files.SPECS[entry.name].sha256 is None else "WRONG FILE"
+        state = "verified" if entry.verified else unknown if entry.present else "not fetched"
+        size = f"{entry.bytes / 1e6:.0f} MB" if entry.bytes else "size unknown"
+        path = Cell(str(entry.path), {"dim": True}, loose=True)
+        rows.append([Cell(entry.name, {"bold": True}), Cell(state), Cell(f"({size}, {entry.licence})"), path])
+    fields = {"weights": [{**asdict(entry), "path": str(entry.path)} for entry in entries]}
+    answer(fields, rows, header=("network", "state", "file", "path"), fmt=fmt, target=output)
 
 
 @weights.command(cls=Command)
@@ -110,15 +106,3 @@ def _report(found: dict[str, files.LocatedWeights], fmt: str, target: Path | Non
         state = "verified" if located.verified else "unverified"
         lines.append(f"{name}  {state}  {located.path}  (SHA-256 {located.sha256})")
     answer({"weights": rows}, "\n".join(lines), fmt=fmt, target=target)
-
-
-def _fields(row: files.WeightStatus) -> dict[str, object]:
-    return {
-        "name": row.name,
-        "filename": row.filename,
-        "path": str(row.path),
-        "bytes": row.bytes,
-        "licence": row.licence,
-        "present": row.present,
-        "verified": row.verified,
-    }

@@ -55,9 +55,12 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "a": self.names[0], "b": self.names[1], "level": self.level, "judged": self.judged,
+            "a": self.names[0],
+            "b": self.names[1],
+            "level": self.level,
+            "judged": self.judged,
             "metrics": {row.metric: {k: v for k, v in asdict(row).items() if k != "metric"} for row in self.rows},
-        }  # fmt: skip
+        }
 
 
 def compare(a: Record, b: Record, *, metrics: Sequence[str] | None = None, level: float = 0.95) -> Comparison:
@@ -97,13 +100,19 @@ def _row(name: str, a: Record, b: Record, level: float) -> Compared:
     try:
         found = difference(one, other)
     except GanEvalError as error:
-        return Compared(
-            metric=name, label=label, a=one.centre, b=other.centre, reason=str(error), difference=None
-        )  # fmt: skip
+        return Compared(metric=name, label=label, a=one.centre, b=other.centre, reason=str(error), difference=None)
     half = one_sided(0.5 + level / 2, found.degrees_of_freedom) * found.standard_error
     p = 2 * p_value(abs(found.value), found.standard_error, found.degrees_of_freedom)
     return Compared(
-        metric=name, label=label, a=found.before, b=found.after, difference=found.value,
-        standard_error=found.standard_error, low=found.value - half, high=found.value + half, p_value=min(1.0, p),
-        pairing=found.how, note=found.note,
-    )  # fmt: skip
+        metric=name,
+        label=label,
+        a=found.before,
+        b=found.after,
+        difference=found.value,
+        standard_error=found.standard_error,
+        low=found.value - half,
+        high=found.value + half,
+        p_value=min(1.0, p),
+        pairing=found.how,
+        note=found.note,
+    )

@@ -11,9 +11,24 @@ from ganeval.gate.verdict import Verdict
 # what XML 1.0 cannot hold, even escaped
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PROPERTIES = (
-    "label", "value", "baseline", "measured", "limit", "bound", "standard_error", "level", "p_value", "adjusted_p",
-    "n_real", "n_fake", "protocol", "protocol_key", "pairing", "needed", "source",
-)  # fmt: skip
+    "label",
+    "value",
+    "baseline",
+    "measured",
+    "limit",
+    "bound",
+    "standard_error",
+    "level",
+    "p_value",
+    "adjusted_p",
+    "n_real",
+    "n_fake",
+    "protocol",
+    "protocol_key",
+    "pairing",
+    "needed",
+    "source",
+)
 
 
 def junit(verdict: Verdict) -> str:

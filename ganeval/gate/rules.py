@@ -185,12 +185,17 @@ def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
         raise ConfigError(f"{where}, rules: {error}") from error
     return tuple(
         Rule(
-            metric=name, max=rule.max, min=rule.min, min_samples=rule.min_samples, level=rule.level,
+            metric=name,
+            max=rule.max,
+            min=rule.min,
+            min_samples=rule.min_samples,
+            level=rule.level,
             max_regression=None if rule.max_regression is None else rule.max_regression.regression(),
-            compare=rule.compare, source=rule.source,
+            compare=rule.compare,
+            source=rule.source,
         )
         for name, rule in found.items()
-    )  # fmt: skip
+    )
 
 
 _HINT = " For instance [gate.rules.fid] with max = 25.0."

@@ -67,12 +67,18 @@ def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
         limit = _round(median(values) + sign * SPREADS * spread, spread)
         found.append(
             Suggestion(
-                metric=name, kind="max" if sign > 0 else "min", limit=limit,
-                regression=_round(SPREADS * sqrt(2) * spread, spread), median=median(values), spread=spread,
-                n_fake=first.n_fake or 2, runs=len(records), protocol=first.protocol.name,
+                metric=name,
+                kind="max" if sign > 0 else "min",
+                limit=limit,
+                regression=_round(SPREADS * sqrt(2) * spread, spread),
+                median=median(values),
+                spread=spread,
+                n_fake=first.n_fake or 2,
+                runs=len(records),
+                protocol=first.protocol.name,
                 compare="corrected" if corrected else "value",
             )
-        )  # fmt: skip
+        )
     if not found:
         raise InputError("the runs have no metric in common from which a limit follows. " + " ".join(notes))
     return found, notes

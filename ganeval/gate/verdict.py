@@ -94,9 +94,10 @@ def judge(gate: Gate, record: Record, baseline: Record | None = None, *, accept:
     checks = _decided(opened, gate)
     said = (*record.evaluation.warnings, *suspicions(gate, record, baseline))
     return Verdict(
-        checks=tuple(checks), warnings=tuple(dict.fromkeys(said)),
+        checks=tuple(checks),
+        warnings=tuple(dict.fromkeys(said)),
         elapsed_seconds=record.evaluation.elapsed_seconds,
-    )  # fmt: skip
+    )
 
 
 def unmeasured(gate: Gate, why: str) -> Verdict:
@@ -147,9 +148,14 @@ def _one(e: Excess, p: float, adjusted: float, gate: Gate) -> Check:
         outcome = {"error": INCONCLUSIVE, "fail": FAIL, "pass": PASS}[gate.on_inconclusive]
     needed, assumed = _needed(e) if found == INCONCLUSIVE else (None, "")
     check = replace(
-        check, status=found, outcome=outcome, bound=bound, needed=needed,
-        p_value=None if e.standard_error is None else p, adjusted_p=None if e.standard_error is None else adjusted,
-    )  # fmt: skip
+        check,
+        status=found,
+        outcome=outcome,
+        bound=bound,
+        needed=needed,
+        p_value=None if e.standard_error is None else p,
+        adjusted_p=None if e.standard_error is None else adjusted,
+    )
     return replace(check, reason=_reason(e, check, gate, assumed))
 
 

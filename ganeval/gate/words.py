@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 
 from ganeval.gate.checks import FAIL, INCONCLUSIVE, PASS, Check
 from ganeval.gate.verdict import Verdict
-from ganeval.results import one_line
+from ganeval.results import escaped, markdown_table, one_line
 
 _MARKS = {PASS: "PASS", FAIL: "FAIL", INCONCLUSIVE: "????"}
 _SYMBOLS = {PASS: "✅", FAIL: "❌", INCONCLUSIVE: "❔"}
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#@&!])")
 
 
 def text(verdict: Verdict) -> str:
     """One line a check, and the sum."""
-    return "\n".join([*(_line(check) for check in verdict.checks), summary(verdict)])
+    lines = []
+    for check in verdict.checks:
+        mark, name, requirement, found = columns(check)
+        lines.append(one_line(f"{mark}  {name}: {requirement}: {found}"))
+    return "\n".join([*lines, summary(verdict)])
 
 
 def summary(verdict: Verdict) -> str:
@@ -31,47 +34,29 @@ def summary(verdict: Verdict) -> str:
 
 def markdown(verdict: Verdict) -> str:
     """A table that pastes into a pull request; whatever the names hold, it stays a table."""
-    rows = ["| | metric | must be | found | images | protocol |", "|---|---|---|---|---|---|"]
+    header = ("", "metric", "must be", "found", "images", "protocol")
+    rows = []
     for check in verdict.checks:
         counts = ", ".join(
             f"{n} {side}" for side, n in (("real", check.n_real), ("fake", check.n_fake)) if n is not None
         )
-        cells = [
-            _outcome(check, _SYMBOLS), escaped(check.label or check.metric), escaped(check.requirement),
-            escaped(_told(check)), counts, escaped(check.protocol or ""),
-        ]  # fmt: skip
-        rows.append("| " + " | ".join(cells) + " |")
-    lines = [f"**{summary(verdict)}**", "", *rows]
+        mark, _, requirement, found = columns(check, _SYMBOLS)
+        rows.append((mark, check.label or check.metric, requirement, found, counts, check.protocol or ""))
+    lines = [f"**{summary(verdict)}**", "", markdown_table(header, rows)]
     if verdict.warnings:
         lines += ["", *(f"- ⚠️ {escaped(warning)}" for warning in verdict.warnings)]
     return "\n".join(lines)
 
 
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it is, in one line."""
-    return _SPECIAL.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
-
-
-def columns(check: Check) -> tuple[str, str, str, str]:
-    """Of one check: the mark of its outcome, what it is of, what must be, what was found."""
-    return (
-        _outcome(check, _MARKS), f"{check.label or check.metric} {check.kind}", check.requirement, _told(check)
-    )  # fmt: skip
-
-
-def _line(check: Check) -> str:
-    mark, name, requirement, told = columns(check)
-    return one_line(f"{mark}  {name}: {requirement}: {told}")
-
-
-def _outcome(check: Check, marks: dict[str, str]) -> str:
+def columns(check: Check, marks: Mapping[str, str] = _MARKS) -> tuple[str, str, str, str]:
+    """The mark of a check's outcome, its name, the requirement, and what was found."""
     mark = marks[check.outcome]
     if check.accepted:
-        return f"{mark} (accepted)"
-    return mark if check.outcome == check.status else f"{mark} (inconclusive)"
-
-
-def _told(check: Check) -> str:
-    more = f" [limit from: {check.source}]" if check.source and check.outcome != PASS else ""
-    note = f" [{check.pairing_note}]" if check.pairing_note and check.outcome != PASS else ""
-    return f"{check.reason}{note}{more}"
+        mark += " (accepted)"
+    elif check.outcome != check.status:
+        mark += " (inconclusive)"
+    found = check.reason
+    if check.outcome != PASS:
+        found += f" [{check.pairing_note}]" if check.pairing_note else ""
+        found += f" [limit from: {check.source}]" if check.source else ""
+    return mark, f"{check.label or check.metric} {check.kind}", check.requirement, found

@@ -51,9 +51,12 @@ class EvaluatorHandler:
     def __call__(self, engine: Engine) -> None:
         before = {} if self.last is None else self.last.flat()
         self.last = attempt(
-            self.evaluator, lambda: self.generator(engine) if self.of_engine else self.generator, self.n,
-            engine.state.iteration, on_error=self.on_error,
-        )  # fmt: skip
+            self.evaluator,
+            lambda: self.generator(engine) if self.of_engine else self.generator,
+            self.n,
+            engine.state.iteration,
+            on_error=self.on_error,
+        )
         for name in before:  # an old value must not look like one of this step
             engine.state.metrics.pop(name, None)
         if self.last is not None:

@@ -42,9 +42,14 @@ _SHOWN = 60  # characters of a value in a message
 _PLACE = re.compile(r"(?s)(.*) - at (?:`key` in )?`\$(.*)`")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 _TYPES = {
-    "float": "a number", "int": "a whole number", "str": "text", "bool": "true or false", "null": "null",
-    "object": "an object", "array": "a list",
-}  # fmt: skip
+    "float": "a number",
+    "int": "a whole number",
+    "str": "text",
+    "bool": "true or false",
+    "null": "null",
+    "object": "an object",
+    "array": "a list",
+}
 
 
 class DocumentError(ValueError):

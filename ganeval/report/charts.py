@@ -215,8 +215,10 @@ class Plot:
             Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg">').format(
                 WIDTH, HEIGHT, f"{self.title}. {alt}"
             ),
-            *self._grid(), *self._marks, Markup("</svg>"),
-        ]  # fmt: skip
+            *self._grid(),
+            *self._marks,
+            Markup("</svg>"),
+        ]
         return Markup('<figure class="plot"><figcaption>{}{}</figcaption>{}</figure>').format(
             Markup("<strong>{}</strong>").format(self.title), self._key(), Markup("").join(parts)
         )
@@ -270,9 +272,7 @@ def tick_names(ticks: Sequence[float]) -> list[str]:
         names = [f"{tick:.{digits}g}" for tick in ticks]
         if len(set(names)) == len(names):
             break
-    return [
-        name.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e").replace("-", "\u2212") for name in names
-    ]  # fmt: skip
+    return [name.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e").replace("-", "\u2212") for name in names]
 
 
 def _element(tag: str, kind: str, text: str | None = None, **attributes: object) -> Markup:

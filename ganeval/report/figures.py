@@ -27,12 +27,13 @@ def chosen(records: Sequence[Record]) -> list[Record]:
 def plots(shown: Sequence[Record]) -> list[Markup]:
     """All plots of a few runs, each of which has a colour."""
     found = [
-        *(p for record in shown if (p := by_size(record, several=len(shown) > 1)) is not None), plane(shown),
+        *(p for record in shown if (p := by_size(record, several=len(shown) > 1)) is not None),
+        plane(shown),
         distribution(shown, "realism_fake", "Realism of the fakes", "realism, a ratio of distances", level=1.0),
         distribution(shown, "ppl_distance", "Steps between latents", "perceptual distance over the squared step"),
         *(p for record in shown if (p := distances(record, several=len(shown) > 1)) is not None),
         *(p for record in shown if (p := classes(record, several=len(shown) > 1)) is not None),
-    ]  # fmt: skip
+    ]
     return [plot for plot in found if plot is not None]
 
 
@@ -56,8 +57,12 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
     reach = [end for s in few for end in s["interval"]]
     plot = Plot(
         _titled(f"{result.label} against the number of fakes", record, several),
-        padded(n, logarithmic=True), padded([*plain, *ends, *reach]), "fakes (logarithmic)", result.label, log_x=True,
-    )  # fmt: skip
+        padded(n, logarithmic=True),
+        padded([*plain, *ends, *reach]),
+        "fakes (logarithmic)",
+        result.label,
+        log_x=True,
+    )
     if len(few) > 1:
         told = "what so many images give, with its interval"
         plot.band([s["n"] for s in few], reach[::2], reach[1::2], 1, told)
@@ -154,9 +159,13 @@ def classes(record: Record, *, several: bool) -> Markup | None:
     more = f", the {len(worst)} worst of {len(ranked)}" if len(ranked) > len(worst) else ""
     plot = Plot(
         _titled(f"{result.label} within each class{more}", record, several),
-        (low, 1.05 * high), (min(0, len(worst) - 5) - 0.7, len(worst) - 0.3),
-        "distance, bias-corrected where it can be", "", y_ticks=False, left=NAMED,
-    )  # fmt: skip
+        (low, 1.05 * high),
+        (min(0, len(worst) - 5) - 0.7, len(worst) - 0.3),
+        "distance, bias-corrected where it can be",
+        "",
+        y_ticks=False,
+        left=NAMED,
+    )
     for i, (name, centre, interval) in enumerate(worst):
         place = len(worst) - 1 - i
         plot.bar(place, centre, 0, str(name))
@@ -176,10 +185,14 @@ def forest(found: Comparison) -> Markup | None:
         for sign, row in zip(signs, rows, strict=True)
     ]
     plot = Plot(
-        "Changes over their standard errors", padded([0.0, *(end for ends in told for end in ends)]),
-        (min(0, len(rows) - 5) - 0.7, len(rows) - 0.3), "standard errors; to the right: better", "", y_ticks=False,
+        "Changes over their standard errors",
+        padded([0.0, *(end for ends in told for end in ends)]),
+        (min(0, len(rows) - 5) - 0.7, len(rows) - 0.3),
+        "standard errors; to the right: better",
+        "",
+        y_ticks=False,
         left=NAMED,
-    )  # fmt: skip
+    )
     plot.level(0.0, "no change", upright=True)
     for i, (row, (centre, *ends)) in enumerate(zip(rows, told, strict=True)):
         place = len(rows) - 1 - i

@@ -60,10 +60,13 @@ def read_training(folder: Path) -> Training:
     panels = sorted(_PANELS[model], key=lambda panel: panel.kind != "eval")
     steps = max((line["step"] for line in log), default=0)
     return Training(
-        name=folder.resolve().name, steps=steps, facts=tuple(_facts(config)), metrics=tuple(_last(log, panels)),
+        name=folder.resolve().name,
+        steps=steps,
+        facts=tuple(_facts(config)),
+        metrics=tuple(_last(log, panels)),
         plots=tuple(plot for panel in panels if (plot := draw(panel, log)) is not None),
         samples=tuple(_samples(folder)),
-    )  # fmt: skip
+    )
 
 
 def draw(panel: Panel, log: Sequence[Mapping[str, Any]]) -> Markup | None:
@@ -77,9 +80,13 @@ def draw(panel: Panel, log: Sequence[Mapping[str, Any]]) -> Markup | None:
     logarithmic = panel.logarithmic and values.min() > 1 / MAX_NUMBER and values.max() > 3 * values.min()
     last = max(float(xs[-1]) for xs, _ in lines.values())
     plot = Plot(
-        panel.title, (0.0, last or 1.0), panel.limits or padded(values, logarithmic=logarithmic), "step", "",
+        panel.title,
+        (0.0, last or 1.0),
+        panel.limits or padded(values, logarithmic=logarithmic),
+        "step",
+        "",
         log_y=logarithmic,
-    )  # fmt: skip
+    )
     banded = False
     for i, (name, (xs, ys)) in enumerate(lines.items()):
         low, high = (series(log, panel.kind, f"{name}_{end}") for end in ("low", "high"))

@@ -71,21 +71,30 @@ def choose(arrays: Arrays, n_fake: int) -> list[Choice]:
         _ranked(
             "Least realistic fakes",
             "Farthest outside the balls around reals. Realism below 1: inside none of them.",
-            arrays, realism, "realism {:.2f}",
+            arrays,
+            realism,
+            "realism {:.2f}",
         ),
         _ranked(
-            "Most realistic fakes", "Deepest inside the balls around reals; ∞: equal to a real in all features.",
-            arrays, None if realism is None else -realism, "realism {:.2f}", sign=-1,
+            "Most realistic fakes",
+            "Deepest inside the balls around reals; ∞: equal to a real in all features.",
+            arrays,
+            None if realism is None else -realism,
+            "realism {:.2f}",
+            sign=-1,
         ),
         _pairs(arrays),
         _uncovered(arrays),
         _ranked(
             "Fakes that raise the Frechet distance most",
             "By influence: what the distance would gain if there were more like them, in its own units.",
-            arrays, None if (x := arrays.get("fid_influence_fake")) is None else -x, "influence {:+.3g}", sign=-1,
+            arrays,
+            None if (x := arrays.get("fid_influence_fake")) is None else -x,
+            "influence {:+.3g}",
+            sign=-1,
             lacking="its influence values, which come with the interval of the Frechet distance,",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def call(ratio: float, distance: float, same_pixels: bool) -> str:
@@ -154,9 +163,15 @@ def _of(title: str, told: str, arrays: Arrays, places: np.ndarray, words: Sequen
 
 
 def _ranked(
-    title: str, told: str, arrays: Arrays, values: np.ndarray | None, form: str, *, sign: int = 1,
+    title: str,
+    told: str,
+    arrays: Arrays,
+    values: np.ndarray | None,
+    form: str,
+    *,
+    sign: int = 1,
     lacking: str = "realism, which comes with precision and recall,",
-) -> Choice:  # fmt: skip
+) -> Choice:
     """The fakes with the smallest values."""
     if values is None:
         return Choice(title, told, missing=f"Left out: {lacking} is not among the values of this run.")

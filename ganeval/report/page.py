@@ -76,12 +76,15 @@ def write_report(
         verdicts = [("", verdict)]
     against = [] if baseline is None else [(r, words.compared(r, baseline)) for r in records]
     _write(
-        target, "report.html.jinja",
+        target,
+        "report.html.jinja",
         title=f"ganeval: {', '.join([*(r.name for r in records), *(_names(subjects))])}",
-        records=records, several=len(records) > 1,
+        records=records,
+        several=len(records) > 1,
         readings=[(r.name, words.readings(r)) for r in records],
         verdicts=[(name, told, words.verdict(told)) for name, told in verdicts],
-        table=words.table(records), cautions=words.cautions(records),
+        table=words.table(records),
+        cautions=words.cautions(records),
         baseline=baseline,
         changes=[
             (r.name, words.changes(found), [] if baseline is None else words.alone(r, baseline), forest(found))
@@ -89,11 +92,12 @@ def write_report(
         ],
         provenance=words.parted([(r.name, words.provenance(r)) for r in records]),
         remarks=words.parted([(r.name, _remarks(r)) for r in records]),
-        plots=[*over_runs(order), *plots(looked_at)], grids=grids,
+        plots=[*over_runs(order), *plots(looked_at)],
+        grids=grids,
         only=[r.name for r in looked_at] if len(looked_at) < len(records) else [],
         trainings=[s for s in subjects if isinstance(s, Training)],
         outcomes=words.OUTCOMES,
-    )  # fmt: skip
+    )
 
 
 def write_check(
@@ -112,10 +116,14 @@ def write_check(
     """
     names = list(dict.fromkeys(what for one in rows for what, _ in one if what != "set"))
     _write(
-        target, "check.html.jinja", title=f"ganeval check: {', '.join(a.spec for a in audits)}", audits=audits,
-        rows=[(what, [dict(one).get(what, "–") for one in rows]) for what in names], differences=differences,
+        target,
+        "check.html.jinja",
+        title=f"ganeval check: {', '.join(a.spec for a in audits)}",
+        audits=audits,
+        rows=[(what, [dict(one).get(what, "–") for one in rows]) for what in names],
+        differences=differences,
         problems=[(a.spec, a.problems()) for a in audits],
-    )  # fmt: skip
+    )
 
 
 def read_subjects(path: Path, *, name: str | None = None) -> list[Subject | Training]:
@@ -185,9 +193,12 @@ def _write(target: Path, template: str, **values: Any) -> None:
 @cache
 def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters["label"] = _breakable
     return environment
 

@@ -95,11 +95,15 @@ def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
     inner = told.get("source") or {}
     latents, ends = told.get("latents"), told.get("value_range")
     return {
-        "num": subset.get("n"), "seed": subset.get("seed", told.get("seed", inner.get("seed", 0))),
-        "num_samples": subset.get("of", n), "value_range": None if ends is None else tuple(ends),
-        "latent_dim": tuple(latents) if isinstance(latents, list) else None, "num_classes": told.get("num_classes"),
-        "label_distribution": _distribution(told), "keep_mode": bool(told.get("keep_mode")),
-    }  # fmt: skip
+        "num": subset.get("n"),
+        "seed": subset.get("seed", told.get("seed", inner.get("seed", 0))),
+        "num_samples": subset.get("of", n),
+        "value_range": None if ends is None else tuple(ends),
+        "latent_dim": tuple(latents) if isinstance(latents, list) else None,
+        "num_classes": told.get("num_classes"),
+        "label_distribution": _distribution(told),
+        "keep_mode": bool(told.get("keep_mode")),
+    }
 
 
 def _distribution(told: Mapping[str, Any]) -> str | LikeReal | None:

@@ -45,9 +45,11 @@ def ordered(records: Sequence[Record]) -> Order:
                 ranked = sorted(range(len(records)), key=lambda k: numbers[k])
                 word = re.search(r"([^\W\d_]+)[^\w(]*_*$", parts[0][i - 1])
                 return Order(
-                    tuple(records[k] for k in ranked), tuple(float(numbers[k]) for k in ranked),
-                    word.group(1) if word else "number in the name of the run", True,
-                )  # fmt: skip
+                    tuple(records[k] for k in ranked),
+                    tuple(float(numbers[k]) for k in ranked),
+                    word.group(1) if word else "number in the name of the run",
+                    True,
+                )
     return Order(tuple(records), tuple(map(float, range(1, len(records) + 1))), "run, in the order of the table", False)
 
 
@@ -77,9 +79,13 @@ def _over(spots: Sequence[Spot], order: Order) -> Markup:
     low, high = min(order.places), max(order.places)
     room = 0.03 * (high - low)
     plot = Plot(
-        f"{spots[0].result.label} over the runs", (low - room, high + room), _axis(values, intervals), order.label,
-        kind, x_ticks=None if order.steps else order.places[:: 1 + len(order.places) // 13],
-    )  # fmt: skip
+        f"{spots[0].result.label} over the runs",
+        (low - room, high + room),
+        _axis(values, intervals),
+        order.label,
+        kind,
+        x_ticks=None if order.steps else order.places[:: 1 + len(order.places) // 13],
+    )
     there = [one for one in intervals if one is not None]
     if order.steps and len(there) == len(spots):
         plot.band(places, [one.low for one in there], [one.high for one in there], 0, _level(intervals))
@@ -99,9 +105,14 @@ def _beside(spots: Sequence[Spot], order: Order) -> Markup:
     values, intervals, kind = _told(spots)
     rows = len(order.records)
     plot = Plot(
-        f"{spots[0].result.label} of the runs", _axis(values, intervals), (min(0, rows - 5) - 0.7, rows - 0.3),
-        kind, "", y_ticks=False, left=NAMED,
-    )  # fmt: skip
+        f"{spots[0].result.label} of the runs",
+        _axis(values, intervals),
+        (min(0, rows - 5) - 0.7, rows - 0.3),
+        kind,
+        "",
+        y_ticks=False,
+        left=NAMED,
+    )
     for spot, value, one in zip(spots, values, intervals, strict=True):
         height = rows - spot.place
         if one is not None:

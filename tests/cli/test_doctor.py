@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from ganeval.cli import diagnosis
+from ganeval.cli import doctor
 from ganeval.cli.main import main
 from ganeval.features import devices
 from ganeval.features.extractor import FeatureExtractor
@@ -35,7 +35,7 @@ def test_doctor_runs_two_images_on_every_accelerator(
             return resized(self, images) * (1.001 if self.device == there else 1)
 
         monkeypatch.setattr(FeatureExtractor, "_resized", wrong)
-    monkeypatch.setattr(diagnosis, "_trace", lambda: diagnosis.Finding("matrix square root", "ok", ""))
+    monkeypatch.setattr(doctor, "_trace", lambda: doctor.Finding("matrix square root", "ok", ""))
     assert main(["doctor", "--json"]) == (0 if state == "ok" else 2)
     findings = {f["what"]: f for f in json.loads(capsys.readouterr().out)["doctor"]}
     found = findings["compact-v1 on cpu:0"]
@@ -48,17 +48,17 @@ def test_doctor_runs_two_images_on_every_accelerator(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_doctor_finds_cuda_well() -> None:
-    findings = [f for f in diagnosis.accelerators_against_cpu() if "cuda:0" in f.what]
+    findings = [f for f in doctor.accelerators_against_cpu() if "cuda:0" in f.what]
     assert findings
     assert {f.state for f in findings} == {"ok"}
 
 
 def test_cpu_only_torch_beside_a_cuda_torchvision_is_recognised() -> None:
     error = "operator torchvision::nms does not exist"
-    advice = diagnosis.torch_pair_advice({"torch": "2.13.0+cpu", "torchvision": "0.28.0"}, error)
+    advice = doctor.torch_pair_advice({"torch": "2.13.0+cpu", "torchvision": "0.28.0"}, error)
     assert "CPU-only build" in advice
     assert "pip uninstall -y torch torchvision" in advice
-    other = diagnosis.torch_pair_advice({"torch": "2.4.0", "torchvision": "0.28.0"}, error)
+    other = doctor.torch_pair_advice({"torch": "2.4.0", "torchvision": "0.28.0"}, error)
     assert "do not fit each other" in other
     assert error in other
 
@@ -77,9 +77,9 @@ def test_a_broken_pair_is_named_and_exits_2(
         return real_import(name, *args, **kwargs)  # type: ignore[arg-type]
 
     versions = {"torch": "2.13.0+cpu", "torchvision": "0.28.0"}
-    real_version = diagnosis.importlib.metadata.version
+    real_version = doctor.importlib.metadata.version
     monkeypatch.setattr(builtins, "__import__", broken)
-    monkeypatch.setattr(diagnosis.importlib.metadata, "version", lambda p: versions.get(p) or real_version(p))
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda p: versions.get(p) or real_version(p))
     assert main(["doctor"]) == 2
     out, err = capsys.readouterr()
     assert "broken   torch with torchvision" in out
@@ -96,6 +96,6 @@ def test_disagreeing_square_roots_are_broken(monkeypatch: pytest.MonkeyPatch) ->
         return linalg.TraceSqrt(found.value * 1.001, found.method, ()) if method == "sqrtm" else found
 
     monkeypatch.setattr(linalg, "trace_sqrt", wrong)
-    finding = diagnosis._trace()
+    finding = doctor._trace()
     assert finding.state == "broken"
     assert "disagree" in finding.found

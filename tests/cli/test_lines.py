@@ -10,13 +10,14 @@ import struct
 import subprocess
 import sys
 import termios
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ganeval.cli.lines import Cell, aligned
 from ganeval.cli.main import main
-from ganeval.result_text import at_the_point
+from ganeval.cli.output import styled
+from ganeval.results import Cell, aligned, at_the_point
 
 Capture = pytest.CaptureFixture[str]
 ESCAPES = re.compile(r"\x1b\[[\d;]*m")
@@ -52,7 +53,9 @@ def test_a_path_stays_whole() -> None:
 
 def test_colour_changes_no_place_and_names_give_no_orders() -> None:
     hostile = Cell("a\x1b[31m\nb\u202ec", {"bold": True})
-    plain, coloured = (aligned([[hostile, Cell("end")], *ROWS], colour=colour) for colour in (False, True))
+    plain, coloured = (
+        aligned([[hostile, Cell("end")], *ROWS], style=partial(styled, colour=colour)) for colour in (False, True)
+    )
     assert [ESCAPES.sub("", line) for line in coloured] == plain
     assert coloured[0].startswith("\x1b[1ma [31m b c\x1b[0m")
     assert "\x1b" not in "".join(plain)
@@ -165,6 +168,6 @@ def test_several_results_are_a_table_of_lines_to_paste(runs: Path, capsys: Captu
     assert re.fullmatch(r"KID\[compact-v1\] [\d.]+   95 % CI \S+ to \S+   \(compact, 60 real, 60 fake\)", line)
     assert main(["eval", *sets, "--metrics", "fid,kid", "--floor", "--format", "md", "--device", "cpu", "-q"]) == 0
     table, told = capsys.readouterr().out.split("\n\n")
-    assert {line.count(" | ") for line in table.splitlines() if "---" not in line} == {5}
+    assert {line.count(" | ") for line in table.splitlines() if "---" not in line} == {6}
     assert told.startswith(r"- FD\[compact-v1\]: This is what 60 images give on average")
     assert r"- FD\[compact-v1\]: floor " in told

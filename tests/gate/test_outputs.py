@@ -15,7 +15,8 @@ from ganeval.errors import InputError
 from ganeval.gate.github import MOST_BYTES, command, commands, write_summary
 from ganeval.gate.junit import junit
 from ganeval.gate.verdict import Verdict, judge
-from ganeval.gate.words import escaped, markdown, text
+from ganeval.gate.words import markdown, text
+from ganeval.results import escaped
 
 HOSTILE = "a|b\n::error::x\r\n## h <script>alert('&')</script> ]]> \x00\x1b[31m % `c` [l](u) ☃ \U0001f600"
 

@@ -12,7 +12,7 @@ from support import toy_device as toy
 
 import ganeval
 from ganeval.arithmetic import widest_float
-from ganeval.cli import diagnosis
+from ganeval.cli import doctor
 from ganeval.features.devices import accelerators, choose_device
 from ganeval.features.extractor import load_extractor
 from ganeval.images.source import ImageBatch
@@ -52,7 +52,7 @@ def evaluation(device: str) -> dict[str, object]:
 
 
 def looked_at() -> list[dict[str, object]]:
-    return [finding.to_dict() for finding in diagnosis.accelerators_against_cpu()]
+    return [finding.to_dict() for finding in doctor.accelerators_against_cpu()]
 
 
 report = {
