@@ -41,7 +41,7 @@ from ganeval.features.extractor import SCALES, load_extractor  # noqa: E402
 from ganeval.features.perceptual import LPIPS, load_distance  # noqa: E402
 from ganeval.features.torchvision_inception import load_torchvision_inception  # noqa: E402
 from ganeval.images.resize import resize  # noqa: E402
-from ganeval.images.source import ImageBatch  # noqa: E402
+from ganeval.images.types import ImageBatch  # noqa: E402
 from ganeval.metrics.frechet import frechet_distance  # noqa: E402
 from ganeval.metrics.inception_score import split_scores  # noqa: E402
 from ganeval.metrics.kernel import subset_distances  # noqa: E402

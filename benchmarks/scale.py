@@ -20,8 +20,8 @@ import torch
 from torch import nn
 
 from ganeval.features.networks import COMPACT_WEIGHTS
+from ganeval.images.open import open_images
 from ganeval.images.shapes import render
-from ganeval.images.source import open_images
 from ganeval.protocol import get_protocol
 from ganeval.statistics.merging import merge_statistics
 from ganeval.statistics.moments import Moments

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.training.cyclegan import train_cyclegan
 
 # What translates small images on a CPU. The paper's networks, `--paper`, are made for 128 pixels and more, and a GPU.

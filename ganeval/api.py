@@ -32,9 +32,9 @@ from ganeval.features.custom import CustomNetwork
 from ganeval.features.devices import choose_device, give_back
 from ganeval.features.extractor import load_extractor
 from ganeval.features.weights import by_network
-from ganeval.images.borrowed import random_states_kept
 from ganeval.images.grammar import spec_or_object
-from ganeval.images.opening import split_options
+from ganeval.images.options import split_options
+from ganeval.images.user_models import random_states_kept
 from ganeval.parsing.arguments import Device, converted, require_known
 from ganeval.protocol import Protocol
 from ganeval.results import Evaluation, MetricResult
@@ -131,7 +131,7 @@ def evaluate(
             get the same results; False: this rank alone.
         single_images: also what tables and reports show of single images: names of files, nearest neighbours across the
             sets, and the Frechet distance of fewer fakes. Where the features of both sides are at hand.
-        others: how images are opened: the fields of ``ganeval.images.opening.OpenOptions`` that are not above; and
+        others: how images are opened: the fields of ``ganeval.images.options.OpenOptions`` that are not above; and
             choices of single estimators: the fields of ``ganeval.metrics.settings.Settings``, such as ``trace``.
 
     Returns:
@@ -210,7 +210,7 @@ def build_statistics(
         cache: as in ``evaluate``.
         reading: how images are opened and read, as in ``evaluate``: ``num_samples``, ``latent_dim``, ``num_classes``,
             ``value_range``, ``seed``, ``batch_size``, ``workers``, ``on_error``, ``feature_memory``, ``data_root``,
-            ``download``, ``progress``, and the other fields of ``ganeval.images.opening.OpenOptions``.
+            ``download``, ``progress``, and the other fields of ``ganeval.images.options.OpenOptions``.
     """
     if sample_rows is not None and sample_rows < 2:
         raise ConfigError(f"sample_rows is a number of images from 2 on; got {sample_rows}.")

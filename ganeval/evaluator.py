@@ -26,11 +26,11 @@ from ganeval.errors import ConfigError, IncomparableError, InputError, warn
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.devices import choose_device
-from ganeval.images.borrowed import random_states_kept
 from ganeval.images.class_labels import like_real, read_labels
 from ganeval.images.grammar import spec_or_object
-from ganeval.images.opening import OF_GENERATORS, split_options
-from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.images.options import GENERATOR_OPTIONS, split_options
+from ganeval.images.types import ImageSource, NumberedSource
+from ganeval.images.user_models import random_states_kept
 from ganeval.parsing.arguments import WHOLE, Device, converted
 from ganeval.parsing.documents import Count, parse_json, typed
 from ganeval.protocol import Protocol
@@ -134,7 +134,7 @@ class Evaluator:
                         download=download, **opening, on_error=on_error, batch_size=batch_size, workers=workers,
                         feature_memory=feature_memory, progress=progress, cache=open_cache(cache),
                     )  # fmt: skip
-                    made_here = replace(self._reading, **OF_GENERATORS, image_column=None)  # of the fakes too
+                    made_here = replace(self._reading, **GENERATOR_OPTIONS, image_column=None)  # of the fakes too
                     require_effect([what for name, (what, _) in specs.items() if name != "fake"], made_here)
                     self._run = Run(
                         specs, made, self._reading, metrics=metrics, protocol=protocol, weights=weights,

@@ -276,7 +276,7 @@ def test_command_and_function_have_the_same_options() -> None:
     import inspect
 
     from ganeval.cli.metric import eval_command
-    from ganeval.images.opening import OpenOptions
+    from ganeval.images.options import OpenOptions
 
     parameters = dict(inspect.signature(evaluate).parameters) | dict(inspect.signature(Settings).parameters)
     parameters = dict(inspect.signature(OpenOptions).parameters) | parameters

@@ -12,7 +12,7 @@ import torch
 from ganeval.api import evaluate
 from ganeval.features.extractor import load_extractor
 from ganeval.features.networks import not_at_hand, spec_of
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.protocol import PROTOCOLS, get_protocol
 
 pytestmark = pytest.mark.weights

@@ -18,7 +18,7 @@ from ganeval.api import fid
 from ganeval.errors import WeightsError
 from ganeval.features.extractor import load_extractor
 from ganeval.features.weights import INCEPTION, verify
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.protocol import get_protocol
 
 pytestmark = pytest.mark.weights

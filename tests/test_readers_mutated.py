@@ -38,7 +38,7 @@ from ganeval.cli.main import main
 from ganeval.engine.reference_files import is_statistics
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
 from ganeval.images.audit import audit
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.result_files import read_record, write_record
 from ganeval.statistics.reference import load_statistics
 

@@ -20,7 +20,7 @@ def noise(n: int, height: int, width: int, seed: int) -> torch.Tensor:
 
 
 def batch(images: Any) -> Any:
-    from ganeval.images.source import ImageBatch
+    from ganeval.images.types import ImageBatch
 
     return ImageBatch(images, [""] * len(images), None)
 
@@ -70,7 +70,7 @@ def resizes(bench: Bench) -> Found:
 
 def features(bench: Bench) -> Found:
     """Of the largest feature, by protocol, kind of image and layer."""
-    from ganeval.images.source import open_images
+    from ganeval.images.open import open_images
 
     n = bench.pick(16, 2)
     pictures, found = noise(n, 80, 64, 2), {}

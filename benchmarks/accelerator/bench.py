@@ -130,7 +130,7 @@ def one_pass(source: Any, extractors: list[Any], *, workers: int, batch_size: in
 
 def images_in(bench: Bench, kind: str, most: int | None = None) -> Any:
     """The first ``most`` images of a kind of the material."""
-    from ganeval.images.source import open_images
+    from ganeval.images.open import open_images
 
     source = open_images(str(bench.folder / kind))
     return source if most is None or source.length <= most else source.part(range(most))

@@ -140,7 +140,7 @@ def random_states(bench: Bench) -> Found:
 
 def one_file(bench: Bench) -> Found:
     """A user's data set that holds one file open, as readers of HDF5 and tar do: no wrong image by default."""
-    from ganeval.images.source import open_images
+    from ganeval.images.open import open_images
 
     n, side = bench.pick(4000, 60), 16
     data = np.stack([np.full((side, side, 3), i % 251, np.uint8) for i in range(n)])

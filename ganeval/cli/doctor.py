@@ -200,7 +200,7 @@ def _features(protocol: Protocol, device: torch.device) -> tuple[torch.Tensor, s
     """(2, d) of two rendered images, on the host; and a sentence if the device could not compute them."""
     from ganeval.arithmetic import collect_host_fallbacks
     from ganeval.features.extractor import load_extractor
-    from ganeval.images.source import open_images
+    from ganeval.images.open import open_images
 
     extractor = load_extractor(protocol, device=device)
     (batch,) = open_images("dataset:shapes", num_samples=2).batches(2, prepare=extractor.prepare)

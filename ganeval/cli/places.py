@@ -82,7 +82,7 @@ def check_places(ctx: click.Context, config: Path | None) -> None:
     if not outputs:
         return
     from ganeval.files import is_stream, require_writable
-    from ganeval.images.inputs import reads
+    from ganeval.images.spec_files import reads
 
     inputs = [*_inputs(ctx), *([] if config is None else [config])]
     places: dict[str, str] = {}

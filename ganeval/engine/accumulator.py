@@ -19,10 +19,10 @@ from ganeval.engine.sharding import Order, Own, gathered_rows, summed_moments
 from ganeval.errors import InputError, number_of
 from ganeval.features.cache import FeatureCache
 from ganeval.features.extractor import FeatureExtractor
-from ganeval.images.borrowed import merged_modes
 from ganeval.images.names import left_out
-from ganeval.images.source import ImageSource
 from ganeval.images.summary import impossible_values, listed_sizes
+from ganeval.images.types import ImageSource
+from ganeval.images.user_models import merged_modes
 from ganeval.metrics.types import FeatureSet
 from ganeval.parsing.documents import Count, parse_json, typed
 from ganeval.protocol import Protocol

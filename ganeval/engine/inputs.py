@@ -21,10 +21,11 @@ from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.networks import published_weights
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.grammar import as_spec, spec_or_object
-from ganeval.images.opening import OF_GENERATORS, OpenOptions, check_number
-from ganeval.images.side_by_side import cores
-from ganeval.images.source import ImageSource, NumberedSource, has_items
+from ganeval.images.open import has_items
+from ganeval.images.options import GENERATOR_OPTIONS, OpenOptions, check_number
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Shards, Translation
+from ganeval.images.threads import cores
+from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.images.workers import worker_faults
 from ganeval.metrics.types import FeatureSet
 from ganeval.parsing.arguments import option
@@ -184,7 +185,7 @@ def require_effect(specs: Sequence[object], reading: Reading) -> None:
             f"For a subset of existing images: {option('num_real')}, {option('num_fake')}; "
             f"of `ganeval stats build`: {option('num')}."
         )
-    for name, nothing in OF_GENERATORS.items():
+    for name, nothing in GENERATOR_OPTIONS.items():
         if getattr(reading, name) != nothing:
             raise ConfigError(f"{option(name)} tells about a generator, and here is none. Leave it out.")
 

@@ -16,7 +16,7 @@ from ganeval.engine.prefetch import ahead
 from ganeval.engine.resized_ahead import resized_ahead
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.resize import PillowResize
-from ganeval.images.source import ImageBatch, Prepare
+from ganeval.images.types import ImageBatch, Prepare
 from ganeval.statistics.moments import Moments, as_rows
 from ganeval.statistics.rows import FeatureRows
 

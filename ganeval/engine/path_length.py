@@ -30,11 +30,11 @@ from ganeval.errors import ConfigError, InputError, warn
 from ganeval.features.devices import choose_device
 from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
 from ganeval.generators.load import open_source
-from ganeval.images.borrowed import random_states_kept
 from ganeval.images.generated import GeneratedSource
-from ganeval.images.opening import check_number
-from ganeval.images.reach import attribute
-from ganeval.images.returned import images_of
+from ganeval.images.model_outputs import images_of
+from ganeval.images.module_search import attribute
+from ganeval.images.options import check_number
+from ganeval.images.user_models import random_states_kept
 from ganeval.metrics import path_length as metric
 from ganeval.metrics.intervals import checked_level
 from ganeval.metrics.path_length import lerp, slerp
@@ -102,7 +102,7 @@ def evaluate_path_length(
         latent_dim: of a generator that does not tell.
         num_classes: of a generator that takes labels.
         value_range: black and white in what it makes, where it has no attribute ``value_range``.
-        label_distribution, labels, keep_mode: see ``ganeval.images.opening.OpenOptions``.
+        label_distribution, labels, keep_mode: see ``ganeval.images.options.OpenOptions``.
         progress: as in ``ganeval.evaluate``.
 
     Raises:

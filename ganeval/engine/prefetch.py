@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ganeval.images.crossing import across
 from ganeval.images.mixed import MixedImages
-from ganeval.images.source import ImageBatch
+from ganeval.images.transfer import across
+from ganeval.images.types import ImageBatch
 
 
 def ahead(batches: Iterable[ImageBatch], device: torch.device, *, prepared_only: bool = False) -> Iterator[ImageBatch]:

@@ -30,9 +30,9 @@ from ganeval.engine.recall_blocks import AHEAD, Block, Blocks, Session
 from ganeval.features.cache import FeatureCache, Shelf
 from ganeval.features.cache_entry import Entry
 from ganeval.features.extractor import FeatureExtractor
-from ganeval.images.indexed import IndexedSource, check_batches
+from ganeval.images.indexed import IndexedSource
 from ganeval.images.loading import Regrouper
-from ganeval.images.source import ImageBatch, ImageSource, NumberedSource, Prepare
+from ganeval.images.types import ImageBatch, ImageSource, NumberedSource, Prepare, check_batches
 
 _BLOCK = 256  # files, at most, unless a batch is larger
 

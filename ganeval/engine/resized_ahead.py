@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ganeval.images.resize import PillowResize
-from ganeval.images.side_by_side import begun
-from ganeval.images.source import ImageBatch
+from ganeval.images.threads import begun
+from ganeval.images.types import ImageBatch
 
 _Coming = dict[PillowResize, list[Future[Tensor]]]
 

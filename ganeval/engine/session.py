@@ -47,7 +47,7 @@ from ganeval.features.networks import Given
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.features.weights import by_network
 from ganeval.images.class_labels import like_real
-from ganeval.images.opening import OPENING
+from ganeval.images.options import OPTION_NAMES
 from ganeval.metrics.path_length import LPIPS_VGG
 from ganeval.metrics.path_length import Path as LatentPath
 from ganeval.metrics.registry import Metric, named_metrics
@@ -460,5 +460,5 @@ def _settings(given: Mapping[str, Any]) -> Settings:
     names = [f.name for f in fields(Settings)]
     if not given.keys() <= set(names):
         arguments = (p.name for p in signature(evaluate).parameters.values() if p.kind is p.KEYWORD_ONLY)
-        require_known([name for name in given if name not in names], [*names, *arguments, *OPENING])
+        require_known([name for name in given if name not in names], [*names, *arguments, *OPTION_NAMES])
     return Settings(**given)

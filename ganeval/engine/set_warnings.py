@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganeval.errors import number_of
-from ganeval.images.differences import MIXED, TURNED, lossy_share, turned_share
-from ganeval.images.summary import differing_values
+from ganeval.images.summary import MIXED, TURNED, differing_values, lossy_share, turned_share
 
 if TYPE_CHECKING:
     from ganeval.engine.accumulator import Measured

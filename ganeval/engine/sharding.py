@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ganeval.distributed import Group
-from ganeval.images.source import ImageBatch, ImageSource, NumberedSource, Prepare, SourceReport
+from ganeval.images.types import ImageBatch, ImageSource, NumberedSource, Prepare, SourceReport
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows
 

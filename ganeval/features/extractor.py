@@ -20,9 +20,9 @@ from ganeval.features.lanes import Features, Images, Lanes
 from ganeval.features.networks import NETWORKS, Given
 from ganeval.features.precision import Deviation, require_precision
 from ganeval.features.residence import Residence
-from ganeval.images.crossing import across
 from ganeval.images.resize import PIL_MODES, PillowResize, resize, resize_mixed
-from ganeval.images.source import ImageBatch
+from ganeval.images.transfer import across
+from ganeval.images.types import ImageBatch
 from ganeval.parsing.arguments import option
 from ganeval.protocol import CUSTOM, INCEPTION, Protocol
 

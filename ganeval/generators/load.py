@@ -27,13 +27,12 @@ from ganeval.arithmetic import plain_defaults
 from ganeval.errors import InputError, WeightsError
 from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
-from ganeval.images.borrowed import told
 from ganeval.images.generated import GeneratedSource
 from ganeval.images.grammar import as_spec
-from ganeval.images.opening import OpenOptions, check_number
+from ganeval.images.module_search import attribute
+from ganeval.images.open import open_images
+from ganeval.images.options import OpenOptions, check_number
 from ganeval.images.pixels import check_range
-from ganeval.images.reach import attribute
-from ganeval.images.source import ImageSource, NumberedSource, open_images
 from ganeval.images.specs import (
     Generator,
     GeneratorFile,
@@ -45,6 +44,8 @@ from ganeval.images.specs import (
     Spec,
     Translation,
 )
+from ganeval.images.types import ImageSource, NumberedSource
+from ganeval.images.user_models import told
 from ganeval.parsing.arguments import converted
 
 

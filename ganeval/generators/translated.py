@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.images.borrowed import Borrowed
 from ganeval.images.generated import NOISE, finished
-from ganeval.images.indexed import check_batches
 from ganeval.images.latents import seed_of
 from ganeval.images.loading import Regrouper
 from ganeval.images.pixels import ValueRange
-from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
+from ganeval.images.types import ImageBatch, NumberedSource, Prepare, SourceReport, check_batches
+from ganeval.images.user_models import Borrowed
 
 CheckSize = Callable[[int, int], None]
 
@@ -29,7 +28,7 @@ class TranslatedSource(NumberedSource):
 
     The model always runs on ``batch`` images, image i in place i modulo ``batch``, the rest filled up, so the bits of
     a translation do not depend on the batch size, on subsets or on worker processes. It is borrowed, see
-    ``ganeval.images.borrowed``; noise that it draws by itself is of (seed, i) alone.
+    ``ganeval.images.user_models``; noise that it draws by itself is of (seed, i) alone.
 
     Args:
         spec: as the user knows it.

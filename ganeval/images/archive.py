@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
-import itertools
 import mmap
 import os
-import re
 import shutil
 import tarfile
 import tempfile
@@ -24,7 +22,7 @@ import numpy as np
 
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
-from ganeval.images.indexed import Images, PerProcess, class_labels, sorted_classes, stamp_of
+from ganeval.images.indexed import PerProcess, class_labels, sorted_classes, stamp_of
 from ganeval.images.names import (
     HEAD,
     is_named_otherwise,
@@ -34,13 +32,14 @@ from ganeval.images.names import (
     sort_by_bytes,
     sort_of,
 )
-from ganeval.images.opening import MAX_IMAGE_BYTES
+from ganeval.images.options import MAX_IMAGE_BYTES
+from ganeval.images.specs import expand_braces
+from ganeval.images.types import Images
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_member
 
 TAR_SUFFIXES = (".tar", ".tgz")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz",)
 _REPLACED = "file that a later one of its name replaces"
-_MOST_SHARDS = 10**5
 _SPARSE = "sparse file in the archive"
 # what tarfile and gzip raise for archives that are damaged; PAX headers are text, which is parsed
 _BROKEN_TAR = (
@@ -256,39 +255,6 @@ def open_shards(pattern: str, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suf
     doors = [open_zip if path.suffix.lower() == ".zip" else open_tar for path in paths]
     shards = [door(path, max_image_bytes, any_suffix=any_suffix) for door, path in zip(doors, paths, strict=True)]
     return Shards([path.name for path in paths], shards)
-
-
-def expand_braces(pattern: str) -> list[str]:
-    """The names that a pattern with braces stands for.
-
-    >>> expand_braces("s-{08..10}.tar")
-    ['s-08.tar', 's-09.tar', 's-10.tar']
-
-    Raises:
-        InputError: no name, or more than any set of shards has.
-    """
-    parts = re.split(r"\{([^{}]*)\}", pattern)
-    choices: list[Sequence[str]] = []
-    count = 1
-    for number, part in enumerate(parts):
-        if number % 2 == 0:
-            choices.append([part])
-        elif bounds := re.fullmatch(r"(\d+)\.\.(\d+)", part):
-            low, high = bounds.groups()
-            padded = any(len(bound) > 1 and bound[0] == "0" for bound in (low, high))
-            width = max(len(low), len(high)) if padded else 0
-            count *= max(0, int(high) - int(low) + 1)
-            if count <= _MOST_SHARDS:
-                choices.append([f"{i:0{width}d}" for i in range(int(low), int(high) + 1)])
-        else:
-            choices.append(part.split(","))
-            count *= len(choices[-1])
-        if count > _MOST_SHARDS:
-            raise InputError(f"{pattern} names more than {_MOST_SHARDS} files. Check the numbers in braces.")
-    names = ["".join(choice) for choice in itertools.product(*choices)]
-    if not names:
-        raise InputError(f"{pattern} names no file: a range in braces goes upwards, as in {{000..099}}.")
-    return names
 
 
 class _Mapped:

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, too_many_pixels
-from ganeval.images.indexed import Images, PerProcess
+from ganeval.images.indexed import PerProcess
 from ganeval.images.labels import class_names
 from ganeval.images.pixels import ValueRange, channels_first, check_dtype, dtype_name, to_uint8
+from ganeval.images.types import Images
 from ganeval.parsing.array_files import Header, NpzReader, read_header
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_exactly, require_end
 

@@ -15,11 +15,19 @@ import numpy as np
 
 from ganeval.errors import number_of
 from ganeval.images.decode import UnreadableImage, digest, find_fault, format_of, open_image
-from ganeval.images.differences import MIXED, TURNED, lossy_share, turned_share
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.names import left_out
-from ganeval.images.source import ImageSource
-from ganeval.images.summary import add, differing_values, impossible_values, summarised
+from ganeval.images.summary import (
+    MIXED,
+    TURNED,
+    add,
+    differing_values,
+    impossible_values,
+    lossy_share,
+    summarised,
+    turned_share,
+)
+from ganeval.images.types import ImageSource
 
 _INSIDE = ("first_names", "summary", "value_range")
 _LISTED = 20  # names in a report; the counts are complete

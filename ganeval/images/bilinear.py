@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.images.crossing import across
 from ganeval.images.mixed import MixedImages
+from ganeval.images.transfer import across
 
 
 def tf1_bilinear(images: Tensor, size: int) -> Tensor:

@@ -5,35 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ganeval.errors import InputError
+from ganeval.images.options import LikeReal, OpenOptions
+from ganeval.images.types import ImageSource
 
-if TYPE_CHECKING:
-    from ganeval.images.opening import OpenOptions
-    from ganeval.images.source import ImageSource
-
-KINDS = ("uniform", "balanced", "like-real")
-Options = TypeVar("Options", bound="OpenOptions")
+Options = TypeVar("Options", bound=OpenOptions)
 _LABEL, _ORDER, _START = 1, 4, 5  # parts of the stream of one number, see ``ganeval.images.latents``
 _GOLDEN = (5**0.5 - 1) / 2
 _LISTED = 5
 _DIGITS = 18  # of the largest label that is taken for a number
-
-
-@dataclass(frozen=True, slots=True)
-class LikeReal:
-    """``like-real``, once the real images are known.
-
-    Attributes:
-        frequencies: of the classes 0, 1, ...; they add up to 1.
-    """
-
-    frequencies: tuple[float, ...]
 
 
 class ClassLabels:

@@ -12,11 +12,11 @@ from typing import Any
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.grammar import no_dataset
-from ganeval.images.indexed import Images
 from ganeval.images.items import image_of, is_single, label_of, one_image
 from ganeval.images.labels import class_name, labels_of, names_of
 from ganeval.images.pixels import ValueRange
 from ganeval.images.specs import TorchvisionDataset
+from ganeval.images.types import Images
 from ganeval.parsing.variables import flag
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from ganeval.images.decode import DEEP_MODES, Pixels, UnreadableImage, decode, open_image
-from ganeval.images.indexed import Images
 from ganeval.images.pixels import ValueRange, to_uint8
+from ganeval.images.types import Images
 
 
 def declare(images: Images, value_range: ValueRange | None) -> None:

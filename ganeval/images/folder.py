@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
-from ganeval.images.indexed import Images, class_labels, sorted_classes, stamp_of
+from ganeval.images.indexed import class_labels, sorted_classes, stamp_of
 from ganeval.images.names import (
     HEAD,
     HIDDEN,
@@ -23,6 +23,7 @@ from ganeval.images.names import (
     sort_by_bytes,
     sort_of,
 )
+from ganeval.images.types import Images
 
 _SPECIAL = "pipe, socket or device"
 _READ_ALREADY = "link to a folder that is read already"

@@ -14,19 +14,26 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import InputError
-from ganeval.images.borrowed import Borrowed
 from ganeval.images.class_labels import ClassLabels, read_labels
 from ganeval.images.decode import Pixels, digest
-from ganeval.images.indexed import Images, check_batches, check_on_error
 from ganeval.images.latents import Latents
 from ganeval.images.loading import Regrouper
-from ganeval.images.opening import OpenOptions
+from ganeval.images.module_search import attribute
+from ganeval.images.options import OpenOptions
 from ganeval.images.pixels import check_range
-from ganeval.images.reach import attribute
-from ganeval.images.side_by_side import side_by_side
-from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
 from ganeval.images.specs import Rendered
 from ganeval.images.summary import add, summarised
+from ganeval.images.threads import side_by_side
+from ganeval.images.types import (
+    ImageBatch,
+    Images,
+    NumberedSource,
+    Prepare,
+    SourceReport,
+    check_batches,
+    check_on_error,
+)
+from ganeval.images.user_models import Borrowed
 
 NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
@@ -12,112 +10,24 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-from torch import Tensor
 
-from ganeval.errors import InputError
-from ganeval.images.decode import Pixels, UnreadableImage, decode
+from ganeval.images.decode import UnreadableImage
 from ganeval.images.loading import Chunk, Regrouper, in_a_thread, load_chunk, take_chunk
 from ganeval.images.names import shared_folders
-from ganeval.images.pixels import ValueRange
-from ganeval.images.source import ImageBatch, NumberedSource, Prepare, SourceReport
+from ganeval.images.types import (
+    ImageBatch,
+    Images,
+    NumberedSource,
+    Prepare,
+    SourceReport,
+    check_batches,
+    check_on_error,
+    unusable,
+)
 from ganeval.images.workers import in_processes
-from ganeval.parsing.arguments import option
 
 T = TypeVar("T")
-_NAMED = 5  # bad images that a message names
 _FEW = 16  # images that are decoded sooner than a process has started
-
-
-class Images(ABC):
-    """What ``IndexedSource`` needs to know of one kind of source. Picklable; opens its files again in each process.
-
-    Attributes:
-        kind: one word for the provenance.
-        ignored: files that were left out, by suffix, or as ``hidden``.
-        encoded: the images are files, which ``read`` returns.
-        on_accelerator: the images live there: ``take`` them together instead of loading them one by one.
-        decoder: of the files of encoded images.
-        deep_range: the declared range of their values, where they have more than 8 bits.
-        takes_range: whether a declared range of values can mean these images.
-        in_memory: the images are in the memory of this process: to start another one takes longer than to read them.
-        reopens: each process opens the files again. A user's own data set may not: its processes would share the
-            position in a file that was open before, and read each other's images.
-        by_threads: several threads may read and look for faults at once.
-    """
-
-    kind: str
-    ignored: Counter[str]
-    encoded: bool = False
-    on_accelerator: bool = False
-    decoder: Callable[[bytes], Pixels] = staticmethod(decode)
-    deep_range: ValueRange | None = None
-    in_memory: bool = False
-    reopens: bool = True
-    by_threads: bool = False
-
-    @abstractmethod
-    def __len__(self) -> int: ...
-
-    def load(self, index: int) -> Pixels:
-        """Image ``index``; where ``encoded``, its decoded file. Raises UnreadableImage where it cannot be used."""
-        return self.decoder(self.read(index))
-
-    def name(self, index: int) -> str:
-        return f"#{index}"
-
-    def fault(self, index: int) -> str | None:
-        """Why image ``index`` cannot be used, as far as a cheap look tells."""
-        return None
-
-    def read(self, index: int) -> bytes:
-        """Where ``encoded``: the file. Raises UnreadableImage where it cannot be read."""
-        raise UnreadableImage(f"{self.kind} images are no files")
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether the images lie in files, so that ``fingerprint`` tells them apart."""
-        return self.encoded
-
-    def fingerprint(self, index: int) -> bytes | None:
-        """Where ``on_disk``: 16 bytes that stand for what image ``index`` is decoded from; None if it is unreadable."""
-        try:
-            data = self.read(index)
-        except UnreadableImage:
-            return None
-        return _fingerprint(data)
-
-    def mark(self, index: int, pixels: Pixels) -> bytes:
-        """Where ``encoded``: the fingerprint of what these pixels were decoded from, without a second look at the file.
-
-        Raises:
-            UnreadableImage: it has to be read again, and cannot be.
-        """
-        mark = self.fingerprint(index) if pixels.encoded is None else _fingerprint(pixels.encoded)
-        if mark is None:
-            raise UnreadableImage("it cannot be read again")
-        return mark
-
-    def stamp(self, index: int) -> tuple[int, ...] | None:
-        """What changes when the file of image ``index`` is written anew: time, size and number; None: not known."""
-        return None
-
-    def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
-        """Where ``on_accelerator``: these images as uint8 (N, 3, H, W), and notes."""
-        raise UnreadableImage(f"{self.kind} images are taken one by one")
-
-    @property
-    def takes_range(self) -> bool:
-        return not self.encoded or self.deep_range is not None
-
-    def labels(self) -> list[str] | None:
-        return None
-
-    def classes(self) -> list[str] | None:
-        """Names of the classes in the order of their numbers, where more is known than the labels tell."""
-        return None
-
-    def facts(self) -> dict[str, object]:
-        return {}
 
 
 class PerProcess(Generic[T]):
@@ -296,10 +206,6 @@ def stamp_of(path: Path) -> tuple[int, ...] | None:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _fingerprint(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
-
-
 def class_labels(names: list[str]) -> list[str] | None:
     """The class of each image: the first folder of its path, after the folders that all images share.
 
@@ -313,28 +219,6 @@ def class_labels(names: list[str]) -> list[str] | None:
     if not names or any(len(parts) <= shared for parts in folders):
         return None
     return [parts[shared] for parts in folders]
-
-
-def unusable(spec: str, bad: list[tuple[str, str]], n: int | None) -> InputError:
-    """The error for images, (name, reason) each, that cannot be used; it names the first few."""
-    named = "; ".join(f"{name}: {reason}" for name, reason in bad[:_NAMED])
-    more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-    count = "an image that" if len(bad) == 1 else f"{len(bad)} of {n} images that"
-    return InputError(
-        f"{spec} has {count} cannot be used: {named}{more}. "
-        f"Repair or remove them, or leave them out with {option('on_error', 'skip')}."
-    )
-
-
-def check_on_error(on_error: str) -> None:
-    if on_error not in ("stop", "skip"):
-        raise InputError(f"on_error is 'stop' or 'skip'; got {on_error!r}.")
-
-
-def check_batches(batch_size: int, workers: int, on_error: str) -> None:
-    check_on_error(on_error)
-    if batch_size < 1 or workers < 0:
-        raise InputError(f"A batch needs at least 1 image and 0 workers; got {batch_size} and {workers}.")
 
 
 def sorted_classes(labels: list[str] | None) -> list[str] | None:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import InputError
-from ganeval.images.borrowed import ENDINGS, random_states_kept, told
 from ganeval.images.class_labels import ClassLabels
-from ganeval.images.reach import attribute
-from ganeval.images.watching import Watch
+from ganeval.images.module_search import attribute
+from ganeval.images.module_watch import Watch
+from ganeval.images.user_models import ENDINGS, random_states_kept, told
 
 _LATENT, _PAIR, _PLACE = 0, 2, 3  # parts of the stream of one number, which never meet; 1, 4 and 5 are of labels
 

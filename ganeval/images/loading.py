@@ -16,13 +16,13 @@ from torch import Tensor
 from ganeval.images.decode import UnreadableImage, digest
 from ganeval.images.mixed import MixedImages, joined
 from ganeval.images.packing import Packing
-from ganeval.images.side_by_side import side_by_side
-from ganeval.images.source import ImageBatch, Prepare, SourceReport
 from ganeval.images.summary import add, summarised
+from ganeval.images.threads import side_by_side
+from ganeval.images.types import ImageBatch, Prepare, SourceReport
 
 if TYPE_CHECKING:
-    from ganeval.images.indexed import Images
     from ganeval.images.room import Turn
+    from ganeval.images.types import Images
 
 _AHEAD = 2  # chunks that are decoded before they are asked for
 

@@ -10,7 +10,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from ganeval.images.crossing import across
+from ganeval.images.transfer import across
 
 
 class MixedImages(Sequence[Tensor]):

@@ -20,9 +20,9 @@ from torch.nn.functional import interpolate
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.images.bilinear import bilinear_mixed, tf1_bilinear
-from ganeval.images.crossing import across
 from ganeval.images.mixed import MixedImages
-from ganeval.images.side_by_side import side_by_side
+from ganeval.images.threads import side_by_side
+from ganeval.images.transfer import across
 
 RESIZE_MODES: Mapping[str, str] = MappingProxyType(
     {

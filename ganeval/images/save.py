@@ -22,7 +22,7 @@ from PIL import Image
 from ganeval.errors import InputError, number_of
 from ganeval.files import write_text, written_whole
 from ganeval.images.folder import MANIFEST
-from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.images.workers import worker_faults
 from ganeval.parsing.documents import MAX_BYTES, Count, DocumentError, parse_json, typed
 

@@ -5,11 +5,15 @@ A value is opened as what it is, whatever changes on disk after the text was par
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from ganeval.errors import InputError
 
 SHIPPED: Mapping[str, str] = {
     "dcgan-cifar10": "a DCGAN of CIFAR-10, 32 x 32 pixels",
@@ -19,6 +23,7 @@ SHIPPED: Mapping[str, str] = {
 # torchvision data sets of which every file has the published hash before anything reads it. Others unpickle what they
 # find: LSUN its cache of keys, the MNIST family (in older releases without restriction) its processed/training.pt.
 HASHED_DATASETS = ("cifar10", "cifar100", "stl10", "svhn")
+_MOST_SHARDS = 10**5
 _SYSTEM = ("/dev", "/proc", "/sys")  # without end, or with files that wait
 
 Part = Literal["images", "statistics"]
@@ -51,7 +56,7 @@ class Archive(Spec):
 
 @dataclass(frozen=True, slots=True)
 class Shards(Spec):
-    """Archives that a pattern with braces names, see ``ganeval.images.archive.expand_braces``."""
+    """Archives that a pattern with braces names, see ``expand_braces``."""
 
     pattern: str
 
@@ -184,8 +189,6 @@ def closed_to_documents(spec: Spec) -> str | None:
         case Folder(path=path) | Archive(path=path) | ArrayFile(path=path) | GeneratorFile(path=path):
             return _closed_place(spec, path)
         case Shards(pattern=pattern):
-            from ganeval.images.archive import expand_braces
-
             places = (_closed_place(spec, Path(name)) for name in expand_braces(pattern))
             return next((why for why in places if why is not None), None)
         case Missing() | OtherFile() | Invalid():
@@ -200,6 +203,39 @@ def closed_to_documents(spec: Spec) -> str | None:
             return f"{spec} names statistics: there are no images to open"
         case _:
             return f"{spec} is a program, and a document alone never runs one"
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """The names that a pattern with braces stands for.
+
+    >>> expand_braces("s-{08..10}.tar")
+    ['s-08.tar', 's-09.tar', 's-10.tar']
+
+    Raises:
+        InputError: no name, or more than any set of shards has.
+    """
+    parts = re.split(r"\{([^{}]*)\}", pattern)
+    choices: list[Sequence[str]] = []
+    count = 1
+    for number, part in enumerate(parts):
+        if number % 2 == 0:
+            choices.append([part])
+        elif bounds := re.fullmatch(r"(\d+)\.\.(\d+)", part):
+            low, high = bounds.groups()
+            padded = any(len(bound) > 1 and bound[0] == "0" for bound in (low, high))
+            width = max(len(low), len(high)) if padded else 0
+            count *= max(0, int(high) - int(low) + 1)
+            if count <= _MOST_SHARDS:
+                choices.append([f"{i:0{width}d}" for i in range(int(low), int(high) + 1)])
+        else:
+            choices.append(part.split(","))
+            count *= len(choices[-1])
+        if count > _MOST_SHARDS:
+            raise InputError(f"{pattern} names more than {_MOST_SHARDS} files. Check the numbers in braces.")
+    names = ["".join(choice) for choice in itertools.product(*choices)]
+    if not names:
+        raise InputError(f"{pattern} names no file: a range in braces goes upwards, as in {{000..099}}.")
+    return names
 
 
 def public_text(spec: Spec) -> str:

@@ -12,12 +12,20 @@ from torch.utils.data import DataLoader, IterableDataset
 from ganeval.errors import GanEvalError, InputError
 from ganeval.images.array import open_array
 from ganeval.images.dataset import DatasetImages
-from ganeval.images.indexed import Images, check_batches, check_on_error, unusable
 from ganeval.images.items import image_of, label_of
 from ganeval.images.labels import class_names, names_of
 from ganeval.images.loading import Regrouper, load_chunk, take_chunk
 from ganeval.images.pixels import ValueRange
-from ganeval.images.source import ImageBatch, ImageSource, Prepare, SourceReport
+from ganeval.images.types import (
+    ImageBatch,
+    Images,
+    ImageSource,
+    Prepare,
+    SourceReport,
+    check_batches,
+    check_on_error,
+    unusable,
+)
 
 _DROPPED = "left out by drop_last=True of the DataLoader. Make it with drop_last=False to measure all images"
 

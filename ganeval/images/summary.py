@@ -13,6 +13,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ganeval.images.decode import ORIENTATION
+
+LOSSY = ("JPEG", "MPO", "WEBP")
+MIXED = 0.01  # difference of two shares from which on it is told
+TURNED = "EXIF orientation is ignored, and {} has it in {:.0%} of its images, {} in {:.0%}: turned in one set alone"
 _SIZE = "size "
 _LEVEL = "level "
 _CHANNELS = ("red", "green", "blue")
@@ -173,3 +178,14 @@ def _logarithms(sizes: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
     counts = np.array(list(sizes.values()))
     mean = np.average(both, axis=0, weights=counts)
     return mean, np.average((both - mean) ** 2, axis=0, weights=counts) / counts.sum()
+
+
+def lossy_share(formats: Mapping[str, int]) -> float | None:
+    """The share of files with lossy compression; None where there are no files."""
+    total = sum(formats.values())
+    return sum(formats.get(name, 0) for name in LOSSY) / total if total else None
+
+
+def turned_share(notes: Mapping[str, int], n: int | None) -> float:
+    """The share of images whose orientation is said in their file, and ignored."""
+    return notes.get(ORIENTATION, 0) / n if n else 0.0

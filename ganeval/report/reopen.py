@@ -9,10 +9,10 @@ import numpy as np
 
 from ganeval.errors import GanEvalError, InputError, number_of
 from ganeval.generators.load import open_source
-from ganeval.images.class_labels import LikeReal
 from ganeval.images.grammar import parse_spec
-from ganeval.images.source import ImageSource, NumberedSource
+from ganeval.images.options import LikeReal
 from ganeval.images.specs import closed_to_documents
+from ganeval.images.types import ImageSource, NumberedSource
 
 # Images in these places of a side, uint8 (H, W, 3) each, without those whose image is not the one that was measured.
 # Raises InputError where none can be had; the message is a clause that says why.

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ganeval.errors import InputError
 from ganeval.features.compact import CLASSES, COMPACT_SIZE, CompactFeatures, CompactNet
 from ganeval.files import write_text, written_whole
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 
 
 def load_labelled(spec: str) -> tuple[Tensor, Tensor]:

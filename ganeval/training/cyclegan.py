@@ -14,7 +14,7 @@ from ganeval.engine.loop import ProgressFactory
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.devices import choose_device
 from ganeval.generators.cyclegan import ImagePool, check_size, default_patch, require_positive
-from ganeval.images.borrowed import random_states_kept
+from ganeval.images.user_models import random_states_kept
 from ganeval.protocol import get_protocol
 from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, Recipe
 from ganeval.training.hardware import require_precision

@@ -25,7 +25,7 @@ from ganeval.errors import ConfigError
 from ganeval.features.devices import choose_device
 from ganeval.files import write_text, written_whole
 from ganeval.generators.dcgan import Discriminator, Generator, check_architecture, initialise
-from ganeval.images.borrowed import random_states_kept
+from ganeval.images.user_models import random_states_kept
 from ganeval.training.checkpoints import restore_optimiser
 from ganeval.training.hardware import adam, autocast, gradient_norm, read, require_precision, send
 from ganeval.training.judge import Judge, public_name

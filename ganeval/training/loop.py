@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ganeval.arithmetic import plain_defaults
 from ganeval.engine.loop import ProgressFactory
 from ganeval.errors import ConfigError, InputError, number_of
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.training.checkpoints import load_checkpoint, save_checkpoint
 from ganeval.training.hardware import hardware, repeating
 from ganeval.training.pictures import Panel, draw_game, save_grid

@@ -13,7 +13,7 @@ import torch
 import ganeval
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, InputError
-from ganeval.images.returned import images_of
+from ganeval.images.model_outputs import images_of
 
 Capture = pytest.CaptureFixture[str]
 MADE = "--num-samples 20 --latent-dim 2 --value-range -1,1 --protocol compact -q --device cpu"

@@ -17,7 +17,7 @@ from ganeval.engine.inputs import Reading
 from ganeval.engine.loop import Collected, Kept, collect
 from ganeval.errors import InputError
 from ganeval.features.extractor import load_extractor
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.metrics import frechet
 from ganeval.protocol import get_protocol
 from ganeval.statistics import linalg, linalg_torch

@@ -269,7 +269,7 @@ def test_another_array_beside_statistics_is_no_set_of_images(tmp_path: Path, mom
 def spatial(surrogate_weights: Path) -> dict[str, np.ndarray]:
     """Moments of both layers, as the ADM evaluator writes them, with its own order: height, width, channel."""
     from ganeval.features.extractor import load_extractor
-    from ganeval.images.source import ImageBatch
+    from ganeval.images.types import ImageBatch
     from ganeval.protocol import get_protocol
     from ganeval.statistics.moments import Moments
 

@@ -17,7 +17,7 @@ from ganeval.errors import ConfigError, IncomparableError, WeightsError
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images import indexed, loading
 from ganeval.images.shapes import render
-from ganeval.images.source import ImageBatch
+from ganeval.images.types import ImageBatch
 from ganeval.statistics.reference import save_statistics
 
 ON = {"protocol": "compact", "device": "cpu"}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ganeval.engine.prefetch import ahead
-from ganeval.images.source import ImageBatch
+from ganeval.images.types import ImageBatch
 
 CPU = torch.device("cpu")
 

@@ -39,7 +39,7 @@ from ganeval.features.networks import COMPACT_WEIGHTS
 from ganeval.images import indexed, loading
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.folder import FolderImages
-from ganeval.images.source import ImageBatch
+from ganeval.images.types import ImageBatch
 from ganeval.results import Evaluation
 from ganeval.statistics.reference import save_statistics
 

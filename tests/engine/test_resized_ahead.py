@@ -16,8 +16,9 @@ from ganeval.engine.loop import Collected, Kept, collect, how_to_batch
 from ganeval.engine.resized_ahead import resized_ahead
 from ganeval.features.extractor import load_extractor
 from ganeval.images import resize as resizing
+from ganeval.images.open import open_images
 from ganeval.images.resize import PillowResize, resize_pil
-from ganeval.images.source import ImageBatch, open_images
+from ganeval.images.types import ImageBatch
 from ganeval.protocol import get_protocol
 from ganeval.statistics.rows import FeatureRows
 

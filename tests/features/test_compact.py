@@ -16,7 +16,7 @@ from PIL import Image
 from ganeval.features.compact import CLASSES, CompactNet, load_compact
 from ganeval.features.extractor import load_extractor
 from ganeval.features.networks import COMPACT_WEIGHTS
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.protocol import get_protocol
 from ganeval.training.compact import (
     Classifier,

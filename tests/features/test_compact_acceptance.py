@@ -26,7 +26,7 @@ from support import disturbances as faults
 
 from ganeval.features.extractor import load_extractor
 from ganeval.images.shapes import render
-from ganeval.images.source import ImageBatch
+from ganeval.images.types import ImageBatch
 from ganeval.metrics.frechet import FrechetInference, frechet_difference, frechet_inference
 from ganeval.protocol import get_protocol
 from ganeval.statistics.moments import Moments

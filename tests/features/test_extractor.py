@@ -20,7 +20,8 @@ from ganeval.features.devices import choose_device
 from ganeval.features.extractor import SCALES, load_extractor
 from ganeval.features.networks import published_weights
 from ganeval.features.residence import Residence
-from ganeval.images.source import ImageBatch, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageBatch
 from ganeval.protocol import CLIP_L_336, COMPACT, DINOV2_L, INCEPTION, PROTOCOLS, VGG16, get_protocol
 
 CPU, META = torch.device("cpu"), torch.device("meta")

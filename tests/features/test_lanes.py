@@ -17,7 +17,7 @@ import ganeval.features.lanes as lanes_module
 from ganeval.features.extractor import FeatureExtractor, load_extractor
 from ganeval.features.lanes import Features, Images, Lanes, shares
 from ganeval.features.tuning import Way
-from ganeval.images.source import ImageBatch
+from ganeval.images.types import ImageBatch
 from ganeval.protocol import get_protocol
 
 

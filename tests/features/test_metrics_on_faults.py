@@ -25,7 +25,7 @@ from support import disturbances as faults
 
 from ganeval.features.extractor import load_extractor
 from ganeval.images.shapes import render
-from ganeval.images.source import ImageBatch
+from ganeval.images.types import ImageBatch
 from ganeval.metrics.diversity import Diversity, vendi
 from ganeval.metrics.frechet import frechet_distance
 from ganeval.metrics.kernel import KernelDistance, kernel_distance

@@ -30,7 +30,7 @@ from ganeval.features.precision import Deviation
 from ganeval.features.published import SPECS
 from ganeval.features.torchvision_inception import load_torchvision_inception
 from ganeval.features.vgg16 import load_vgg16
-from ganeval.images.source import ImageBatch
+from ganeval.images.types import ImageBatch
 from ganeval.protocol import CUSTOM, PROTOCOLS, get_protocol
 
 CPU = torch.device("cpu")

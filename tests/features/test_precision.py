@@ -21,7 +21,8 @@ from ganeval.errors import ConfigError, IncomparableError
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor, load_extractor
 from ganeval.features.precision import Deviation, require_precision
-from ganeval.images.source import ImageBatch, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageBatch
 from ganeval.protocol import PROTOCOLS, Protocol, get_protocol, routed
 from ganeval.statistics.reference import save_statistics
 

@@ -25,7 +25,7 @@ from ganeval.generators.load import open_source
 from ganeval.images.generated import NOISE, GeneratedSource
 from ganeval.images.save import save_images
 from ganeval.images.shapes import render
-from ganeval.images.source import ImageSource
+from ganeval.images.types import ImageSource
 
 PLAIN = "dataset:shapes-plain:16@3"
 

@@ -13,7 +13,7 @@ import torch
 
 from ganeval.api import fid
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.images.specs import SHIPPED
 from ganeval.training.loop import load_images
 from ganeval.training.translation import Yardstick, l1, translator

@@ -18,8 +18,9 @@ from PIL import Image
 
 from ganeval.errors import InputError
 from ganeval.images import archive as archive_module
-from ganeval.images.archive import expand_braces
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.open import open_images
+from ganeval.images.specs import expand_braces
+from ganeval.images.types import ImageSource
 
 NAMES = ["dog/b.png", "cat/A.PNG", "cat/b.png", "dog/a.png", "cat/a.png"]  # not sorted
 
@@ -94,7 +95,7 @@ def test_the_subset_does_not_depend_on_the_packing_or_the_hash_seed(tmp_path: Pa
     zipped = write_zip(tmp_path / "a.zip", dict(reversed(members.items())))
     tarred = write_tar(tmp_path / "a.tar", members)
     code = (
-        "import sys; from ganeval.images.source import open_images; "
+        "import sys; from ganeval.images.open import open_images; "
         "print([n for b in open_images(sys.argv[1], num=7, seed=5).batches(3) for n in b.names])"
     )
     other = subprocess.run(

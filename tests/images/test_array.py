@@ -15,7 +15,8 @@ from support.dispatch import Dispatched
 
 from ganeval.errors import InputError
 from ganeval.images.array import DeviceImages
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageSource
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3), dtype=np.uint8)
 FLOATS = (IMAGES / 127.5 - 1).astype(np.float32)

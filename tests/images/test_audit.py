@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ganeval.images.audit import audit, compare_audits, jpeg_quality
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 
 RNG = np.random.default_rng(0)
 

@@ -17,8 +17,9 @@ from ganeval.cli.main import main
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.evaluator import Evaluator
 from ganeval.generators.load import open_source
-from ganeval.images.class_labels import LikeReal, frequencies_of, read_labels
-from ganeval.images.source import open_images
+from ganeval.images.class_labels import frequencies_of, read_labels
+from ganeval.images.open import open_images
+from ganeval.images.options import LikeReal
 
 ON: dict[str, Any] = {"protocol": "compact", "device": "cpu", "latent_dim": 2, "num_classes": 2}
 

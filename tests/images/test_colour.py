@@ -14,7 +14,7 @@ from ganeval import evaluate
 from ganeval.images.audit import audit, compare_audits
 from ganeval.images.colour import GAMMA, PROFILE, is_srgb
 from ganeval.images.decode import decode
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 16, 20, 3), dtype=np.uint8)
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -13,7 +13,7 @@ from PIL import Image
 from ganeval import Evaluator, build_statistics, evaluate
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, IncomparableError, InputError
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.statistics.reference import save_statistics
 
 GREY = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8)

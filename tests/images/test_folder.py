@@ -15,7 +15,8 @@ from ganeval.images import folder as folder_module
 from ganeval.images.folder import printable
 from ganeval.images.indexed import class_labels
 from ganeval.images.mixed import MixedImages
-from ganeval.images.source import ImageBatch, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageBatch
 
 RNG = np.random.default_rng(0)
 

@@ -16,8 +16,9 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.images import shapes
 from ganeval.images.generated import NOISE, GeneratedSource
 from ganeval.images.latents import seed_of
-from ganeval.images.opening import OpenOptions
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.open import open_images
+from ganeval.images.options import OpenOptions
+from ganeval.images.types import ImageSource
 
 RANGE = (-1.0, 1.0)
 

@@ -17,11 +17,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganeval.errors import InputError
-from ganeval.images import borrowed, side_by_side
-from ganeval.images.crossing import across, brought
+from ganeval.images import threads, user_models
 from ganeval.images.generated import GeneratedSource
-from ganeval.images.opening import OpenOptions
+from ganeval.images.options import OpenOptions
 from ganeval.images.resize import PIL_MODES, resize, resize_mixed, resize_pil
+from ganeval.images.transfer import across, brought
 
 RANGE = (-1.0, 1.0)
 
@@ -58,7 +58,7 @@ class Waits(TorchDispatchMode):
 def test_no_part_is_waited_for_before_the_next_is_under_way(fixed: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A FakeTensor is the accelerator: whatever would need a value of it fails."""
     events: list[str] = []
-    run, pinned = borrowed.Borrowed.run, []
+    run, pinned = user_models.Borrowed.run, []
 
     def running(*args: Any, **kwargs: Any) -> Any:
         events.append("run")
@@ -68,11 +68,11 @@ def test_no_part_is_waited_for_before_the_next_is_under_way(fixed: int | None, m
         assert ends.device.type == "cuda"
         return lambda: events.append("wait") or ends  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(borrowed.Borrowed, "run", running)
-    monkeypatch.setattr(borrowed, "brought", bringing)
+    monkeypatch.setattr(user_models.Borrowed, "run", running)
+    monkeypatch.setattr(user_models, "brought", bringing)
     # random states lie on the host, where a FakeTensor has no bytes
-    monkeypatch.setattr(borrowed, "_seeded", lambda *_, **__: nullcontext(lambda: False))
-    monkeypatch.setattr(borrowed, "range_notes", lambda ends, value_range: Counter())
+    monkeypatch.setattr(user_models, "_seeded", lambda *_, **__: nullcontext(lambda: False))
+    monkeypatch.setattr(user_models, "range_notes", lambda ends, value_range: Counter())
     monkeypatch.setattr(Tensor, "pin_memory", lambda self: pinned.append(1) or self)
     options = OpenOptions(num_samples=12, value_range=RANGE)
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -160,7 +160,7 @@ def test_what_lies_on_the_host_stays_and_is_brought_as_it_is() -> None:
 def test_images_of_a_generator_are_resized_by_pillow_in_as_many_threads_as_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(side_by_side, "cores", lambda: 3)
+    monkeypatch.setattr(threads, "cores", lambda: 3)
     together, names = threading.Barrier(3, timeout=20), set()
 
     def prepare(pixels: np.ndarray) -> Tensor:
@@ -176,7 +176,7 @@ def test_images_of_a_generator_are_resized_by_pillow_in_as_many_threads_as_cores
 
 @pytest.mark.parametrize("mode", sorted(PIL_MODES))
 def test_pillow_side_by_side_against_one_by_one(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_by_side, "cores", lambda: 3)
+    monkeypatch.setattr(threads, "cores", lambda: 3)
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (5, 3, 40, 30), generator=random, dtype=torch.uint8)
     each = torch.stack([resize_pil(image.permute(1, 2, 0).numpy(), 32, mode) for image in images])
@@ -191,4 +191,4 @@ def test_the_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(12)), raising=False)
     for ranks, cores in ((None, 12), ("4", 3), ("64", 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks) if ranks else monkeypatch.delenv("LOCAL_WORLD_SIZE", False)
-        assert side_by_side.cores() == cores
+        assert threads.cores() == cores

@@ -10,8 +10,8 @@ import pytest
 from ganeval.errors import InputError
 from ganeval.images import specs
 from ganeval.images.grammar import as_spec, parse_spec
-from ganeval.images.inputs import files_of
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
+from ganeval.images.spec_files import files_of
 from ganeval.images.specs import (
     Archive,
     ArrayFile,

@@ -20,7 +20,8 @@ from PIL import Image
 from support.hostile import archives, zipped
 
 from ganeval.errors import InputError
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageSource
 
 
 def png(seed: int = 0, size: int = 8) -> bytes:

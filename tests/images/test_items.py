@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 import ganeval
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, InputError
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageSource
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3), dtype=np.uint8)
 NCHW = torch.from_numpy(IMAGES).permute(0, 3, 1, 2).contiguous()

@@ -25,8 +25,9 @@ from torch.utils.data import (
 import ganeval
 from ganeval.api import evaluate
 from ganeval.images.labels import class_names
+from ganeval.images.open import open_images
 from ganeval.images.shapes import render
-from ganeval.images.source import ImageSource, NumberedSource, open_images
+from ganeval.images.types import ImageSource, NumberedSource
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3), dtype=np.uint8)
 NCHW = torch.from_numpy(IMAGES).permute(0, 3, 1, 2).contiguous()

@@ -27,8 +27,9 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.images import loading
 from ganeval.images import workers as processes
 from ganeval.images.decode import Pixels, UnreadableImage
-from ganeval.images.indexed import Images, IndexedSource, PerProcess
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.indexed import IndexedSource, PerProcess
+from ganeval.images.open import open_images
+from ganeval.images.types import Images, ImageSource
 
 N = 11
 
@@ -81,7 +82,7 @@ def test_workers_where_the_temporary_folder_has_a_long_name(folder: Path, tmp_pa
     long = tmp_path / "t" / ("n" * 120)
     long.mkdir(parents=True)
     code = (
-        "import sys, torch; from ganeval.images.source import open_images\n"
+        "import sys, torch; from ganeval.images.open import open_images\n"
         "print([int(b.images[0].sum()) for b in open_images(sys.argv[1]).batches(4, workers=2)])"
     )
     found = [

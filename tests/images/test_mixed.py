@@ -13,11 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ganeval.engine.prefetch import ahead
 from ganeval.features.extractor import load_extractor
 from ganeval.images import bilinear
-from ganeval.images.crossing import across
 from ganeval.images.loading import Regrouper
 from ganeval.images.mixed import MixedImages, joined
+from ganeval.images.open import open_images
 from ganeval.images.resize import PIL_MODES, RESIZE_MODES, resize, resize_mixed, resize_together
-from ganeval.images.source import ImageBatch, SourceReport, open_images
+from ganeval.images.transfer import across
+from ganeval.images.types import ImageBatch, SourceReport
 from ganeval.protocol import get_protocol
 
 CPU, META = torch.device("cpu"), torch.device("meta")

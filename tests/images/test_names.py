@@ -16,7 +16,8 @@ from ganeval.cli.main import main
 from ganeval.errors import InputError
 from ganeval.images.audit import audit
 from ganeval.images.decode import SUFFIXES, known_format
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageSource
 
 Members = dict[str, bytes]
 PLACES = ["folder", "a.zip", "a.tar", "a.tar.gz", "s-{0..0}.tar", "s-{0..0}.zip"]

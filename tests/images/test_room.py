@@ -15,9 +15,10 @@ from torch import multiprocessing
 from ganeval.images import room as rooms
 from ganeval.images import workers
 from ganeval.images.decode import Pixels, UnreadableImage
-from ganeval.images.indexed import Images, IndexedSource
+from ganeval.images.indexed import IndexedSource
 from ganeval.images.packing import Packing
 from ganeval.images.room import LIMIT, Room, part_size, parts_of
+from ganeval.images.types import Images
 
 WORKERS = 15
 IMAGE = 3 * 8 * 8  # bytes, of an image that stands for one of 1024 x 1024

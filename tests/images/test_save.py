@@ -15,9 +15,10 @@ from PIL import Image
 
 from ganeval.errors import InputError
 from ganeval.images import save
+from ganeval.images.open import open_images
 from ganeval.images.save import MANIFEST, Saved, save_images
 from ganeval.images.shapes import render
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.types import ImageSource
 
 
 def shapes(n: int, spec: str = "dataset:shapes:16@3") -> ImageSource:

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from ganeval.errors import InputError
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageSource
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 6, 5, 3), dtype=np.uint8)
 NCHW = torch.from_numpy(IMAGES).permute(0, 3, 1, 2).contiguous()

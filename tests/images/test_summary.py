@@ -15,7 +15,7 @@ from PIL import Image
 
 from ganeval import Evaluator, evaluate
 from ganeval.images.audit import audit, compare_audits
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.images.summary import impossible_values, listed_sizes, summarised
 from ganeval.results import Evaluation
 

@@ -110,7 +110,7 @@ def test_sfid_against_the_layer_and_its_order(surrogate_weights: Path) -> None:
     import torch
 
     from ganeval.features.extractor import load_extractor
-    from ganeval.images.source import ImageBatch
+    from ganeval.images.types import ImageBatch
     from ganeval.protocol import get_protocol
 
     real, fake = (np.stack([render(i, seed=s) for i in range(5)]) for s in (1, 2))

@@ -19,7 +19,7 @@ from support.hostile import ARRAYS, archives, head, npy, saved, zipped
 from ganeval.engine.reference_files import is_statistics
 from ganeval.errors import InputError
 from ganeval.features.cache_entry import Entry, packed, unpacked
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.parsing.array_files import NpzReader, read_header
 from ganeval.result_files import read_record, write_record
 from ganeval.statistics.reference import load_statistics

@@ -10,7 +10,7 @@ import pytest
 
 from ganeval.api import build_statistics
 from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 from ganeval.protocol import get_protocol
 from ganeval.statistics import merging
 from ganeval.statistics.merging import merge_statistics

@@ -15,7 +15,7 @@ from ganeval.arithmetic import widest_float
 from ganeval.cli import doctor
 from ganeval.features.devices import accelerators, choose_device
 from ganeval.features.extractor import load_extractor
-from ganeval.images.source import ImageBatch
+from ganeval.images.types import ImageBatch
 from ganeval.protocol import get_protocol
 
 warnings.simplefilter("ignore", ganeval.GanEvalWarning)

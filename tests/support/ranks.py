@@ -187,7 +187,8 @@ def fails(folder: Path) -> Any:
 
     real, fake = image_sets()
     if os.environ["RANK"] == "1":
-        from ganeval.images.indexed import Images, UnreadableImage
+        from ganeval.images.indexed import UnreadableImage
+        from ganeval.images.types import Images
 
         def load(self: object, index: int) -> object:
             raise UnreadableImage("spoilt")

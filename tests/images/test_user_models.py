@@ -10,7 +10,7 @@ import torch
 from support.precisions import HERE, PLACES, kept, precisions
 from torch import Tensor
 
-from ganeval.images.borrowed import Borrowed
+from ganeval.images.user_models import Borrowed
 
 backends: Any = torch.backends
 newer_names = pytest.mark.skipif(not HERE, reason="this PyTorch has no fp32_precision")

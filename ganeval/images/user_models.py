@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from ganeval.arithmetic import cudnn_by_rule, no_autocast, strict_float32
 from ganeval.distributed import unwrapped
 from ganeval.errors import InputError
-from ganeval.images.crossing import across, brought
 from ganeval.images.decode import UnreadableImage
+from ganeval.images.model_outputs import images_of
+from ganeval.images.module_watch import Watch
 from ganeval.images.pixels import ValueRange, range_notes, unchecked
-from ganeval.images.returned import images_of
-from ganeval.images.watching import Watch
+from ganeval.images.transfer import across, brought
 
 _TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
 _RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")
@@ -41,7 +41,7 @@ class Borrowed:
 
     Args:
         spec: the model, as the user knows it.
-        model: tensors to images, see ``ganeval.images.returned``: uint8, or floats in ``value_range``.
+        model: tensors to images, see ``ganeval.images.model_outputs``: uint8, or floats in ``value_range``.
         value_range: of floats.
         device: where it runs; None for where it is.
         exact: on an accelerator only arithmetic that repeats bit by bit.

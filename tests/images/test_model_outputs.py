@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from ganeval.errors import InputError
-from ganeval.images.borrowed import told
-from ganeval.images.reach import attribute
-from ganeval.images.returned import images_of
+from ganeval.images.model_outputs import images_of
+from ganeval.images.module_search import attribute
+from ganeval.images.user_models import told
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
 NCHW = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)

@@ -15,7 +15,8 @@ from PIL import Image
 from torch.utils.data import TensorDataset
 
 from ganeval.errors import InputError
-from ganeval.images.source import ImageSource, open_images
+from ganeval.images.open import open_images
+from ganeval.images.types import ImageSource
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 6, 5, 3), dtype=np.uint8)
 
@@ -124,7 +125,7 @@ def test_a_folder_named_like_an_archive_is_a_folder(folder: Path) -> None:
 
 def test_the_door_loads_no_torchvision_and_no_scipy(folder: Path) -> None:
     code = (
-        "import sys; from ganeval.images.source import open_images; next(iter(open_images(sys.argv[1]).batches(3))); "
+        "import sys; from ganeval.images.open import open_images; next(iter(open_images(sys.argv[1]).batches(3))); "
         "print(sorted({'torchvision', 'scipy', 'faiss'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)

@@ -21,7 +21,7 @@ import ganeval
 from ganeval.errors import InputError
 from ganeval.evaluator import Evaluator
 from ganeval.generators.load import open_source
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 
 N = 12
 OPTIONS: dict[str, Any] = {"latent_dim": 6, "value_range": (0, 1)}

@@ -1,30 +1,29 @@
-"""The one door to images: ``open_images`` takes whatever holds them and returns an ``ImageSource``."""
+"""The interfaces of image sources: ``ImageSource`` (any order), ``NumberedSource`` and ``Images`` (by number)."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ganeval.errors import InputError
-from ganeval.images import specs
-from ganeval.images.grammar import as_spec, prefix_hint
-from ganeval.images.opening import OpenOptions, check_number
-from ganeval.images.specs import Spec
-from ganeval.parsing.arguments import converted
+from ganeval.images.decode import Pixels, UnreadableImage, decode
+from ganeval.parsing.arguments import option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganeval.images.pixels import ValueRange
     from ganeval.images.resize import PillowResize
 
 Prepare = Callable[[np.ndarray], "Tensor"]
 _SHARD_UNIT = 128
+_NAMED = 5  # bad images that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,119 +218,119 @@ class NumberedSource(ImageSource):
         return self.part(range(first, stop), chosen)
 
 
-@converted
-def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
-    """Open whatever holds images.
+class Images(ABC):
+    """What ``IndexedSource`` needs to know of one kind of source. Picklable; opens its files again in each process.
 
-    Args:
-        spec: text or a path, see ``ganeval.images.specs``: a folder, FILE.zip, FILE.tar (also .tar.gz, and
-            ``shards-{000..099}.tar``), FILE.npz with ``arr_0``, FILE.npy, ``dataset:NAME:SPLIT`` of torchvision,
-            ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``; or what ``parse_spec`` made of one; from Python also
-            a tensor or array (NCHW or NHWC), a Dataset, a DataLoader, any iterable of images or batches, or a callable
-            that turns latents into images.
-        num: take this many, drawn by ``seed`` without replacement (of a stream: the first ones).
-        options: how; or the fields of ``OpenOptions`` as keyword arguments.
-
-    Raises:
-        InputError: nothing there, nothing that holds images, or floats without ``value_range``.
+    Attributes:
+        kind: one word for the provenance.
+        ignored: files that were left out, by suffix, or as ``hidden``.
+        encoded: the images are files, which ``read`` returns.
+        on_accelerator: the images live there: ``take`` them together instead of loading them one by one.
+        decoder: of the files of encoded images.
+        deep_range: the declared range of their values, where they have more than 8 bits.
+        takes_range: whether a declared range of values can mean these images.
+        in_memory: the images are in the memory of this process: to start another one takes longer than to read them.
+        reopens: each process opens the files again. A user's own data set may not: its processes would share the
+            position in a file that was open before, and read each other's images.
+        by_threads: several threads may read and look for faults at once.
     """
-    options = options or OpenOptions(**given)
-    check_number("num", num)
-    named = None if isinstance(spec, ImageSource) else as_spec(spec)
-    if isinstance(spec, ImageSource):
-        source = spec
-    elif named is not None:
-        source = _open_named(named, options.at_most(num))
-    else:
-        source = _open_object(spec, options.at_most(num))
-    if num is None or num == source.length:
-        return source
-    return source.subset(num, options.seed)
+
+    kind: str
+    ignored: Counter[str]
+    encoded: bool = False
+    on_accelerator: bool = False
+    decoder: Callable[[bytes], Pixels] = staticmethod(decode)
+    deep_range: ValueRange | None = None
+    in_memory: bool = False
+    reopens: bool = True
+    by_threads: bool = False
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    def load(self, index: int) -> Pixels:
+        """Image ``index``; where ``encoded``, its decoded file. Raises UnreadableImage where it cannot be used."""
+        return self.decoder(self.read(index))
+
+    def name(self, index: int) -> str:
+        return f"#{index}"
+
+    def fault(self, index: int) -> str | None:
+        """Why image ``index`` cannot be used, as far as a cheap look tells."""
+        return None
+
+    def read(self, index: int) -> bytes:
+        """Where ``encoded``: the file. Raises UnreadableImage where it cannot be read."""
+        raise UnreadableImage(f"{self.kind} images are no files")
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the images lie in files, so that ``fingerprint`` tells them apart."""
+        return self.encoded
+
+    def fingerprint(self, index: int) -> bytes | None:
+        """Where ``on_disk``: 16 bytes that stand for what image ``index`` is decoded from; None if it is unreadable."""
+        try:
+            data = self.read(index)
+        except UnreadableImage:
+            return None
+        return _fingerprint(data)
+
+    def mark(self, index: int, pixels: Pixels) -> bytes:
+        """Where ``encoded``: the fingerprint of what these pixels were decoded from, without a second look at the file.
+
+        Raises:
+            UnreadableImage: it has to be read again, and cannot be.
+        """
+        mark = self.fingerprint(index) if pixels.encoded is None else _fingerprint(pixels.encoded)
+        if mark is None:
+            raise UnreadableImage("it cannot be read again")
+        return mark
+
+    def stamp(self, index: int) -> tuple[int, ...] | None:
+        """What changes when the file of image ``index`` is written anew: time, size and number; None: not known."""
+        return None
+
+    def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
+        """Where ``on_accelerator``: these images as uint8 (N, 3, H, W), and notes."""
+        raise UnreadableImage(f"{self.kind} images are taken one by one")
+
+    @property
+    def takes_range(self) -> bool:
+        return not self.encoded or self.deep_range is not None
+
+    def labels(self) -> list[str] | None:
+        return None
+
+    def classes(self) -> list[str] | None:
+        """Names of the classes in the order of their numbers, where more is known than the labels tell."""
+        return None
+
+    def facts(self) -> dict[str, object]:
+        return {}
 
 
-def has_items(spec: object) -> bool:
-    """Whether a spec names a data set or a stream, whose items may hold more than an image."""
-    named = as_spec(spec)
-    if named is not None:
-        return isinstance(named, specs.TorchvisionDataset)
-    return spec is not None and not hasattr(spec, "dtype")
+def _fingerprint(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
-    from ganeval.images import archive, array, dataset, folder, generated
-    from ganeval.images.decode import SUFFIXES
-    from ganeval.images.deep import declare
-    from ganeval.images.indexed import Images, IndexedSource
-
-    name = spec.text
-    images: Images
-    match spec:
-        case specs.Folder(path=path):
-            images = folder.open_folder(path, any_suffix=options.any_suffix)
-        case specs.Archive(path=path, form=form):
-            door = archive.open_zip if form == "zip" else archive.open_tar
-            images = door(path, options.max_image_bytes, any_suffix=options.any_suffix)
-        case specs.Shards(pattern=pattern):
-            images = archive.open_shards(pattern, options.max_image_bytes, any_suffix=options.any_suffix)
-        case specs.ArrayFile(path=path, form="npy"):
-            images = array.open_npy(path, options.value_range)
-        case specs.ArrayFile(path=path, part=part) if part != "statistics":
-            images = array.open_npz(path, options.value_range)
-        case specs.Rendered():
-            images = generated.open_shapes(spec, options.num_samples, options.seed)
-        case specs.TorchvisionDataset():
-            images = dataset.open_torchvision(spec, options.data_root, options.download, options.image_column)
-        case specs.Missing(path=path):
-            raise InputError(
-                f"There is no file or folder {name!r}. Check the path; it is looked up from {_here()}."
-                f"{prefix_hint(name)}"
-            )
-        case specs.OtherFile(path=path):
-            image = path.suffix.lower() in SUFFIXES
-            hint = "Point at the folder that holds it." if image else "Put the images in a folder or archive."
-            raise InputError(f"{name} is neither a folder nor one of .zip, .tar, .tar.gz, .npz, .npy. {hint}")
-        case specs.Invalid(problem=problem):
-            raise InputError(problem)
-        case _:
-            statistics = isinstance(spec, specs.NamedStatistics | specs.ArrayFile)
-            kind = "reference statistics" if statistics else "a generator"
-            raise InputError(f"{name} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
-    declare(images, options.value_range)
-    return IndexedSource(name, images)
-
-
-def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
-    import torch
-    from torch.utils.data import DataLoader, IterableDataset
-
-    from ganeval.images import array, dataset, generated, stream
-    from ganeval.images.indexed import IndexedSource
-
-    name, column = _name_of(spec), options.image_column
-    if isinstance(spec, (np.ndarray, torch.Tensor)):
-        return IndexedSource(name, array.open_array(spec, options.value_range))
-    if isinstance(spec, (DataLoader, IterableDataset)):
-        return stream.StreamSource(name, spec, options.value_range, column=column)
-    if isinstance(spec, torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__")):
-        return generated.GeneratedSource(name, spec, options)
-    if isinstance(spec, Mapping):
-        keys = ", ".join(repr(key) for key in list(spec)[:5])
-        raise InputError(f"Cannot read images from a {name}; pass one of its values ({keys}), or a list of its images.")
-    if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec, column):
-        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range, column=column))
-    if isinstance(spec, Iterable):
-        return stream.StreamSource(name, spec, options.value_range, column=column)
-    raise InputError(
-        f"Cannot read images from a {name}; needed is a path, a tensor, an array, a Dataset, a DataLoader, "
-        "an iterable of images, or a callable z -> images."
+def unusable(spec: str, bad: list[tuple[str, str]], n: int | None) -> InputError:
+    """The error for images, (name, reason) each, that cannot be used; it names the first few."""
+    named = "; ".join(f"{name}: {reason}" for name, reason in bad[:_NAMED])
+    more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    count = "an image that" if len(bad) == 1 else f"{len(bad)} of {n} images that"
+    return InputError(
+        f"{spec} has {count} cannot be used: {named}{more}. "
+        f"Repair or remove them, or leave them out with {option('on_error', 'skip')}."
     )
 
 
-def _name_of(spec: Any) -> str:
-    name = getattr(spec, "__name__", type(spec).__name__)
-    shape = getattr(spec, "shape", None)
-    return f"{name} {'x'.join(map(str, shape))}" if isinstance(shape, tuple) else str(name)
+def check_on_error(on_error: str) -> None:
+    if on_error not in ("stop", "skip"):
+        raise InputError(f"on_error is 'stop' or 'skip'; got {on_error!r}.")
 
 
-def _here() -> str:
-    return str(Path.cwd())
+def check_batches(batch_size: int, workers: int, on_error: str) -> None:
+    check_on_error(on_error)
+    if batch_size < 1 or workers < 0:
+        raise InputError(f"A batch needs at least 1 image and 0 workers; got {batch_size} and {workers}.")

@@ -20,6 +20,7 @@ from ganeval.images.specs import (
     ScriptFile,
     Shards,
     Translation,
+    expand_braces,
 )
 
 
@@ -34,8 +35,6 @@ def files_of(*given: object) -> Iterator[Path]:
             case ImportedGenerator(module=module):
                 yield Path(*module.split(".")).with_suffix(".py")
             case Shards(pattern=pattern):
-                from ganeval.images.archive import expand_braces
-
                 yield from map(Path, expand_braces(pattern))
             case Translation(model=model, source=source):
                 yield from files_of(model, source)

@@ -8,13 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.images.class_labels import KINDS, LikeReal
 from ganeval.parsing.arguments import DEVICE, convert_fields
 
 if TYPE_CHECKING:
     import torch
 
 MAX_IMAGE_BYTES = 512 * 2**20
+LABEL_DISTRIBUTIONS = ("uniform", "balanced", "like-real")
+
+
+@dataclass(frozen=True, slots=True)
+class LikeReal:
+    """``like-real``, once the real images are known.
+
+    Attributes:
+        frequencies: of the classes 0, 1, ...; they add up to 1.
+    """
+
+    frequencies: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +75,12 @@ class OpenOptions:
         convert_fields(self)
         object.__setattr__(self, "value_range", check_range(self.value_range))
         object.__setattr__(self, "device", _device(self.device))
-        if self.label_distribution not in (None, *KINDS) and not isinstance(self.label_distribution, LikeReal):
-            raise InputError(f"label_distribution is one of {', '.join(KINDS)}; got {self.label_distribution!r}.")
+        if self.label_distribution not in (None, *LABEL_DISTRIBUTIONS) and not isinstance(
+            self.label_distribution, LikeReal
+        ):
+            raise InputError(
+                f"label_distribution is one of {', '.join(LABEL_DISTRIBUTIONS)}; got {self.label_distribution!r}."
+            )
         check_number("num_samples", self.num_samples)
         check_number("num_classes", self.num_classes)
         check_number("max_image_bytes", self.max_image_bytes)
@@ -76,7 +91,7 @@ class OpenOptions:
 
     def opening(self, **changes: Any) -> OpenOptions:
         """These options alone, of an object that may hold more."""
-        return OpenOptions(**{**{name: getattr(self, name) for name in OPENING}, **changes})
+        return OpenOptions(**{**{name: getattr(self, name) for name in OPTION_NAMES}, **changes})
 
     def at_most(self, num: int | None) -> OpenOptions:
         """The same, where a subset of ``num`` says how many images to make if nothing else does."""
@@ -84,17 +99,17 @@ class OpenOptions:
 
 
 # What tells about a generator alone, with the values that say nothing.
-OF_GENERATORS: Mapping[str, Any] = {
+GENERATOR_OPTIONS: Mapping[str, Any] = {
     "latent_dim": None, "num_classes": None, "label_distribution": None, "labels": None, "keep_mode": False,
 }  # fmt: skip
 
-OPENING = tuple(field.name for field in fields(OpenOptions))
+OPTION_NAMES = tuple(field.name for field in fields(OpenOptions))
 
 
 def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Keyword arguments that say how images are opened, and the others."""
-    opening = {name: value for name, value in given.items() if name in OPENING}
-    return opening, {name: value for name, value in given.items() if name not in OPENING}
+    opening = {name: value for name, value in given.items() if name in OPTION_NAMES}
+    return opening, {name: value for name, value in given.items() if name not in OPTION_NAMES}
 
 
 def _device(device: Any) -> torch.device | None:

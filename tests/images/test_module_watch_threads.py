@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import ganeval
 from ganeval.engine.generator_notes import notes_on
-from ganeval.images.source import open_images
+from ganeval.images.open import open_images
 
 OPTIONS: dict[str, Any] = {"latent_dim": 6, "value_range": (0, 1)}
 

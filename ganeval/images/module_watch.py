@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from ganeval.images.callers import busy_threads, calls_of_methods, owners
-from ganeval.images.reach import is_compiled, reachable
+from ganeval.images.module_search import is_compiled, reachable
 
 _TRIES = 3  # calls, each of which may meet modules that those before it did not
 T = TypeVar("T")

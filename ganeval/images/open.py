@@ -1,0 +1,138 @@
+"""The one door to images: ``open_images`` takes whatever holds them and returns an ``ImageSource``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganeval.errors import InputError
+from ganeval.images import specs
+from ganeval.images.grammar import as_spec, prefix_hint
+from ganeval.images.options import OpenOptions, check_number
+from ganeval.images.specs import Spec
+from ganeval.images.types import Images, ImageSource
+from ganeval.parsing.arguments import converted
+
+if TYPE_CHECKING:
+    pass
+
+
+@converted
+def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
+    """Open whatever holds images.
+
+    Args:
+        spec: text or a path, see ``ganeval.images.specs``: a folder, FILE.zip, FILE.tar (also .tar.gz, and
+            ``shards-{000..099}.tar``), FILE.npz with ``arr_0``, FILE.npy, ``dataset:NAME:SPLIT`` of torchvision,
+            ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``; or what ``parse_spec`` made of one; from Python also
+            a tensor or array (NCHW or NHWC), a Dataset, a DataLoader, any iterable of images or batches, or a callable
+            that turns latents into images.
+        num: take this many, drawn by ``seed`` without replacement (of a stream: the first ones).
+        options: how; or the fields of ``OpenOptions`` as keyword arguments.
+
+    Raises:
+        InputError: nothing there, nothing that holds images, or floats without ``value_range``.
+    """
+    options = options or OpenOptions(**given)
+    check_number("num", num)
+    named = None if isinstance(spec, ImageSource) else as_spec(spec)
+    if isinstance(spec, ImageSource):
+        source = spec
+    elif named is not None:
+        source = _open_named(named, options.at_most(num))
+    else:
+        source = _open_object(spec, options.at_most(num))
+    if num is None or num == source.length:
+        return source
+    return source.subset(num, options.seed)
+
+
+def has_items(spec: object) -> bool:
+    """Whether a spec names a data set or a stream, whose items may hold more than an image."""
+    named = as_spec(spec)
+    if named is not None:
+        return isinstance(named, specs.TorchvisionDataset)
+    return spec is not None and not hasattr(spec, "dtype")
+
+
+def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
+    from ganeval.images import archive, array, dataset, folder, generated
+    from ganeval.images.decode import SUFFIXES
+    from ganeval.images.deep import declare
+    from ganeval.images.indexed import IndexedSource
+
+    name = spec.text
+    images: Images
+    match spec:
+        case specs.Folder(path=path):
+            images = folder.open_folder(path, any_suffix=options.any_suffix)
+        case specs.Archive(path=path, form=form):
+            door = archive.open_zip if form == "zip" else archive.open_tar
+            images = door(path, options.max_image_bytes, any_suffix=options.any_suffix)
+        case specs.Shards(pattern=pattern):
+            images = archive.open_shards(pattern, options.max_image_bytes, any_suffix=options.any_suffix)
+        case specs.ArrayFile(path=path, form="npy"):
+            images = array.open_npy(path, options.value_range)
+        case specs.ArrayFile(path=path, part=part) if part != "statistics":
+            images = array.open_npz(path, options.value_range)
+        case specs.Rendered():
+            images = generated.open_shapes(spec, options.num_samples, options.seed)
+        case specs.TorchvisionDataset():
+            images = dataset.open_torchvision(spec, options.data_root, options.download, options.image_column)
+        case specs.Missing(path=path):
+            raise InputError(
+                f"There is no file or folder {name!r}. Check the path; it is looked up from {_here()}."
+                f"{prefix_hint(name)}"
+            )
+        case specs.OtherFile(path=path):
+            image = path.suffix.lower() in SUFFIXES
+            hint = "Point at the folder that holds it." if image else "Put the images in a folder or archive."
+            raise InputError(f"{name} is neither a folder nor one of .zip, .tar, .tar.gz, .npz, .npy. {hint}")
+        case specs.Invalid(problem=problem):
+            raise InputError(problem)
+        case _:
+            statistics = isinstance(spec, specs.NamedStatistics | specs.ArrayFile)
+            kind = "reference statistics" if statistics else "a generator"
+            raise InputError(f"{name} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
+    declare(images, options.value_range)
+    return IndexedSource(name, images)
+
+
+def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
+    import torch
+    from torch.utils.data import DataLoader, IterableDataset
+
+    from ganeval.images import array, dataset, generated, stream
+    from ganeval.images.indexed import IndexedSource
+
+    name, column = _name_of(spec), options.image_column
+    if isinstance(spec, (np.ndarray, torch.Tensor)):
+        return IndexedSource(name, array.open_array(spec, options.value_range))
+    if isinstance(spec, (DataLoader, IterableDataset)):
+        return stream.StreamSource(name, spec, options.value_range, column=column)
+    if isinstance(spec, torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__")):
+        return generated.GeneratedSource(name, spec, options)
+    if isinstance(spec, Mapping):
+        keys = ", ".join(repr(key) for key in list(spec)[:5])
+        raise InputError(f"Cannot read images from a {name}; pass one of its values ({keys}), or a list of its images.")
+    if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec, column):
+        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range, column=column))
+    if isinstance(spec, Iterable):
+        return stream.StreamSource(name, spec, options.value_range, column=column)
+    raise InputError(
+        f"Cannot read images from a {name}; needed is a path, a tensor, an array, a Dataset, a DataLoader, "
+        "an iterable of images, or a callable z -> images."
+    )
+
+
+def _name_of(spec: Any) -> str:
+    name = getattr(spec, "__name__", type(spec).__name__)
+    shape = getattr(spec, "shape", None)
+    return f"{name} {'x'.join(map(str, shape))}" if isinstance(shape, tuple) else str(name)
+
+
+def _here() -> str:
+    return str(Path.cwd())
