@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ganeval.errors import IncomparableError
-from ganeval.gate.decide import one_sided, p_value
-from ganeval.gate.difference import GIVEN, Difference, Measurement, UndecidedError, difference
+from ganeval.gate.decide import p_value
 from ganeval.gate.rules import Gate, Rule
+from ganeval.metrics.difference import GIVEN, Difference, Measurement, UndecidedError, difference
+from ganeval.metrics.intervals import one_sided_quantile
 from ganeval.metrics.registry import METRICS
 from ganeval.parsing.documents import MAX_NUMBER
 from ganeval.protocol import COMPACT, get_protocol, routed
@@ -97,14 +98,14 @@ class Bounds:
 
     def status(self, adjusted_p: float, level: float) -> str:
         bad, good = (self.upper, self.lower) if self.sign > 0 else (self.lower, self.upper)
-        if bad is not None and self.sign * (bad[0] - self.limit) + one_sided(level) * bad[1] <= 0:
+        if bad is not None and self.sign * (bad[0] - self.limit) + one_sided_quantile(level) * bad[1] <= 0:
             return PASS
         beyond = good is not None and self.sign * (good[0] - self.limit) > 0
         return FAIL if beyond and adjusted_p <= 1 - level else INCONCLUSIVE
 
     def told(self, level: float) -> str:
         """Where the number is, with one-sided ends of this level."""
-        z = one_sided(level)
+        z = one_sided_quantile(level)
         most = f"at most {self.upper[0] + z * self.upper[1]:.4g}"
         return most if self.lower is None else f"at least {self.lower[0] - z * self.lower[1]:.4g} and {most}"
 

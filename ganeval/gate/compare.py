@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ganeval.errors import GanEvalError
-from ganeval.gate.decide import holm, one_sided, p_value
-from ganeval.gate.difference import Measurement, difference
+from ganeval.gate.decide import holm, p_value
+from ganeval.metrics.difference import Measurement, difference
+from ganeval.metrics.intervals import quantile
 from ganeval.metrics.registry import get_metric, higher_is_better
 from ganeval.result_files import Record
 
@@ -101,7 +102,7 @@ def _row(name: str, a: Record, b: Record, level: float) -> Compared:
         found = difference(one, other)
     except GanEvalError as error:
         return Compared(metric=name, label=label, a=one.centre, b=other.centre, reason=str(error), difference=None)
-    half = one_sided(0.5 + level / 2, found.degrees_of_freedom) * found.standard_error
+    half = quantile(level, found.degrees_of_freedom) * found.standard_error
     p = 2 * p_value(abs(found.value), found.standard_error, found.degrees_of_freedom)
     return Compared(
         metric=name,

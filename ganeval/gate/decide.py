@@ -17,20 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtr, stdtr
+
+from ganeval.metrics.intervals import one_sided_quantile
 
 POWER = 0.9
 MOST = 10**12  # images: more is as good as no number
 SPARE = 1.1  # of the variances: at the numbers that are planned, errors come out up to 5 % larger than in the limit
-
-
-def one_sided(level: float, degrees_of_freedom: float | None = None) -> float:
-    """How many standard errors a one-sided bound of this level is away.
-
-    >>> round(one_sided(0.95), 3)
-    1.645
-    """
-    return float(ndtri(level) if degrees_of_freedom is None else stdtrit(degrees_of_freedom, level))
 
 
 def p_value(excess: float, standard_error: float, degrees_of_freedom: float | None = None) -> float:
@@ -67,7 +60,7 @@ def status(
     excess: float, standard_error: float, adjusted_p: float, level: float, degrees_of_freedom: float | None = None
 ) -> str:
     """``pass``, ``fail`` or ``inconclusive``, as the module's docstring says."""
-    if excess + one_sided(level, degrees_of_freedom) * standard_error <= 0:
+    if excess + one_sided_quantile(level, degrees_of_freedom) * standard_error <= 0:
         return "pass"
     return "fail" if excess > 0 and adjusted_p <= 1 - level else "inconclusive"
 
@@ -94,20 +87,9 @@ def planned_fakes(
     Returns:
         The number; None where no number of fakes suffices: more real images, pairs, or a wider margin are needed.
     """
-    both = one_sided(level, degrees_of_freedom) + one_sided(power, degrees_of_freedom)
+    both = one_sided_quantile(level, degrees_of_freedom) + one_sided_quantile(power, degrees_of_freedom)
     left = (gap / both) ** 2 - SPARE * real_variance
     if not left > 0 or not math.isfinite(SPARE * fake_variance / left):
         return None
     needed = max(2, math.ceil(SPARE * fake_variance / left))
     return needed if needed <= MOST else None
-
-
-def pooled_freedom(parts: Sequence[tuple[float, float | None]]) -> float | None:
-    """Degrees of freedom of a sum of independent variances (Welch 1947, Satterthwaite 1946); None: many.
-
-    Args:
-        parts: each variance with its own degrees of freedom.
-    """
-    total = sum(variance for variance, _ in parts)
-    spread = sum(variance**2 / freedom for variance, freedom in parts if freedom is not None)
-    return total**2 / spread if spread > 0 else None

@@ -8,7 +8,7 @@ from math import floor, log10, sqrt
 from statistics import median, stdev
 
 from ganeval.errors import InputError
-from ganeval.gate.difference import Measurement
+from ganeval.metrics.difference import Measurement
 from ganeval.metrics.registry import higher_is_better
 from ganeval.result_files import Record
 

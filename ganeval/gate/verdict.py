@@ -20,9 +20,10 @@ from ganeval.gate.checks import (
     open_check,
     unjudged,
 )
-from ganeval.gate.decide import holm, one_sided, p_value, planned_fakes, status
+from ganeval.gate.decide import holm, p_value, planned_fakes, status
 from ganeval.gate.rules import Gate
 from ganeval.gate.suspicion import suspicions
+from ganeval.metrics.intervals import one_sided_quantile
 from ganeval.result_files import Record
 from ganeval.results import decimals, format_number
 
@@ -136,7 +137,7 @@ def _one(e: Excess, p: float, adjusted: float, gate: Gate) -> Check:
     check, level = e.check, e.rule.level
     bound = None
     if e.standard_error is not None and check.measured is not None and e.bounds is None:
-        bound = check.measured + e.sign * one_sided(level, e.freedom) * e.standard_error
+        bound = check.measured + e.sign * one_sided_quantile(level, e.freedom) * e.standard_error
     if e.bounds is not None:
         found = e.bounds.status(adjusted, level)
     elif gate.strict or e.standard_error is None:

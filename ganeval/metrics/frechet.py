@@ -1,4 +1,4 @@
-"""The Frechet distance between two sets of features: value, bias, sampling error, difference of two models.
+"""The Frechet distance between two sets of features: value, bias and sampling error.
 
 With fake rows x_i (mean mu, covariance S, c_i = x_i - mu) and real rows y_j (mean nu, covariance W, e_j = y_j - nu)
 
@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
+from ganeval.errors import IncomparableError, InputError
 from ganeval.metrics.intervals import ESTIMAND, quantile, symmetric_interval, variance_of_mean
 from ganeval.results import Interval, Reason
 from ganeval.statistics.linalg import Coupling, TraceSqrt, cauchy_root, covariance_factor, trace_sqrt
@@ -113,7 +113,6 @@ class FrechetInference:
         n_shared: distinct rows that are, bit for bit, in both sets.
         reference: ``sample`` or ``population``.
         reason: why there is no interval; None where it is valid.
-        rows_real: digest of the reference rows in their order, for ``frechet_difference``.
         warnings: what a reader of the numbers should know.
     """
 
@@ -132,7 +131,6 @@ class FrechetInference:
     reference: Reference
     method: str
     reason: Reason | None
-    rows_real: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -225,64 +223,8 @@ def frechet_inference(
         rank_fake=plan.rank_fake, n_distinct_real=distinct_real, n_distinct_fake=distinct_fake,
         n_shared=0 if real_rows is None else fake_rows.shared_with(real_rows),
         reference=mode, method="influence", reason=reason or degenerate(se_real, se_fake, traces),
-        rows_real=None if real_rows is None else real_rows.order_digest(), warnings=notes,
+        warnings=notes,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrechetDifference:
-    """D_b - D_a, bias-corrected, and its standard error; below zero means that b is better."""
-
-    value: float
-    standard_error: float
-    paired: bool
-    reference: Reference
-
-    def interval(self, level: float = 0.95) -> Interval | None:
-        """value -+ z SE; None if the error is exactly zero."""
-        half_width = quantile(level) * self.standard_error
-        return symmetric_interval(self.value, half_width, level, "influence", ESTIMAND[self.reference])
-
-
-def frechet_difference(a: FrechetInference, b: FrechetInference, *, paired: bool = False) -> FrechetDifference:
-    """The difference between two models that were measured against the same reference rows.
-
-    Var = Var_j [IF_real,b(y_j) - IF_real,a(y_j)] / m + Var IF_a / n_a + Var IF_b / n_b; if ``paired``, row i of both
-    fake sets is of the same latent and label, and the last two become Var_i [IF_b(x_i) - IF_a(x_i')] / n. The caller
-    has to know that they are paired; nothing in the features can tell.
-
-    Raises:
-        NotEnoughSamplesError: one of the two is not valid.
-        IncomparableError: other reference rows, another kind of reference, or pairs of different numbers.
-    """
-    for name, one in (("first", a), ("second", b)):
-        if one.reason:
-            raise NotEnoughSamplesError(f"no error for the difference: the {name} has none ({one.reason}).")
-    if a.corrected is None or b.corrected is None or a.influence_fake is None or b.influence_fake is None:
-        raise IncomparableError("the difference needs the influence values of both; compute both from feature rows.")
-    if a.reference != b.reference:
-        raise IncomparableError(
-            f"one reference was taken as a {a.reference}, the other as a {b.reference}: take both alike."
-        )
-    variance = 0.0
-    if a.influence_real is not None and b.influence_real is not None:
-        if a.rows_real != b.rows_real:
-            raise IncomparableError(
-                "the two were measured against other reference rows, or in another order: use one reference for both."
-            )
-        variance = variance_of_mean(b.influence_real - a.influence_real)
-    if not paired:
-        variance += variance_of_mean(a.influence_fake) + variance_of_mean(b.influence_fake)
-    elif len(a.influence_fake) == len(b.influence_fake):
-        variance += variance_of_mean(b.influence_fake - a.influence_fake)
-    else:
-        raise IncomparableError(
-            f"pairs need as many fakes in one as in the other; there are {len(a.influence_fake)} and "
-            f"{len(b.influence_fake)}."
-        )
-    return FrechetDifference(
-        value=b.corrected - a.corrected, standard_error=sqrt(variance), paired=paired, reference=a.reference
-    )
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------

@@ -33,17 +33,17 @@ def quantile(level: float, degrees_of_freedom: float | None = None) -> float:
     >>> round(quantile(0.95), 3)
     1.96
     """
-    p = 0.5 + checked_level(level) / 2
-    return float(ndtri(p) if degrees_of_freedom is None else stdtrit(degrees_of_freedom, p))
+    return one_sided_quantile(0.5 + checked_level(level) / 2, degrees_of_freedom)
 
 
-def one_sided_quantile(level: float) -> float:
-    """How many standard errors a lower bound of this level lies below the estimate.
+def one_sided_quantile(level: float, degrees_of_freedom: float | None = None) -> float:
+    """How many standard errors a one-sided bound of this level is from the estimate; None: the normal quantile.
 
     >>> round(one_sided_quantile(0.95), 3)
     1.645
     """
-    return float(ndtri(checked_level(level)))
+    p = checked_level(level)
+    return float(ndtri(p) if degrees_of_freedom is None else stdtrit(degrees_of_freedom, p))
 
 
 def symmetric_interval(

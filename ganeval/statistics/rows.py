@@ -73,7 +73,6 @@ class FeatureRows:
         self._close_file: weakref.finalize[..., Any] | None = None
         self._hashes: list[np.ndarray] = []
         self._digests: list[np.ndarray] | None = []
-        self._order = hashlib.blake2b(digest_size=16)
         self._closed = False
         if expected is not None and expected * self._row_bytes > memory_limit:
             self._require_space(expected * self._row_bytes, f"The features of {expected} images")
@@ -121,7 +120,6 @@ class FeatureRows:
             block = as_rows(rows[start : start + self._chunk_rows], self.dimension, first=len(self))
             block = np.ascontiguousarray(block, dtype=np.float32)
             self._hashes.append(_row_hashes(block))
-            self._order.update(self._hashes[-1].tobytes())
             self._store(block)
 
     def _store(self, block: np.ndarray) -> None:
@@ -234,10 +232,6 @@ class FeatureRows:
     def shared_with(self, other: FeatureRows) -> int:
         """Number of distinct rows that are, bit for bit, in both sets."""
         return int(np.intersect1d(self.hashes, other.hashes).size)
-
-    def order_digest(self) -> str:
-        """32 hexadecimal digits that stand for these rows in this order: what pairing row by row is checked with."""
-        return self._order.hexdigest()
 
     def close(self) -> None:
         """Drop the rows and their file; hashes and counts stay. May be called twice."""

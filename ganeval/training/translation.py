@@ -7,10 +7,8 @@ counterpart of an image is known, the translation should be near it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,11 +17,13 @@ from torch import Tensor, nn
 
 from ganeval.api import build_statistics
 from ganeval.errors import InputError
-from ganeval.metrics.translation import absolute_error
+from ganeval.metrics.difference import Measurement, difference
+from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.results import Interval, MetricResult
 from ganeval.statistics.reference import Statistics
 from ganeval.training.judge import METRICS, flat, measured, require_metrics
 from ganeval.training.loop import to_float, to_uint8
+from ganeval.training.translation_errors import absolute_error
 
 Translate = Callable[[Tensor], Tensor]
 
@@ -135,23 +135,27 @@ class Yardstick:
 def paired_difference(
     before: MetricResult, after: MetricResult, level: float = 0.95
 ) -> tuple[float | None, Interval | None]:
-    """after - before, bias-corrected, of two distances to the same target, whose fakes are pairs, with its interval.
+    """after - before, bias-corrected, with its interval: both against one target, image i of both made of one source.
 
-    Var = Var_j [IF_real,after(y_j) - IF_real,before(y_j)] / m + Var_i [IF_fake,after(x_i) - IF_fake,before(x_i)] / n,
-    from the influence values of each image: what the two have in common drops out.
+    What the two have in common drops out of the error (``ganeval.metrics.difference``).
     """
     if before.corrected is None or after.corrected is None:
         return None, None
-    before.require_comparable(after)
-    variance = 0.0
-    for side in ("fid_influence_real", "fid_influence_fake"):
-        one, other = before.per_image[side], after.per_image[side]
-        variance += float(np.var(other - one, ddof=1)) / len(one)
-    value = after.corrected - before.corrected
-    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt(variance)
-    if half == 0.0:
-        return value, None
-    return value, Interval(low=value - half, high=value + half, level=level, method="influence", estimand="population")
+    found = difference(
+        *(
+            Measurement(
+                result=result,
+                arrays={
+                    **result.per_image,
+                    "fake_input_digests": np.arange(len(result.per_image["fid_influence_fake"])),
+                    "real_image_digests": np.arange(len(result.per_image["fid_influence_real"])),
+                },
+            )
+            for result in (before, after)
+        )
+    )
+    half = quantile(level) * found.standard_error
+    return found.value, symmetric_interval(found.value, half, level, "influence", "population")
 
 
 def l1(images: Tensor, others: Tensor) -> float:

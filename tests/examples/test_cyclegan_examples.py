@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganeval.metrics.translation import ClusteredMean
+from ganeval.training.translation_errors import ClusteredMean
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SIZE = ["--size", "16", "--width", "2", "--blocks", "1", "--batch-size", "2", "--steps", "2"]

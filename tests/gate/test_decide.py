@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ganeval.gate.decide import holm, one_sided, p_value, planned_fakes, pooled_freedom, status
+from ganeval.gate.decide import holm, p_value, planned_fakes, status
+from ganeval.metrics.difference import pooled_freedom
+from ganeval.metrics.intervals import one_sided_quantile
 
 
 def test_bounds_and_p_values_against_scipy() -> None:
-    assert one_sided(0.95) == pytest.approx(stats.norm.ppf(0.95))
-    assert one_sided(0.9, 3) == pytest.approx(stats.t.ppf(0.9, 3))
+    assert one_sided_quantile(0.95) == pytest.approx(stats.norm.ppf(0.95))
+    assert one_sided_quantile(0.9, 3) == pytest.approx(stats.t.ppf(0.9, 3))
     assert p_value(1.2, 0.7) == pytest.approx(stats.norm.sf(1.2 / 0.7))
     assert p_value(1.2, 0.7, 3) == pytest.approx(stats.t.sf(1.2 / 0.7, 3))
 

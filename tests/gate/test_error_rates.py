@@ -10,8 +10,8 @@ from support.gates import gate, record, result, run_of
 from support.sides import metric_inputs
 
 from ganeval.gate.decide import planned_fakes
-from ganeval.gate.difference import Measurement, difference
 from ganeval.gate.verdict import judge
+from ganeval.metrics.difference import Measurement, difference
 from ganeval.metrics.frechet import frechet_inference
 from ganeval.metrics.kernel import measure as measure_kid
 from ganeval.metrics.sliced import measure as measure_mind

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ganeval.errors import IncomparableError
-from ganeval.gate.difference import Measurement, UndecidedError, difference
 from ganeval.gate.rules import Gate, Rule
 from ganeval.gate.verdict import judge
+from ganeval.metrics.difference import Measurement, UndecidedError, difference
 from ganeval.metrics.fid import measure
 from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ganeval.api import build_statistics, evaluate
 from ganeval.cli.main import main
-from ganeval.gate.difference import Measurement, difference
 from ganeval.gate.verdict import judge
 from ganeval.generators.load import open_source
+from ganeval.metrics.difference import Measurement, difference
 from ganeval.result_files import Record, read_record, write_record
 
 N = 700

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from ganeval.errors import IncomparableError, InputError, NotEnoughSamplesError
-from ganeval.metrics.frechet import FrechetInference, assembled, frechet_difference, frechet_distance, frechet_inference
+from ganeval.errors import IncomparableError, InputError
+from ganeval.metrics.frechet import FrechetInference, assembled, frechet_distance, frechet_inference
 from ganeval.results import Interval, Reason
 from ganeval.statistics.linalg import TRACE_METHODS, Coupling
 from ganeval.statistics.moments import Gaussian, Moments
@@ -336,47 +336,3 @@ def test_inference_iv() -> None:
         frechet_inference(gaussian(real), gaussian(fake[:-1]), None, rows)
     with pytest.raises(InputError, match="a sample or the population; got 'truth'"):
         infer(real, fake, reference="truth")
-
-
-# --- two models --------------------------------------------------------------------------------------------------
-
-
-def test_difference_against_brute_force() -> None:
-    real, a, b = features(300, 8, 1), features(250, 8, 2, scale=1.2), features(250, 8, 3, scale=1.3)
-    one, two = infer(real, a), infer(real, b)
-    result = frechet_difference(one, two)
-    shared = (two.influence_real - one.influence_real).var(ddof=1) / 300  # type: ignore[operator]
-    assert result.value == pytest.approx(two.corrected - one.corrected)  # type: ignore[operator]
-    assert result.standard_error == pytest.approx(np.sqrt(shared + one.se_fake**2 + two.se_fake**2))
-    paired = frechet_difference(one, two, paired=True)
-    own = (two.influence_fake - one.influence_fake).var(ddof=1) / 250  # type: ignore[operator]
-    assert paired.standard_error == pytest.approx(np.sqrt(shared + own))
-    assert paired.interval().low < paired.value < paired.interval().high  # type: ignore[union-attr]
-    reverse = frechet_difference(two, one)
-    assert (reverse.value, reverse.standard_error) == (-result.value, result.standard_error)
-
-
-def test_pairing_shrinks_the_error_of_nearly_equal_models() -> None:
-    real, a = features(300, 8, 1), features(250, 8, 2, scale=1.2)
-    b = (a.astype(np.float64) * 1.01).astype(np.float32)
-    one, two = infer(real, a), infer(real, b)
-    assert frechet_difference(one, two, paired=True).standard_error < 0.2 * frechet_difference(one, two).standard_error
-
-
-def test_a_model_against_itself_has_no_interval_degenerate() -> None:
-    one = infer(features(300, 8, 1), features(250, 8, 2))
-    result = frechet_difference(one, one, paired=True)
-    assert (result.value, result.standard_error, result.interval()) == (0.0, 0.0, None)
-
-
-def test_difference_iv() -> None:
-    real, fake = features(300, 8, 1), features(250, 8, 2)
-    one = infer(real, fake)
-    with pytest.raises(NotEnoughSamplesError, match="the second has none .too few fake images"):
-        frechet_difference(one, infer(real, fake[:10]))
-    with pytest.raises(IncomparableError, match="different reference rows|other reference rows"):
-        frechet_difference(one, infer(real[::-1].copy(), fake))
-    with pytest.raises(IncomparableError, match="one reference was taken as a sample, the other as a population"):
-        frechet_difference(one, infer(real, fake, reference="population"))
-    with pytest.raises(IncomparableError, match="there are 250 and 249"):
-        frechet_difference(one, infer(real, fake[:-1]), paired=True)

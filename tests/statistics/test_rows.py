@@ -99,19 +99,6 @@ def test_distinct_and_shared_rows_are_counted() -> None:
         assert a.distinct() == 51
 
 
-def test_order_digest_stands_for_the_rows_in_their_order() -> None:
-    x = data(30)
-
-    def digest(*batches: np.ndarray) -> str:
-        with FeatureRows(6) as rows:
-            for batch in batches:
-                rows.append(batch)
-            return rows.order_digest()
-
-    assert digest(x) == digest(x[:13], x[13:])
-    assert len({digest(x), digest(x[::-1]), digest(x[:-1])}) == 3
-
-
 def test_image_digests_are_kept_if_every_batch_has_them() -> None:
     ids = np.arange(30, dtype=np.uint64)
     with FeatureRows(6) as rows:

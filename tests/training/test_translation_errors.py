@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.features.perceptual import PerceptualDistance, load_distance
-from ganeval.metrics.translation import (
+from ganeval.training.translation_errors import (
     absolute_error,
     clustered_mean,
     diversity,

@@ -13,14 +13,13 @@ worse than A", which is an estimate too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, sqrt
 
 import numpy as np
 
 from ganeval.errors import GanEvalError, IncomparableError
-from ganeval.gate.decide import pooled_freedom
 from ganeval.metrics.intervals import variance_of_mean
 from ganeval.results import LEAVE_ONE_OUT, MetricResult, Reason
 
@@ -148,62 +147,78 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
         IncomparableError: another protocol, reference, setting or, for plain values, number of images.
         UndecidedError: one of them has no error bar; the message has its reason.
     """
-    corrected = compare == "corrected" and all(
-        m.result.corrected is not None
-        and m.result.interval is not None
-        and not m.result.interval.estimand.startswith("protocol")
-        for m in (a, b)
-    )
-    a.result.protocol.require_same(b.result.protocol, f"the {b.result.label} compared with this {a.result.label}")
-    for which, m in (("the first", a), ("the second", b)):
-        if m.result.standard_error is None:
-            raise UndecidedError(f"{which} has no interval: {m.result.reason}", m.result.reason)
-    a.result.require_comparable(b.result, corrected=corrected)
-    at, bt = (m.centre if corrected else m.result.value for m in (a, b))
-    if not corrected and _estimand(a.result) != _estimand(b.result):
-        raise IncomparableError(
-            f"the intervals are of different things, {_estimand(a.result)} and {_estimand(b.result)}: measure both "
-            "under one --reference."
-        )
-    remark = None
-    if a.is_small and b.is_small and compare == "corrected":
-        a, b, remark = _calibrated(a, b)
-        at, bt = a.result.value, b.result.value
-    numbers = {"before": at, "after": bt, "scale": scale}
+    a, b, before, after, remark = _comparable(a, b, compare)
     one, other = a.influences(), b.influences()
     if one is None or other is None:
         missing = a.missing or b.missing or "the error of this metric is not made of values of single images"
-        variances = [scale**2 * a.result.standard_error**2, b.result.standard_error**2]  # type: ignore[operator]
-        freedom = pooled_freedom([(variances[0], a.freedom), (variances[1], b.freedom)])
-        parts = [scale**2 * a.shares()[1], b.shares()[1]]
+        errors = [(m.result.standard_error or 0.0, factor, m) for m, factor in ((a, scale), (b, 1.0))]
+        variances = [(factor * error) ** 2 for error, factor, _ in errors]
+        reals = sum(factor**2 * m.shares()[1] for _, factor, m in errors)
         return Difference(
-            **numbers, standard_error=sqrt(sum(variances)), degrees_of_freedom=freedom, how=INDEPENDENT,
-            fake_variance=sum(variances) - sum(parts), real_variance=sum(parts), note=_joined(missing, remark),
-        )  # fmt: skip
+            before=before,
+            after=after,
+            scale=scale,
+            standard_error=sqrt(sum(variances)),
+            degrees_of_freedom=pooled_freedom([(variances[0], a.freedom), (variances[1], b.freedom)]),
+            how=INDEPENDENT,
+            fake_variance=sum(variances) - reals,
+            real_variance=reals,
+            note=_joined(missing, remark),
+        )
     ids = a.inputs(one[0]), b.inputs(other[0])
+    same_images = ids
     if ids[0] is None or ids[1] is None:  # an image that is in both runs, bit for bit, is one draw too
-        name = "fake_image_digests"
-        same_images = a.digests(name, one[0]), b.digests(name, other[0])
-    else:
-        same_images = ids
+        same_images = a.digests("fake_image_digests", one[0]), b.digests("fake_image_digests", other[0])
     fakes, matched = variance_of_difference(one[0], other[0], *same_images, scale=scale)
     reals, shared = 0.0, _estimand(b.result) in GIVEN
     if one[1] is not None and other[1] is not None:
-        name = "real_image_digests"
-        real_ids = a.digests(name, one[1]), b.digests(name, other[1])
+        real_ids = a.digests("real_image_digests", one[1]), b.digests("real_image_digests", other[1])
         reals, same = variance_of_difference(one[1], other[1], *real_ids, scale=scale)
         shared = same == len(one[1]) == len(other[1])
     note = None
     if not matched:
         note = _why(a, b, ids)
     elif matched < max(len(one[0]), len(other[0])):
-        note = f"{matched} fakes of both runs belong together, the others are taken alone"
+        note = f"{matched} fakes of both runs are pairs; the others count alone"
     small = [m.freedom for m in (a, b) if m.is_small and m.freedom is not None]
     return Difference(
-        **numbers, standard_error=sqrt(fakes + reals), degrees_of_freedom=min(small, default=None),
+        before=before,
+        after=after,
+        scale=scale,
+        standard_error=sqrt(fakes + reals),
+        degrees_of_freedom=min(small, default=None),
         how=PAIRED if matched else SHARED if shared else INDEPENDENT,
-        fake_variance=fakes, real_variance=reals, note=_joined(note, remark),
-    )  # fmt: skip
+        fake_variance=fakes,
+        real_variance=reals,
+        note=_joined(note, remark),
+    )
+
+
+def _comparable(
+    a: Measurement, b: Measurement, compare: str
+) -> tuple[Measurement, Measurement, float, float, str | None]:
+    """Both, calibrated where that is needed, the two numbers to compare, and what a reader should know of them."""
+    a.result.protocol.require_same(b.result.protocol, f"the {b.result.label} compared with this {a.result.label}")
+    for which, result in (("the first", a.result), ("the second", b.result)):
+        if result.standard_error is None:
+            raise UndecidedError(f"{which} has no interval: {result.reason}", result.reason)
+    estimands = _estimand(a.result), _estimand(b.result)
+    corrected = compare == "corrected" and all(
+        m.result.corrected is not None and estimand is not None and not estimand.startswith("protocol")
+        for m, estimand in zip((a, b), estimands, strict=True)
+    )
+    a.result.require_comparable(b.result, corrected=corrected)
+    if corrected:
+        return a, b, a.centre, b.centre, None
+    if estimands[0] != estimands[1]:
+        raise IncomparableError(
+            f"the intervals are of different things, {estimands[0]} and {estimands[1]}: measure both under one "
+            "--reference."
+        )
+    remark = None
+    if a.is_small and b.is_small and compare == "corrected":
+        a, b, remark = _calibrated(a, b)
+    return a, b, a.result.value, b.result.value, remark
 
 
 def _joined(*notes: str | None) -> str | None:
@@ -262,6 +277,17 @@ def variance_of_difference(
     alone = np.concatenate([np.delete(a_part, left), np.delete(b_part, right)])
     fewest = min(len(a), len(b))
     return float(pairs @ pairs + alone @ alone) * fewest / (fewest - 1), len(left)
+
+
+def pooled_freedom(parts: Sequence[tuple[float, float | None]]) -> float | None:
+    """Degrees of freedom of a sum of independent variances (Welch 1947, Satterthwaite 1946); None: many.
+
+    Args:
+        parts: each variance with its own degrees of freedom.
+    """
+    total = sum(variance for variance, _ in parts)
+    spread = sum(variance**2 / freedom for variance, freedom in parts if freedom is not None)
+    return total**2 / spread if spread > 0 else None
 
 
 def _unique(ids: np.ndarray) -> np.ndarray:

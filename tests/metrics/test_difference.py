@@ -9,7 +9,7 @@ import pytest
 from support.gates import result, run_of
 
 from ganeval.errors import IncomparableError
-from ganeval.gate.difference import Measurement, UndecidedError, difference, variance_of_difference
+from ganeval.metrics.difference import Measurement, UndecidedError, difference, variance_of_difference
 
 N, M = 300, 200
 RANDOM = np.random.default_rng(0)
