@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class GanEvalError(Exception):
@@ -70,3 +70,22 @@ def number_of(n: int, one: str, many: str | None = None) -> str:
     '1 image is'
     """
     return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are.
+
+    >>> listed(["a", "b", "c", "d"])
+    'a, b, c and 1 more'
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def listed_counts(counts: Mapping[str, int], most: int = 5) -> str:
+    """The kinds of things with their numbers, the most frequent first.
+
+    >>> listed_counts({"PNG": 2, "JPEG": 3})
+    '3 x JPEG, 2 x PNG'
+    """
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return listed([f"{count} x {kind}" for kind, count in ordered], most)

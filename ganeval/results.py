@@ -485,7 +485,8 @@ def columns_of(result: MetricResult) -> dict[str, str]:
     error = result.standard_error
     interval = f"none: {result.reason or 'unknown'}"
     if result.interval is not None:
-        low, high = (format_number(end, error) for end in (result.interval.low, result.interval.high))
+        digits = decimals(result.interval.high - result.interval.low)
+        low, high = (fixed(end, digits) for end in (result.interval.low, result.interval.high))
         interval = f"{low} to {high} ({100 * result.interval.level:g} %)"
     corrected = "–" if not result.bias or result.corrected is None else format_number(result.corrected, error)
     unit = str(result.details.get("unit", "fake"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from ganeval.cli.options import (
 from ganeval.cli.output import answer, note
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source
-from ganeval.errors import ConfigError, InputError
+from ganeval.errors import ConfigError, InputError, listed_counts
 from ganeval.results import aligned, escaped, markdown_table, one_line
 
 if TYPE_CHECKING:
@@ -85,11 +84,11 @@ def _rows(a: Audit) -> list[tuple[str, str]]:
     rows = [
         ("set", a.spec),
         ("images", str(a.n)),
-        ("formats", _counts(a.formats)),
-        ("modes", _counts(a.modes)),
-        ("sizes", _counts(a.sizes)),
-        ("other files", _counts(a.ignored)),
-        ("notes", _counts(a.notes)),
+        ("formats", listed_counts(a.formats)),
+        ("modes", listed_counts(a.modes)),
+        ("sizes", listed_counts(a.sizes)),
+        ("other files", listed_counts(a.ignored)),
+        ("notes", listed_counts(a.notes)),
         ("corrupt", "; ".join(f"{name} ({reason})" for name, reason in a.corrupt[:5])),
         ("duplicates", "" if not a.n_duplicates else f"{a.n_duplicates}, e.g. {' = '.join(a.duplicates[0][:3])}"),
         ("grey images", "" if not a.grey else str(a.grey)),
@@ -106,11 +105,6 @@ def _table(rows: list[tuple[str, str]], fmt: str) -> str:
     if fmt == "md":
         return markdown_table(("what", "found"), rows)
     return "\n".join(aligned(rows))
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    most = sorted(counts.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{n} {what}" for what, n in most[:6]) + (", ..." if len(most) > 6 else "")
 
 
 def _numbers(values: list[float] | None) -> str:

@@ -11,7 +11,7 @@ import click
 from ganeval.cli.options import Command, Names, option, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.errors import ConfigError
-from ganeval.results import Cell, decimals, markdown_table
+from ganeval.results import Cell, markdown_table
 
 if TYPE_CHECKING:
     from ganeval.gate.compare import Compared, Comparison
@@ -58,7 +58,7 @@ def _row(row: Compared, level: float) -> list[Cell]:
     label = Cell(row.label, {"bold": True})
     if row.reason is not None:
         return [label, Cell(f"not compared: {row.reason}", {"fg": "yellow"}, loose=True)]
-    a, b, step, low, high = _numbers(row)
+    a, b, step, low, high = row.texts()
     said, look = f"{row.better} is better", {"fg": "green" if row.better == "B" else "red"}
     if row.better is None:
         said, look = "no difference beyond noise", {}
@@ -77,14 +77,7 @@ def _markdown(found: Comparison) -> str:
         if row.reason is not None:
             rows.append((row.label, "", "", "", "", f"not compared: {row.reason}"))
             continue
-        a, b, step, low, high = _numbers(row)
+        a, b, step, low, high = row.texts()
         verdict = f"{row.better} is better" if row.better else "no difference beyond noise"
         rows.append((row.label, a, b, step, f"{low} to {high}", f"{verdict} ({row.pairing})"))
     return markdown_table(header, rows)
-
-
-def _numbers(row: Compared) -> tuple[str, str, str, str, str]:
-    digits = decimals(row.standard_error or 0.0)
-    a, b = (f"{x:.{digits}f}" for x in (row.a, row.b))
-    step, low, high = (f"{x:+.{digits}f}" for x in (row.difference, row.low, row.high))
-    return a, b, step, low, high

@@ -167,7 +167,7 @@ def _judge(
             write_report(
                 page,
                 subjects,
-                verdict=run.verdict.to_dict(),
+                verdict=run.verdict,
                 baseline=before,
                 trusted=bool(paths),
                 data_root=options["data_root"],

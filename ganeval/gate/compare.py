@@ -12,6 +12,7 @@ from ganeval.metrics.difference import Measurement, difference
 from ganeval.metrics.intervals import quantile
 from ganeval.metrics.registry import get_metric, higher_is_better
 from ganeval.result_files import Record
+from ganeval.results import decimals, fixed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,13 @@ class Compared:
     pairing: str | None = None
     note: str | None = None
     reason: str | None = None
+
+    def texts(self) -> tuple[str, str, str, str, str]:
+        """Both values, their difference and the ends of its interval, with the digits that its error supports."""
+        digits = decimals(self.standard_error or 0.0)
+        values = (fixed(x or 0.0, digits) for x in (self.a, self.b))
+        changes = (f"{x:+.{digits}f}" for x in (self.difference, self.low, self.high))
+        return (*values, *changes)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

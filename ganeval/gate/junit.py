@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from xml.etree import ElementTree as ET
 
 from ganeval.gate.checks import FAIL, INCONCLUSIVE, Check
@@ -10,25 +11,17 @@ from ganeval.gate.verdict import Verdict
 
 # what XML 1.0 cannot hold, even escaped
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_PROPERTIES = (
-    "label",
-    "value",
-    "baseline",
-    "measured",
-    "limit",
-    "bound",
-    "standard_error",
-    "level",
-    "p_value",
-    "adjusted_p",
-    "n_real",
-    "n_fake",
-    "protocol",
-    "protocol_key",
-    "pairing",
-    "needed",
-    "source",
-)
+_ELSEWHERE = {
+    "metric",
+    "kind",
+    "requirement",
+    "status",
+    "outcome",
+    "reason",
+    "judged",
+    "pairing_note",
+    "accepted",
+}
 
 
 def junit(verdict: Verdict) -> str:
@@ -55,8 +48,8 @@ def _case(suite: ET.Element, check: Check) -> None:
         suite, "testcase", {"classname": f"ganeval.gate.{check.metric}", "name": check.name, "time": "0"}
     )
     properties = ET.SubElement(case, "properties")
-    for name in _PROPERTIES:
-        if (value := getattr(check, name)) is not None:
+    for name, value in asdict(check).items():
+        if value is not None and name not in _ELSEWHERE:
             ET.SubElement(properties, "property", {"name": name, "value": _clean(str(value))})
     tag = {FAIL: "failure", INCONCLUSIVE: "error"}.get(check.outcome)
     if tag is not None and not check.accepted:

@@ -20,37 +20,70 @@ from ganeval.protocol import get_protocol
 ON_INCONCLUSIVE = ("error", "fail", "pass")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Regression:
-    """How much worse than the baseline a metric may become: ``amount`` in its own units, or, ``relative``, as a share
-    of the baseline's value."""
-
-    amount: float
-    relative: bool
+Limit = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """What must hold of one metric.
+class Regression(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much worse than the baseline a metric may become: ``{ abs = NUMBER }`` or ``{ rel = SHARE }``."""
+
+    abs: Limit | None = None
+    rel: Limit | None = None
+
+    def __post_init__(self) -> None:
+        if (self.abs is None) == (self.rel is None):
+            raise ValueError("expected { abs = NUMBER } or { rel = SHARE }, one of them")
+
+    @property
+    def relative(self) -> bool:
+        """Whether ``amount`` is a share of the baseline's value, not in the metric's own units."""
+        return self.rel is not None
+
+    @property
+    def amount(self) -> float:
+        return self.rel if self.rel is not None else self.abs or 0.0
+
+
+class RuleTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """``[gate.rules.METRIC]``: the requirements on one metric.
 
     Attributes:
-        metric: its name in the registry, which also knows which direction is the better one.
         max, min: limits of its value.
-        max_regression: against the baseline.
-        min_samples: fewest images of either side that are a sample.
-        level: of the one-sided bound that decides.
+        max_regression: limit of the change from the baseline.
+        min_samples: smallest number of images of either set that counts as a sample.
+        level: confidence level of the one-sided bound that decides.
         compare: ``corrected``: the value without its bias; ``value``: the plain one, for a paper's limit at the same n.
-        source: where the limits come from; told when the rule fails.
+        source: where the limits come from; shown when the rule fails.
     """
 
-    metric: str
-    max: float | None = None
-    min: float | None = None
+    max: Limit | None = None
+    min: Limit | None = None
     max_regression: Regression | None = None
-    min_samples: int = 2
-    level: float = 0.95
-    compare: str = "corrected"
+    min_samples: Annotated[int, msgspec.Meta(ge=1, le=2**53)] = 2
+    level: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.95
+    compare: Literal["corrected", "value"] = "corrected"
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.max is None and self.min is None and self.max_regression is None:
+            raise ValueError("the rule sets no limit: give it max, min or max-regression")
+        if self.max is not None and self.min is not None and self.min > self.max:
+            raise ValueError(f"no value lies between min = {self.min:g} and max = {self.max:g}")
+
+
+class Rule(RuleTable, frozen=True, kw_only=True):
+    """The same, with the metric's name in the registry, which also knows whether higher is better."""
+
+    metric: str
+
+
+class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``[gate]`` of ganeval.toml; its other keys are options of the command."""
+
+    rules: dict[str, RuleTable] = {}
+    protocol: str | None = None
+    weights_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8,64}$")] | None = None
+    on_inconclusive: Literal["error", "fail", "pass"] = "error"
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,54 +129,6 @@ class Gate:
         return any(rule.max_regression is not None for rule in self.rules)
 
 
-Limit = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
-
-
-class RegressionTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much worse than the baseline: ``{ abs = NUMBER }`` or ``{ rel = SHARE }``."""
-
-    abs: Limit | None = None
-    rel: Limit | None = None
-
-    def __post_init__(self) -> None:
-        if (self.abs is None) == (self.rel is None):
-            raise ValueError("expected { abs = NUMBER } or { rel = SHARE }, one of them")
-
-    def regression(self) -> Regression:
-        if self.rel is not None:
-            return Regression(amount=self.rel, relative=True)
-        assert self.abs is not None
-        return Regression(amount=self.abs, relative=False)
-
-
-class RuleTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """``[gate.rules.METRIC]`` as it is written; ``Rule`` says what each key means."""
-
-    max: Limit | None = None
-    min: Limit | None = None
-    max_regression: RegressionTable | None = None
-    min_samples: Annotated[int, msgspec.Meta(ge=1, le=2**53)] = 2
-    level: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.95
-    compare: Literal["corrected", "value"] = "corrected"
-    source: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.max is None and self.min is None and self.max_regression is None:
-            raise ValueError("the rule sets no limit: give it max, min or max-regression")
-        if self.max is not None and self.min is not None and self.min > self.max:
-            raise ValueError(f"no value lies between min = {self.min:g} and max = {self.max:g}")
-
-
-class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """``[gate]`` of ganeval.toml; its other keys are options of the command."""
-
-    rules: dict[str, RuleTable] = {}
-    protocol: str | None = None
-    weights_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8,64}$")] | None = None
-    on_inconclusive: Literal["error", "fail", "pass"] = "error"
-    strict: bool = False
-
-
 def checked_table(table: object, where: str) -> dict[str, Any]:
     """``[gate]`` of a file, each of its values of the kind that ``GateTable`` declares; rules see ``parse_rules``.
 
@@ -183,19 +168,7 @@ def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
         raise ConfigError(f"{where}: {error}.{_HINT}") from error
     except ConfigError as error:
         raise ConfigError(f"{where}, rules: {error}") from error
-    return tuple(
-        Rule(
-            metric=name,
-            max=rule.max,
-            min=rule.min,
-            min_samples=rule.min_samples,
-            level=rule.level,
-            max_regression=None if rule.max_regression is None else rule.max_regression.regression(),
-            compare=rule.compare,
-            source=rule.source,
-        )
-        for name, rule in found.items()
-    )
+    return tuple(Rule(metric=name, **msgspec.structs.asdict(rule)) for name, rule in found.items())
 
 
 _HINT = " For instance [gate.rules.fid] with max = 25.0."

@@ -8,6 +8,7 @@ from ganeval.gate.checks import FAIL, INCONCLUSIVE, PASS, Check
 from ganeval.gate.verdict import Verdict
 from ganeval.results import escaped, markdown_table, one_line
 
+OUTCOMES = {FAIL: "failed", INCONCLUSIVE: "could not be judged", PASS: "passed"}
 _MARKS = {PASS: "PASS", FAIL: "FAIL", INCONCLUSIVE: "????"}
 _SYMBOLS = {PASS: "✅", FAIL: "❌", INCONCLUSIVE: "❔"}
 
@@ -22,11 +23,7 @@ def text(verdict: Verdict) -> str:
 
 
 def summary(verdict: Verdict) -> str:
-    counts = ", ".join(
-        f"{n} {word}"
-        for outcome, word in ((FAIL, "failed"), (INCONCLUSIVE, "could not be judged"), (PASS, "passed"))
-        if (n := verdict.count(outcome))
-    )
+    counts = ", ".join(f"{n} {word}" for outcome, word in OUTCOMES.items() if (n := verdict.count(outcome)))
     accepted = sum(check.accepted for check in verdict.checks)
     counts += f"{', ' if counts else ''}{accepted} accepted with the new baseline" if accepted else ""
     return f"gate: {verdict.outcome} ({counts})"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ganeval.errors import number_of
+from ganeval.errors import listed, listed_counts, number_of
 from ganeval.images.decode import UnreadableImage, digest, find_fault, format_of, open_image
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.names import left_out
@@ -106,16 +106,16 @@ class Audit:
         said = []
         if self.n_corrupt:
             said.append(
-                f"{number_of(self.n_corrupt, 'image')} cannot be read: {_names([name for name, _ in self.corrupt])}."
+                f"{number_of(self.n_corrupt, 'image')} cannot be read: {listed([name for name, _ in self.corrupt])}."
             )
         if self.n_duplicates:
-            example = _names(self.duplicates[0])
+            example = listed(self.duplicates[0])
             copies = number_of(self.n_duplicates, "image is an exact copy", "images are exact copies")
             said.append(f"{copies} of another one, for example {example}.")
         if len(self.sizes) > 1:
-            said.append(f"{len(self.sizes)} different sizes: {_counts(self.sizes)}.")
+            said.append(f"{len(self.sizes)} different sizes: {listed_counts(self.sizes)}.")
         if len(self.formats) > 1:
-            said.append(f"Several file formats: {_counts(self.formats)}.")
+            said.append(f"Several file formats: {listed_counts(self.formats)}.")
         if (others := left_out(self.ignored)) is not None:
             said.append(f"{others}.")
         said.extend(_sentences(impossible_values(self.summary, self.value_range, self.n)))
@@ -152,8 +152,9 @@ def compare_audits(real: Audit, fake: Audit) -> list[str]:
     lossy = [lossy_share(one.formats) for one in (real, fake)]
     if None not in lossy and abs((lossy[0] or 0) - (lossy[1] or 0)) > MIXED:
         said.append(
-            f"File formats differ: real {_counts(real.formats)}, fake {_counts(fake.formats)}. The traces of JPEG "
-            "compression alone move a Frechet distance; save both sets losslessly, or both the same way."
+            f"File formats differ: real {listed_counts(real.formats)}, fake {listed_counts(fake.formats)}. "
+            "The traces of JPEG compression alone move a Frechet distance; save both sets losslessly, or both the same "
+            "way."
         )
     elif real.jpeg_quality and fake.jpeg_quality:
         one, other = real.jpeg_quality["median"], fake.jpeg_quality["median"]
@@ -168,7 +169,7 @@ def compare_audits(real: Audit, fake: Audit) -> list[str]:
     shared = sorted(fake.first_names[key] for key in real.first_names.keys() & fake.first_names.keys())
     if shared:
         said.append(
-            f"{number_of(len(shared), 'image is', 'images are')} in both sets, pixel by pixel: {_names(shared)}. "
+            f"{number_of(len(shared), 'image is', 'images are')} in both sets, pixel by pixel: {listed(shared)}. "
             "If the fakes are meant to be new, the sets are mixed up, or the generator copies."
         )
     return said
@@ -283,15 +284,5 @@ def _compare_pixels(real: Audit, fake: Audit) -> list[str]:
     return said
 
 
-def _counts(counter: Counter[str]) -> str:
-    more = f" and {len(counter) - 4} more" if len(counter) > 4 else ""
-    return ", ".join(f"{count} x {what}" for what, count in counter.most_common(4)) + more
-
-
 def _sentences(clauses: Sequence[str]) -> list[str]:
     return [f"{clause[0].upper()}{clause[1:]}." for clause in clauses]
-
-
-def _names(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
 
-from ganeval.errors import number_of
+from ganeval.errors import listed_counts, number_of
 from ganeval.images.decode import SUFFIXES, known_format
 
 HIDDEN = "hidden"
@@ -64,7 +64,7 @@ def left_out(ignored: Mapping[str, int]) -> str | None:
     if not ignored:
         return None
     total = sum(ignored.values())
-    told = f"{number_of(total, 'file was', 'files were')} left out: {_counts(ignored)}"
+    told = f"{number_of(total, 'file was', 'files were')} left out: {listed_counts(ignored)}"
     return told + (f"; {_ADVICE}" if any(map(is_named_otherwise, ignored)) else "")
 
 
@@ -72,7 +72,7 @@ def no_images(what: str, ignored: Counter[str]) -> str:
     """The message for a place of which no file is taken as an image; says what it does hold."""
     if not ignored:
         return f"{what} holds no images, no files at all. Point at the place that holds the images."
-    found = f"{number_of(ignored.total(), 'other file')} ({_counts(ignored)})"
+    found = f"{number_of(ignored.total(), 'other file')} ({listed_counts(ignored)})"
     advice = f" {_ADVICE[0].upper()}{_ADVICE[1:]}." if any(map(is_named_otherwise, ignored)) else ""
     return (
         f"{what} has no file with the name of an image, but {found}. Expected are {' '.join(SUFFIXES)}. "
@@ -86,9 +86,3 @@ def printable(name: str) -> str:
 
 
 _ADVICE = "if they are images, --any-suffix (any_suffix=True) reads them by their first bytes"
-
-
-def _counts(ignored: Mapping[str, int]) -> str:
-    most = sorted(ignored.items(), key=lambda pair: (-pair[1], pair[0]))
-    more = f" and {len(most) - 5} more kinds" if len(most) > 5 else ""
-    return ", ".join(f"{count} x {sort}" for sort, count in most[:5]) + more

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganeval.errors import InputError, number_of
+from ganeval.errors import InputError, listed, number_of
 from ganeval.files import write_text, written_whole
 from ganeval.images.folder import MANIFEST
 from ganeval.images.types import ImageSource, NumberedSource
@@ -181,7 +181,7 @@ def _may_be_continued(run: _Run, folder: Path, present: set[str], overwrite: boo
         return tuple(others), False
     advice = "Choose another folder, or replace the images in it with --overwrite."
     if others:
-        raise InputError(f"{folder} holds other things ({_few(others)}): nothing was written. {advice}")
+        raise InputError(f"{folder} holds other things ({listed(others)}): nothing was written. {advice}")
     if not of_a_run:
         return (), False
     before = _read_manifest((folder / MANIFEST).read_text(encoding="utf-8", errors="replace"))
@@ -206,10 +206,6 @@ def _is_whole(path: Path) -> bool:
 
 def _name(number: int) -> str:
     return f"{number:06d}.png"
-
-
-def _few(names: list[str] | tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _read_manifest(text: str) -> dict[str, object]:

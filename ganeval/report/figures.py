@@ -12,7 +12,7 @@ from ganeval.gate.compare import Comparison
 from ganeval.metrics.registry import METRICS
 from ganeval.report.charts import NAMED, Plot, edges_for, heights, padded
 from ganeval.result_files import Record
-from ganeval.results import MetricResult, format_number
+from ganeval.results import MetricResult
 
 MOST_RUNS = 4  # in one plot: as many colours as can be told apart
 _CLASSES = 12
@@ -228,8 +228,3 @@ def _histogram(title: str, label: str, sets: Sequence[np.ndarray], edges: np.nda
 
 def _titled(title: str, record: Record, several: bool) -> str:
     return f"{title}: {record.name}" if several else title
-
-
-def number(value: float | None, error: float | None) -> str:
-    """With as many digits as its error supports, a true minus sign, and a dash where there is none."""
-    return "–" if value is None else format_number(value, error).replace("-", "−")

@@ -15,6 +15,7 @@ import ganeval
 from ganeval.errors import InputError
 from ganeval.files import written_whole
 from ganeval.gate.verdict import Verdict, VerdictDocument
+from ganeval.gate.words import OUTCOMES, summary
 from ganeval.images.audit import Audit
 from ganeval.parsing.documents import DocumentError, typed
 from ganeval.report import words
@@ -40,7 +41,7 @@ class Subject:
 
     record: Record
     look: Look | None = None
-    verdict: Mapping[str, Any] | None = None
+    verdict: Verdict | None = None
 
 
 def write_report(
@@ -48,7 +49,7 @@ def write_report(
     subjects: Sequence[Subject | Training],
     *,
     baseline: Record | None = None,
-    verdict: Mapping[str, Any] | None = None,
+    verdict: Verdict | None = None,
     trusted: bool = False,
     **options: Any,
 ) -> None:
@@ -56,7 +57,7 @@ def write_report(
 
     Args:
         baseline: what every run is compared with.
-        verdict: of a gate on the one run, or on none that could be measured; as ``Verdict.to_dict`` gives it.
+        verdict: of a gate on the one run, or on none that could be measured.
         trusted: the sets were named by the user in this command: see ``reopen.looker``.
         options: of ``open_source``, which documents do not tell.
 
@@ -82,7 +83,7 @@ def write_report(
         records=records,
         several=len(records) > 1,
         readings=[(r.name, words.readings(r)) for r in records],
-        verdicts=[(name, told, words.verdict(told)) for name, told in verdicts],
+        verdicts=[(name, one, summary(one)) for name, one in verdicts],
         table=words.table(records),
         cautions=words.cautions(records),
         baseline=baseline,
@@ -96,7 +97,7 @@ def write_report(
         grids=grids,
         only=[r.name for r in looked_at] if len(looked_at) < len(records) else [],
         trainings=[s for s in subjects if isinstance(s, Training)],
-        outcomes=words.OUTCOMES,
+        outcomes=OUTCOMES,
     )
 
 
@@ -143,11 +144,11 @@ def read_subjects(path: Path, *, name: str | None = None) -> list[Subject | Trai
     return [Subject(record=record, verdict=_verdict(path, record.verdict))]
 
 
-def _verdict(path: Path, told: Any) -> dict[str, Any] | None:
-    if told is None:
+def _verdict(path: Path, document: object) -> Verdict | None:
+    if document is None:
         return None
     try:
-        return Verdict(checks=tuple(typed(told, VerdictDocument).checks)).to_dict()
+        return Verdict(checks=tuple(typed(document, VerdictDocument).checks))
     except DocumentError as error:
         raise InputError(
             f"{path} holds a verdict that cannot be used: gate: {error}. Judge the results anew."

@@ -8,11 +8,8 @@ from typing import Any
 from ganeval.errors import number_of
 from ganeval.gate.compare import Compared, Comparison, compare
 from ganeval.metrics.registry import METRICS
-from ganeval.report.figures import number
 from ganeval.result_files import Record
-from ganeval.results import MetricResult, decimals, fixed
-
-OUTCOMES = {"pass": "passed", "fail": "failed", "inconclusive": "could not be judged"}
+from ganeval.results import MetricResult, columns_of, decimals, fixed, format_number
 
 
 def readings(record: Record) -> list[str]:
@@ -69,19 +66,13 @@ def table(records: Sequence[Record]) -> list[dict[str, Any]]:
         there = [(record, record.result(name)) for record in records]
         for record, result in there:
             if result is None:
-                rows.append({"label": name, "run": record.name, "reason": record.unusable.get(name, "not measured")})
+                rows.append({"metric": name, "run": record.name, "reason": record.unusable.get(name, "not measured")})
                 continue
-            rows.append(
-                {
-                    "label": result.label, "title": METRICS[name].title if name in METRICS else name,
-                    "run": record.name, "value": number(result.value, result.standard_error),
-                    "corrected": number(result.corrected, result.standard_error) if result.bias else "–",
-                    "interval": None if result.interval is None else _interval(result, level=False),
-                    "level": None if result.interval is None else f"{100 * result.interval.level:g} %",
-                    "reason": str(result.reason or ""), "better": "higher" if result.higher_is_better else "lower",
-                    "counts": _counts(result), "protocol": result.protocol.name,
-                }
-            )  # fmt: skip
+            row = columns_of(result)
+            for column in ("value", "bias-corrected", *(("interval",) if result.interval is not None else ())):
+                row[column] = _minus(row[column])
+            title = METRICS[name].title if name in METRICS else name
+            rows.append({**row, "run": record.name, "title": title, "measured": result.interval is not None})
     return rows
 
 
@@ -124,16 +115,6 @@ def changes(found: Comparison) -> list[dict[str, Any]]:
     return [_change(row, found.level) for row in found.rows]
 
 
-def verdict(told: Mapping[str, Any]) -> str:
-    """The verdict of a gate, and how many checks led to it."""
-    outcomes = [check["outcome"] for check in told["checks"] if not check["accepted"]]
-    counts = ", ".join(
-        f"{n} {'passed' if kind == 'pass' else OUTCOMES[kind]}"
-        for kind in ("fail", "inconclusive", "pass") if (n := outcomes.count(kind))
-    )  # fmt: skip
-    return f"the gate {OUTCOMES[told['verdict']]}" + (f": {counts}" if counts else "")
-
-
 Rows = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
 
@@ -149,9 +130,7 @@ def parted(rows: Rows) -> Rows:
 def _change(row: Compared, level: float) -> dict[str, Any]:
     if row.reason is not None:
         return {"label": row.label, "reason": row.reason}
-    digits = decimals(row.standard_error or 0.0)
-    before, after = (fixed(x or 0.0, digits).replace("-", "−") for x in (row.a, row.b))
-    step, low, high = (f"{x:+.{digits}f}".replace("-", "−") for x in (row.difference, row.low, row.high))
+    before, after, step, low, high = (_minus(text) for text in row.texts())
     said = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
     return {
         "label": row.label, "before": before, "after": after, "step": step, "interval": f"{low} to {high}",
@@ -203,17 +182,22 @@ def _side(side: Mapping[str, Any]) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _interval(r: MetricResult, *, level: bool = True) -> str:
+def _interval(r: MetricResult) -> str:
     if r.interval is None:
         return ""
     digits = decimals(r.interval.high - r.interval.low)
-    ends = " to ".join(fixed(x, digits).replace("-", "−") for x in (r.interval.low, r.interval.high))
-    return f"{100 * r.interval.level:g} % CI {ends}" if level else ends
+    low, high = (_minus(fixed(end, digits)) for end in (r.interval.low, r.interval.high))
+    return f"{100 * r.interval.level:g} % CI {low} to {high}"
 
 
-def _counts(r: MetricResult) -> str:
-    unit = str(r.details.get("unit", "fake"))
-    return ", ".join(f"{n} {side}" for n, side in ((r.n_real, "real"), (r.n_fake, unit)) if n is not None)
+def number(value: float | None, error: float | None) -> str:
+    """With as many digits as its error supports, and a dash where there is no value."""
+    return "–" if value is None else _minus(format_number(value, error))
+
+
+def _minus(text: str) -> str:
+    """A number with a true minus sign."""
+    return text.replace("-", "−")
 
 
 def _percent(r: MetricResult) -> str:

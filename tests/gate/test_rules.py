@@ -20,7 +20,7 @@ def test_a_rule_with_everything() -> None:
         }
     )  # fmt: skip
     assert (rule.max, rule.min, rule.min_samples, rule.level) == (25.0, 1.5, 10_000, 0.9)
-    assert rule.max_regression == Regression(amount=0.3, relative=False)
+    assert rule.max_regression == Regression(abs=0.3)
     assert (rule.compare, rule.source) == ("value", "a paper")
 
 

@@ -16,7 +16,7 @@ from ganeval.gate.compare import Compared, Comparison
 from ganeval.report.charts import tick_names
 from ganeval.report.figures import MOST_RUNS, chosen, forest
 from ganeval.report.steps import ordered, over_runs
-from ganeval.report.words import alone, cautions, parted, verdict
+from ganeval.report.words import alone, cautions, parted
 from ganeval.result_files import Record, read_record
 from ganeval.results import Evaluation, Interval, MetricResult, Reason
 
@@ -133,13 +133,7 @@ def test_what_is_common_stands_once() -> None:
     assert parted([("a", one), ("b", one)]) == [("all runs", one)]
 
 
-def test_words() -> None:
-    told = (("fail", False), ("pass", False), ("pass", False), ("fail", True))
-    checks = [{"outcome": outcome, "accepted": accepted} for outcome, accepted in told]
-    assert verdict({"verdict": "fail", "checks": checks}) == "the gate failed: 1 failed, 2 passed"
-    assert verdict({"verdict": "inconclusive", "checks": [{"outcome": "inconclusive", "accepted": False}]}) == (
-        "the gate could not be judged: 1 could not be judged"
-    )
+def test_what_only_one_run_has_is_named() -> None:
     one, other = run("a"), run("b")
     bare = replace(other, evaluation=replace(other.evaluation, results={}))
     assert alone(one, bare) == ["Only a has FD[compact-v1]."]

@@ -30,7 +30,7 @@ def captions(text: str) -> list[str]:
     return re.findall(r"<figcaption>([^<]*)</figcaption>", text)
 
 
-@pytest.mark.parametrize(("limit", "code", "words"), [(1e6, 0, "the gate passed"), (0.0, 1, "the gate failed")])
+@pytest.mark.parametrize(("limit", "code", "words"), [(1e6, 0, "gate: pass ("), (0.0, 1, "gate: fail (")])
 def test_gate(limit: float, code: int, words: str) -> None:
     Path("ganeval.toml").write_text(f'[gate]\nprotocol = "compact"\n[gate.rules.kid]\nmax = {limit}\n')
     sets = ["dataset:shapes-plain:16@1", "dataset:shapes-striped:16@2", "--num-samples", "40", "--device", "cpu", "-q"]
@@ -64,7 +64,7 @@ def test_gate_that_could_not_measure() -> None:
     sets = ["dataset:shapes:16@1", "dataset:shapes:16@2", "--num-samples", "2", "--device", "cpu", "-q"]
     assert main(["gate", *sets, "--report", "page.html"]) == 3
     page = Path("page.html").read_text(encoding="utf-8")
-    assert "the gate could not be judged" in page
+    assert "gate: inconclusive (1 could not be judged)" in page
     assert "needs at least" in page
 
 
