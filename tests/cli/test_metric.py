@@ -12,6 +12,7 @@ import pytest
 
 from ganeval.api import evaluate
 from ganeval.cli.main import main
+from ganeval.errors import ConfigError
 from ganeval.images.shapes import render
 from ganeval.metrics.registry import METRICS
 from ganeval.protocol import get_protocol
@@ -112,9 +113,9 @@ def test_bad_input(arguments: list[str], message: str, capsys: Capture) -> None:
 
 
 def test_settings_by_name_from_python() -> None:
-    with pytest.raises(Exception, match="unknown argument 'kid_subset'. Did you mean kid_subsets"):
+    with pytest.raises(ConfigError, match="unknown argument 'kid_subset'. Did you mean kid_subsets"):
         evaluate(*SETS[:2], num_samples=9, protocol="compact", kid_subset=(1, 2))
-    with pytest.raises(Exception, match="it compares with real images; give REAL"):
+    with pytest.raises(ConfigError, match="it compares with real images; give REAL"):
         evaluate(None, np.stack([render(i) for i in range(9)]), metrics=("kid",), protocol="compact", device="cpu")
     alone = evaluate(None, np.stack([render(i) for i in range(30)]), metrics=("is",), protocol="compact", device="cpu")
     assert alone.real["kind"] == "none"

@@ -86,7 +86,7 @@ def test_an_array_that_lies_iv(name: str, door: Door, tmp_path: Path, monkeypatc
     finally:
         tracemalloc.stop()
     told = str(raised.value)
-    assert "a." in told or "R.samples" in told
+    assert ("R.samples.npz" if door is sample_member else "a.np") in told
     assert "\n" not in told
     assert len(told) < 800
     assert not (tmp_path / "pwned").exists()

@@ -267,8 +267,8 @@ def test_metrics_of_the_evaluations(tmp_path: Path, data: Path) -> None:
     judged = [line for line in lines if line["kind"] in ("eval", "end")]
     assert [line["step"] for line in judged] == [0, 3, 6]
     for line in judged:
-        assert line["precision"] >= 0
-        assert line["recall"] >= 0
+        assert 0 <= line["precision"] <= 1
+        assert 0 <= line["recall"] <= 1
         assert line["ind"] > 0.9  # noise images and a network of two steps
         assert line["ind_n"] == 40
     card = json.loads((folder / "generator.json").read_text())
