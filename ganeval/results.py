@@ -553,7 +553,7 @@ def _of_few_images(result: MetricResult) -> Iterator[str]:
 
 
 def more_of(result: MetricResult) -> list[str]:
-    """What else is told of a result, a line each."""
+    """Further facts about a result, one per line."""
     lines = list(_of_few_images(result))
     share = result.details.get("mean_term_share")
     if isinstance(share, float):

@@ -105,12 +105,12 @@ def peer_features(surrogate: ModuleType, surrogate_weights: Path) -> Callable[..
 def small_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A file of random weights of a small network, which stands in for CLIP ViT-L/14 while a test runs."""
     import torch
-    from torch_fidelity.feature_extractor_clip import VisionTransformer
+    from support.weights import clip_image_side
 
     from ganeval.features import clip
 
-    monkeypatch.setitem(clip.SHAPES, "clip-vitl14-336", clip.Shape(336, 112, 64, 1, 768))
-    torch.manual_seed(0)
+    shape = clip.Shape(336, 112, 64, 1, 768)
+    monkeypatch.setitem(clip.SHAPES, "clip-vitl14-336", shape)
     path = tmp_path / "small-clip.pth"
-    torch.save(VisionTransformer(336, 112, 64, 1, 1, 768).state_dict(), path)
+    torch.save(clip_image_side(shape), path)
     return path

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.peers import needs_peer
 
 import ganeval
 
@@ -62,7 +63,7 @@ def peer_fid(peer: str, real: np.ndarray, fake: np.ndarray) -> float:
         return float(fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"])
 
 
-@pytest.mark.nightly
+@needs_peer("pytorch_fid", "torch_fidelity", "torchmetrics", "cleanfid")
 @pytest.mark.parametrize("protocol", list(PROTOCOLS))
 def test_fid_against_peer(
     protocol: str, tmp_path: Path, surrogate_weights: Path, peer_features: Callable[..., np.ndarray]

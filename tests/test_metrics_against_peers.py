@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.peers import needs_peer
 
 from ganeval.api import evaluate
 
@@ -35,7 +36,7 @@ def save(folder: Path, n: int, seed: int, sharpness: float) -> list[np.ndarray]:
     return pixels
 
 
-@pytest.mark.nightly
+@needs_peer("torch_fidelity")
 def test_inception_score_and_subsets_against_torch_fidelity(
     tmp_path: Path, surrogate_weights: Path, surrogate: object
 ) -> None:
@@ -64,7 +65,7 @@ def test_inception_score_and_subsets_against_torch_fidelity(
     assert subsets["std"] == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-4)  # type: ignore[index]
 
 
-@pytest.mark.nightly
+@needs_peer("prdc", "torch_fidelity", "torchmetrics")
 def test_counts_against_prdc(tmp_path: Path, surrogate_weights: Path, peer_features: Callable[..., np.ndarray]) -> None:
     """Shares of 30 and 26 images, exactly: there is nothing between two counts. Copies are in both sets."""
     from prdc import compute_prdc

@@ -14,6 +14,7 @@ import pytest
 import torch
 import torchvision
 from scipy.special import polygamma
+from support.peers import needs_peer
 from torch import Tensor, nn
 
 import ganeval
@@ -206,6 +207,7 @@ def test_ppl_against_lpips(tmp_path: FilePath, epsilon: float) -> None:
     assert found.value == pytest.approx(d[(d >= low) & (d <= high)].mean(), rel=1e-4 if epsilon == 1e-2 else 1e-3)
 
 
+@needs_peer("torch_fidelity")
 def test_ppl_against_torch_fidelity() -> None:
     """Its latents, its generator wrapper and its reduction, with one distance: lines in z are w under no mapping."""
     from torch_fidelity.generative_model_modulewrapper import GenerativeModelModuleWrapper

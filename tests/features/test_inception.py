@@ -9,6 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from support.peers import needs_peer
 from torch import Tensor, nn
 
 from ganeval.arithmetic import strict_float32
@@ -65,6 +66,7 @@ def batch() -> Tensor:
     return torch.cat([network_input(image, "tf1-bilinear") / 128 - 1 for image in PICTURES[:3]])
 
 
+@needs_peer("pytorch_fid", "torch_fidelity", "torchmetrics", "cleanfid")
 @pytest.mark.parametrize("peer", PEERS)
 def test_features_against_peers(peer: str, surrogate: ModuleType, surrogate_weights: Path, fast: FIDInception) -> None:
     mode, scale = PEERS[peer]
@@ -80,6 +82,7 @@ def test_features_against_peers(peer: str, surrogate: ModuleType, surrogate_weig
         assert np.abs(found - expected).max() < TOLERANCE * np.abs(expected).max(), tap
 
 
+@needs_peer("torch_fidelity", "torchmetrics")
 def test_the_resize_of_another_protocol_is_seen(
     surrogate: ModuleType, surrogate_weights: Path, fast: FIDInception
 ) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.weights import of, windows
+from support.peers import needs_peer
+from support.weights import clip_image_side, of, windows
 from torch import Tensor, nn
 
 from ganeval.arithmetic import inference
@@ -50,6 +51,7 @@ def pictures(n: int, size: int) -> Tensor:
 # --- VGG16 and torchvision's Inception ----------------------------------------------------------------------------
 
 
+@needs_peer("torch_fidelity")
 def test_vgg16_against_torch_fidelity(tmp_path: Path) -> None:
     """Resize, scale and network, from bytes to the 4096 features."""
     from torch_fidelity.feature_extractor_vgg16 import FeatureExtractorVGG16
@@ -191,6 +193,7 @@ def test_the_large_dinov2_is_what_its_protocols_load(tmp_path: Path) -> None:
 # --- CLIP ---------------------------------------------------------------------------------------------------------
 
 
+@needs_peer("torch_fidelity")
 @pytest.mark.parametrize("shape", [Shape(64, 16, 128, 3, 32), SHAPES["clip-vitb32"]], ids=["small", "ViT-B/32"])
 def test_clip_against_torch_fidelity(shape: Shape) -> None:
     """torch-fidelity has a copy of the publisher's forward pass."""
@@ -233,10 +236,8 @@ def test_the_published_clip_files_are_code(tmp_path: Path) -> None:
 
 @pytest.mark.nightly
 def test_the_large_clip_is_what_cmmd_loads(tmp_path: Path) -> None:
-    from torch_fidelity.feature_extractor_clip import VisionTransformer
-
     path = tmp_path / "clip.pth"
-    torch.save(of(lambda: VisionTransformer(336, 14, 1024, 24, 16, 768)), path)
+    torch.save(clip_image_side(SHAPES["clip-vitl14-336"]), path)
     extractor = load_extractor(get_protocol("cmmd"), device=CPU, weights=path)
     (row,) = extractor(ImageBatch(pictures(1, 50), ["a"], None))["768"]
     assert bool(torch.isfinite(row).all())
@@ -258,10 +259,8 @@ def network(name: str) -> tuple[nn.Module, Tensor]:
     if name == "dinov2":
         return load_dinov2(published_dinov2(384, 12), "dinov2-vits14"), x
     if name == "clip":
-        from torch_fidelity.feature_extractor_clip import VisionTransformer
-
         shape = Shape(64, 16, 128, 3, 32)
-        return load_clip(of(lambda: VisionTransformer(64, 16, 128, 3, 2, 32)), shape), x
+        return load_clip(clip_image_side(shape), shape), x
     build = functools.partial(inception_v3, weights=None, aux_logits=False, transform_input=False, init_weights=False)
     return load_torchvision_inception(of(build)), x
 
@@ -287,13 +286,12 @@ def test_every_network_is_one_graph_and_takes_half_precision(name: str) -> None:
 
 
 def stand_in(extractor: str) -> dict[str, Tensor]:
-    from torch_fidelity.feature_extractor_clip import VisionTransformer
     from torchvision.models import inception_v3, vgg16
 
     if extractor.startswith("dinov2"):
         return published_dinov2(1024, 24)
     if extractor.startswith("clip"):
-        return of(lambda: VisionTransformer(336, 14, 1024, 24, 16, 768))
+        return clip_image_side(SHAPES["clip-vitl14-336"])
     if extractor.startswith("vgg16"):
         return of(lambda: vgg16(weights=None, init_weights=False))
     return of(lambda: inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False))

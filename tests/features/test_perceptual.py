@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from support.peers import needs_peer
 from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError, WeightsError
@@ -209,6 +210,7 @@ def test_prepare_against_theory() -> None:
     assert float(prepare(beyond, (-1.0, 1.0), crop=False, size=None).max()) == pytest.approx(1.7)  # not clamped
 
 
+@needs_peer("torch_fidelity")
 def test_resize_against_torch_fidelity() -> None:
     from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 

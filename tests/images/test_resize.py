@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.peers import needs_peer
 from torch.nn import functional
 
 from ganeval.errors import ConfigError, InputError
@@ -63,6 +64,7 @@ def test_golden_rows(mode: str) -> None:
         np.testing.assert_allclose(turned.mT.reshape(-1, size).numpy(), rows.numpy(), atol=tolerance)
 
 
+@needs_peer("torch_fidelity")
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_tf1_bilinear_against_torch_fidelity(height: int, width: int) -> None:
     from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
@@ -98,6 +100,7 @@ def test_tf1_bilinear_against_theory(pixels: int, limit: float) -> None:
     assert 0 < difference < limit
 
 
+@needs_peer("cleanfid")
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_clean_against_cleanfid(height: int, width: int) -> None:
     from cleanfid.resize import build_resizer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from support.peers import needs_peer
 
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.inception_score import PEER_SEED, inception_score, measure, split_scores
@@ -53,6 +54,7 @@ def test_value_against_the_formula_written_out() -> None:
     assert score.standard_error == pytest.approx(score.value * divergences.std(ddof=1) / np.sqrt(300), rel=1e-10)
 
 
+@needs_peer("torch_fidelity")
 @pytest.mark.parametrize(("n", "splits"), [(500, 10), (503, 10), (97, 3)])
 def test_splits_against_torch_fidelity(n: int, splits: int) -> None:
     from torch_fidelity.metric_isc import isc_features_to_metric

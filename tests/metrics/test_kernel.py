@@ -8,6 +8,7 @@ from math import comb
 import numpy as np
 import pytest
 import torch
+from support.peers import needs_peer
 from support.sides import metric_inputs
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
@@ -46,6 +47,7 @@ def test_one_dimension_against_the_moments() -> None:
     assert v == pytest.approx(closed, rel=1e-9)
 
 
+@needs_peer("torch_fidelity")
 @pytest.mark.parametrize(("kernel", "theirs"), [("polynomial", "poly"), ("rbf", "rbf")])
 def test_subsets_against_torch_fidelity(kernel: str, theirs: str) -> None:
     from torch_fidelity.metric_kid import kid_features_to_metric

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.peers import needs_peer
 from support.sides import metric_inputs
 
 from ganeval.errors import NotEnoughSamplesError
@@ -34,6 +35,7 @@ def inputs(real: np.ndarray, fake: np.ndarray, *wanted: str, **settings: object)
     return metric_inputs(real, fake, *(wanted or FOUR), **settings)
 
 
+@needs_peer("prdc")
 def test_values_against_prdc() -> None:
     from prdc import compute_prdc
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.peers import needs_peer
 
 from ganeval.engine import reference_files as manifest_module
 from ganeval.engine.reference_files import (
@@ -84,8 +85,10 @@ def test_numpy_and_the_peers_read_it(stats: Statistics, tmp_path: Path) -> None:
         assert json.loads(str(archive["meta"]))["protocol"]["name"] == "compact"
 
 
+@needs_peer("pytorch_fid")
 def test_pytorch_fid_reads_it(stats: Statistics, tmp_path: Path) -> None:
-    score = pytest.importorskip("pytorch_fid.fid_score")
+    from pytorch_fid import fid_score as score
+
     path = save_statistics(tmp_path / "ref.npz", stats)
     mu, sigma = score.compute_statistics_of_path(str(path), None, 1, D, "cpu")
     np.testing.assert_array_equal(mu, stats.mean)

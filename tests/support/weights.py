@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
+
+from ganeval.features.clip import Shape
 
 
 def windows(shapes: Mapping[str, torch.Size], seed: int = 0) -> dict[str, Tensor]:
@@ -31,3 +34,11 @@ def of(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
     with torch.device("meta"):
         state = build().state_dict()
     return windows({k: v.shape for k, v in state.items() if not k.endswith("num_batches_tracked")})
+
+
+def clip_image_side(shape: Shape) -> dict[str, Tensor]:
+    """Under the names of the published files, which are those of open_clip."""
+    from open_clip.transformer import QuickGELU, VisionTransformer
+
+    heads = shape.width // 64
+    return of(lambda: VisionTransformer(**asdict(shape), heads=heads, mlp_ratio=4.0, act_layer=QuickGELU))
