@@ -14,7 +14,7 @@ _NAMES = {
     "evaluate": "ganeval.api",
     "Evaluator": "ganeval.evaluator",
     "fid": "ganeval.api",
-    "path_length": "ganeval.engine.path_length",
+    "path_length": "ganeval.api",
     "open_images": "ganeval.generators.load:open_source",  # takes gen: too
     "build_statistics": "ganeval.api",
     "load_statistics": "ganeval.statistics.reference",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ganeval.api import build_statistics as build_statistics
     from ganeval.api import evaluate as evaluate
     from ganeval.api import fid as fid
-    from ganeval.engine.path_length import path_length as path_length
+    from ganeval.api import path_length as path_length
     from ganeval.errors import GanEvalError as GanEvalError
     from ganeval.errors import GanEvalWarning as GanEvalWarning
     from ganeval.evaluator import Evaluator as Evaluator

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import msgspec
@@ -17,25 +16,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.distributed import ONE, Group, joined, shared, unwrapped
-from ganeval.engine.accumulator import Measured, Tally
-from ganeval.engine.inputs import Reading, fill, open_images_alone, require_effect, require_enough
-from ganeval.engine.loop import ProgressFactory
-from ganeval.engine.session import LATER, Run
+from ganeval.distributed import unwrapped
+from ganeval.engine.accumulator import SetAccumulator
+from ganeval.engine.config import NOT_IN_EVALUATOR, EvaluationConfig, all_options, configure, documented
+from ganeval.engine.inputs import LATER, open_images_alone, require_enough
+from ganeval.engine.loop import accumulate
+from ganeval.engine.runtime import Runtime, started
+from ganeval.engine.session import Session
+from ganeval.engine.sharding import gathered
 from ganeval.errors import ConfigError, IncomparableError, InputError, warn
-from ganeval.features.cache import FeatureCache, open_cache
-from ganeval.features.custom import CustomNetwork
-from ganeval.features.devices import choose_device
 from ganeval.images.class_labels import like_real, read_labels
 from ganeval.images.grammar import spec_or_object
-from ganeval.images.options import GENERATOR_OPTIONS, split_options
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.images.user_models import random_states_kept
-from ganeval.parsing.arguments import WHOLE, Device, converted
+from ganeval.parsing.arguments import CALLABLE, FLAG, NUMBER, RANGE, WHOLE, require_known
 from ganeval.parsing.documents import Count, parse_json, typed
-from ganeval.protocol import Protocol
 from ganeval.results import Evaluation
-from ganeval.statistics.rows import DEFAULT_MEMORY
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ganeval.engine.signatures import EvaluatorOptions
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -60,14 +61,13 @@ class Evaluator:
     images, ``update_from`` shares the n images out, ``compute`` gives every rank the same result.
 
     Args:
-        reference: images or statistics: whatever ``evaluate`` takes as REAL; None for metrics of the fakes alone.
-        reference_as: ``sample`` or ``population``, as ``reference`` of ``evaluate``.
+        reference: images or statistics: anything that ``evaluate`` takes as REAL; None for metrics of the fakes alone.
+        reference_as: ``sample`` or ``population``: the option ``reference`` of ``evaluate``.
         log: called by the first rank with ``Evaluation.flat()`` and the step whenever ``compute`` has a result.
-        keep_on_device: leave the networks on the accelerator between calls: for many small updates.
-        sync: False: this rank alone, whatever process group there is.
+        keep_on_device: leave the networks on the accelerator between calls: faster for many small updates.
         timeout: seconds to wait for another rank; default ``GANEVAL_RANK_TIMEOUT``, else 600.
 
-    All others are those of ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
+    All other options are those of ``evaluate``; ``num_samples`` is of a reference that is rendered or generated.
 
     >>> images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
     >>> with Evaluator(images, protocol="compact", device="cpu") as evaluator:
@@ -80,83 +80,45 @@ class Evaluator:
         GanEvalError: as ``evaluate``.
     """
 
-    @converted
+    @documented(EvaluationConfig, without=NOT_IN_EVALUATOR)
     def __init__(
         self,
         reference: object,
         *,
-        metrics: Sequence[str] | None = ("fid",),
-        test: object = None,
-        protocol: str | Protocol | CustomNetwork = "ttur",
-        device: Device = "auto",
-        weights: str | Path | Mapping[str, str | Path] | None = None,
-        log: Log | None = None,
         reference_as: str | None = None,
-        level: float = 0.95,
-        num_real: int | None = None,
-        num_samples: int | None = None,
-        latent_dim: int | tuple[int, ...] | None = None,
-        num_classes: int | None = None,
-        value_range: tuple[float, float] | None = None,
-        seed: int = 0,
-        batch_size: int | None = None,
-        workers: int | None = None,
-        precision: str | None = None,
-        compile: bool = False,
-        on_error: str = "stop",
-        assume_protocol: bool = False,
-        feature_memory: int = DEFAULT_MEMORY,
-        data_root: str | Path | None = None,
-        download: bool = False,
-        progress: ProgressFactory | None = None,
-        cache: bool | str | Path | FeatureCache | None = None,
+        log: Log | None = None,
         keep_on_device: bool = False,
-        sync: bool = True,
         timeout: float | None = None,
-        **others: Any,
+        **options: Unpack[EvaluatorOptions],
     ) -> None:
-        opening, settings = split_options(others)
-        self.log, self.keep_on_device = log, keep_on_device
+        require_known(options, (name for name in all_options(EvaluationConfig) if name not in NOT_IN_EVALUATOR))
+        config = configure(EvaluationConfig, {**options, "reference": reference_as})
+        self.log = CALLABLE.or_none()("log", log)
+        self.keep_on_device = FLAG("keep_on_device", keep_on_device)
         self._stack, self._closed, self._computed, self._drawn = ExitStack(), False, 0, 0
-        self._group: Group = ONE
         self._lent = False  # whether reference and networks are those of another one, of which this is a clone
         self._clones: WeakSet[Evaluator] = WeakSet()
-        given = {"real": (reference, num_real), "fake": (LATER, None), "test": (test, None)}
-        specs = {name: (spec_or_object(what), num) for name, (what, num) in given.items() if what is not None}
-        with ExitStack() as made:  # closed if anything below fails
+        named = {"real": reference, "fake": LATER, "test": config.test}
+        given = {name: spec_or_object(one) for name, one in named.items() if one is not None}
+        seconds = NUMBER.or_none()("timeout", timeout)
+        with ExitStack() as stack:  # closed if anything below fails
             with random_states_kept():
-                self._group = made.enter_context(joined(sync=sync, timeout=timeout, device=device))
-                with shared(self._group), self._group.together("Evaluator"):
-                    self._group.agree("Evaluator")
-                    self._reading = Reading(
-                        device=choose_device(device), num_samples=num_samples, latent_dim=latent_dim,
-                        num_classes=num_classes, value_range=value_range, seed=seed, data_root=data_root,
-                        download=download, **opening, on_error=on_error, batch_size=batch_size, workers=workers,
-                        feature_memory=feature_memory, progress=progress, cache=open_cache(cache),
-                    )  # fmt: skip
-                    made_here = replace(self._reading, **GENERATOR_OPTIONS, image_column=None)  # of the fakes too
-                    require_effect([what for name, (what, _) in specs.items() if name != "fake"], made_here)
-                    self._run = Run(
-                        specs, made, self._reading, metrics=metrics, protocol=protocol, weights=weights,
-                        reference=reference_as, level=level,
-                        assume_protocol=assume_protocol, settings=settings, precision=precision, compile=compile,
-                    )  # fmt: skip
-                    self._measured: dict[str, Measured] = {
-                        name: self._run.measure(name) for name, side in self._run.sides.items() if side is not None
-                    }
-                    self._fakes = self._new_tally()
-            self._stack = made.pop_all()
+                runtime = stack.enter_context(started(config, "Evaluator", sync=config.sync, timeout=seconds))
+                self._session = Session(given, config, runtime)
+                plan = self._session.plan
+                self._measured = {name: self._session.measure(name) for name in plan.sets if name != "fake"}
+                self._fakes = self._new_accumulator()
+            self._stack = stack.pop_all()
         self._release()
 
     @property
     def n(self) -> int:
-        """Fakes that this rank has seen since the last ``reset``."""
+        """Number of fakes that this rank has seen since the last ``reset``."""
         self._require_open()
         return self._fakes.n
 
     # --- fakes -------------------------------------------------------------------------------------------------
 
-    @converted
     def update(self, images: object, *, value_range: tuple[float, float] | None = None) -> None:
         """Add images: a batch (N, 3, H, W) or (N, H, W, 3), a folder, a data set: whatever ``open_images`` takes.
 
@@ -164,11 +126,11 @@ class Evaluator:
             images: uint8, or floats in ``value_range``; on any device; of this rank alone.
             value_range: of floats; default the Evaluator's.
         """
-        with self._borrowing("update", together=False):
+        with self._exclusive("update", together=False):
             source = self._opened(images, value_range)
-            fill(self._fakes, "fake", source, replace(self._reading, progress=None), None, "update")
+            options = replace(self._session.config, progress=None)
+            accumulate(self._fakes, "fake", source, options, self._runtime, call="update", shared=False)
 
-    @converted
     def update_from(self, generator: object, n: int, *, value_range: tuple[float, float] | None = None) -> None:
         """Add ``n`` images that a generator makes.
 
@@ -180,13 +142,12 @@ class Evaluator:
             n: images, of all ranks together.
             value_range: of floats; default the Evaluator's, else the generator's own.
         """
-        if (n := WHOLE("n", n)) < 1:
-            raise InputError(f"update_from takes a number of images from 1 on; got {n!r}.")
-        with self._borrowing("update_from"):
+        n = WHOLE.from_(1)("n", n)
+        with self._exclusive("update_from"):
             source = self._opened(unwrapped(generator), value_range, num_samples=self._drawn + n)
             if isinstance(source, NumberedSource) and self._drawn:
                 source = source.part(range(self._drawn, self._drawn + n), {"n": n, "from": self._drawn})
-            fill(self._fakes, "fake", source, self._reading, self._group, "update_from")
+            accumulate(self._fakes, "fake", source, self._session.config, self._runtime, call="update_from")
             self._drawn += n
 
     def compute(self, step: int | None = None) -> Evaluation:
@@ -201,20 +162,20 @@ class Evaluator:
         Warns:
             GanEvalWarning: each of the result's ``warnings``, on the first rank, after ``log``.
         """
-        started = time.perf_counter()
-        with self._borrowing("compute") as stack:
-            whole = self._fakes.over(self._group, "compute")
+        began = time.perf_counter()
+        with self._exclusive("compute") as stack:
+            whole = gathered(self._fakes, self._runtime.group, "compute")
             if whole is not self._fakes:
                 stack.callback(whole.close)
-            require_enough("fake", whole.n, {**whole.described(), "kind": "updates"}, self._run.minimum)
-            evaluation = self._run.finish({**self._measured, "fake": whole.measured("fake")}, started=started)
+            require_enough("fake", whole.n, {**whole.described(), "kind": "updates"}, self._session.minimum)
+            evaluation = self._session.finish({**self._measured, "fake": whole.finish("fake")}, began)
         self._computed += 1
         with self.together("log"):  # where the first rank fails here, the others must not take it for done
-            if self._group.rank == 0:
+            if self._runtime.group.rank == 0:
                 if self.log is not None:
                     self.log(evaluation.flat(), self._computed if step is None else step)
                 warn(evaluation.warnings)
-            self._group.agree("log")
+            self._runtime.group.agree("log")
         return evaluation
 
     def clone(self) -> Evaluator:
@@ -226,7 +187,7 @@ class Evaluator:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._stack, other._lent, other._clones = ExitStack(), True, self._clones
-        other._fakes = self._new_tally()
+        other._fakes = self._new_accumulator()
         other._fakes.merge(self._fakes)
         self._clones.add(other)
         return other
@@ -244,7 +205,7 @@ class Evaluator:
         """Forget the fakes, and begin with the first latents again; the reference stays."""
         self._require_open()
         self._fakes.close()
-        self._fakes, self._drawn = self._new_tally(), 0
+        self._fakes, self._drawn = self._new_accumulator(), 0
 
     def merge(self, other: Evaluator) -> None:
         """Add the fakes of another Evaluator of the same reference, metrics and protocol; it is left as it is.
@@ -284,7 +245,7 @@ class Evaluator:
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise InputError(f"this is no state of an Evaluator: {error!r}. Pass what state_dict() gave.") from error
         self._require_same(plain, "the state")
-        fakes = self._new_tally()
+        fakes = self._new_accumulator()
         try:
             fakes.load(arrays)
         except BaseException:
@@ -304,11 +265,10 @@ class Evaluator:
                 for clone in list(self._clones):
                     clone.close()
                 self._stack.close()
-                for extractor in self._run.extractors.values():
-                    extractor.release()
-                self._run.extractors.clear()
+                self._session.networks.release()
+                self._session.networks.extractors.clear()
                 self._measured.clear()
-            del self._run, self._fakes
+            del self._session, self._fakes
 
     def __enter__(self) -> Evaluator:
         return self
@@ -320,53 +280,60 @@ class Evaluator:
 
     def together(self, call: str) -> AbstractContextManager[None]:
         """What fails in here on one rank fails on all of them where they meet next."""
-        return self._group.together(call)
+        return self._runtime.group.together(call)
 
     # --- inside ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _borrowing(self, call: str, *, together: bool = True) -> Iterator[ExitStack]:
+    def _exclusive(self, call: str, *, together: bool = True) -> Iterator[ExitStack]:
         """The user's program stands still: its random states are kept, and afterwards its accelerator is free again."""
         self._require_open()
         with random_states_kept(), ExitStack() as stack:
             stack.callback(self._release)
-            stack.enter_context(shared(self._group if together else ONE))
             if together:
-                stack.enter_context(self._group.together(call))
-                self._group.agree(call)
+                stack.enter_context(self._runtime.group.together(call))
+                self._runtime.group.agree(call)
             yield stack
+
+    @property
+    def _runtime(self) -> Runtime:
+        return self._session.runtime
 
     def _opened(
         self, images: object, value_range: tuple[float, float] | None, num_samples: int | None = None
     ) -> ImageSource:
-        reading = replace(
-            self._reading, in_place=True, value_range=value_range or self._reading.value_range, num_samples=num_samples
-        )
-        real = self._run.sides.get("real")
-        reading = like_real(reading, None if real is None else real.images)
-        if reading.labels is not None and num_samples is not None:
-            reading = replace(reading, labels=read_labels(reading.labels)[:num_samples].tolist())
-        source = open_images_alone("fake", images, reading, minimum=1)
-        if source.decode_policy not in (None, self._run.protocol.decode):
+        config = self._session.config
+        real = self._session.plan.sets.get("real")
+        value_range = RANGE.or_none()("value_range", value_range) or config.value_range
+        options = replace(config, value_range=value_range, num_samples=num_samples)
+        options = like_real(options, None if real is None else real.images)
+        if options.labels is not None and num_samples is not None:
+            options = replace(options, labels=read_labels(options.labels)[:num_samples].tolist())
+        source = open_images_alone("fake", images, options, device=None, minimum=1)
+        if source.decode_policy not in (None, self._session.plan.protocol.decode):
             raise ConfigError(
                 f"{source.spec} holds image files of more than 8 bits, decoded as {source.decode_policy}; the "
-                f"reference was decoded as {self._run.protocol.decode}. Give this Evaluator 8-bit images, or arrays."
+                f"reference was decoded as {self._session.plan.protocol.decode}. Give this Evaluator 8-bit images, or "
+                "arrays."
             )
         return source
 
-    def _new_tally(self) -> Tally:
-        return Tally(self._run.extractors, self._run.needs["fake"], memory=self._reading.feature_memory)
+    def _new_accumulator(self) -> SetAccumulator:
+        session = self._session
+        extractors, requirements = session.networks.extractors, session.plan.requirements["fake"]
+        return SetAccumulator(extractors, requirements, memory=session.config.feature_memory)
 
     def _identity(self) -> dict[str, Any]:
         """What two Evaluators must share for their fakes to be of one kind."""
-        real = self._measured.get("real")
+        real, session = self._measured.get("real"), self._session
+        layers = self._fakes.requirements.items()
         return {
             "reference": None if real is None else real.digest,
             "statistics": [one.digest for one in real.statistics.values()] if real and real.statistics else None,
-            "metrics": [task.metric.name for task in self._run.wanted],
-            "protocols": [protocol.key() for protocol in self._run.bound.values()],
-            "layers": [[p.key(), layer, need.moments, need.rows] for (p, layer), need in self._fakes.needs.items()],
-            "seed": self._reading.seed,
+            "metrics": [task.metric.name for task in session.plan.tasks],
+            "protocols": [protocol.key() for protocol in session.networks.bound.values()],
+            "layers": [[p.key(), layer, required.moments, required.rows] for (p, layer), required in layers],
+            "seed": session.config.seed,
         }
 
     def _require_same(self, other: Mapping[str, Any], what: str) -> None:
@@ -379,8 +346,7 @@ class Evaluator:
 
     def _release(self) -> None:
         if not self.keep_on_device and not self._closed:
-            for extractor in self._run.extractors.values():
-                extractor.release()
+            self._session.networks.release()
 
     def _require_open(self) -> None:
         if self._closed:

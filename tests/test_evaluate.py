@@ -64,7 +64,7 @@ def result() -> ganeval.MetricResult:
 def test_networks_and_sums_are_gone_when_metrics_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a distance of many features needs would come on top of them."""
     import ganeval.engine.accumulator
-    import ganeval.engine.session
+    import ganeval.engine.networks
     import ganeval.metrics.fid as module
 
     made: list[weakref.ref[object]] = []
@@ -76,6 +76,12 @@ def test_networks_and_sums_are_gone_when_metrics_are_computed(monkeypatch: pytes
 
         return wrapper
 
+    class NotedLayer(ganeval.engine.accumulator.LayerAccumulator):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
+            if self.settled is not None:
+                made.append(weakref.ref(self.settled))
+
     original, alive = module._distance, []
 
     def distance(name: str, inputs: MetricInputs) -> ganeval.MetricResult:
@@ -83,8 +89,8 @@ def test_networks_and_sums_are_gone_when_metrics_are_computed(monkeypatch: pytes
         alive.extend(one() for one in made)
         return original(name, inputs)
 
-    monkeypatch.setattr(ganeval.engine.session, "load_extractor", noted(ganeval.engine.session.load_extractor))
-    monkeypatch.setattr(ganeval.engine.accumulator, "Moments", noted(ganeval.engine.accumulator.Moments))
+    monkeypatch.setattr(ganeval.engine.networks, "load_extractor", noted(ganeval.engine.networks.load_extractor))
+    monkeypatch.setattr(ganeval.engine.accumulator, "LayerAccumulator", NotedLayer)
     monkeypatch.setattr(module, "_distance", distance)
     assert fid(FEW, OTHERS, **COMPACT).warnings  # those of the network are kept
     assert alive == [None, None, None]
@@ -257,7 +263,7 @@ def test_two_statistics_need_no_network(tmp_path: Path) -> None:
 def test_fid_iv() -> None:
     with pytest.raises(NotEnoughSamplesError, match="at least 2 fake images; found 1 image"):
         fid(FEW, OTHERS[:1], **COMPACT)
-    with pytest.raises(ConfigError, match="trace is one of auto, sqrtm, svd, eigvals"):
+    with pytest.raises(ConfigError, match="must be one of auto, sqrtm, svd, eigvals"):
         fid(FEW, OTHERS, trace="magic", **COMPACT)
     with pytest.raises(ConfigError, match="between 0 and 1"):
         fid(FEW, OTHERS, level=95, **COMPACT)
@@ -425,7 +431,7 @@ def test_what_has_no_effect_is_said(real: Path, fake: Path) -> None:
     notes = evaluate(real, fake, **options, **COMPACT).notes
     idle = [note for note in notes if note.endswith("has no effect here: no metric of this run reads it")]
     assert [note.split()[0] for note in idle] == ["--floor", "--directions"]
-    assert any(note.endswith("of the fakes; those of recall cover that of both sides") for note in notes)
+    assert any(note.endswith("of the fakes; those of recall cover that of both sets") for note in notes)
     bare = replace(ganeval.load_statistics(real), rows=None)
     assert "fid" in evaluate(bare, fake, **COMPACT).results
     with pytest.raises(ConfigError, match=r"--floor \(floor=True\) needs real images"):

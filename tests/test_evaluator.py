@@ -162,7 +162,7 @@ def test_merge_and_state_iv(evaluator: Evaluator) -> None:
             evaluator.load_state_dict(state)
     state = evaluator.state_dict()
     del state["0.rows"]
-    with pytest.raises(InputError, match="no state of an Evaluator of these metrics"):
+    with pytest.raises(InputError, match="not a state of an Evaluator of these metrics"):
         evaluator.load_state_dict(state)
     assert evaluator.n == 0
 
@@ -174,7 +174,7 @@ def test_iv(evaluator: Evaluator) -> None:
         Evaluator(REAL, trase="svd", **ON)
     with pytest.raises(NotEnoughSamplesError, match="at least 4 fake images; found 0"):
         evaluator.compute()
-    with pytest.raises(InputError, match="from 1 on; got 0"):
+    with pytest.raises(ConfigError, match="must be at least 1; got 0"):
         evaluator.update_from(dots(), 0)
     with pytest.raises(InputError, match="holds statistics"):
         evaluator.update(build_statistics(REAL, **ON))
@@ -277,7 +277,7 @@ def test_it_is_no_module_and_close_lets_go() -> None:
     evaluator = module.evaluator
     evaluator.update(FAKE)
     evaluation = evaluator.compute()
-    (extractor,) = evaluator._run.extractors.values()
+    (extractor,) = evaluator._session.networks.extractors.values()
     held = [weakref.ref(extractor), weakref.ref(extractor._network), weakref.ref(evaluator._fakes)]
     del extractor
     evaluator.close()

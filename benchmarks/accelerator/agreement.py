@@ -139,12 +139,12 @@ def distances(bench: Bench) -> Found:
 
 
 def path_length(bench: Bench) -> Found:
-    from ganeval.engine.path_length import evaluate_path_length
+    from ganeval import path_length
 
     found: Found = {}
     for device in dict.fromkeys(("cpu", str(bench.device))):
         pairs, started = bench.pick(200, 16), time.perf_counter()
-        one = evaluate_path_length("gen:dcgan-cifar10", pairs=pairs, distance="compact", device=device)["ppl"]
+        one = path_length("gen:dcgan-cifar10", pairs=pairs, distance="compact", device=device)
         taken = time.perf_counter() - started
         found[device] = {"value": one.value, "error": one.standard_error, "seconds": taken}
     return found

@@ -117,15 +117,22 @@ def extractor(bench: Bench, name: str = "ttur", precision: str = "float32", *, d
 
 def one_pass(source: Any, extractors: list[Any], *, workers: int, batch_size: int | None, cache: Any = None) -> int:
     """Every image of a source through the networks, moments and rows kept; the number of images."""
-    from contextlib import closing
+    from contextlib import ExitStack, closing
 
-    from ganeval.engine.accumulator import Need, Tally
+    from ganeval.distributed import ONE
+    from ganeval.engine.accumulator import Requirement, SetAccumulator
+    from ganeval.engine.config import InputOptions
+    from ganeval.engine.loop import accumulate
+    from ganeval.engine.runtime import Runtime
 
     networks = {one.protocol: one for one in extractors}
-    needs = {(protocol, "features"): Need(True, True) for protocol in networks}
-    with closing(Tally(networks, needs)) as tally:
-        tally.add(source, workers=workers, batch_size=batch_size, cache=cache)
-        return int(tally.n)
+    required = {(protocol, "features"): Requirement(True, True) for protocol in networks}
+    options = InputOptions(workers=workers, batch_size=batch_size)
+    with ExitStack() as stack:
+        runtime = Runtime(ONE, extractors[0].device, cache, stack)
+        accumulator = stack.enter_context(closing(SetAccumulator(networks, required)))
+        accumulate(accumulator, "images", source, options, runtime, call="images")
+        return int(accumulator.n)
 
 
 def images_in(bench: Bench, kind: str, most: int | None = None) -> Any:

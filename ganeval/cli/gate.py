@@ -16,6 +16,8 @@ from ganeval.cli.config import find_config
 from ganeval.cli.options import (
     Command,
     compute_options,
+    declared,
+    group,
     image_options,
     option,
     output_options,
@@ -64,15 +66,7 @@ _FORMATS = ("text", "json", "md", "github")
 @option("--exit-zero", is_flag=True, help="Exit 0 also where the gate fails or could not be judged (not on errors).")
 @option("--suggest", is_flag=True, help="Derive limits from the results R1.json R2.json ... of several training seeds.")
 @option("--check", is_flag=True, help="Only check the configuration, the baseline and the manifest of statistics.")
-@option("--num-real", type=click.IntRange(min=1), help="Use a seeded subset of REAL of this size.")
-@option("--num-fake", type=click.IntRange(min=1), help="Use a seeded subset of FAKE of this size.")
-@option(
-    "--reference",
-    type=click.Choice(["sample", "population"]),
-    help="Is REAL a sample, or the target?  [default: sample for images, population for statistics]",
-)
-@option("--assume-protocol", is_flag=True, help="Take statistics of unknown origin as made under this protocol.")
-@option("--test", type=Source(), help="Held-out real images, for metrics of memorisation.")
+@declared(*group("comparison", "test"), "num_fake")
 @partial(compute_options, protocol=None)
 @image_options
 @report_path

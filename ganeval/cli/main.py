@@ -18,24 +18,13 @@ import ganeval
 from ganeval.cli import output, streams
 from ganeval.cli.variables import warn_of_unknown
 from ganeval.errors import GanEvalError, GanEvalWarning
+from ganeval.metrics.registry import metric_commands, summary_of
 
+_METRIC = "ganeval.cli.metric"
 _COMMANDS = {
     "demo": ("ganeval.cli.demo", "The whole pipeline on what ships with ganeval, without network."),
-    "eval": ("ganeval.cli.metric", "Every metric that applies, from one pass over two sets of images."),
-    "fid": ("ganeval.cli.metric", "Frechet distance between two sets of images (FID), with its error bar."),
-    "kid": ("ganeval.cli.metric", "Kernel distance between two sets of images (KID), with its error bar."),
-    "pr": ("ganeval.cli.metric", "Precision, recall, density and coverage, with error bars."),
-    "ind": ("ganeval.cli.metric", "Indistinguishability game: can an adversary tell fakes from reals?"),
-    "mind": ("ganeval.cli.metric", "Sliced Wasserstein distance between two sets of images, with its error bar."),
-    "vendi": ("ganeval.cli.metric", "Effective number of different images in a set, with its error bar."),
-    "rke": ("ganeval.cli.metric", "Effective number of modes in a set of images, with its error bar."),
-    "cmmd": ("ganeval.cli.metric", "Distance of mean CLIP embeddings of two sets of images, with its error bar."),
-    "is": ("ganeval.cli.metric", "Inception Score of a set of images, with its error bar."),
-    "ppl": ("ganeval.cli.path_length", "Perceptual path length of a generator, with its error bar."),
-    "sfid": ("ganeval.cli.metric", "Frechet distance on features that keep their place in the image (sFID)."),
-    "fid-inf": ("ganeval.cli.metric", "Frechet distance extrapolated to infinitely many fakes."),
-    "authpct": ("ganeval.cli.metric", "Percentage of fakes that are no copies of training images, with its error bar."),
-    "ct": ("ganeval.cli.metric", "Are the fakes nearer to the training set than held-out images (C_T)?"),
+    "eval": (_METRIC, "Every metric that applies, from one pass over two sets of images."),
+    **{name: (_METRIC, f"{summary_of(name)}.") for name in metric_commands()},
     "gate": ("ganeval.cli.gate", "Hold rules against a run: passed, failed, or not enough to tell."),
     "compare": ("ganeval.cli.compare", "Which numbers of two runs differ beyond noise, and which may not meet."),
     "report": ("ganeval.cli.report", "A page to look at, of runs that are measured or trained already."),
@@ -99,7 +88,7 @@ def ganeval_command() -> None:
 def _shared(arguments: list[str]) -> bool:
     """Whether under torchrun all ranks share the work of this command; another is the first rank's alone."""
     names = [argument for argument in arguments if not argument.startswith("-")]
-    return names[:2] == ["stats", "build"] or _COMMANDS.get("".join(names[:1]), ("",))[0] == "ganeval.cli.metric"
+    return names[:2] == ["stats", "build"] or _COMMANDS.get("".join(names[:1]), ("",))[0] == _METRIC
 
 
 def main(arguments: list[str] | None = None) -> int:

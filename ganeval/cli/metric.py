@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from ganeval.cli import output
 from ganeval.cli.options import (
     Command,
     Decorated,
-    Names,
-    Pair,
     compute_options,
+    declared,
+    group,
     image_options,
     network_options,
     option,
@@ -22,56 +22,15 @@ from ganeval.cli.options import (
     record_path,
     report_path,
 )
+from ganeval.cli.output import progress, speaks
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Output, Source
 from ganeval.errors import ConfigError
-from ganeval.metrics.registry import METRICS, get_metric, named_metrics
+from ganeval.metrics.registry import METRICS, family, metric_commands, named_metrics, summary_of
 from ganeval.protocol import PROTOCOLS
 
 if TYPE_CHECKING:
     from ganeval.results import Evaluation
-
-# The options of single estimators, by the field of ``Settings`` that they fill.
-_SETTINGS: Mapping[str, Callable[[Decorated], Decorated]] = {
-    "trace": option(
-        "--trace",
-        type=click.Choice(["auto", "sqrtm", "svd", "eigvals"]),
-        default="auto",
-        help="How the matrix square root's trace is computed.",
-    ),
-    "floor": option(
-        "--floor", is_flag=True, help="Also the distance between two halves of REAL: what perfect looks like."
-    ),
-    "per_class": option("--per-class", is_flag=True, help="Also the distance within each class folder or label."),
-    "kid_kernel": option(
-        "--kid-kernel", type=click.Choice(["polynomial", "rbf"]), default="polynomial", help="Kernel of KID."
-    ),
-    "kid_subsets": option(
-        "--kid-subsets", type=Pair(), help="Also KID as papers take it, over so many subsets of that size: 100x1000."
-    ),
-    "neighbours": option(
-        "--neighbours", type=click.IntRange(min=1), help="k of the balls.  [default: 3 for P and R, 5 for D and C]"
-    ),
-    "strict": option(
-        "--strict/--no-strict", default=None, help="Leave out the border of balls.  [default: each metric's own rule]"
-    ),
-    "radius": option(
-        "--radius",
-        type=click.FloatRange(0, min_open=True),
-        help="Fixed, of all balls, in place of the k-th neighbour.",
-    ),
-    "directions": option("--directions", type=click.IntRange(min=1), default=1000, help="Random projections of MIND."),
-    "cmmd_sigma": option(
-        "--cmmd-sigma", type=click.FloatRange(0, min_open=True), default=10.0, help="Width of CMMD's kernel."
-    ),
-    "splits": option(
-        "--splits",
-        type=click.IntRange(min=1),
-        help="Parts of the Inception Score.  [default: as the protocol]",
-    ),
-}
-
-_FAMILIES: Mapping[str, str] = {"pr": "Precision, recall, density and coverage of FAKE against REAL, with error bars."}
 
 _SPECS = """\
 Images are folders, zip or tar archives, npz or npy arrays, dataset:NAME or generators (gen:NAME, gen:FILE,
@@ -81,10 +40,12 @@ metric takes the part that it needs; FILE.npz:images and FILE.npz:statistics cho
 
 def metric_command(name: str) -> click.Command:
     """The command of one metric, or of a family such as ``pr``."""
-    metrics = [m for m in METRICS.values() if name in (m.name, m.command)]
-    if not metrics:
-        get_metric(name)  # says what there is
-    summary = _FAMILIES.get(name) or f"{metrics[0].title}, with its error bar."
+    metrics = family(name)
+    summary = f"{summary_of(name)}, with its error bar."
+    names = tuple(metric.name for metric in metrics)
+    settings = tuple(dict.fromkeys(one for metric in metrics for one in metric.settings))
+    if metrics[0].generator:
+        return _generator_command(name, f"{summary}\n\n{_GENERATORS}", names, settings)
     both = any(m.sides == "both" for m in metrics)
     test = any(m.test for m in metrics)
     example = "dataset:shapes-plain dataset:shapes-striped" if both else "dataset:shapes"
@@ -93,10 +54,7 @@ def metric_command(name: str) -> click.Command:
     examples = [f"ganeval {name} {real if both else ''}fake/ {held_out[0]}-o {name}.json"]
     if metrics[0].protocol is None:  # else there is nothing that runs without a download
         examples.insert(0, f"ganeval {name} {example} {held_out[1]}--num-samples 500 --protocol {protocol}")
-    text = _help(summary, examples)
-    names = tuple(m.name for m in metrics)
-    settings = tuple(dict.fromkeys(s for m in metrics for s in m.settings))
-    return _command(name, text, settings, both=both, test=test, metrics=names)
+    return _command(name, _help(summary, examples), settings, both=both, test=test, metrics=names)
 
 
 def eval_command() -> click.Command:
@@ -107,7 +65,7 @@ def eval_command() -> click.Command:
     text = _help(
         "Every metric that applies to REAL and FAKE, from one decode and one forward pass a network.", examples
     )
-    return _command("eval", text, tuple(_SETTINGS), both=True, test=True, metrics=None)
+    return _command("eval", text, group("setting"), both=True, test=True, metrics=None)
 
 
 def _help(summary: str, examples: Sequence[str]) -> str:
@@ -117,80 +75,85 @@ def _help(summary: str, examples: Sequence[str]) -> str:
 def _command(
     name: str, text: str, settings: Sequence[str], *, both: bool, test: bool, metrics: tuple[str, ...] | None
 ) -> click.Command:
-    def run(*, fake: str, fmt: str, **options: Any) -> None:
-        from ganeval.api import evaluate
-        from ganeval.cli.present import present
-
-        target, page, table = (options.pop(name) for name in ("output", "report", "per_image"))
-        if table is not None:
-            from ganeval.report.table import require_form
-
-            require_form(table)
-        wanted = chosen_metrics(options.pop("metrics")) if metrics is None else metrics
-        if wanted and all(get_metric(m).protocol for m in wanted):
-            source = click.get_current_context().get_parameter_source("protocol")
-            if source is click.core.ParameterSource.COMMANDLINE or not isinstance(options["protocol"], str):
-                raise ConfigError(
-                    f"the network of {', '.join(wanted)} is part of its definition; leave out --protocol."
-                )
-        real = options.pop("real", None)
-        single = page is not None or table is not None
-        evaluation = evaluate(real, fake, metrics=wanted, progress=output.progress, single_images=single, **options)
-        outputs = Outputs()
-        if single and output.speaks():
-            _show_images(outputs, evaluation, fake, page, table, options["data_root"])
-        present(evaluation, fmt=fmt, target=target, outputs=outputs)
-
     decorators: list[Callable[[Decorated], Decorated]] = []
     if both:
         decorators.append(click.argument("real", type=Source(), metavar="TRAIN" if test and metrics else "REAL"))
     decorators += [click.argument("fake", type=Source()), compute_options, network_options, image_options]
     if metrics is None:
-        decorators.append(
-            option(
-                "--metrics",
-                type=Names(),
-                metavar="NAME,NAME",
-                help=f"Instead of all that apply: of {', '.join(METRICS)}.",
-            )
-        )
+        decorators.append(declared("metrics", default=None, help=f"In place of all that apply: {', '.join(METRICS)}."))
     if both:
-        decorators += [
-            option("--num-real", type=click.IntRange(min=1), help="Use a seeded subset of REAL of this size."),
-            option(
-                "--reference",
-                type=click.Choice(["sample", "population"]),
-                help="Is REAL a sample, or the target?  [default: sample for images, population for statistics]",
-            ),
-            option(
-                "--assume-protocol", is_flag=True, help="Take statistics of unknown origin as made under this protocol."
-            ),
-        ]
+        decorators.append(declared(*group("comparison")))
     if test:
-        decorators.append(option("--test", type=Source(), help="Held-out real images, for metrics of memorisation."))
-    decorators += [
-        option("--num-fake", type=click.IntRange(min=1), help="Use a seeded subset of FAKE of this size."),
-        option(
-            "--level",
-            type=click.FloatRange(0, 1, min_open=True, max_open=True),
-            default=0.95,
-            help="Level of the intervals.",
-        ),
-        *(_SETTINGS[s] for s in settings),
-        option(
-            "--per-image",
-            type=Output(),
-            metavar="FILE.csv|.npz",
-            help="Also write a table with a line an image: realism, nearest image, influence, score, covered.",
-        ),
-        report_path,
-        record_path,
-        output_options,
-    ]
-    decorated: Decorated = run
+        decorators.append(declared("test"))
+    per_image = option(
+        "--per-image",
+        type=Output(),
+        metavar="FILE.csv|.npz",
+        help="Also write a table with a line for each image: realism, nearest image, influence, score, covered.",
+    )
+    decorators += [declared(*group("result"), *settings), per_image, report_path, record_path, output_options]
+    decorated: Decorated = functools.partial(_run, metrics)
     for decorate in reversed(decorators):
         decorated = decorate(decorated)
     return click.command(name, cls=Command, help=text)(decorated)
+
+
+def _run(
+    metrics: tuple[str, ...] | None, /, *, fake: str, fmt: str, output: Path | None, report: Path | None,
+    per_image: Path | None, **options: Any,
+) -> None:  # fmt: skip
+    """Measure, and write what was asked for."""
+    from ganeval.api import evaluate
+    from ganeval.cli.present import present
+
+    if per_image is not None:
+        from ganeval.report.table import require_form
+
+        require_form(per_image)
+    wanted = options.pop("metrics", None) or metrics
+    if wanted and all(metric.protocol for metric in named_metrics(wanted)):
+        source = click.get_current_context().get_parameter_source("protocol")
+        if source is click.core.ParameterSource.COMMANDLINE or not isinstance(options["protocol"], str):
+            raise ConfigError(f"the network of {', '.join(wanted)} is part of its definition; leave out --protocol.")
+    real = options.pop("real", None)
+    single = report is not None or per_image is not None
+    evaluation = evaluate(real, fake, metrics=wanted, progress=progress, single_images=single, **options)
+    outputs = Outputs()
+    if single and speaks():
+        _show_images(outputs, evaluation, fake, report, per_image, options["data_root"])
+    present(evaluation, fmt=fmt, target=output, outputs=outputs)
+
+
+_GENERATORS = """\
+GENERATOR is gen:NAME, gen:FILE (a checkpoint of `ganeval train` or TorchScript) or gen:package.module:callable, and
+must not round what it makes: floats, neither clamped nor of half precision. For --space w it needs two callables
+besides, mapping(z) and synthesis(w).
+
+\b
+Examples:
+  ganeval ppl gen:dcgan-cifar10 --distance compact --pairs 500
+  ganeval ppl gen:mymodule:generator --space w --sampling end --pairs 50000 -o ppl.json"""
+
+
+def _generator_command(name: str, text: str, metrics: tuple[str, ...], settings: Sequence[str]) -> click.Command:
+    """The command of a metric of the generator itself."""
+
+    @click.argument("generator", type=Source())
+    @declared(*settings, "weights", "device", "batch_size", "seed", *group("generator"), "value_range", "level")
+    @report_path
+    @record_path
+    @output_options
+    def run(*, generator: str, output: Path | None, report: Path | None, fmt: str, **options: Any) -> None:
+        from ganeval.api import evaluate
+        from ganeval.cli.present import present
+
+        evaluation = evaluate(None, generator, metrics=metrics, progress=progress, **options)
+        outputs = Outputs()
+        if report is not None and speaks():
+            _show_images(outputs, evaluation, generator, report, None, None)
+        present(evaluation, fmt=fmt, target=output, outputs=outputs)
+
+    return click.command(name, cls=Command, help=text)(run)
 
 
 def _show_images(
@@ -211,17 +174,15 @@ def _show_images(
             write_report(page, [Subject(record=record)], trusted=True, data_root=data_root)
 
 
-def chosen_metrics(names: str | None) -> tuple[str, ...] | None:
-    """The metrics that were asked for; ``pr`` stands for its four; None for all that apply."""
-    if names is None:
-        return None
-    return tuple(metric.name for metric in named_metrics(part.strip() for part in names.split(",")))
+def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The metrics that were asked for, those of a family for its name; None for all that apply."""
+    return None if names is None else tuple(metric.name for metric in named_metrics(names))
 
 
 def __getattr__(name: str) -> click.Command:
     """``ganeval.cli.metric.fid`` and so on, made when asked for."""
     if name == "eval":
         return eval_command()
-    if any(name in (m.name, m.command) for m in METRICS.values()):
+    if name in metric_commands():
         return metric_command(name)
     raise AttributeError(name)

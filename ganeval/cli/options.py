@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ import click
 from ganeval.cli import output, streams
 from ganeval.cli.config import defaults_for, find_config, is_number, is_whole, list_of, wants_json
 from ganeval.cli.places import Output, RecordFile, Source, WeightsFile, check_places
+from ganeval.engine.config import EvaluationConfig, StatisticsConfig, all_options
 from ganeval.errors import ConfigError
 from ganeval.files import parse_size
-from ganeval.protocol import PRECISIONS, PROTOCOLS
+from ganeval.images.options import LABEL_DISTRIBUTIONS
+from ganeval.parsing.arguments import NAMES, RANGE, SIZE, Kind, Option
+from ganeval.protocol import PROTOCOLS
 
 Decorated = Callable[..., Any]
 
@@ -57,95 +59,149 @@ def option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
     return click.option(*names, **settings)
 
 
-class Range(click.ParamType[Any]):
-    """``LOW,HIGH``, two finite numbers."""
+def _stack(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    return lambda f: functools.reduce(lambda g, decorate: decorate(g), reversed(decorators), f)
 
-    name = "LOW,HIGH"
-    expected = "two numbers, [LOW, HIGH]"
-    takes = staticmethod(list_of(is_number, length=2))
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+class Text(click.ParamType[Any]):
+    """A value of a declared kind, written as text; in a configuration file also as TOML has it.
+
+    Args:
+        expected: what the text must be, with an example.
+        parse: the value that the text stands for; raises ValueError for anything else.
+        in_toml: the value in words, and whether a value of TOML is one.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        metavar: str,
+        expected: str,
+        parse: Callable[[str], Any],
+        in_toml: tuple[str, Callable[[object], bool]],
+    ) -> None:
+        self.kind, self.name, self.parse, self._text = kind, metavar, parse, expected
+        self.expected, self.takes = in_toml
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            low, high = (float(x) for x in (value.split(",") if isinstance(value, str) else value))
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is not two numbers, for instance -1,1", param, ctx)
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            self.fail(f"{value!r}: the first must be below the second, both finite", param, ctx)
-        return low, high
+            return self.kind("", self.parse(value) if isinstance(value, str) else value)
+        except (TypeError, ValueError, ConfigError):
+            self.fail(f"{value!r} is not {self._text}", param, ctx)
 
 
-class Latent(click.ParamType[Any]):
-    """The shape of one latent, ``100`` or ``100,1,1``: whole numbers from 1 on."""
-
-    name = "N[,N...]"
-    expected = "a whole number, or a list of them"
-    takes = staticmethod(lambda value: is_whole(value) or list_of(is_whole)(value))
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | tuple[int, ...]:
-        try:
-            shape = tuple(int(x) for x in (str(value).split(",") if isinstance(value, (str, int)) else value))
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is not the shape of a latent, for instance 100 or 100,1,1", param, ctx)
-        if not shape or min(shape) < 1:
-            self.fail(f"{value!r}: every size is at least 1", param, ctx)
-        return shape[0] if len(shape) == 1 else shape
+def _bytes(text: str) -> int:
+    if (size := parse_size(text)) is None:
+        raise ValueError
+    return size
 
 
-class Size(click.ParamType[Any]):
-    """Bytes, with the units KB, MB, GB: ``256MB``."""
-
-    name = "SIZE"
-    expected = 'a number of bytes, or a size such as "256MB"'
-    takes = staticmethod(is_whole)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        size = parse_size(str(value))
-        return self.fail(f"{value!r} is not a size, for instance 256MB or 2GB", param, ctx) if size is None else size
+def _wholes(separator: str) -> Callable[[str], list[int]]:
+    return lambda text: [int(part) for part in text.lower().split(separator)]
 
 
-class Pair(click.ParamType[Any]):
-    """``NUMBERxSIZE``, two whole numbers from 1 on."""
+_PAIR = list_of(is_whole, length=2)
+_TEXTS: Mapping[str, Callable[[Kind], Text]] = {
+    "range": lambda kind: Text(
+        kind,
+        "LOW,HIGH",
+        "two finite numbers, the first below the second, for instance -1,1",
+        lambda text: [float(part) for part in text.split(",")],
+        ("two numbers, [LOW, HIGH]", list_of(is_number, length=2)),
+    ),
+    "latent": lambda kind: Text(
+        kind,
+        "N[,N...]",
+        "the shape of a latent, for instance 100 or 100,1,1",
+        lambda text: sizes[0] if len(sizes := _wholes(",")(text)) == 1 else sizes,
+        ("a whole number, or a list of them", lambda value: is_whole(value) or list_of(is_whole)(value)),
+    ),
+    "size": lambda kind: Text(
+        kind,
+        "SIZE",
+        "a size, for instance 256MB or 2GB",
+        _bytes,
+        ('a number of bytes, or a size such as "256MB"', is_whole),
+    ),
+    "subsets": lambda kind: Text(
+        kind,
+        "NUMBERxSIZE",
+        "a number of subsets and a size of at least 2, for instance 100x1000",
+        _wholes("x"),
+        ("two whole numbers, [NUMBER, SIZE]", _PAIR),
+    ),
+    "shard": lambda kind: Text(
+        kind, "I/N", "a share from 1/N to N/N, for instance 1/4", _wholes("/"), ("two whole numbers, [I, N]", _PAIR)
+    ),
+    "names": lambda kind: Text(
+        kind, "NAME,NAME", "a list of names", str, ("a list of names", list_of(lambda value: isinstance(value, str)))
+    ),
+}
 
-    name = "NUMBERxSIZE"
-    expected = "two whole numbers, [NUMBER, SIZE]"
-    takes = staticmethod(list_of(is_whole, length=2))
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        try:
-            number, size = (int(x) for x in (value.lower().split("x") if isinstance(value, str) else value))
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is not NUMBERxSIZE, for instance 100x1000", param, ctx)
-        if number < 1 or size < 2:
-            self.fail(f"{value!r}: at least 1 subset, of at least 2 images", param, ctx)
-        return number, size
-
-
-class Shard(click.ParamType[Any]):
-    """``I/N``, whole numbers with 1 <= I <= N."""
-
-    name = "I/N"
-    expected = "two whole numbers, [I, N]"
-    takes = staticmethod(list_of(is_whole, length=2))
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        try:
-            number, of = (int(x) for x in (value.split("/") if isinstance(value, str) else value))
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is not I/N, for instance 1/4", param, ctx)
-        if not 1 <= number <= of:
-            self.fail(f"{value!r}: the shards of N are 1/N to N/N", param, ctx)
-        return number, of
+def _click_type(one: Option) -> dict[str, Any]:
+    """What click needs to know of a declared option besides its name, default and help."""
+    kind = one.kind
+    if one.name in _SPECIAL:
+        return _SPECIAL[one.name]()
+    assert kind is not None, one.name
+    if kind.name == "flag":
+        return {} if kind.optional or one.default else {"is_flag": True}
+    if kind.choices:
+        return {"type": click.Choice(kind.choices)}
+    if kind.name in _TEXTS:
+        return {"type": _TEXTS[kind.name](kind)}
+    plain: Mapping[str, Any] = {
+        "whole": click.IntRange(min=kind.least),
+        "number": click.FloatRange(kind.above, kind.below, min_open=True, max_open=True),
+        "folder": click.Path(file_okay=False),
+        "text": None,
+    }
+    return {"type": plain[kind.name]}
 
 
-class Names(click.ParamType[Any]):
-    """``NAME,NAME``; in a configuration file a list of names too."""
+def _distances() -> dict[str, Any]:
+    return {"type": click.Choice(("lpips-vgg", "lpips-alex", "lpips-squeeze", "compact"))}
 
-    name = "NAME,NAME"
-    expected = "a list of names"
-    takes = staticmethod(list_of(lambda value: isinstance(value, str)))
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return value if isinstance(value, str) else ",".join(value)
+# options whose values are looked at where they are used
+_SPECIAL: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "protocol": lambda: {"metavar": "NAME[:LAYER]"},
+    "device": lambda: {"metavar": "auto|cpu|cuda[:i]|mps"},
+    "weights": lambda: {"type": WeightsFile(), "multiple": True, "callback": _one_each},
+    "label_distribution": lambda: {"type": click.Choice(LABEL_DISTRIBUTIONS)},
+    "labels": lambda: {"type": click.Path(dir_okay=False)},
+    "test": lambda: {"type": Source()},
+    "distance": _distances,
+}
+
+OPTIONS: Mapping[str, Option] = {**all_options(EvaluationConfig), **all_options(StatisticsConfig)}
+
+
+def declared(*names: str, **changes: Any) -> Callable[[Decorated], Decorated]:
+    """The click options of declared options, in this order.
+
+    Args:
+        changes: what is different on this command, for click.
+    """
+    return _stack(*(_declared(OPTIONS[name], changes) for name in names))
+
+
+def group(*groups: str) -> tuple[str, ...]:
+    """The names of the options that are declared in these groups."""
+    return tuple(one.name for one in OPTIONS.values() if one.group in groups)
+
+
+def _declared(one: Option, changes: Mapping[str, Any]) -> Callable[[Decorated], Decorated]:
+    flag = "--" + one.name.replace("_", "-")
+    settings = _click_type(one)
+    if one.kind is not None and one.kind.name == "flag" and "is_flag" not in settings:
+        flag = f"{flag}/--no-{flag[2:]}"
+    text = f"{one.help}  [default: {one.default_text}]" if one.default_text else one.help
+    if not settings.get("multiple"):
+        is_size = one.kind is not None and one.kind.name == "size"
+        settings["default"] = f"{one.default // 2**20}MB" if is_size else one.default
+    return option(flag, **{"help": text, **settings, **changes})
 
 
 def _one_each(
@@ -155,10 +211,6 @@ def _one_each(
     if len(files) < len(value):
         raise ConfigError("--weights names two files for one network. Say which is for which: --weights NETWORK=PATH.")
     return files or None
-
-
-def _stack(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
-    return lambda f: functools.reduce(lambda g, decorate: decorate(g), reversed(decorators), f)
 
 
 def output_options(f: Decorated, *, formats: tuple[str, ...] = ("text", "json", "md")) -> Decorated:
@@ -184,51 +236,19 @@ def output_options(f: Decorated, *, formats: tuple[str, ...] = ("text", "json", 
     )(wrapper)
 
 
-def source_options(f: Decorated) -> Decorated:
-    """What opening images takes, whatever is done with them."""
-    return _stack(
-        option("--num-samples", type=click.IntRange(min=1), help="Images to draw from a generator or a renderer."),
-        option("--value-range", type=Range(), help="Ends of the range of float images, for instance -1,1."),
-        option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets."),
-        option("--download", is_flag=True, help="Let torchvision download a data set."),
-        option("--seed", type=int, default=0, help="Of subsets, and of rendered and generated images."),
-        option("--any-suffix", is_flag=True, help="Read files whatever their suffix, by their first bytes."),
-        option("--image-column", metavar="NAME", help="Key or column that holds the image of a data set's items."),
-        option(
-            "--max-image-bytes", type=Size(), default="512MB", help="The largest image file that is read in an archive."
-        ),
-    )(f)
+def Range() -> Text:
+    """Two numbers, ``LOW,HIGH``."""
+    return _TEXTS["range"](RANGE)
 
 
-def generator_options(f: Decorated) -> Decorated:
-    """What a generator takes."""
-    return _stack(
-        option("--latent-dim", type=Latent(), help="Shape of a latent, for generators that do not declare it."),
-        option("--num-classes", type=click.IntRange(min=1), help="Classes, for generators that take a label too."),
-        option(
-            "--label-distribution",
-            type=click.Choice(["uniform", "balanced", "like-real"]),
-            help="Frequencies of a generator's labels.  [default: uniform]",
-        ),
-        option("--labels", type=click.Path(dir_okay=False), help="File with the label of every generated image."),
-        option(
-            "--keep-mode", is_flag=True, help="Leave a generator in the mode that it is in: training or evaluation."
-        ),
-    )(f)
+def Names() -> Text:
+    """A list of names, ``NAME,NAME``."""
+    return _TEXTS["names"](NAMES)
 
 
-def image_options(f: Decorated) -> Decorated:
-    """``source_options``, generators, and what to do about files that cannot be read."""
-    return _stack(
-        source_options,
-        generator_options,
-        option(
-            "--on-error",
-            type=click.Choice(["stop", "skip"]),
-            default="stop",
-            help="At an unreadable file: stop, or skip and count it.",
-        ),
-    )(f)
+source_options = declared(*group("source"))  # what opening images takes, for any use
+generator_options = declared(*group("generator"))
+image_options = declared(*group("source", "generator", "reading"))
 
 
 def cache_place(f: Decorated) -> Decorated:
@@ -253,7 +273,12 @@ def cache_options(f: Decorated) -> Decorated:
             default=True,
             help="Recall the features of files that were seen before, and keep others.",
         ),
-        option("--cache-size", type=Size(), default="4GB", help="Bound of the cache; what was used last stays."),
+        option(
+            "--cache-size",
+            type=_TEXTS["size"](SIZE),
+            default="4GB",
+            help="Bound of the cache; what was used last stays.",
+        ),
         cache_place,
     )(wrapper)
 
@@ -270,36 +295,11 @@ def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated
     Args:
         protocol: the default; None where the command finds it out by itself.
     """
+    names = f"One of {', '.join(PROTOCOLS)}."
     return _stack(
-        option("--protocol", default=protocol, metavar="NAME[:LAYER]", help=f"One of {', '.join(PROTOCOLS)}."),
-        option(
-            "--weights",
-            type=WeightsFile(),
-            multiple=True,
-            callback=_one_each,
-            help="Load this file instead of the published weights; repeat it for several networks.",
-        ),
-        option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where networks and generators run."),
-        option(
-            "--batch-size", type=click.IntRange(min=1), help="Images in one forward pass.  [default: suits the device]"
-        ),
-        option(
-            "--workers",
-            type=click.IntRange(min=0),
-            help="Decoding processes.  [default: 0 on the CPU, else a core less than there are, at most 32]",
-        ),
-        option(
-            "--precision",
-            type=click.Choice(PRECISIONS),
-            help="Arithmetic of the networks; part of the protocol.  [default: float32]",
-        ),
-        option("--compile", is_flag=True, help="Compile the networks first: for many images, where a compiler is."),
-        option(
-            "--feature-memory",
-            type=Size(),
-            default="64MB",
-            help="Features kept in memory; the rest goes to a temporary file.",
-        ),
+        declared("protocol", default=protocol, help=f"{OPTIONS['protocol'].help} {names}"),
+        declared("weights"),
+        declared(*group("compute")),
         cache_options,
     )(f)
 

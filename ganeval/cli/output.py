@@ -23,7 +23,7 @@ from ganeval.results import SCHEMA, Cell, aligned, markdown_table, one_line, to_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ganeval.engine.loop import Progress
+    from ganeval.engine.config import Progress
 
 _NARROWEST = 40  # columns; a narrower terminal wraps as it likes
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ganeval.cli import output as out
-from ganeval.cli.options import Command, Range, generator_options, option, output_options
+from ganeval.cli.options import Command, declared, generator_options, option, output_options
 from ganeval.cli.places import Output, Source
 from ganeval.errors import InputError, number_of
 
@@ -25,10 +25,7 @@ from ganeval.errors import InputError, number_of
 )
 @option("--seed", type=click.IntRange(min=0), default=0, help="Image i depends on the seed and on i alone.")
 @generator_options
-@option("--value-range", type=Range(), help="Black and white of a generator's floats, for instance -1,1.")
-@option("--device", default="auto", metavar="auto|cpu|cuda[:i]|mps", help="Where the generator runs.")
-@option("--data-root", type=click.Path(file_okay=False), help="Folder of torchvision data sets.")
-@option("--download", is_flag=True, help="Let torchvision download a data set.")
+@declared("value_range", "device", "data_root", "download")
 @option("--overwrite", is_flag=True, help="Replace the images of another run.")
 @option("--batch-size", type=click.IntRange(min=1), default=64, help="Images drawn at once; changes nothing in them.")
 @option("--workers", type=click.IntRange(min=0), default=0, help="Processes that draw; changes nothing in them.")

@@ -10,8 +10,9 @@ import click
 from ganeval.cli import output
 from ganeval.cli.options import (
     Command,
-    Shard,
     compute_options,
+    declared,
+    group,
     image_options,
     network_options,
     option,
@@ -51,15 +52,7 @@ _target = option(
 @compute_options
 @network_options
 @image_options
-@option("--num", type=click.IntRange(min=1), help="Use a seeded subset of this size.")
-@option("--shard", type=Shard(), help="Only share I of N, for N machines; `stats merge` makes one of all N.")
-@option("--rows", is_flag=True, help="Keep the features too, so that the file can stand as a sample.")
-@option(
-    "--sample-rows",
-    type=click.IntRange(min=2),
-    help="Keep the features of N images, for comparisons of models by few images; 2500 are enough.",
-)
-@option("--note", help="Something to remember about these images; shown wherever the file is used.")
+@declared(*group("statistics"))
 @output_options
 def build(images: str, *, fmt: str, **options: Any) -> None:
     """Statistics of IMAGES, under one protocol, with their provenance.

@@ -1,149 +1,183 @@
-"""The one loop in which images are decoded, features computed, and whatever the metrics need is kept."""
+"""The one loop of a run: decode an image, send it through every network, accumulate what the metrics need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol as Interface
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ganeval.digests import SetDigest
-from ganeval.engine.device_sink import DeviceSink, Receiver
-from ganeval.engine.prefetch import ahead
-from ganeval.engine.resized_ahead import resized_ahead
+from ganeval.distributed import Group
+from ganeval.engine.accumulator import FeatureKey, LayerAccumulator, Requirement, SetAccumulator, SetFeatures
+from ganeval.engine.config import InputOptions, Progress
+from ganeval.engine.device_sink import DeviceSink
+from ganeval.engine.inputs import require_enough
+from ganeval.engine.prefetch import prefetched, resized
+from ganeval.engine.recall import Network, Receivers, ReusedSource, reusing
+from ganeval.engine.runtime import Runtime
+from ganeval.engine.sharding import RankShare, gathered
 from ganeval.features.extractor import FeatureExtractor
-from ganeval.images.resize import PillowResize
-from ganeval.images.types import ImageBatch, Prepare
-from ganeval.statistics.moments import Moments, as_rows
-from ganeval.statistics.rows import FeatureRows
-
-_TOGETHER = 256  # rows
+from ganeval.images.types import ImageBatch, ImageSource, Prepare
+from ganeval.images.workers import worker_faults
+from ganeval.protocol import Protocol
 
 
-class Progress(Interface):
-    """Told how many images are done; see ``ganeval.cli.progress`` for one that shows it."""
-
-    def update(self, n: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
-ProgressFactory = Callable[[str, int | None], Progress]
-
-
-class Network(Interface):
-    """A ``FeatureExtractor``, or what stands for it; see there. Rows that are on the host already are arrays."""
-
-    device: torch.device
-    prepare: PillowResize | None
-
-    def __call__(self, batch: ImageBatch, /) -> Mapping[str, Tensor] | Mapping[str, np.ndarray]: ...
-
-
-Receivers = Callable[[Network, str, ImageBatch], Receiver | None]  # who else takes the rows of a batch at a tap
-
-
-class Kept:
-    """What is kept of one tap of the network: its moments, its rows, or both.
-
-    Moments take 256 rows at a time, however the rows come: the same to the bit for every batch size, and cheaper (of
-    8 rows, the d x d sums cost memory traffic alone). Rows that wait for others are counted whenever moments are asked
-    for.
+def measure_images(
+    name: str,
+    source: ImageSource,
+    extractors: Mapping[Protocol, FeatureExtractor],
+    requirements: Mapping[FeatureKey, Requirement],
+    options: InputOptions,
+    runtime: Runtime,
+    *,
+    minimum: int = 2,
+) -> SetFeatures:
+    """The one pass over an image set.
 
     Args:
-        moments: None if they are not needed.
-        rows: likewise.
-        waiting: (b, d) float32, rows that belong to the moments and are not in them yet.
+        name: of the image set, for messages.
+        extractors: by protocol; those that ``requirements`` does not name do not run.
+        requirements: by network and layer; the extractor has a tap for each.
+        minimum: fewest images that anything can be computed from.
     """
-
-    def __init__(self, moments: Moments | None, rows: FeatureRows | None, waiting: np.ndarray | None = None) -> None:
-        self.settled, self.rows = moments, rows  # moments without those that wait
-        self._waiting = [] if waiting is None or not len(waiting) else [waiting]
-        self._names: list[str] = [""] * sum(map(len, self._waiting))
-
-    @property
-    def moments(self) -> Moments | None:
-        """Of all rows so far; asking changes nothing."""
-        if self.settled is None or not self._names:
-            return self.settled
-        whole = Moments.from_arrays(self.settled.to_arrays())
-        whole.update(self.waiting, names=self._names)
-        return whole
-
-    @property
-    def waiting(self) -> np.ndarray:
-        return np.concatenate(self._waiting) if self._waiting else np.empty((0, 0), np.float32)
-
-    def add(self, block: np.ndarray, names: Sequence[str]) -> None:
-        """Args: block: (b, d) float32. Raises InputError, which names the image, where it has NaN or infinity."""
-        if self.settled is not None:
-            first = self.settled.n + len(self._names)
-            block = as_rows(block, self.settled.dimension, first=first, names=names)
-            start = 0
-            while start < len(block):
-                stop = min(len(block), start + _TOGETHER - len(self._names))
-                self._waiting.append(block[start:stop].copy())
-                self._names += names[start:stop]
-                start = stop
-                if len(self._names) == _TOGETHER:
-                    self._settle()
-        if self.rows is not None:
-            self.rows.append(block)
-
-    def merge(self, other: Kept) -> None:
-        """Add what another one has seen; it is left as it is."""
-        if self.settled is not None and (theirs := other.moments) is not None:
-            self._settle()
-            self.settled.merge(theirs)
-        if self.rows is not None and other.rows is not None:
-            for block in other.rows.blocks():
-                self.rows.append(block)
-
-    def _settle(self) -> None:
-        if self.settled is not None and self._names:
-            self.settled.update(self.waiting, names=self._names)
-            self._waiting, self._names = [], []
+    call = f"{name} images"
+    own = SetAccumulator(extractors, requirements, memory=options.feature_memory, expected=source.length)
+    runtime.stack.callback(own.close)
+    accumulate(own, name, source, options, runtime, call=call)
+    whole = gathered(own, runtime.group, call)
+    if whole is not own:
+        own.close()
+        runtime.stack.callback(whole.close)
+    require_enough(name, whole.n, source.describe(), minimum, spec=_with_skipped(source.spec, whole))
+    features = whole.finish(name)
+    for one in (own, whole):
+        one.drop_moments()
+    return features
 
 
-@dataclass(slots=True)
-class Collected:
-    """What one set of images came to.
+def _with_skipped(spec: str, accumulator: SetAccumulator) -> str:
+    """A source's name for a message, with what was left out of it, and why the first one was."""
+    skipped = accumulator.log.skipped
+    if not skipped:
+        return spec
+    _, _, name, reason = skipped[0]
+    return f"{spec}, without {len(skipped)} that cannot be used ({name}: {reason})"
 
-    Attributes:
-        n: images that went through the network.
-        digest: of the images, where they could be read on the host.
-        image_digests: one 64-bit digest an image, in order; empty where the images never left the accelerator.
+
+def accumulate(
+    accumulator: SetAccumulator,
+    name: str,
+    source: ImageSource,
+    options: InputOptions,
+    runtime: Runtime,
+    *,
+    call: str,
+    shared: bool = True,
+) -> None:
+    """One pass over a source, with a progress display.
+
+    Args:
+        shared: all ranks opened the same source, and each takes its batches of it; otherwise this rank takes all.
     """
+    bar = options.progress(f"{name}: {source.spec}", source.length) if options.progress else None
+    try:
+        with worker_faults():
+            _accumulate(accumulator, source, options, runtime, runtime.group if shared else None, call, bar)
+    finally:
+        if bar is not None:
+            bar.close()
 
-    n: int = 0
-    digest: SetDigest = field(default_factory=SetDigest)
-    image_digests: list[np.ndarray] = field(default_factory=list)
+
+def _accumulate(
+    accumulator: SetAccumulator,
+    source: ImageSource,
+    options: InputOptions,
+    runtime: Runtime,
+    group: Group | None,
+    call: str,
+    progress: Progress | None,
+) -> None:
+    accumulator.require_complete()
+    taps: dict[Protocol, dict[str, LayerAccumulator]] = {}
+    for (protocol, layer), kept in accumulator.layers.items():
+        taps.setdefault(protocol, {})[accumulator.extractors[protocol].tap(layer)] = kept
+    networks = [(accumulator.extractors[protocol], list(layers)) for protocol, layers in taps.items()]
+    size, prepare = batching([extractor for extractor, _ in networks], options.batch_size)
+    drawing = {"workers": runtime.workers(source, options), "prepare": prepare, "on_error": options.on_error}
+    before, accumulator.failed = accumulator.n, True
+    accumulator.separate = accumulator.separate or group is None
+    with reusing(source, networks, runtime.cache, size) as (source, calls, receivers):
+        share = None if group is None or group.size == 1 else RankShare(source, group, size)
+        batches = source.batches(size, **drawing) if share is None else share.batches(call, **drawing)  # type: ignore[arg-type]
+        layers = list(zip(calls, taps.values(), strict=True))
+        run(batches, layers, accumulator, receivers=receivers, progress=progress)
+    _log(accumulator, source, share, accumulator.n - before, first=group is None or group.rank == 0)
+    accumulator.failed = False
 
 
-def how_to_batch(extractors: Sequence[FeatureExtractor], batch_size: int | None) -> tuple[int, Prepare | None]:
+def _log(accumulator: SetAccumulator, source: ImageSource, share: RankShare | None, added: int, *, first: bool) -> None:
+    """What was met in this pass.
+
+    Args:
+        share: what this rank has of the source; None: all of it.
+        added: images that went through the networks.
+        first: whether this rank tells of what every rank has met alike.
+    """
+    log, segment = accumulator.log, accumulator.log.segments
+    part = cast("ImageSource | None", source) if share is None else share.part
+    report = source.report if share is None else share.report
+    if isinstance(part, ReusedSource):
+        log.recalled += part.recalled
+    blocks = [(0, added)] if share is None else share.blocks
+    log.blocks += [(segment, block, n) for block, n in blocks]
+    labels = _labels_of_used(part.labels(), part.report.skipped_places, added) if part is not None else None
+    known = log.labels is not None and labels is not None and len(labels) == added
+    log.labels = [*(log.labels or ()), *(labels or ())] if known else None
+    inputs = part.input_digests() if part is not None and accumulator.inputs is not None else None
+    accumulator.add_inputs(inputs if inputs is not None and len(inputs) == added else None)
+    log.add_counts(report, "notes", "formats", "pixels")
+    if first:
+        log.add_counts(source.report, "ignored")
+    places = range(len(report.skipped)) if share is None or part is None else share.rows[report.skipped_places]
+    log.skipped += [(segment, int(at), *pair) for at, pair in zip(places, report.skipped, strict=True)]
+    log.segments += 1
+    log.add_sources([source.describe()])
+
+
+def _labels_of_used(labels: list[str] | None, skipped: Sequence[int], used: int) -> list[str] | None:
+    """The labels of the images that were used, from those of all of them.
+
+    Args:
+        skipped: places of the images that were left out.
+        used: number of the others.
+    """
+    if labels is None or len(labels) != used + len(skipped):
+        return labels
+    left_out = set(skipped)
+    return [label for place, label in enumerate(labels) if place not in left_out]
+
+
+def batching(extractors: Sequence[FeatureExtractor], batch_size: int | None) -> tuple[int, Prepare | None]:
     """Images in a batch, and what is done to each where it is decoded.
 
     Where all networks want the same resize of Pillow's, that is done there; where they want different ones, each batch
-    is resized for each, see ``collect``.
+    is resized for each, see ``run``.
     """
     resizes = {extractor.prepare for extractor in extractors}
-    return batch_size or min((e.batch_size for e in extractors), default=64), (
-        resizes.pop() if len(resizes) == 1 else None
-    )
+    size = batch_size or min((extractor.batch_size for extractor in extractors), default=64)
+    return size, resizes.pop() if len(resizes) == 1 else None
 
 
-def collect(
+def run(
     batches: Iterable[ImageBatch],
-    networks: Sequence[tuple[Network, Mapping[str, Kept]]],
-    collected: Collected,
+    networks: Sequence[tuple[Network, Mapping[str, LayerAccumulator]]],
+    accumulator: SetAccumulator | None = None,
     *,
     receivers: Receivers | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """One pass: every image was decoded once and goes once through each network; update the moments, append the rows.
+    """Every image was decoded once and goes once through each network; update the moments, append the rows.
 
     Memory does not grow with the number of images but for 8 bytes each. On CUDA nothing waits: images cross, and are
     resized by Pillow for every network that wants that, while the batch before them is computed; moments are summed
@@ -151,41 +185,39 @@ def collect(
 
     Args:
         networks: each with what is kept of its taps; without any, images are only counted.
-        collected: what the images come to is added to it.
+        accumulator: counts the images and their digests.
         receivers: given the same rows, once they are on the host.
     """
     device = next((network.device for network, _ in networks), torch.device("cpu"))
     sinks: dict[int, DeviceSink] = {}
-    if _waits_for_nobody(device):
+    if _is_asynchronous(device):
         resizes = {network.prepare for network, _ in networks if network.prepare is not None}
         unprepared = any(network.prepare is None for network, _ in networks)
-        batches = ahead(resized_ahead(batches, resizes), device, prepared_only=not unprepared)
+        batches = prefetched(resized(batches, resizes), device, prepared_only=not unprepared)
         sinks = {
-            id(kept): DeviceSink(kept.settled, kept.rows, device) for _, taps in networks for kept in taps.values()
+            id(layer): DeviceSink(layer.settled, layer.rows, device) for _, taps in networks for layer in taps.values()
         }
     for batch in batches:
         for network, taps in networks:
             features = network(batch)
-            for tap, kept in taps.items():
+            for tap, layer in taps.items():
                 receiver = None if receivers is None else receivers(network, tap, batch)
                 if sinks:
-                    sinks[id(kept)].add(features[tap], batch.names, receiver)
+                    sinks[id(layer)].add(features[tap], batch.names, receiver)
                     continue
                 rows = features[tap]
                 rows = rows if isinstance(rows, np.ndarray) else rows.float().cpu().numpy()
-                kept.add(rows, batch.names)
+                layer.update(rows, batch.names)
                 if receiver is not None:
                     receiver(rows)
-        collected.n += len(batch.names)
-        if batch.digests is not None:
-            collected.digest.update(batch.digests)
-            collected.image_digests.append(batch.digests)
+        if accumulator is not None:
+            accumulator.update(len(batch.names), batch.digests)
         if progress is not None:
             progress.update(len(batch.names))
     for sink in sinks.values():
         sink.finish()
 
 
-def _waits_for_nobody(device: torch.device) -> bool:
+def _is_asynchronous(device: torch.device) -> bool:
     """Whether work on this device is queued, so that a host that does not wait is ahead of it."""
     return device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Steps on paths between the latents of a generator, and how far its images move on them: the engine of ``ppl``.
+"""Perceptual path length of a generator: steps on paths between its latents, and how far its images move on them.
 
 Pair i has its own two latents, label and place on the path, of (seed, i) alone. Both ends of a step go through the
 generator in one batch, with the same label. It runs in evaluation mode, without gradients, in its own precision, TF32
@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,25 +21,17 @@ import torch
 from torch import Tensor
 
 from ganeval.arithmetic import widest_float
-from ganeval.engine.generator_notes import notes_on
-from ganeval.engine.loop import ProgressFactory
-from ganeval.environment import environment
-from ganeval.errors import ConfigError, InputError, warn
-from ganeval.features.devices import choose_device
-from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
-from ganeval.generators.load import open_source
+from ganeval.distributed import Group
+from ganeval.engine.config import EvaluationConfig
+from ganeval.errors import InputError
+from ganeval.features.perceptual import PerceptualDistance, prepare
 from ganeval.images.generated import GeneratedSource
 from ganeval.images.model_outputs import images_of
 from ganeval.images.module_search import attribute
-from ganeval.images.options import check_number
-from ganeval.images.user_models import random_states_kept
 from ganeval.metrics import path_length as metric
-from ganeval.metrics.intervals import checked_level
 from ganeval.metrics.path_length import lerp, slerp
-from ganeval.parsing.arguments import DISTANCE, Device, converted
-from ganeval.results import Evaluation, MetricResult
+from ganeval.results import MetricResult
 
-PAIRS = 10_000  # unless told; the paper took 100 000, StyleGAN2 50 000
 NOT_PPL = (
     "PPL[compact-v1] is not comparable with published PPL: a small network that ships with ganeval, 32 x 32 pixels"
 )
@@ -52,140 +42,58 @@ _ROUGH = 0.5  # measured: 0.01 of the shipped DCGAN, above 1 where any part of i
 _FAR = 3.0  # on the scale where the declared range is -1..1
 
 
-def path_length(generator: object, **options: Any) -> MetricResult:
-    """Perceptual path length of a generator, with its error bar: ``evaluate_path_length(...)["ppl"]``."""
-    return evaluate_path_length(generator, **options)["ppl"]
-
-
-@converted
-@random_states_kept()
-def evaluate_path_length(
-    generator: object,
-    *,
-    pairs: int = PAIRS,
-    space: str = "z",
-    sampling: str = "full",
-    epsilon: float = 1e-4,
-    crop: bool = False,
-    resize: int | None = None,
-    trim: bool = True,
-    unit: bool = False,
-    distance: str | PerceptualDistance = "lpips-vgg",
-    weights: str | Path | None = None,
-    device: Device = "auto",
-    batch_size: int | None = None,
-    seed: int = 0,
-    level: float = 0.95,
-    latent_dim: int | tuple[int, ...] | None = None,
-    num_classes: int | None = None,
-    value_range: tuple[float, float] | None = None,
-    label_distribution: str | None = None,
-    labels: str | Path | Sequence[int] | None = None,
-    keep_mode: bool = False,
-    progress: ProgressFactory | None = None,
-) -> Evaluation:
-    """Measure how smooth a generator is in its latents.
-
-    Args:
-        generator: a callable (N, ...) -> floats (N, 3 or 1, H, W), or a spec such as ``gen:dcgan-cifar10``. For
-            ``space="w"`` it has two callables besides: ``mapping(z)``, or ``mapping(z, labels)`` where there are
-            classes, to w (N, ...), and ``synthesis(w)`` to images. Its ends of the range of values, its latent
-            size and ``sample_latents`` are found as ``open_images`` finds them.
-        pairs: how many.
-        space, sampling, epsilon, crop, resize, trim, unit: see ``ganeval.metrics.path_length.Path``.
-        distance: ``lpips-vgg``, ``lpips-alex``, ``lpips-squeeze``, ``compact``, or a PerceptualDistance.
-        weights: of the distance's network, in place of the published ones.
-        device: of the generator and of the distance.
-        batch_size: pairs that go through the generator together; changes nothing but rounding.
-        seed: of latents, labels and places.
-        level: of the interval.
-        latent_dim: of a generator that does not tell.
-        num_classes: of a generator that takes labels.
-        value_range: black and white in what it makes, where it has no attribute ``value_range``.
-        label_distribution, labels, keep_mode: see ``ganeval.images.options.OpenOptions``.
-        progress: as in ``ganeval.evaluate``.
-
-    Raises:
-        InputError: not a generator, one that fails, or one that rounds its images.
-        WeightsError: the distance's weights are missing or damaged.
-        ConfigError: an unknown choice.
-    """
-    started = time.perf_counter()
-    path = metric.Path(space=space, sampling=sampling, epsilon=epsilon, crop=crop, resize=resize, trim=trim, unit=unit)
-    checked_level(level)
-    check_number("batch_size", batch_size)
-    where = choose_device(device)
-    source = open_source(
-        generator, num_samples=pairs, seed=seed, latent_dim=latent_dim, num_classes=num_classes,
-        value_range=value_range, label_distribution=label_distribution, labels=labels, keep_mode=keep_mode,
-        device=where,
-    )  # fmt: skip
-    if not isinstance(distance, PerceptualDistance):
-        named = DISTANCE("distance", distance)
-        distance = load_distance(named, device=where, weights=Path(weights) if weights is not None else None)
-    elif weights is not None:
-        raise ConfigError("weights are for a distance that is named; this one is loaded already.")
-    result = measure_generator(source, path, distance, batch_size=batch_size, level=level, progress=progress)
-    digests = result.per_image["ppl_latent_digests"]
-    evaluation = Evaluation(
-        results={"ppl": result},
-        real={"spec": None, "kind": "none", "n": None, "digest": None},
-        fake={**source.describe(), "n": pairs, "digest": hashlib.blake2b(digests.tobytes()).hexdigest()[:32]},
-        environment=environment(where, distance.protocol("").precision),
-        warnings=result.warnings,
-        notes=(*((NOT_PPL,) if result.label == "PPL[compact-v1]" else ()), *notes_on({"fake": source.describe()})),
-        elapsed_seconds=time.perf_counter() - started,
-    )
-    warn(evaluation.warnings)
-    return evaluation
-
-
 def measure_generator(
-    source: object,
-    path: metric.Path,
+    source: GeneratedSource,
     distance: PerceptualDistance,
+    config: EvaluationConfig,
+    group: Group,
     *,
-    batch_size: int | None = None,
-    level: float = 0.95,
-    progress: ProgressFactory | None = None,
+    pairs: int,
 ) -> MetricResult:
-    """``ppl`` of an opened generator, over as many pairs as it has images.
+    """``ppl`` of an opened generator. Each rank of a group takes its share of the batches.
 
     Raises:
-        InputError: see ``evaluate_path_length``.
+        InputError: the generator fails, or rounds its images.
     """
-    if not isinstance(source, GeneratedSource):
-        raise InputError(
-            f"ppl walks between the latents of a generator; {getattr(source, 'spec', source)} is none. Give a "
-            "generator: gen:dcgan-cifar10, gen:FILE, gen:package.module:callable, or from Python any callable."
-        )
-    walk = Walk(source, path)
-    numbers = np.arange(source.length)
-    bar = progress(f"ppl: {source.spec}", source.length) if progress is not None else None
-    parts = []
+    path = metric.Path.of(config.settings)
+    walk = LatentPaths(source, path)
+    bar = config.progress(f"ppl: {source.spec}", pairs) if config.progress is not None else None
+    numbers, distances = np.arange(pairs), np.zeros(pairs)
     with source.model.on_device():
         try:
             roughness, pixels = walk.check(numbers[:_LOOK].tolist())
             most, room = (16, 2**18) if distance.device.type == "cpu" else (64, 2**20)  # the maps of LPIPS are large
-            size = batch_size or min(most, max(1, room // math.prod(pixels)))
-            for start in range(0, len(numbers), size):
-                these = numbers[start : start + size].tolist()
-                one, other = walk.images(these, (0.0, path.epsilon))
-                parts.append(distance(one, other).cpu().double().numpy())
+            size = config.batch_size or min(most, max(1, room // math.prod(pixels)))
+            mine = numbers[numbers // size % group.size == group.rank]
+            for start in range(0, len(mine), size):
+                batch = mine[start : start + size]
+                one, other = walk.images(batch.tolist(), (0.0, path.epsilon))
+                distances[batch] = distance(one, other).cpu().double().numpy()
                 if bar is not None:
-                    bar.update(len(these))
+                    bar.update(len(batch))
         finally:
             if bar is not None:
                 bar.close()
     digests = np.array([walk.digest(number) for number in numbers.tolist()], dtype=np.uint64)
+    (distances,) = group.sums([distances], "ppl: distances")  # each rank has zeros for the pairs of the others
+    drew = any(group.gather_json(walk.draws_noise, "ppl: noise"))
     return metric.measure(
-        np.concatenate(parts) / path.epsilon**2, digests, path=path, protocol=distance.protocol(path.name), level=level,
+        distances / path.epsilon**2,
+        digests,
+        path=path,
+        protocol=distance.protocol(path.name),
+        level=config.level,
         details={"pixels": list(pixels), "roughness": roughness},
-        warnings=(*distance.warnings, *((NOISE,) if walk.draws_noise else ())),
-    )  # fmt: skip
+        warnings=(*distance.warnings, *((NOISE,) if drew else ())),
+    )
 
 
-class Walk:
+def digest_of_paths(result: MetricResult) -> str:
+    """Stands for all the latents, labels and places of a path length, 32 hexadecimal digits."""
+    return hashlib.blake2b(result.per_image["ppl_latent_digests"].tobytes()).hexdigest()[:32]
+
+
+class LatentPaths:
     """Images of one generator at places on its paths.
 
     A generator that is seen to draw random numbers by itself would give the two ends of a batch different noise: it

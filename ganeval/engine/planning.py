@@ -1,25 +1,29 @@
-"""What is computed in one run, on which network each of it, and what has to be kept of each side for it."""
+"""What is computed in one run: which metric on which network, and what has to be kept of each image set for it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from ganeval.engine.accumulator import Need, Place
-from ganeval.engine.inputs import Opened, made_under, serves
+from ganeval.engine.accumulator import FeatureKey, Requirement
+from ganeval.engine.config import EvaluationConfig, NetworkOptions, Settings
+from ganeval.engine.inputs import ImageSet, OpenedSets, opened_images
+from ganeval.engine.statistics_set import made_under, serves
 from ganeval.errors import ConfigError
-from ganeval.features.networks import not_at_hand
+from ganeval.features.custom import CustomNetwork
+from ganeval.features.networks import Given, not_at_hand
+from ganeval.features.perceptual import PerceptualDistance
+from ganeval.features.weights import by_network
 from ganeval.images.generated import GeneratedSource
-from ganeval.metrics.registry import METRICS, Metric
-from ganeval.metrics.settings import Settings
-from ganeval.parsing.arguments import option
-from ganeval.protocol import Protocol, routed
-
-Sides = Mapping[str, Opened | None]  # None: images that come later
+from ganeval.images.types import ImageSource
+from ganeval.metrics.path_length import LPIPS_VGG
+from ganeval.metrics.registry import METRICS, Metric, named_metrics
+from ganeval.parsing.arguments import DISTANCE, PROTOCOL, option
+from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol, routed
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class MetricTask:
     """A metric, and the protocol of its features; the weights of that are not known yet.
 
     Attributes:
@@ -33,27 +37,159 @@ class Task:
     reference: str = "sample"
 
     @property
-    def place(self) -> Place:
+    def key(self) -> FeatureKey:
         return self.protocol, self.metric.layer
 
 
-def tasks_of(metrics: Sequence[Metric] | None, protocol: Protocol) -> list[Task]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run computes.
+
+    Attributes:
+        protocol: the run's.
+        tasks: the metrics that these image sets and networks serve, in order.
+        left_out: a note on each metric that was not asked for by name and cannot be computed here.
+        asked: whether the metrics were asked for by name.
+        sets: the image sets without the parts that no task takes.
+        both: those that hold images and statistics, as they were opened.
+        requirements: by image set, what has to be kept of it.
+        weights: what is loaded in place of published weights, by network.
+        distance: the perceptual distance of path length; None where no task needs one.
+        user_networks: names of networks that are code of the user.
+    """
+
+    protocol: Protocol
+    tasks: tuple[MetricTask, ...]
+    left_out: tuple[str, ...]
+    asked: bool
+    sets: OpenedSets
+    both: Mapping[str, ImageSet]
+    requirements: Mapping[str, Mapping[FeatureKey, Requirement]]
+    weights: Mapping[str, Given]
+    distance: str | PerceptualDistance | None
+    user_networks: frozenset[str]
+
+    @property
+    def on_features(self) -> list[MetricTask]:
+        """The tasks that take features; the others are of the generator itself."""
+        return [task for task in self.tasks if not task.metric.generator]
+
+    @property
+    def protocols(self) -> list[Protocol]:
+        """The networks that features come from."""
+        return list(dict.fromkeys(task.protocol for task in self.on_features))
+
+
+def chosen_metrics(config: EvaluationConfig) -> list[Metric] | None:
+    """The metrics that were asked for by name; None: all that apply."""
+    return None if config.metrics is None else named_metrics(config.metrics)
+
+
+def minimum_of(metrics: Sequence[Metric] | None) -> int:
+    """Fewest images of a set from which all of these can be computed."""
+    return max((metric.minimum for metric in metrics or ()), default=2)
+
+
+def make_plan(sets: OpenedSets, config: EvaluationConfig) -> Plan:
+    """Each metric on its network, where these image sets serve it.
+
+    Raises:
+        ConfigError: a metric that was asked for by name cannot be computed, or nothing can.
+    """
+    chosen = chosen_metrics(config)
+    protocol, own = resolved(config)
+    opened = opened_images(sets)
+    protocol = under_policy(protocol, opened)
+    tasks = [replace(task, protocol=under_policy(task.protocol, opened)) for task in tasks_of(chosen, protocol)]
+    distance = distance_of(tasks, protocol, config.settings)
+    trunk = [distance_network(distance)] if isinstance(distance, str) else []
+    networks = list(dict.fromkeys([*networks_of(tasks, protocol), *trunk]))
+    if config.weights and not networks:
+        raise ConfigError(f"{option('weights')} has no effect: the distance is loaded already. Leave it out.")
+    named = by_network(config.weights, networks)
+    weights: dict[str, Given] = {**named, **own}
+    wanted, left_out = applicable(
+        tasks, sets, protocol, asked=chosen is not None, given=weights, reference=config.reference,
+        assume_protocol=config.assume_protocol,
+    )  # fmt: skip
+    on_features = [task for task in wanted if not task.metric.generator]
+    _require_floor(sets, on_features, config.settings)
+    used_parts = {name: used(name, one, on_features, config.settings) for name, one in sets.items()}
+    return Plan(
+        protocol=protocol,
+        tasks=tuple(wanted),
+        left_out=tuple(left_out),
+        asked=chosen is not None,
+        sets={name: one for name, (one, _) in used_parts.items()},
+        both={name: one for name, one in sets.items() if one and one.images and one.statistics},
+        requirements={name: required for name, (_, required) in used_parts.items()},
+        weights=weights,
+        distance=distance if len(on_features) < len(wanted) else None,
+        user_networks=frozenset(own),
+    )
+
+
+def resolved(config: NetworkOptions) -> tuple[Protocol, dict[str, Given]]:
+    """The protocol of a run in its precision, and the user's own network, if it is on one, by name."""
+    protocol, own = config.protocol, dict[str, Given]()
+    if isinstance(protocol, CustomNetwork):
+        own = {CUSTOM: protocol.given()}
+        protocol = protocol.protocol()
+    elif not isinstance(protocol, Protocol):
+        protocol = get_protocol(PROTOCOL("protocol", protocol))
+    return (protocol if config.precision is None else replace(protocol, precision=config.precision)), own
+
+
+def under_policy(protocol: Protocol, sources: Sequence[ImageSource]) -> Protocol:
+    """The protocol with the decode policy of these images, where they have one by another name."""
+    policies = [source.decode_policy for source in sources if source.decode_policy is not None]
+    return replace(protocol, decode=policies[0]) if policies else protocol
+
+
+def tasks_of(metrics: Sequence[Metric] | None, protocol: Protocol) -> list[MetricTask]:
     """Each metric (None: all that ``eval`` computes unasked) on its network in a run under ``protocol``."""
     candidates = metrics if metrics is not None else [m for m in METRICS.values() if m.in_eval]
-    return [Task(m, routed(protocol, m.name, m.protocol)) for m in candidates]
+    return [MetricTask(m, routed(protocol, m.name, m.protocol)) for m in candidates]
 
 
-def networks_of(tasks: Sequence[Task], protocol: Protocol) -> list[str]:
+def networks_of(tasks: Sequence[MetricTask], protocol: Protocol) -> list[str]:
     """The networks that the tasks could need, the run's own first."""
-    tasks = sorted(tasks, key=lambda task: task.protocol != protocol)
-    return list(dict.fromkeys(task.protocol.extractor for task in tasks))
+    on_features = [task for task in tasks if not task.metric.generator]
+    ordered = sorted(on_features, key=lambda task: task.protocol != protocol)
+    return list(dict.fromkeys(task.protocol.extractor for task in ordered))
+
+
+def distance_of(tasks: Sequence[MetricTask], protocol: Protocol, settings: Settings) -> str | PerceptualDistance | None:
+    """The perceptual distance of path length, where a task is of the generator itself."""
+    if not any(task.metric.generator for task in tasks):
+        return None
+    if settings.distance is None:
+        return "compact" if protocol.extractor == COMPACT else LPIPS_VGG
+    if isinstance(settings.distance, PerceptualDistance):
+        return settings.distance
+    return DISTANCE("distance", settings.distance)  # type: ignore[no-any-return]
+
+
+def distance_network(distance: str) -> str:
+    """The network whose weights a perceptual distance has."""
+    return COMPACT if distance == "compact" else distance
+
+
+def _require_floor(sets: OpenedSets, tasks: Sequence[MetricTask], settings: Settings) -> None:
+    real = sets.get("real")
+    if not settings.floor or real is None or real.statistics is None or real.statistics.rows is not None:
+        return
+    if any("floor" in task.metric.settings and "real" in task.statistics for task in tasks):
+        raise ConfigError(
+            f"{option('floor', True)} needs real images, or statistics with rows: it measures between their halves."
+        )
 
 
 def applicable(
-    tasks: Sequence[Task], sides: Sides, protocol: Protocol, *, asked: bool, given: Collection[str] = (),
+    tasks: Sequence[MetricTask], sets: OpenedSets, protocol: Protocol, *, asked: bool, given: Collection[str] = (),
     reference: str | None = None, assume_protocol: bool = False,
-) -> tuple[list[Task], list[str]]:  # fmt: skip
-    """The tasks that these sides and networks serve, and a note on each that was not asked for by name.
+) -> tuple[list[MetricTask], list[str]]:  # fmt: skip
+    """The tasks that these image sets and networks serve, and a note on each that was not asked for by name.
 
     Of an image set with images and statistics, each task takes the part that it needs: one made of moments the
     statistics, where their protocol is known or assumed, and any other the images.
@@ -70,9 +206,9 @@ def applicable(
     """
     wanted, notes = [], []
     for task in tasks:
-        if task.metric.test and not asked and "test" not in sides:
+        if task.metric.test and not asked and "test" not in sets:
             continue
-        obstacle, statistics = _obstacle(task, sides, protocol, assume_protocol)
+        obstacle, statistics = _obstacle(task, sets, protocol, assume_protocol)
         if obstacle is None and not asked and task.protocol != protocol:
             obstacle = not_at_hand(task.protocol.extractor, given)
         if obstacle is None:
@@ -82,12 +218,10 @@ def applicable(
             raise ConfigError(f"{task.metric.name} cannot be computed here: {obstacle}.")
         else:
             notes.append(f"{task.metric.name} is left out: {obstacle}")
-    if wanted and "test" in sides and not any(task.metric.test for task in wanted):
+    if wanted and "test" in sets and not any(task.metric.test for task in wanted):
         why = [note for note in notes if any(note.startswith(f"{t.metric.name} is") for t in tasks if t.metric.test)]
         advice = ". ".join(why) or f"leave {option('test')} out, or ask for authpct or ct"
         raise ConfigError(f"no metric of this run takes held-out real images, {option('test')}: {advice}.")
-    if wanted and all(task.metric.generator for task in wanted):
-        raise ConfigError("ppl alone has a command and a function of its own: ganeval ppl GENERATOR, path_length(g).")
     if not wanted:
         raise ConfigError("there is no metric to compute. " + " ".join(f"{note}." for note in notes))
     return wanted, notes
@@ -96,115 +230,117 @@ def applicable(
 _NO_STATISTICS: frozenset[str] = frozenset()
 
 
-def _obstacle(task: Task, sides: Sides, protocol: Protocol, assume: bool) -> tuple[str | None, frozenset[str]]:
-    """Why these sides do not serve a task, and the sides of which it takes statistics."""
-    if (obstacle := _lacking(task, sides)) is not None:
+def _obstacle(
+    task: MetricTask, sets: OpenedSets, protocol: Protocol, assume: bool
+) -> tuple[str | None, frozenset[str]]:
+    """Why these image sets do not serve a task, and those of which it takes statistics."""
+    if (obstacle := _lacking(task, sets)) is not None:
         return obstacle, _NO_STATISTICS
     metric, statistics = task.metric, set()
     taken = {"real": metric.sides == "both", "fake": True, "test": metric.test is not None}
-    for name, side in sides.items():
-        if side is None or side.statistics is None:
+    for name, one in sets.items():
+        if one is None or one.statistics is None:
             continue
-        why = _unserved(task, side, protocol) if taken[name] else None
-        if side.images is None:
+        why = _unserved(task, one, protocol) if taken[name] else None
+        if one.images is None:
             statistics.add(name)
             if why is not None:
                 return why, _NO_STATISTICS
-        elif side.statistics.protocol is not None and not made_under(side.statistics, task.protocol):
+        elif one.statistics.protocol is not None and not made_under(one.statistics, task.protocol):
             continue  # the images are of any protocol
         elif taken[name] and not metric.rows and why is None:
-            if side.statistics.protocol is None and not assume:
-                return _either(task, side), _NO_STATISTICS
+            if one.statistics.protocol is None and not assume:
+                return _either(task, one), _NO_STATISTICS
             statistics.add(name)
     return None, frozenset(statistics)
 
 
-def _either(task: Task, side: Opened) -> str:
+def _either(task: MetricTask, one: ImageSet) -> str:
     """Both ways out where a metric could be of the statistics or of the images of one file."""
     return (
-        f"{side.spec} holds {side.parts}, and does not say under which protocol the statistics were made. To take them "
+        f"{one.spec} holds {one.parts}, and does not say under which protocol the statistics were made. To take them "
         f"as made under {task.protocol.name}, add --assume-protocol (assume_protocol=True); to compute it from the "
-        f"images, give {side.spec}:images"
+        f"images, give {one.spec}:images"
     )
 
 
-def _unserved(task: Task, side: Opened, protocol: Protocol) -> str | None:
-    """Why the statistics of a side do not serve a task; None where they do."""
-    metric, stats = task.metric, side.statistics
+def _unserved(task: MetricTask, one: ImageSet, protocol: Protocol) -> str | None:
+    """Why the statistics of a set do not serve a task; None where they do."""
+    metric, stats = task.metric, one.statistics
     assert stats is not None
     if metric.layer not in ("features", "spatial") or (metric.layer == "spatial" and stats.spatial is None):
-        return f"{side.spec} holds statistics of features, not {metric.layer}; give images"
+        return f"{one.spec} holds statistics of features, not {metric.layer}; give images"
     if not serves(stats, task.protocol, protocol):
         network = task.protocol.extractor
-        return f"it needs the network {network}, and the statistics {side.spec} are of another; give images"
+        return f"it needs the network {network}, and the statistics {one.spec} are of another; give images"
     if metric.rows and stats.rows is None:
         return (
-            f"the statistics {side.spec} have no features of single images; give images, or build the file with "
+            f"the statistics {one.spec} have no features of single images; give images, or build the file with "
             "`ganeval stats build --rows` (build_statistics(..., rows=True))"
         )
     return None
 
 
-def _lacking(task: Task, sides: Sides) -> str | None:
-    """What is missing for a task, whatever the sides hold."""
+def _lacking(task: MetricTask, sets: OpenedSets) -> str | None:
+    """What is missing for a task, whatever the sets hold."""
     metric = task.metric
-    if "fake" not in sides:
+    if "fake" not in sets:
         return "there are no generated images"
-    fake = sides["fake"]
+    fake = sets["fake"]
     if metric.generator and not (fake is not None and isinstance(fake.images, GeneratedSource)):
-        return "it walks between the latents of a generator, and FAKE is none"
-    if metric.sides == "both" and "real" not in sides:
+        return "it takes a generator, and FAKE is not one. Give gen:NAME, gen:FILE, gen:package.module:callable"
+    if metric.sides == "both" and "real" not in sets:
         return "it compares with real images; give REAL"
-    if metric.test == "needed" and "test" not in sides:
+    if metric.test == "needed" and "test" not in sets:
         return f"it needs held-out real images; give {option('test')}"
     if not task.protocol.has(metric.layer):
         return f"the network {task.protocol.extractor} has no layer for it ({metric.layer})"
     return None
 
 
-def idle(settings: Settings, tasks: Sequence[Task]) -> list[str]:
+def idle(settings: Settings, tasks: Sequence[MetricTask]) -> list[str]:
     """The settings that were chosen and that no task reads."""
     read = {name for task in tasks for name in task.metric.settings}
     chosen = (f.name for f in fields(Settings) if getattr(settings, f.name) != f.default)
     return [name for name in chosen if name not in read]
 
 
-def needs_of(side: str, tasks: Sequence[Task], settings: Settings) -> dict[Place, Need]:
-    """By network and layer, what has to be kept of this side for these tasks."""
-    needs: dict[Place, Need] = {}
+def requirements_of(name: str, tasks: Sequence[MetricTask], settings: Settings) -> dict[FeatureKey, Requirement]:
+    """By network and layer, what has to be kept of this image set for these tasks."""
+    needs: dict[FeatureKey, Requirement] = {}
     for task in tasks:
         metric = task.metric
-        if side != "fake" and metric.sides == "fake" and not metric.beside:
+        if name != "fake" and metric.sides == "fake" and not metric.beside:
             continue
-        if side == "test" and not metric.test:
+        if name == "test" and not metric.test:
             continue
-        # the error bars of metrics that are made of moments need rows too, where the side is a sample
-        rows = metric.rows or side == "fake" or task.reference == "sample" or settings.floor or settings.per_class
-        before = needs.get(task.place, Need(False, False))
-        needs[task.place] = Need(before.moments or not metric.rows, before.rows or rows)
+        # the error bars of metrics that are made of moments need rows too, where the name is a sample
+        rows = metric.rows or name == "fake" or task.reference == "sample" or settings.floor or settings.per_class
+        before = needs.get(task.key, Requirement(False, False))
+        needs[task.key] = Requirement(before.moments or not metric.rows, before.rows or rows)
     return needs
 
 
 def used(
-    name: str, side: Opened | None, tasks: Sequence[Task], settings: Settings
-) -> tuple[Opened | None, dict[Place, Need]]:
+    name: str, one: ImageSet | None, tasks: Sequence[MetricTask], settings: Settings
+) -> tuple[ImageSet | None, dict[FeatureKey, Requirement]]:
     """An image set without the part that no task takes, and what has to be kept of the rest, of images before all."""
-    if side is None or side.images is None or side.statistics is None:
-        return side, needs_of(name, tasks, settings)
-    of_images = needs_of(name, [task for task in tasks if name not in task.statistics], settings)
+    if one is None or one.images is None or one.statistics is None:
+        return one, requirements_of(name, tasks, settings)
+    of_images = requirements_of(name, [task for task in tasks if name not in task.statistics], settings)
     if not any(name in task.statistics for task in tasks):
-        return replace(side, statistics=None), of_images
+        return replace(one, statistics=None), of_images
     if not of_images:
-        return replace(side, images=None), needs_of(name, tasks, settings)
-    return side, of_images
+        return replace(one, images=None), requirements_of(name, tasks, settings)
+    return one, of_images
 
 
-def shared_out(name: str, side: Opened, tasks: Sequence[Task]) -> str:
+def shared_out(name: str, one: ImageSet, tasks: Sequence[MetricTask]) -> str:
     """The note that says which metrics take which part of a set of images and statistics."""
     taken = [task.metric.name for task in tasks if name in task.statistics]
     others = [task.metric.name for task in tasks if name not in task.statistics and _reads(name, task.metric)]
     said = [f"{', '.join(names)} of the {part}" for names, part in ((others, "images"), (taken, "statistics")) if names]
-    return f"{name}: {side.spec} holds {side.parts}; {' and '.join(said) or 'no metric reads it'}"
+    return f"{name}: {one.spec} holds {one.parts}; {' and '.join(said) or 'no metric reads it'}"
 
 
 def _reads(name: str, metric: Metric) -> bool:

@@ -14,27 +14,40 @@ the host for the metrics, and rows that are recalled stay there, so that the cac
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganeval.engine.device_sink import Receiver
-from ganeval.engine.loop import Network, Receivers
 from ganeval.engine.recall_blocks import AHEAD, Block, Blocks, Session
 from ganeval.features.cache import FeatureCache, Shelf
 from ganeval.features.cache_entry import Entry
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.loading import Regrouper
+from ganeval.images.resize import PillowResize
 from ganeval.images.types import ImageBatch, ImageSource, NumberedSource, Prepare, check_batches
 
 _BLOCK = 256  # files, at most, unless a batch is larger
+
+
+class Network(Interface):
+    """A ``FeatureExtractor``, or what stands for it; see there. Rows that are on the host already are arrays."""
+
+    device: torch.device
+    prepare: PillowResize | None
+
+    def __call__(self, batch: ImageBatch, /) -> Mapping[str, Tensor] | Mapping[str, np.ndarray]: ...
+
+
+Receivers = Callable[[Network, str, ImageBatch], Receiver | None]  # who else takes the rows of a batch at a tap
 
 
 @dataclass(frozen=True, slots=True)

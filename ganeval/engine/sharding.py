@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import numpy as np
 
 from ganeval.distributed import Group
+from ganeval.engine.accumulator import LayerAccumulator, SetAccumulator, SetLog
 from ganeval.images.types import ImageBatch, ImageSource, NumberedSource, Prepare, SourceReport
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows
 
 _PULSE = 4  # batches after which ranks look whether all are still there
+_TWICE = "given by more than one rank (does a DistributedSampler pad?); each counts"
 _WINDOW = 8 * 2**20  # bytes of rows that are gathered at once
 
 
-class Own:
+class RankShare:
     """This rank's batches of a source that all ranks opened alike.
 
     Attributes:
@@ -105,6 +108,10 @@ class Order:
             yield rank, slice(done[rank], done[rank] + n)
             done[rank] += n
 
+    def arranged(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """One entry an image, from every rank's, in the order of the whole."""
+        return np.concatenate([parts[0][:0], *(parts[rank][part] for rank, part in self.runs())])
+
     def windows(self, most: int) -> Iterator[list[tuple[int, int]]]:
         """The whole cut into lists of (rank, images) of at most ``most`` images each."""
         window: list[tuple[int, int]] = []
@@ -147,3 +154,61 @@ def summed_moments(moments: Moments, group: Group, call: str) -> Moments:
     names = ("n", "sum", "outer")
     sums = group.sums([state[name] for name in names], call)
     return Moments.from_arrays({**state, **dict(zip(names, sums, strict=True)), "shift": shifts[0]})
+
+
+def gathered(accumulator: SetAccumulator, group: Group, call: str) -> SetAccumulator:
+    """What all ranks have seen, the same on every rank and in the order of one process; itself, on one process.
+
+    Moments are added up in float64; rows are gathered a few MB at a time, into a temporary file beyond ``memory``.
+    """
+    accumulator.require_complete()
+    if group.size == 1:
+        return accumulator
+    order = Order(group.gather(np.array(accumulator.log.blocks, np.int64).reshape(-1, 3), f"{call}: batches"))
+    whole = SetAccumulator(
+        accumulator.extractors, accumulator.requirements, memory=accumulator.memory, expected=order.n
+    )
+    try:
+        for key, layer in accumulator.layers.items():
+            what = f"{call}: {key[1]} of {key[0].name}"
+            moments = None if (own := layer.moments) is None else summed_moments(own, group, what)
+            rows = whole.layers[key].rows
+            if layer.rows is not None and rows is not None:
+                for block in gathered_rows(layer.rows, order, group, what):
+                    rows.append(block)
+            whole.layers[key] = LayerAccumulator(moments, rows)
+        digests = group.gather(accumulator.image_digests, f"{call}: digests")
+        inputs = accumulator.inputs
+        all_inputs = group.gather(np.empty(0, np.uint64) if inputs is None else inputs, f"{call}: inputs")
+        mine = [msgspec.to_builtins(accumulator.log), inputs is not None, accumulator.separate]
+        logs, known, separate = zip(*group.gather_json(mine, f"{call}: reports"), strict=True)
+    except BaseException:
+        whole.close()
+        raise
+    everything = np.concatenate(digests)
+    distinct = len(np.unique(everything))
+    if len(everything) == order.n:
+        everything = order.arranged(digests)
+    whole.update(order.n, everything)
+    whole.inputs = order.arranged(all_inputs) if all(known) else None
+    whole.log = _one_log([msgspec.convert(log, SetLog) for log in logs], order)
+    twice = sum(len(np.unique(one)) for one in digests) - distinct
+    if twice and any(separate):
+        whole.log.notes[_TWICE] = twice
+    return whole
+
+
+def _one_log(logs: Sequence[SetLog], order: Order) -> SetLog:
+    """What all ranks have met, as one process would have it."""
+    whole = SetLog(blocks=[(0, 0, order.n)])
+    for log in logs:
+        whole.add_counts(log)
+        whole.add_sources(log.sources)
+        whole.skipped += log.skipped
+        whole.recalled += log.recalled
+    whole.skipped.sort(key=lambda one: one[:2])
+    labels = [log.labels for log in logs]
+    whole.labels = None
+    if all(one is not None for one in labels):
+        whole.labels = [label for rank, part in order.runs() for label in labels[rank][part]]  # type: ignore[index]
+    return whole

@@ -31,7 +31,7 @@ from ganeval.images.generated import GeneratedSource
 from ganeval.images.grammar import as_spec
 from ganeval.images.module_search import attribute
 from ganeval.images.open import open_images
-from ganeval.images.options import OpenOptions, check_number
+from ganeval.images.options import COUNT, OpenOptions
 from ganeval.images.pixels import check_range
 from ganeval.images.specs import (
     Generator,
@@ -46,10 +46,8 @@ from ganeval.images.specs import (
 )
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.images.user_models import told
-from ganeval.parsing.arguments import converted
 
 
-@converted
 def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
     """``open_images``, which also takes the ``gen:`` specs of this module.
 
@@ -69,7 +67,7 @@ def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | Non
     named = as_spec(spec)
     if not isinstance(named, Translation | Generator):
         return open_images(spec if named is None else named, num=num, options=options)
-    check_number("num", num)
+    num = COUNT("num", num)
     enough = options.at_most(num)
     if isinstance(named, Translation):
         source = _translated(named.text, _find(named.model), named.source, enough)
@@ -109,7 +107,7 @@ def _translated(
     source = open_source(inner, options=options)
     if not isinstance(source, NumberedSource):
         raise InputError(f"{spec}: the images of {inner} cannot be counted; put them in a folder or archive.")
-    seed, device = options.seed, options.device
+    seed, device = options.seed, options.place
     if not isinstance(model, Checkpoint):
         value_range = options.value_range or check_range(attribute(model, "value_range"))
         if value_range is None:

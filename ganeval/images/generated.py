@@ -121,7 +121,7 @@ class GeneratedSource(NumberedSource):
         self.report = SourceReport()
         value_range = options.value_range or check_range(attribute(generator, "value_range"))
         self.model = Borrowed(
-            spec, generator, value_range, options.device, exact=fixed_batch is not None, keep_mode=options.keep_mode
+            spec, generator, value_range, options.place, exact=fixed_batch is not None, keep_mode=options.keep_mode
         )
         labels = ClassLabels(spec, options.num_classes, options.label_distribution, options.labels, options.num_samples)
         self.latents = Latents(spec, generator, options.seed, options.latent_dim, labels, keep_mode=options.keep_mode)

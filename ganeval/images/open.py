@@ -11,16 +11,14 @@ import numpy as np
 from ganeval.errors import InputError
 from ganeval.images import specs
 from ganeval.images.grammar import as_spec, prefix_hint
-from ganeval.images.options import OpenOptions, check_number
+from ganeval.images.options import COUNT, OpenOptions
 from ganeval.images.specs import Spec
 from ganeval.images.types import Images, ImageSource
-from ganeval.parsing.arguments import converted
 
 if TYPE_CHECKING:
     pass
 
 
-@converted
 def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
     """Open whatever holds images.
 
@@ -37,7 +35,7 @@ def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | Non
         InputError: nothing there, nothing that holds images, or floats without ``value_range``.
     """
     options = options or OpenOptions(**given)
-    check_number("num", num)
+    num = COUNT("num", num)
     named = None if isinstance(spec, ImageSource) else as_spec(spec)
     if isinstance(spec, ImageSource):
         source = spec

@@ -1,4 +1,4 @@
-"""How images are opened: the options of every door, declared once and checked when they are made."""
+"""How images are opened: the options of every call that opens images, declared once and checked when they are made."""
 
 from __future__ import annotations
 
@@ -8,18 +8,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.parsing.arguments import DEVICE, convert_fields
+from ganeval.parsing.arguments import (
+    DEVICE,
+    FLAG,
+    FOLDER,
+    LATENT,
+    RANGE,
+    SIZE,
+    TEXT,
+    WHOLE,
+    Device,
+    convert_fields,
+    declare,
+    option,
+    options_of,
+)
 
 if TYPE_CHECKING:
     import torch
 
 MAX_IMAGE_BYTES = 512 * 2**20
+COUNT = WHOLE.from_(1).or_none()
 LABEL_DISTRIBUTIONS = ("uniform", "balanced", "like-real")
 
 
 @dataclass(frozen=True, slots=True)
 class LikeReal:
-    """``like-real``, once the real images are known.
+    """The label distribution ``like-real``, once the real images are known.
 
     Attributes:
         frequencies: of the classes 0, 1, ...; they add up to 1.
@@ -32,62 +47,76 @@ class LikeReal:
 class OpenOptions:
     """Options of ``open_images`` and ``open_source``.
 
-    Attributes:
-        seed: of a subset, of rendered images, and of latents, labels and noise of a generator.
-        value_range: the values of black and white in float images, for example (-1, 1).
-        num_samples: how many images to render or to generate.
-        latent_dim: shape of one latent, for generators that do not declare it.
-        num_classes: for generators that take a label (N,) beside the latents.
-        label_distribution: of a generator's labels: ``uniform`` (drawn independently), ``balanced`` (equal counts), or
-            ``like-real`` (the frequencies of the real images' labels). None: uniform.
-        labels: the label of every generated image, in order: integers, or a text file with one a line.
-        keep_mode: leave a generator in the mode (training or evaluation) that it is in.
-        data_root: where torchvision datasets are kept.
-        download: fetch such a dataset where it is missing.
-        any_suffix: read files whatever their suffix, by their first bytes.
-        image_column: the key or column that holds the image of a dataset's items.
-        max_image_bytes: the largest image file that is read from an archive.
-        device: where a generator runs; None for where it is.
-
     Raises:
-        ConfigError: a value of another kind, see ``ganeval.parsing.arguments``.
-        InputError: a number of images or classes below 1, a seed below 0 or of 2^63 and more, a range that is none.
+        ConfigError: a value of another kind, or outside its limits, see ``ganeval.parsing.arguments``.
+        InputError: an unknown label distribution, or a seed of 2^63 and more.
     """
 
-    seed: int = 0
-    value_range: tuple[float, float] | None = None
-    num_samples: int | None = None
-    latent_dim: int | tuple[int, ...] | None = None
-    num_classes: int | None = None
-    label_distribution: str | LikeReal | None = None
-    labels: str | Path | Sequence[int] | None = None
-    keep_mode: bool = False
-    data_root: str | Path | None = None
-    download: bool = False
-    any_suffix: bool = False
-    image_column: str | None = None
-    max_image_bytes: int = MAX_IMAGE_BYTES
-    device: torch.device | None = None
+    num_samples: int | None = declare(None, COUNT, "source", "Number of images that a generator or a renderer makes.")
+    value_range: tuple[float, float] | None = declare(
+        None, RANGE.or_none(), "source", "The values of black and white in float images, for instance -1,1."
+    )
+    data_root: str | Path | None = declare(None, FOLDER.or_none(), "source", "Folder of torchvision data sets.")
+    download: bool = declare(False, FLAG, "source", "Let torchvision download a data set that is missing.")
+    seed: int = declare(0, WHOLE.from_(0), "source", "Seed of subsets, and of rendered and generated images.")
+    any_suffix: bool = declare(
+        False, FLAG, "source", "Read files of any suffix; their first bytes tell whether they are images."
+    )
+    image_column: str | None = declare(
+        None, TEXT.or_none(), "source", "Key or column that holds the image of a data set's items."
+    )
+    max_image_bytes: int = declare(
+        MAX_IMAGE_BYTES, SIZE.from_(1), "source", "The largest image file that is read from an archive."
+    )
+    latent_dim: int | tuple[int, ...] | None = declare(
+        None, LATENT.or_none(), "generator", "Shape of one latent, for generators that do not declare it."
+    )
+    num_classes: int | None = declare(
+        None, COUNT, "generator", "Number of classes, for generators that take labels too."
+    )
+    label_distribution: str | LikeReal | None = declare(
+        None,
+        None,
+        "generator",
+        f"Frequencies of a generator's labels: {', '.join(LABEL_DISTRIBUTIONS)}.",
+        default_text="uniform",
+    )
+    labels: str | Path | Sequence[int] | None = declare(
+        None,
+        None,
+        "generator",
+        "The label of every generated image: a text file with one a line (in Python, integers).",
+    )
+    keep_mode: bool = declare(
+        False, FLAG, "generator", "Leave a generator in its current mode, training or evaluation."
+    )
+    device: Device = declare(None, DEVICE.or_none(), "", "Where a generator runs; None: where it is.")
 
     def __post_init__(self) -> None:
-        from ganeval.images.pixels import check_range
-
         convert_fields(self)
-        object.__setattr__(self, "value_range", check_range(self.value_range))
-        object.__setattr__(self, "device", _device(self.device))
-        if self.label_distribution not in (None, *LABEL_DISTRIBUTIONS) and not isinstance(
-            self.label_distribution, LikeReal
-        ):
+        distribution = self.label_distribution
+        if distribution not in (None, *LABEL_DISTRIBUTIONS) and not isinstance(distribution, LikeReal):
             raise InputError(
-                f"label_distribution is one of {', '.join(LABEL_DISTRIBUTIONS)}; got {self.label_distribution!r}."
+                f"{option('label_distribution')} must be one of {', '.join(LABEL_DISTRIBUTIONS)}; got {distribution!r}."
             )
-        check_number("num_samples", self.num_samples)
-        check_number("num_classes", self.num_classes)
-        check_number("max_image_bytes", self.max_image_bytes)
-        if self.seed < 0:
-            raise InputError(f"A seed must not be negative; got {self.seed}.")
         if self.seed >= 2**63:
             raise InputError("A seed must be below 2^63, so that every generator of random numbers takes it.")
+
+    @property
+    def place(self) -> torch.device | None:
+        """Where a generator runs.
+
+        Raises:
+            ConfigError: the text names no device.
+        """
+        import torch
+
+        if self.device is None:
+            return None
+        try:
+            return torch.device(self.device)
+        except RuntimeError:
+            raise ConfigError(f"device must be a device such as 'cpu' or 'cuda:0'; got {self.device!r}.") from None
 
     def opening(self, **changes: Any) -> OpenOptions:
         """These options alone, of an object that may hold more."""
@@ -98,37 +127,8 @@ class OpenOptions:
         return self if self.num_samples is not None or num is None else replace(self, num_samples=num)
 
 
-# What tells about a generator alone, with the values that say nothing.
-GENERATOR_OPTIONS: Mapping[str, Any] = {
-    "latent_dim": None, "num_classes": None, "label_distribution": None, "labels": None, "keep_mode": False,
-}  # fmt: skip
-
 OPTION_NAMES = tuple(field.name for field in fields(OpenOptions))
-
-
-def split_options(given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keyword arguments that say how images are opened, and the others."""
-    opening = {name: value for name, value in given.items() if name in OPTION_NAMES}
-    return opening, {name: value for name, value in given.items() if name not in OPTION_NAMES}
-
-
-def _device(device: Any) -> torch.device | None:
-    """The device that was given, or that a text such as ``cuda:0`` names.
-
-    Raises:
-        ConfigError: it names none.
-    """
-    import torch
-
-    if device is None or isinstance(device, torch.device):
-        return device
-    try:
-        return torch.device(DEVICE("device", device))
-    except RuntimeError:
-        raise ConfigError(f"device must be a device such as 'cpu' or 'cuda:0', or None; got {device!r}.") from None
-
-
-def check_number(name: str, number: int | None) -> None:
-    """Raises InputError for a number below 1."""
-    if number is not None and number < 1:
-        raise InputError(f"--{name.replace('_', '-')} must be at least 1; got {number} ({name}={number}).")
+# what is about a generator alone, with the values that say nothing
+GENERATOR_OPTIONS: Mapping[str, Any] = {
+    name: one.default for name, one in options_of(OpenOptions).items() if one.group == "generator"
+}

@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import numpy as np
 
-from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
+from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.metrics.build_result import LEAST, NO_REFERENCE
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.metrics.registry import METRICS
-from ganeval.parsing.arguments import convert_fields
+from ganeval.metrics.settings import Settings
 from ganeval.protocol import Protocol
 from ganeval.results import MetricResult, Reason
 
@@ -60,17 +60,10 @@ class Path:
     trim: bool = True
     unit: bool = False
 
-    def __post_init__(self) -> None:
-        convert_fields(self)
-        for name, allowed in (("space", ("z", "w")), ("sampling", ("full", "end"))):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
-        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
-            raise ConfigError(f"epsilon is a step above 0, usually 1e-4; got {self.epsilon}.")
-        if self.resize is not None and self.resize < 1:
-            raise ConfigError(f"resize is a number of pixels from 1 on; got {self.resize}.")
-        if self.unit and self.space == "w":
-            raise ConfigError("unit circles are in z; in w paths are straight.")
+    @classmethod
+    def of(cls, settings: Settings) -> Path:
+        """What the settings of a run choose."""
+        return cls(**{one.name: getattr(settings, one.name) for one in fields(cls)})
 
     @property
     def name(self) -> str:

@@ -258,6 +258,17 @@ _METRICS: dict[str, Metric] = {
             generator=True,
             in_eval=False,
             range=(0.0, math.inf),
+            settings=(
+                "pairs",
+                "space",
+                "sampling",
+                "epsilon",
+                "crop",
+                "resize",
+                "trim",
+                "unit",
+                "distance",
+            ),
             citation=f"{KARRAS_2019}\n\n{ZHANG_2018}",
         ),
         Metric(
@@ -317,6 +328,28 @@ def get_metric(name: str) -> Metric:
     return METRICS[name]
 
 
+FAMILIES: Mapping[str, str] = {"pr": "Precision, recall, density and coverage of FAKE against REAL"}
+
+
+def metric_commands() -> list[str]:
+    """The commands of all metrics, in order; the metrics of a family have one command."""
+    return list(dict.fromkeys(metric.command or metric.name for metric in METRICS.values()))
+
+
+def family(name: str) -> list[Metric]:
+    """The metrics of a command: one, or those of a family such as ``pr``.
+
+    Raises:
+        ConfigError: no such metric.
+    """
+    return [metric for metric in METRICS.values() if metric.command == name] or [get_metric(name)]
+
+
+def summary_of(command: str) -> str:
+    """What the command of a metric or of a family computes."""
+    return FAMILIES.get(command) or family(command)[0].title
+
+
 def named_metrics(names: Iterable[str]) -> list[Metric]:
     """The registry entries of names, once each; the name of a family, such as ``pr``, stands for all of it.
 
@@ -325,7 +358,7 @@ def named_metrics(names: Iterable[str]) -> list[Metric]:
     """
     found: list[Metric] = []
     for name in filter(None, names):
-        found += [metric for metric in METRICS.values() if metric.command == name] or [get_metric(name)]
+        found += family(name)
     if not found:
         raise ConfigError(f"{option('metrics')} names no metric. Available: {', '.join(METRICS)}.")
     return list({metric.name: metric for metric in found}.values())

@@ -2,55 +2,103 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from ganeval.errors import ConfigError
-from ganeval.parsing.arguments import convert_fields
+from ganeval.parsing.arguments import FLAG, NUMBER, SUBSETS, WHOLE, choice, convert_fields, declare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Choices of single estimators; options of the commands and arguments of ``evaluate`` have the same names.
+    """Choices of single estimators. Each metric of the registry names those that it reads."""
 
-    Attributes:
-        trace: how the trace of the matrix square root is computed: ``auto``, ``sqrtm``, ``svd`` or ``eigvals``.
-        floor: also the distance between two halves of REAL.
-        splits: parts of the Inception Score, as papers take it; None: 10, or the protocol's own rule.
-        kid_kernel: ``polynomial`` or ``rbf``.
-        kid_subsets: number and size of subsets, as papers take KID over them, for instance (100, 1000).
-        neighbours: k of the nearest-neighbour balls; None: 3 for precision and recall, 5 for density and coverage.
-        strict: leave out the border of balls (True) or not (False); None: each metric's own rule.
-        radius: fixed, of all balls, in place of the k-th neighbour.
-        directions: random projections of MIND.
-        per_class: also the distance within each class, where both sides have class folders or labels.
-        cmmd_sigma: width of CMMD's kernel, in lengths of an embedding.
-    """
-
-    trace: str = "auto"
-    floor: bool = False
-    splits: int | None = None
-    kid_kernel: str = "polynomial"
-    kid_subsets: tuple[int, int] | None = None
-    neighbours: int | None = None
-    strict: bool | None = None
-    radius: float | None = None
-    directions: int = 1000
-    per_class: bool = False
-    cmmd_sigma: float = 10.0
+    trace: str = declare(
+        "auto",
+        choice("auto", "sqrtm", "svd", "eigvals"),
+        "setting",
+        "How the trace of the matrix square root is computed.",
+    )
+    floor: bool = declare(
+        False,
+        FLAG,
+        "setting",
+        "Also compute the distance between two halves of REAL, as a perfect generator would have it.",
+    )
+    splits: int | None = declare(
+        None,
+        WHOLE.from_(1).or_none(),
+        "setting",
+        "Parts of the Inception Score, as papers compute it.",
+        default_text="10, or the protocol's rule",
+    )
+    kid_kernel: str = declare("polynomial", choice("polynomial", "rbf"), "setting", "Kernel of KID.")
+    kid_subsets: tuple[int, int] | None = declare(
+        None,
+        SUBSETS.or_none(),
+        "setting",
+        "Also compute KID as papers do, over a number of subsets of one size, for instance 100x1000.",
+    )
+    neighbours: int | None = declare(
+        None,
+        WHOLE.from_(1).or_none(),
+        "setting",
+        "k of the nearest-neighbour balls.",
+        default_text="3 for precision and recall, 5 for density and coverage",
+    )
+    strict: bool | None = declare(
+        None, FLAG.or_none(), "setting", "Leave out the border of balls.", default_text="the rule of each metric"
+    )
+    radius: float | None = declare(
+        None, NUMBER.between(0).or_none(), "setting", "One radius for all balls, in place of the k-th neighbour."
+    )
+    directions: int = declare(1000, WHOLE.from_(1), "setting", "Random projections of MIND.")
+    per_class: bool = declare(
+        False,
+        FLAG,
+        "setting",
+        "Also compute the distance within each class, where both image sets have class folders or labels.",
+    )
+    cmmd_sigma: float = declare(
+        10.0, NUMBER.between(0), "setting", "Width of CMMD's kernel, in lengths of an embedding."
+    )
+    pairs: int | None = declare(
+        None,
+        WHOLE.from_(2).or_none(),
+        "setting",
+        "Pairs of latents of path length; papers take 50000 or 100000.",
+        default_text="10000 for ppl alone, else the number of fakes",
+    )
+    space: str = declare("z", choice("z", "w"), "setting", "Paths are great circles in z, or lines in w.")
+    sampling: str = declare(
+        "full", choice("full", "end"), "setting", "Step anywhere on the path (full), or at its start (end)."
+    )
+    epsilon: float = declare(1e-4, NUMBER.between(0), "setting", "The step on the path.")
+    crop: bool = declare(
+        False,
+        FLAG,
+        "setting",
+        "Use only the part where StyleGAN's faces are: rows 3/8 to 7/8, columns 2/8 to 6/8.",
+    )
+    resize: int | None = declare(
+        None,
+        WHOLE.from_(1).or_none(),
+        "setting",
+        "Height and width before the distance, in pixels.",
+        default_text="averaged down to 256 if larger",
+    )
+    trim: bool = declare(True, FLAG, "setting", "Drop the outer percentiles, as StyleGAN's scripts do.")
+    unit: bool = declare(
+        False, FLAG, "setting", "Great circles of radius 1 in z, in place of the radius where the latents are."
+    )
+    distance: object = declare(
+        None,
+        None,
+        "setting",
+        "Perceptual distance of path length: lpips-vgg, lpips-alex, lpips-squeeze; compact needs no download.",
+        default_text="lpips-vgg, or compact under that protocol",
+    )
 
     def __post_init__(self) -> None:
         convert_fields(self)
-        choices = {"trace": ("auto", "sqrtm", "svd", "eigvals"), "kid_kernel": ("polynomial", "rbf")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is one of {', '.join(allowed)}; got {getattr(self, name)!r}.")
-        for name, least in (("splits", 1), ("neighbours", 1), ("directions", 1)):
-            if (value := getattr(self, name)) is not None and value < least:
-                raise ConfigError(f"{name} is a number from {least} on; got {value}.")
-        if not 0 < self.cmmd_sigma < math.inf:
-            raise ConfigError(f"cmmd_sigma is a width above 0; got {self.cmmd_sigma}.")
-        if self.radius is not None and not self.radius > 0:
-            raise ConfigError(f"radius is a distance above 0; got {self.radius}.")
-        if self.kid_subsets is not None and (self.kid_subsets[0] < 1 or self.kid_subsets[1] < 2):
-            raise ConfigError(f"kid_subsets is a number from 1 on and a size from 2 on; got {self.kid_subsets}.")
+        if self.unit and self.space == "w":
+            raise ConfigError("--unit (unit=True) needs --space z: in w, paths are straight.")

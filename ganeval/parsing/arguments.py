@@ -1,20 +1,22 @@
-"""Arguments of the Python interface: what each one may be, declared once, and what it is converted to.
+"""Options: what each one may be, what it is converted to, and what it means, declared once.
 
 A whole number may be an ``int``, a numpy integer, a tensor or array without axes, or a float without a fraction
 (``5e3``); a path may be anything with ``__fspath__``; a device a ``torch.device``. Everything else is a ConfigError
-that names the argument. Limits that depend on more than the value are checked where the value is used.
+that names the option. Limits that depend on more than the value are checked where the value is used.
+
+An option is a field of a frozen dataclass, made by ``declare``. The keyword arguments of the Python interface, the
+options of the command line, the keys of ``ganeval.toml`` and the tables of the documentation come from there.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
+import math
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ganeval.errors import ConfigError
 
@@ -22,42 +24,103 @@ if TYPE_CHECKING:
     import torch
 
 Device: TypeAlias = "str | torch.device | None"
-P = ParamSpec("P")
-R = TypeVar("R")
 _SHOWN = 80  # characters of a value in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What an argument may be.
+    """What a value may be.
 
     Attributes:
+        name: which click type stands for it on the command line; see ``ganeval.cli.options``.
         expected: in words, for the message.
         convert: gives the value that the program uses; raises TypeError, ValueError or OverflowError for anything else.
         optional: None is allowed, and stays None.
+        least: smallest allowed value; ``above`` and ``below`` exclude the limit itself.
+        choices: the allowed values of a text.
     """
 
+    name: str
     expected: str
     convert: Callable[[Any], Any]
     optional: bool = False
+    least: int | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
 
     def __call__(self, name: str, value: Any) -> Any:
         """The converted value.
 
         Raises:
-            ConfigError: it is of another kind.
+            ConfigError: it is of another kind, or outside the limits.
         """
         if value is None and self.optional:
             return None
         try:
-            return self.convert(_scalar(value))
+            value = self.convert(_scalar(value))
         except (TypeError, ValueError, OverflowError):
             raise ConfigError(
                 f"{name} must be {self.expected}{' or None' if self.optional else ''}; got {_shown(value)}."
             ) from None
+        if self.choices and value not in self.choices:
+            raise ConfigError(f"{option(name)} must be one of {', '.join(self.choices)}; got {value!r}.")
+        if self.least is not None and value < self.least:
+            raise ConfigError(f"{option(name)} must be at least {self.least}; got {value}.")
+        low, high = self.above, self.below
+        if (low is not None and not value > low) or (high is not None and not value < high):
+            between = f"above {low:g}" if high is None else f"between {low:g} and {high:g}"
+            raise ConfigError(f"{option(name)} must be a number {between}; got {value}.")
+        if low is not None and not math.isfinite(value):
+            raise ConfigError(f"{option(name)} must be finite; got {value}.")
+        return value
 
     def or_none(self) -> Kind:
-        return Kind(self.expected, self.convert, optional=True)
+        return replace(self, optional=True)
+
+    def from_(self, least: int) -> Kind:
+        """The same, of at least this number."""
+        return replace(self, least=least)
+
+    def between(self, above: float, below: float | None = None) -> Kind:
+        """The same, above one number and below another, ends excluded."""
+        return replace(self, above=above, below=below)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One declared option.
+
+    Attributes:
+        group: the commands that have it, see ``ganeval.cli.options``; empty for Python alone.
+        help: one sentence, for the command line and the documentation.
+        default: as Python has it.
+        kind: None takes any value.
+        annotation: the type, for editors.
+        default_text: what None means, for the help.
+    """
+
+    name: str
+    group: str
+    help: str
+    default: Any
+    kind: Kind | None
+    annotation: str
+    default_text: str = ""
+
+
+def declare(default: Any, kind: Kind | None, group: str, help: str, *, default_text: str = "") -> Any:
+    """A field of a frozen dataclass that is an option; see ``Option``."""
+    return field(default=default, metadata={"kind": kind, "group": group, "help": help, "default_text": default_text})
+
+
+def options_of(declaration: type[Any]) -> dict[str, Option]:
+    """The options that a dataclass declares, those of its bases first."""
+    return {one.name: _option_of(one) for one in fields(declaration) if "help" in one.metadata}
+
+
+def _option_of(one: Field[Any]) -> Option:
+    return Option(name=one.name, default=one.default, annotation=str(one.type), **one.metadata)
 
 
 def option(name: str, value: object = None) -> str:
@@ -74,26 +137,6 @@ def option(name: str, value: object = None) -> str:
     return f"--{name.replace('_', '-')}{shown} ({name}={'' if value is None else repr(value)})"
 
 
-def argument(name: str, value: object) -> Any:
-    """The value of the argument ``name``, converted as ``ARGUMENTS`` declares it."""
-    kind = ARGUMENTS.get(name)
-    return value if kind is None else kind(name, value)
-
-
-def converted(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function whose keyword-only arguments are those of ``ARGUMENTS``: it receives them converted."""
-    parameters = inspect.signature(function).parameters.values()
-    names = frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-
-    @functools.wraps(function)
-    def called(*args: P.args, **given: P.kwargs) -> R:
-        for name in names & given.keys():
-            given[name] = argument(name, given[name])
-        return function(*args, **given)
-
-    return called
-
-
 def require_known(given: Iterable[str], known: Iterable[str]) -> None:
     """Raises ConfigError for the first argument that is not among the known ones."""
     names = list(known)
@@ -105,16 +148,16 @@ def require_known(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def convert_fields(record: Any) -> None:
-    """Convert the fields of a frozen dataclass that ``ARGUMENTS`` declares; for its ``__post_init__``.
+    """Convert and check the declared fields of a frozen dataclass; for its ``__post_init__``.
 
-    But ``device``: a record holds the device itself, which it chose from what the argument names.
+    Raises:
+        ConfigError: a value of another kind, or outside its limits.
     """
-    for field in fields(record):
-        if field.name == "device":
-            continue
-        before = getattr(record, field.name)
-        if (after := argument(field.name, before)) is not before:
-            object.__setattr__(record, field.name, after)
+    for one in fields(record):
+        if (kind := one.metadata.get("kind")) is not None:
+            before = getattr(record, one.name)
+            if (after := kind(one.name, before)) is not before:
+                object.__setattr__(record, one.name, after)
 
 
 # --- conversions ---------------------------------------------------------------------------------------------------
@@ -187,8 +230,24 @@ def _whole_pair(value: Any) -> tuple[int, int]:
     return one, other
 
 
+def _shard(value: Any) -> tuple[int, int]:
+    number, of = _whole_pair(value)
+    if not 1 <= number <= of:
+        raise ValueError
+    return number, of
+
+
+def _subsets(value: Any) -> tuple[int, int]:
+    number, size = _whole_pair(value)
+    if number < 1 or size < 2:
+        raise ValueError
+    return number, size
+
+
 def _range(value: Any) -> tuple[float, float]:
     low, high = (_number(number) for number in _items(value))
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError
     return low, high
 
 
@@ -223,41 +282,23 @@ def _shared(value: Any) -> Any:
     return value if isinstance(value, bool) else _path(value)
 
 
-WHOLE, NUMBER = Kind("a whole number", _whole), Kind("a number", _number)
-FLAG, TEXT = Kind("True or False", _flag), Kind("a string", _text)
-PATH = Kind("a path", _path)
-CALLABLE = Kind("a function", _callable)
-DEVICE = Kind("'auto', 'cpu', 'cuda', 'cuda:0', 'mps', a torch.device or None", _device)
-PROTOCOL = Kind("the name of a protocol, a Protocol or a CustomNetwork", _text)
-DISTANCE = Kind("the name of a distance or a PerceptualDistance", _text)
-CACHE = Kind("True, False, a folder, a FeatureCache", _shared, optional=True)
+WHOLE, NUMBER = Kind("whole", "a whole number", _whole), Kind("number", "a number", _number)
+FLAG, TEXT = Kind("flag", "True or False", _flag), Kind("text", "a string", _text)
+PATH, FOLDER = Kind("path", "a path", _path), Kind("folder", "a path", _path)
+SIZE = Kind("size", "a whole number", _whole)
+CALLABLE = Kind("function", "a function", _callable)
+DEVICE = Kind("device", "'auto', 'cpu', 'cuda', 'cuda:0', 'mps', a torch.device or None", _device)
+PROTOCOL = Kind("text", "the name of a protocol, a Protocol or a CustomNetwork", _text)
+DISTANCE = Kind("text", "the name of a distance or a PerceptualDistance", _text)
+CACHE = Kind("cache", "True, False, a folder, a FeatureCache", _shared, optional=True)
+NAMES = Kind("names", "names of metrics, in a list or separated by commas,", _names)
+PATHS = Kind("paths", "a path, or paths by network,", _paths)
+RANGE = Kind("range", "two finite numbers in order, such as (-1, 1)", _range)
+LATENT = Kind("latent", "a positive whole number, or several,", _latent)
+SHARD = Kind("shard", "two whole numbers, the share (from 1 on) and the number of shares,", _shard)
+SUBSETS = Kind("subsets", "two whole numbers, of subsets (from 1 on) and of images in each (from 2 on),", _subsets)
 
-ARGUMENTS: Mapping[str, Kind] = {
-    "device": DEVICE,
-    "metrics": Kind("names of metrics, in a list or separated by commas,", _names, optional=True),
-    "weights": Kind("a path, or paths by network,", _paths, optional=True),
-    "value_range": Kind("two numbers such as (-1, 1)", _range, optional=True),
-    "latent_dim": Kind("a positive whole number, or several,", _latent, optional=True),
-    "shard": Kind("two whole numbers, the share and the number of shares,", _whole_pair, optional=True),
-    "kid_subsets": Kind("two whole numbers, of subsets and of images in each,", _whole_pair, optional=True),
-    **dict.fromkeys(("level", "epsilon", "cmmd_sigma"), NUMBER),
-    **dict.fromkeys(("timeout", "radius"), NUMBER.or_none()),
-    **dict.fromkeys(("seed", "feature_memory", "max_image_bytes", "pairs", "directions"), WHOLE),
-    **dict.fromkeys(
-        ("num", "num_real", "num_fake", "num_samples", "num_classes", "batch_size", "workers", "resize", "splits",
-         "sample_rows", "neighbours"),
-        WHOLE.or_none(),
-    ),
-    **dict.fromkeys(
-        ("compile", "assume_protocol", "download", "sync", "single_images", "keep_on_device", "keep_mode", "any_suffix",
-         "rows", "crop", "trim", "unit", "floor", "per_class"),
-        FLAG,
-    ),
-    "strict": FLAG.or_none(),
-    **dict.fromkeys(("on_error", "space", "sampling", "trace", "kid_kernel"), TEXT),
-    **dict.fromkeys(
-        ("precision", "note", "reference", "reference_as", "image_column"), TEXT.or_none()
-    ),
-    "data_root": PATH.or_none(),
-    **dict.fromkeys(("progress", "log"), CALLABLE.or_none()),
-}  # fmt: skip
+
+def choice(*choices: str) -> Kind:
+    """One of a few texts."""
+    return replace(TEXT, name="choice", choices=choices)

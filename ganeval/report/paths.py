@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from ganeval.engine.path_length import Walk
+from ganeval.engine.path_length import LatentPaths
 from ganeval.errors import GanEvalError, InputError
 from ganeval.images.generated import GeneratedSource
 from ganeval.metrics.path_length import Path
@@ -70,7 +70,7 @@ def _tiles(
         chosen = typed(dict(result.settings), _Choices)
     except DocumentError as error:
         raise InputError(f"the settings of {result.label} do not tell its paths: {error}") from error
-    walk = Walk(source, Path(**msgspec.structs.asdict(chosen)))
+    walk = LatentPaths(source, Path(**msgspec.structs.asdict(chosen)))
     if [walk.digest(number) for number in numbers] != digests[numbers].tolist():
         raise InputError(f"the latents of {source.spec} are not those that were measured")
     with source.model.on_device():

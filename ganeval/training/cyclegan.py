@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ganeval.arithmetic import plain_defaults
-from ganeval.engine.loop import ProgressFactory
+from ganeval.engine.config import ProgressFactory
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.devices import choose_device
 from ganeval.generators.cyclegan import ImagePool, check_size, default_patch, require_positive

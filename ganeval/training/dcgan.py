@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ganeval.arithmetic import plain_defaults
-from ganeval.engine.loop import ProgressFactory
+from ganeval.engine.config import ProgressFactory
 from ganeval.errors import ConfigError
 from ganeval.features.devices import choose_device
 from ganeval.files import write_text, written_whole

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ganeval.arithmetic import plain_defaults
-from ganeval.engine.loop import ProgressFactory
+from ganeval.engine.config import ProgressFactory
 from ganeval.errors import ConfigError, InputError, number_of
 from ganeval.images.open import open_images
 from ganeval.training.checkpoints import load_checkpoint, save_checkpoint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ import torch
 from support.waits import never_waiting
 
 from ganeval.api import build_statistics, evaluate
+from ganeval.distributed import ONE
 from ganeval.engine import loop
+from ganeval.engine.accumulator import LayerAccumulator
+from ganeval.engine.config import InputOptions
 from ganeval.engine.device_sink import DeviceMoments, DeviceSink
-from ganeval.engine.inputs import Reading
-from ganeval.engine.loop import Collected, Kept, collect
+from ganeval.engine.loop import run
+from ganeval.engine.runtime import Runtime
 from ganeval.errors import InputError
 from ganeval.features.extractor import load_extractor
 from ganeval.images.open import open_images
@@ -83,7 +87,7 @@ def test_a_row_that_is_not_finite_is_named_iv() -> None:
 
 
 @pytest.mark.parametrize("metrics", [("fid", "kid"), ("is", "fid")])
-def test_a_run_that_waits_for_nobody_against_one_that_does(
+def test_a_run_that_is_asynchronous_against_one_that_does(
     metrics: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = np.random.default_rng(0)
@@ -91,7 +95,7 @@ def test_a_run_that_waits_for_nobody_against_one_that_does(
     settings: dict[str, Any] = {"protocol": "compact", "device": "cpu", "metrics": metrics, "batch_size": 16}
     waited = evaluate(real, fake, **settings)
     statistics = build_statistics(real, rows=True, protocol="compact", device="cpu", batch_size=16)
-    monkeypatch.setattr(loop, "_waits_for_nobody", lambda device: True)
+    monkeypatch.setattr(loop, "_is_asynchronous", lambda device: True)
     queued = evaluate(real, fake, **settings)
     for name in metrics:
         assert queued[name].value == pytest.approx(waited[name].value, rel=1e-10)
@@ -142,9 +146,13 @@ def test_decode_processes_are_a_share_of_the_cores(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(64)), raising=False)
     for ranks, processes in ((None, 32), ("4", 15), ("64", 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks) if ranks else monkeypatch.delenv("LOCAL_WORLD_SIZE", False)
-        assert Reading(device=torch.device("cuda")).processes(rendered) == processes
-    assert Reading(device=CPU).processes(rendered) == 0
-    assert Reading(device=torch.device("cuda"), workers=3).processes(rendered) == 3
+        assert on(torch.device("cuda")).workers(rendered, InputOptions()) == processes
+    assert on(CPU).workers(rendered, InputOptions()) == 0
+    assert on(torch.device("cuda")).workers(rendered, InputOptions(workers=3)) == 3
+
+
+def on(device: torch.device) -> Runtime:
+    return Runtime(ONE, device, None, ExitStack())
 
 
 # --- on a CUDA device --------------------------------------------------------------------------------------------
@@ -180,9 +188,9 @@ def test_no_batch_is_waited_for(protocol: str, cuda: torch.device, surrogate_wei
     extractor = load_extractor(get_protocol(protocol), device=cuda, weights=weights)
     batches = list(open_images("dataset:shapes:64", num_samples=192).batches(32))
     tap = extractor.tap("features")
-    warm = Kept(Moments(extractor.dimensions[tap]), FeatureRows(extractor.dimensions[tap]))
-    collect(batches[:1], [(extractor, {tap: warm})], Collected())
-    kept = Kept(Moments(extractor.dimensions[tap]), FeatureRows(extractor.dimensions[tap]))
+    warm = LayerAccumulator(Moments(extractor.dimensions[tap]), FeatureRows(extractor.dimensions[tap]))
+    run(batches[:1], [(extractor, {tap: warm})])
+    kept = LayerAccumulator(Moments(extractor.dimensions[tap]), FeatureRows(extractor.dimensions[tap]))
     finish = DeviceSink.finish
 
     def relaxed(sink: DeviceSink) -> None:
@@ -192,7 +200,7 @@ def test_no_batch_is_waited_for(protocol: str, cuda: torch.device, surrogate_wei
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DeviceSink, "finish", relaxed)
         with never_waiting():
-            collect(batches, [(extractor, {tap: kept})], Collected())
+            run(batches, [(extractor, {tap: kept})])
     assert kept.moments is not None
     assert kept.moments.n == 192
 

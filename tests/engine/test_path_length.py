@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import ganeval
 from ganeval.api import evaluate
-from ganeval.engine.path_length import NOISE, Walk, evaluate_path_length
+from ganeval.engine.path_length import NOISE, LatentPaths
 from ganeval.errors import ConfigError, InputError, WeightsError
 from ganeval.features.perceptual import PerceptualDistance
 from ganeval.generators.load import open_source
@@ -199,7 +199,7 @@ def test_ppl_against_lpips(tmp_path: FilePath, epsilon: float) -> None:
     options: dict[str, Any] = {"epsilon": epsilon, "distance": "lpips-alex", "weights": tmp_path / "alex.pth"}
     found = ppl(generator, pairs=n, trim=True, **options)
     assert found.label.startswith("PPL[lpips-alex-")
-    walk = Walk(open_source(generator, num_samples=n), Path(epsilon=epsilon))  # type: ignore[arg-type]
+    walk = LatentPaths(open_source(generator, num_samples=n), Path(epsilon=epsilon))  # type: ignore[arg-type]
     with torch.no_grad():
         one, other = walk.images(range(n), (0.0, epsilon))
         d = theirs.double()(one.double(), other.double()).flatten().numpy() / epsilon**2
@@ -254,7 +254,7 @@ def test_end_starts_at_the_first_latent() -> None:
     generator = Tanh()
     ppl(generator, pairs=4, sampling="end", batch_size=4)
     last = generator.seen[-1]
-    walk = Walk(open_source(generator, num_samples=4), Path(sampling="end"))  # type: ignore[arg-type]
+    walk = LatentPaths(open_source(generator, num_samples=4), Path(sampling="end"))  # type: ignore[arg-type]
     for i in range(4):
         first = walk._pair(i)[0]
         torch.testing.assert_close(last[i] / last[i].norm(), first / first.norm(), rtol=0, atol=1e-6)
@@ -422,7 +422,7 @@ def test_rounding_is_refused_with_its_reason(kind: str, reason: str) -> None:
 def test_what_rounding_would_have_measured() -> None:
     """Why it is refused: at 8 bits the number is tens of times too large."""
     generator = Tanh()
-    walk = Walk(open_source(generator, num_samples=400), Path())  # type: ignore[arg-type]
+    walk = LatentPaths(open_source(generator, num_samples=400), Path())  # type: ignore[arg-type]
     one, other = walk.images(range(400), (0.0, 1e-4))
     true = float((one - other).square().sum((1, 2, 3)).mean()) / 1e-8
     one, other = ((x * 127.5).round() / 127.5 for x in (one, other))
@@ -440,21 +440,21 @@ def test_what_rounding_would_have_measured() -> None:
         (lambda: lambda z: Tanh()(z), {"value_range": (-1, 1)}, "does not tell the size of its latents"),
         (Tanh, {"value_range": (0, 0.01)}, "far outside the declared range"),
         (lambda: lambda z: z, {"latent_dim": 6, "value_range": (-1, 1)}, r"makes an array of shape \(24, 6\)"),
-        (lambda: np.zeros((5, 8, 8, 3), np.uint8), {}, "walks between the latents of a generator"),
+        (lambda: np.zeros((5, 8, 8, 3), np.uint8), {}, "it takes a generator, and FAKE is not one"),
         (lambda: "gen:cyclegan-plain2striped", {}, "translates images"),
         (lambda: lambda z: torch.full((len(z), 3, 8, 8), math.nan), {"latent_dim": 2, "value_range": (0, 1)}, "NaN"),
         (lambda: lambda z: 1 / 0, {"latent_dim": 2, "value_range": (0, 1)}, "ZeroDivisionError"),
     ],
 )
 def test_generator_iv(generator: Any, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises((InputError, ConfigError), match=message):
         ppl(generator(), **options)
 
 
 def test_options_iv() -> None:
     with pytest.raises(ConfigError, match="no perceptual distance 'lpips'"):
         ppl(Tanh(), distance="lpips")
-    with pytest.raises(ConfigError, match="this one is loaded already"):
+    with pytest.raises(ConfigError, match="the distance is loaded already"):
         ppl(Tanh(), weights="x.pth")
     with pytest.raises(InputError, match="level of an interval"):
         ppl(Tanh(), level=1.5)
@@ -464,7 +464,7 @@ def test_options_iv() -> None:
 
 
 def test_shipped_generator_offline() -> None:
-    found = evaluate_path_length("gen:dcgan-cifar10", pairs=60, distance="compact", device="cpu")
+    found = evaluate(None, "gen:dcgan-cifar10", metrics=("ppl",), pairs=60, distance="compact", device="cpu")
     result = found["ppl"]
     assert result.label == "PPL[compact-v1]"
     assert 20 < result.value < 200
@@ -482,10 +482,13 @@ def test_in_eval_by_name_alone() -> None:
     assert found["ppl"].value == pytest.approx(alone.value, rel=1e-6)
     assert found["ppl"].comparison_key() == alone.comparison_key()
     assert "ppl" not in evaluate(None, "gen:dcgan-cifar10", metrics=None, num_samples=40, **options).results
-    with pytest.raises(ConfigError, match="ppl cannot be computed here: it walks between the latents"):
+    with pytest.raises(ConfigError, match="ppl cannot be computed here: it takes a generator"):
         evaluate(None, images, metrics=("ppl", "vendi"), **options)
-    with pytest.raises(ConfigError, match="ppl alone has a command"):
-        evaluate(None, "gen:dcgan-cifar10", metrics=("ppl",), num_samples=40, **options)
+    by_name = evaluate(None, "gen:dcgan-cifar10", metrics=("ppl",), num_samples=40, **options)
+    assert by_name["ppl"].value == alone.value
+    more = evaluate(None, "gen:dcgan-cifar10", metrics=("ppl", "vendi"), num_samples=40, pairs=12, crop=True, **options)
+    assert more["ppl"].n_fake == 12
+    assert more["ppl"].settings["crop"] is True
     assert any(note.startswith("compact-v1 is a small network") and "FD" not in note for note in found.notes)
 
 

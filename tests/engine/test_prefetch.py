@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ganeval.engine.prefetch import ahead
+from ganeval.engine.prefetch import prefetched
 from ganeval.images.types import ImageBatch
 
 CPU = torch.device("cpu")
@@ -24,13 +24,13 @@ def batches(drawn: list[int]) -> Iterator[ImageBatch]:
 
 def test_each_batch_is_handed_over_before_the_next_is_drawn() -> None:
     drawn: list[int] = []
-    for i, batch in enumerate(ahead(batches(drawn), CPU)):
+    for i, batch in enumerate(prefetched(batches(drawn), CPU)):
         assert batch.names == [f"{i}a", f"{i}b"]
         assert isinstance(batch.images, torch.Tensor)
         assert int(batch.images.unique()) == i
         assert drawn == list(range(i + 1))
     assert drawn == [0, 1, 2, 3, 4]
-    assert list(ahead([], CPU)) == []
+    assert list(prefetched([], CPU)) == []
 
 
 @pytest.mark.gpu
@@ -44,10 +44,10 @@ def test_what_crosses_is_what_was_sent() -> None:
         for _ in range(6)
     ]
     mixed = ImageBatch([torch.ones(3, n, n, dtype=torch.uint8) for n in (4, 9)], ["a", "b"], None)
-    for before, after in zip([*sent, mixed], ahead([*sent, mixed], device), strict=True):
+    for before, after in zip([*sent, mixed], prefetched([*sent, mixed], device), strict=True):
         torch.cuda._sleep(10_000_000)
         for one, other in zip(before.images, after.images, strict=True):
             assert other.device == device
             assert torch.equal(one, other.cpu())
-    (left,) = ahead([mixed], device, prepared_only=True)
+    (left,) = prefetched([mixed], device, prepared_only=True)
     assert left.images[0].device.type == "cpu"

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from ganeval.engine import loop
-from ganeval.engine.loop import Collected, Kept, collect, how_to_batch
-from ganeval.engine.resized_ahead import resized_ahead
+from ganeval.engine.accumulator import LayerAccumulator
+from ganeval.engine.loop import batching, run
+from ganeval.engine.prefetch import resized
 from ganeval.features.extractor import load_extractor
 from ganeval.images import resize as resizing
 from ganeval.images.open import open_images
@@ -50,7 +51,7 @@ def test_every_batch_has_its_images_in_every_size_and_the_next_is_begun_before(
             yield ImageBatch(images, [str(j) for j in range(len(images))], None)
 
     monkeypatch.setattr(resizing, "resize_pil", watched)
-    for i, batch in enumerate(resized_ahead(batches(), {BICUBIC, SQUARE})):
+    for i, batch in enumerate(resized(batches(), {BICUBIC, SQUARE})):
         assert drawn == [0, 1]
         assert len(batch.images) == 2 + i
         for resize in (BICUBIC, SQUARE):
@@ -61,10 +62,10 @@ def test_every_batch_has_its_images_in_every_size_and_the_next_is_begun_before(
 
 
 def test_what_was_resized_already_or_is_not_wanted_stays() -> None:
-    resized = ImageBatch(torch.zeros(2, 3, 20, 20), ["a", "b"], None)
+    done = ImageBatch(torch.zeros(2, 3, 20, 20), ["a", "b"], None)
     empty = ImageBatch(torch.empty(0, 3, 0, 0, dtype=torch.uint8), [], None)
-    assert [one.resized for one in resized_ahead([resized, empty], {BICUBIC})] == [{}, {}]
-    assert [one.resized for one in resized_ahead([ImageBatch(torch.stack(noise((8, 8))), ["a"], None)], ())] == [{}]
+    assert [one.resized for one in resized([done, empty], {BICUBIC})] == [{}, {}]
+    assert [one.resized for one in resized([ImageBatch(torch.stack(noise((8, 8))), ["a"], None)], ())] == [{}]
 
 
 def test_a_run_with_two_of_pillows_resizes_takes_them_from_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,17 +74,17 @@ def test_a_run_with_two_of_pillows_resizes_takes_them_from_the_batch(monkeypatch
     compact = get_protocol("compact")
     protocols = [compact, *(replace(compact, resize=mode) for mode in ("pil-bicubic-float", "pil-bicubic-uint8"))]
     networks = [load_extractor(one, device=torch.device("cpu")) for one in protocols]
-    size, prepare = how_to_batch(networks, 4)
+    size, prepare = batching(networks, 4)
     assert (size, prepare) == (4, None)
-    assert how_to_batch(networks[1:2], None)[1] == networks[1].prepare == PillowResize(32, "pil-bicubic-float")
+    assert batching(networks[1:2], None)[1] == networks[1].prepare == PillowResize(32, "pil-bicubic-float")
     found = []
     for queued in (False, True):
-        monkeypatch.setattr(loop, "_waits_for_nobody", lambda device, queued=queued: queued)
-        kept = [Kept(None, FeatureRows(256)) for _ in networks]
+        monkeypatch.setattr(loop, "_is_asynchronous", lambda device, queued=queued: queued)
+        kept = [LayerAccumulator(None, FeatureRows(256)) for _ in networks]
         if queued:  # no network may do it then, in the main thread
             monkeypatch.setattr(resizing, "side_by_side", None)
         batches = open_images(images).batches(size)
-        collect(batches, [(one, {"256": rows}) for one, rows in zip(networks, kept, strict=True)], Collected())
+        run(batches, [(one, {"256": rows}) for one, rows in zip(networks, kept, strict=True)])
         found.append([rows.rows.to_array().copy() for rows in kept if rows.rows is not None])
     for one, other in zip(*found, strict=True):
         assert one.shape == (11, 256)

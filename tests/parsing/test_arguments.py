@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,11 @@ import torch
 from support.ranks import dots, image_sets
 
 import ganeval
-from ganeval.api import evaluate
-from ganeval.engine.path_length import evaluate_path_length
+from ganeval.engine.config import NOT_IN_EVALUATOR, EvaluationConfig, StatisticsConfig, all_options
 from ganeval.errors import ConfigError, GanEvalError, InputError, NotEnoughSamplesError
 from ganeval.features.cache import open_cache
 from ganeval.features.devices import choose_device
-from ganeval.metrics.path_length import Path as LatentPath
-from ganeval.metrics.settings import Settings
-from ganeval.parsing.arguments import ARGUMENTS, DEVICE, argument, converted, option
+from ganeval.parsing.arguments import DEVICE, option
 
 REAL, FAKE = image_sets()
 ON: dict[str, Any] = {"protocol": "compact", "device": "cpu", "batch_size": 16}
@@ -55,7 +53,7 @@ def test_a_device_that_is_not_here() -> None:
 
 @pytest.mark.parametrize("metrics", ["fid,kid", " fid , kid ", ["fid", "kid"], np.array(["fid", "kid"])])
 def test_metrics_by_name(metrics: Any) -> None:
-    assert argument("metrics", metrics) == ("fid", "kid")
+    assert EvaluationConfig(metrics=metrics).metrics == ("fid", "kid")
 
 
 def test_every_door_takes_the_usual_kinds(tmp_path: Path) -> None:
@@ -97,8 +95,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("latent_dim", 8.5, "a positive whole number, or several, or None; got 8.5"),
     ("latent_dim", (), r"got \(\)"),
     ("latent_dim", (100, True), r"got \(100, True\)"),
-    ("value_range", "0,1", "two numbers such as"),
-    ("value_range", (0, 1, 2), "two numbers such as"),
+    ("value_range", "0,1", "two finite numbers in order, such as"),
+    ("value_range", (0, 1, 2), "two finite numbers in order, such as"),
     ("data_root", 5, "a path or None; got 5"),
     ("weights", 5, "a path, or paths by network, or None; got 5"),
     ("weights", {"inception": 5}, "a path, or paths by network, or None; got "),
@@ -140,33 +138,27 @@ def test_the_other_doors_name_the_argument_too() -> None:
         ganeval.build_statistics(REAL, **ON, num_sample=5)
 
 
-def test_every_argument_is_declared_or_takes_anything() -> None:
-    anything = {
-        "test",
-        "protocol",
-        "cache",
-        "labels",
-        "label_distribution",
-        "distance",
-        "options",
-    }  # looked at where they are used
-    for door in (evaluate, ganeval.build_statistics, ganeval.Evaluator.__init__, evaluate_path_length):
-        names = {p.name for p in inspect.signature(door).parameters.values() if p.kind is p.KEYWORD_ONLY}
-        assert names - set(ARGUMENTS) <= anything, door
-    for record in (Settings, LatentPath):
-        assert set(inspect.signature(record).parameters) <= set(ARGUMENTS), record
+def test_signatures_and_docstrings_come_from_the_declarations() -> None:
+    """One declaration for an option: what ``evaluate`` takes is what the classes declare, with their defaults."""
+    for call, declaration, more in (
+        (ganeval.evaluate, EvaluationConfig, set()),
+        (ganeval.build_statistics, StatisticsConfig, set()),
+        (ganeval.Evaluator.__init__, EvaluationConfig, {"reference_as", "log", "keep_on_device", "timeout"}),
+    ):
+        parameters = inspect.signature(call).parameters.values()
+        given = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        declared = {name: one.default for name, one in all_options(declaration).items()}
+        if more:
+            declared = {name: default for name, default in declared.items() if name not in NOT_IN_EVALUATOR}
+        assert {name: default for name, default in given.items() if name not in more} == declared
+        assert all(f"    {name}: " in (call.__doc__ or "") for name in declared)
 
 
-def test_the_decorator_keeps_what_is_not_its_own() -> None:
-    @converted
-    def door(reference: object, *, seed: int = 0, label: object = None) -> object:
-        """What it says."""
-        return reference, seed, label
+def test_typed_dictionaries_for_editors_are_what_the_declarations_say() -> None:
+    from ganeval.engine import signatures
 
-    assert door(8.5, seed=5.0, label=8.5) == (8.5, 5, 8.5)  # type: ignore[arg-type]
-    assert door.__doc__ == "What it says."
-    with pytest.raises(TypeError, match="unexpected keyword argument 'seeed'"):
-        door(1, seeed=5)  # type: ignore[call-arg]
+    script = Path(__file__).resolve().parents[2] / "scripts" / "write_signatures.py"
+    assert runpy.run_path(str(script))["text"]() == Path(signatures.__file__).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

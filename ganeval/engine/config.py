@@ -1,0 +1,220 @@
+"""Options of an evaluation: each one is declared here, with its type, default, help and limits, and nowhere else.
+
+``EvaluationConfig`` is what ``evaluate`` and ``Evaluator`` take, ``StatisticsConfig`` what ``build_statistics`` takes.
+Two groups of options are declared where they are used and are part of both: how images are opened
+(``ganeval.images.options.OpenOptions``) and choices of single estimators (``ganeval.metrics.settings.Settings``).
+Signatures, click options, keys of ``ganeval.toml`` and the tables of the documentation are derived from these classes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ganeval.images.options import OpenOptions
+from ganeval.metrics.settings import Settings as Settings
+from ganeval.parsing.arguments import (
+    CALLABLE,
+    DEVICE,
+    FLAG,
+    NAMES,
+    NUMBER,
+    PATHS,
+    SHARD,
+    SIZE,
+    TEXT,
+    WHOLE,
+    Device,
+    Option,
+    choice,
+    declare,
+    options_of,
+    require_known,
+)
+from ganeval.protocol import PRECISIONS
+
+if TYPE_CHECKING:
+    from ganeval.features.cache import FeatureCache
+    from ganeval.features.custom import CustomNetwork
+    from ganeval.protocol import Protocol as FeatureProtocol
+
+FEATURE_MEMORY = 64 * 2**20
+MAX_WORKERS = 32
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Progress(Protocol):
+    """Told how many images are done; see ``ganeval.cli.output.progress`` for one that shows it."""
+
+    def update(self, n: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+ProgressFactory = Callable[[str, int | None], Progress]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputOptions(OpenOptions):
+    """How images are opened and decoded; the same for every image set."""
+
+    on_error: str = declare(
+        "stop", choice("stop", "skip"), "reading", "What to do at an unreadable file: stop, or skip and count it."
+    )
+    batch_size: int | None = declare(
+        None, WHOLE.from_(1).or_none(), "compute", "Images in one forward pass.", default_text="suits the device"
+    )
+    workers: int | None = declare(
+        None, WHOLE.from_(0).or_none(), "compute", "Decoding processes.",
+        default_text=f"0 on the CPU, else the number of cores less one, at most {MAX_WORKERS}",
+    )  # fmt: skip
+    feature_memory: int = declare(
+        FEATURE_MEMORY, SIZE, "compute", "Memory for the features of one image set; the rest goes to a temporary file."
+    )
+    progress: ProgressFactory | None = declare(
+        None, CALLABLE.or_none(), "",
+        "Called with a description and the number of images; returns a progress display.",
+    )  # fmt: skip
+    cache: bool | str | Path | FeatureCache | None = declare(
+        None, None, "",
+        "Whether features of files are recalled and kept: True, in the user's cache folder; a folder; False, no. None "
+        "is True, unless GANEVAL_CACHE=0.",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOptions(InputOptions):
+    """The networks of a run, and where they compute."""
+
+    protocol: str | FeatureProtocol | CustomNetwork = declare(
+        "ttur", None, "protocol",
+        "Which network computes the features, and how images are prepared for it: a name such as ttur or "
+        "pytorch-fid:768 (in Python also a Protocol or a CustomNetwork).",
+    )  # fmt: skip
+    device: Device = declare("auto", DEVICE, "compute", "Where networks and generators run: auto, cpu, cuda[:i], mps.")
+    weights: str | Path | Mapping[str, str | Path] | None = declare(
+        None, PATHS.or_none(), "weights",
+        "Load this file instead of the published weights of the run's network; or files by the network's name.",
+    )  # fmt: skip
+    precision: str | None = declare(
+        None, choice(*PRECISIONS).or_none(), "compute",
+        "Arithmetic of the networks. It is part of the protocol, and a warning says how far it moves the features. The "
+        "distance of ppl stays float32.", default_text="the protocol's own, float32",
+    )  # fmt: skip
+    compile: bool = declare(
+        False, FLAG, "compute", "Compile the networks first: faster for many images. Values move by float32 noise."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig(NetworkOptions):
+    """Options of ``evaluate`` and ``Evaluator``."""
+
+    metrics: Sequence[str] | None = declare(
+        ("fid",), NAMES.or_none(), "metrics",
+        "Names of metrics, separated by commas or in a list; in Python, None: all that apply to these image sets.",
+    )  # fmt: skip
+    test: object = declare(None, None, "test", "Held-out real images, for metrics of memorisation.")
+    reference: str | None = declare(
+        None, choice("sample", "population").or_none(), "comparison",
+        "sample: both image sets are samples. population: REAL is the target itself and has no sampling error.",
+        default_text="sample for images, population for statistics",
+    )  # fmt: skip
+    level: float = declare(0.95, NUMBER.between(0, 1), "result", "Confidence level of the intervals.")
+    num_real: int | None = declare(
+        None, WHOLE.from_(1).or_none(), "comparison", "Use a seeded subset of REAL of this size."
+    )
+    num_fake: int | None = declare(
+        None, WHOLE.from_(1).or_none(), "result", "Use a seeded subset of FAKE of this size."
+    )
+    assume_protocol: bool = declare(
+        False, FLAG, "comparison",
+        "Take a statistics file of unknown origin as made under this run's protocol with its published weights.",
+    )  # fmt: skip
+    sync: bool = declare(
+        True, FLAG, "",
+        "Under torchrun or in a process group, all ranks make this call, share the work and get the same results; "
+        "False: this rank alone.",
+    )  # fmt: skip
+    single_images: bool = declare(
+        False, FLAG, "",
+        "Also compute what tables and reports show of single images: file names, nearest neighbours across the sets, "
+        "and the Frechet distance of fewer fakes, where the features of both sets are known.",
+    )  # fmt: skip
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsConfig(NetworkOptions):
+    """Options of ``build_statistics``."""
+
+    num: int | None = declare(None, WHOLE.from_(1).or_none(), "statistics", "Use a seeded subset of this size.")
+    shard: tuple[int, int] | None = declare(
+        None, SHARD.or_none(), "statistics",
+        "Only share I of N, counted from 1, for N machines; `stats merge` (merge_statistics) makes one of all N.",
+    )  # fmt: skip
+    rows: bool = declare(False, FLAG, "statistics", "Keep the features too, so that the file can be used as a sample.")
+    sample_rows: int | None = declare(
+        None, WHOLE.from_(2).or_none(), "statistics",
+        "Keep the features of N images, drawn evenly, in half precision: they calibrate comparisons of models by few "
+        "images (fewer than 2.5 for each feature). 2500 are enough.",
+    )  # fmt: skip
+    note: str | None = declare(
+        None, TEXT.or_none(), "statistics", "A note about these images, shown wherever the statistics are used."
+    )
+
+
+NOT_IN_EVALUATOR = (
+    "reference",
+    "num_fake",
+    "single_images",
+)  # its reference is its argument, its fakes come in updates
+
+C = TypeVar("C", bound=NetworkOptions)
+
+
+def all_options(declaration: type[Any]) -> dict[str, Option]:
+    """Every option of a call, those of the metrics' settings included."""
+    own = options_of(declaration)
+    return own | options_of(Settings) if any(one.name == "settings" for one in fields(declaration)) else own
+
+
+def configure(declaration: type[C], given: Mapping[str, Any]) -> C:
+    """The checked, frozen options of a call.
+
+    Raises:
+        ConfigError: an unknown option, a value of another kind, or one outside its limits.
+    """
+    require_known(given, all_options(declaration))
+    settings = {name: given[name] for name in options_of(Settings) if name in given}
+    own = {name: value for name, value in given.items() if name not in settings}
+    if settings:
+        own["settings"] = Settings(**settings)
+    return declaration(**own)
+
+
+def documented(declaration: type[Any], *, without: Collection[str] = ()) -> Callable[[F], F]:
+    """Decorate a function that takes ``**options``: its signature and docstring list what the class declares.
+
+    Args:
+        without: options that do not exist here.
+    """
+    declared = {name: one for name, one in all_options(declaration).items() if name not in without}
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        more = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=one.annotation)
+            for name, one in declared.items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+        lines = "\n".join(f"    {name}: {one.help}" for name, one in declared.items())
+        function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nOptions:\n{lines}"
+        return function
+
+    return decorate
