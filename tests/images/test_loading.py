@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -333,7 +334,7 @@ def test_a_users_dataset_is_not_forked_unless_asked(
 ) -> None:
     """On an accelerator too: processes would share the file's position and read each other's images."""
     from ganeval import build_statistics, evaluate
-    from ganeval.engine import inputs as sides
+    from ganeval.engine.runtime import Runtime
     from ganeval.images import indexed
 
     pixels = np.random.default_rng(0).integers(0, 256, (100, 2, 2, 3), dtype=np.uint8)
@@ -341,8 +342,9 @@ def test_a_users_dataset_is_not_forked_unless_asked(
     started: list[int] = []
     real = indexed.in_processes
     monkeypatch.setattr(indexed, "in_processes", lambda *a, **k: started.append(a[2]) or real(*a, **k))
-    here = sides.Reading.processes
-    monkeypatch.setattr(sides.Reading, "processes", lambda self, source: here(Accelerated(self.workers), source))
+    here = Runtime.workers  # as on a machine with an accelerator
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(Runtime, "workers", lambda self, *given: here(replace(self, device=cuda), *given))
     options = {"protocol": "compact", "batch_size": 16, "cache": False}
     with (tmp_path / "images").open("rb", buffering=0) as file:
         if through == "evaluate":
@@ -356,13 +358,6 @@ def test_a_users_dataset_is_not_forked_unless_asked(
     np.save(tmp_path / "file.npy", pixels)
     evaluate(str(tmp_path / "file.npy"), pixels[:20], **options)  # a file is opened again in each process
     assert len(started) == 1
-
-
-class Accelerated:
-    """What ``Reading.processes`` looks at, on a machine with an accelerator."""
-
-    def __init__(self, workers: int | None) -> None:
-        self.workers, self.device = workers, torch.device("cuda")
 
 
 def test_arrays_in_memory_cost_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

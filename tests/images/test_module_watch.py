@@ -371,7 +371,7 @@ def test_it_is_said_once_and_kept_on_demand(generator: Generator) -> None:
         evaluator.update_from(generator, 9)
         run = evaluator.compute()
     assert run.fake["set_to_evaluation"] == ["Generator"]
-    walked = ganeval.engine.path_length.evaluate_path_length(generator, pairs=8, distance="compact", epsilon=1e-2)
+    walked = ganeval.evaluate(None, generator, metrics=("ppl",), pairs=8, distance="compact", epsilon=1e-2)
     assert [note for note in walked.notes if "Generator was in training mode" in note]
 
 
