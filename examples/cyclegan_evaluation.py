@@ -19,11 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from ganeval.metrics.translation import ClusteredMean, TranslationErrors, diversity, translation_errors
 from torch import Tensor
 
 from ganeval.features.perceptual import load_distance
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
-from ganeval.metrics.translation import ClusteredMean, TranslationErrors, diversity, translation_errors
 from ganeval.training.loop import load_images
 from ganeval.training.translation import Direction, Yardstick, float_translator, translator
 

@@ -27,7 +27,7 @@ def test_list_of_the_tagged_blocks() -> None:
         (
             "docs/compact.md",
             "long",
-            "python -m ganeval.training.compact --data cifar10-train.zip --test cifar10-test.zip -o compact-v1",
+            "python scripts/train_compact.py --data cifar10-train.zip --test cifar10-test.zip -o compact-v1",
         ),
         ("docs/index.md", "no-run", "python3 -m venv .venv && . .venv/bin/activate"),
         ("docs/index.md", "needs-weights", "ganeval fid start-real start-fake.zip --num-real 12 --num-fake 12"),

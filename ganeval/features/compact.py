@@ -2,7 +2,7 @@
 
 A plain convolutional classifier of CIFAR-10's ten classes with 2.6 million parameters. It is *not* Inception: a
 Frechet distance on it is ``FD[compact-v1]``, is not comparable with any published FID, and sees texture and the
-coarse shape of ten kinds of object, at 32 x 32 pixels. `python -m ganeval.training.compact` trains it from scratch.
+coarse shape of ten kinds of object, at 32 x 32 pixels. `python scripts/train_compact.py` trains it from scratch.
 """
 
 from __future__ import annotations

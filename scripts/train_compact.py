@@ -1,7 +1,7 @@
 """Train ``compact-v1`` from scratch, on any source of CIFAR-10 with ten class folders.
 
-``python -m ganeval.training.compact --data cifar10-train.zip --test cifar10-test.zip -o compact-v1`` takes an hour
-or two on two CPU cores with bfloat16 autocast, minutes on a GPU. It writes ``compact-v1.safetensors`` (float16,
+``python scripts/train_compact.py --data cifar10-train.zip --test cifar10-test.zip -o compact-v1`` takes an hour or two
+on two CPU cores with bfloat16 autocast, minutes on a GPU. It writes ``compact-v1.safetensors`` (float16,
 normalisation folded into the convolutions) and ``compact-v1.json``, its card.
 """
 
@@ -13,7 +13,7 @@ import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 import torch
@@ -51,7 +51,7 @@ def whitening(images: Tensor, epsilon: float = 5e-4) -> Tensor:
 
 
 def augment(images: Tensor, generator: torch.Generator, *, shift: int = 3, hole: int = 8) -> Tensor:
-    """Each image by itself: mirrored or not, moved by up to ``shift`` pixels (reflected borders), one square erased."""
+    """Mirror, shift by up to ``shift`` pixels (reflected borders) and erase one square, drawn for each image."""
     n, _, size, _ = images.shape
     images = nn.functional.pad(images, (shift,) * 4, mode="reflect")
     offsets = torch.randint(0, 2 * shift + 1, (2, n, 1), generator=generator)
@@ -66,10 +66,10 @@ def augment(images: Tensor, generator: torch.Generator, *, shift: int = 3, hole:
 
 
 def cutmix(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Half of the images get a rectangle of another image of the batch (Yun et al. 2019).
+    """Paste a rectangle of another image of the batch into half of the images (Yun et al. 2019).
 
     Returns:
-        The images, the row that each rectangle is from, and the share of its own pixels that each image keeps.
+        The images, the row each rectangle comes from, and the share of its own pixels that each image keeps.
     """
     n, _, size, _ = images.shape
     partner = torch.randperm(n, generator=generator)
@@ -85,7 +85,7 @@ def scaled(images: Tensor) -> Tensor:
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, device: torch.device | str = "cpu") -> float:
-    """Share of right answers, in evaluation mode."""
+    """Share of correct answers, in evaluation mode."""
     model.eval()
     with torch.inference_mode():
         pairs = zip(torch.split(images, 500), torch.split(labels, 500), strict=True)
@@ -94,7 +94,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, device: torch.dev
 
 
 class Classifier(nn.Module):
-    """The classifier that ships: as the extractor gives its logits, from six views."""
+    """The classifier as it ships: the logits that the extractor returns, the mean of six views."""
 
     def __init__(self, network: CompactNet) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Classifier(nn.Module):
 
 
 def export(state: dict[str, Tensor], path: Path) -> CompactNet:
-    """Fold the normalisation, round to float16, write; returns the network as it is loaded again."""
+    """Fold the normalisation, round to float16 and write; returns the network as a reader loads it."""
     trained = CompactNet(folded=False)
     trained.load_state_dict(state)
     folded = {name: tensor.half().contiguous() for name, tensor in trained.eval().fold().state_dict().items()}
@@ -116,9 +116,6 @@ def export(state: dict[str, Tensor], path: Path) -> CompactNet:
     return network.eval()
 
 
-MIX = (False, True)  # whether a stage has CutMix
-
-
 @dataclass(frozen=True, slots=True)
 class Data:
     images: Tensor
@@ -127,40 +124,61 @@ class Data:
     test_labels: Tensor
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One cycle of the learning rate; ``mix``: whether the stage uses CutMix."""
+
+    epochs: int
+    rate: float
+    mix: bool
+    batch_size: int
+    weight_decay: float
+
+
 def fit(
-    model: CompactNet, data: Data, *, epochs: int, rate: float, batch_size: int, weight_decay: float, mix: bool,
-    generator: torch.Generator, device: str, curve: list[dict[str, float]],
-) -> dict[str, Tensor]:  # fmt: skip
-    """One cycle of stochastic gradient descent; returns the exponential average of the weights."""
+    model: CompactNet,
+    data: Data,
+    stage: Stage,
+    *,
+    generator: torch.Generator,
+    device: str,
+    curve: list[dict[str, float]],
+) -> dict[str, Tensor]:
+    """Run one cycle of stochastic gradient descent; returns the exponential average of the weights."""
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)  # type: ignore[no-untyped-call]
     trained = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.SGD(
         [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": stage.weight_decay},
             {"params": [p for p in trained if p.ndim == 1], "weight_decay": 0.0},
         ],
-        lr=rate,
+        lr=stage.rate,
         momentum=0.9,
         nesterov=True,
     )
-    steps = len(data.images) // batch_size
+    steps = len(data.images) // stage.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rate, total_steps=epochs * steps, pct_start=0.1 if mix else 0.2, div_factor=10,
-        final_div_factor=500, cycle_momentum=False,
-    )  # fmt: skip
+        optimiser,
+        stage.rate,
+        total_steps=stage.epochs * steps,
+        pct_start=0.1 if stage.mix else 0.2,
+        div_factor=10,
+        final_div_factor=500,
+        cycle_momentum=False,
+    )
     started = time.time()
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, stage.epochs + 1):
         model.train()
         order = torch.randperm(len(data.images), generator=generator)
-        for step in tqdm(range(steps), desc=f"epoch {epoch}/{epochs}", disable=None):
-            rows = order[step * batch_size : (step + 1) * batch_size]
+        for step in tqdm(range(steps), desc=f"epoch {epoch}/{stage.epochs}", disable=None):
+            rows = order[step * stage.batch_size : (step + 1) * stage.batch_size]
             images, labels = augment(data.images[rows].float(), generator), data.labels[rows].to(device)
-            if mix:
+            if stage.mix:
                 images, partner, share = cutmix(images, generator)
             with torch.autocast(torch.device(device).type, torch.bfloat16):
                 logits = model(scaled(images).to(device))["logits"].float()
             loss = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
-            if mix:
+            if stage.mix:
                 other = nn.functional.cross_entropy(
                     logits, labels[partner.to(device)], label_smoothing=0.1, reduction="none"
                 )
@@ -178,9 +196,9 @@ def fit(
 
 
 def unfolded(path: Path, images: Tensor) -> dict[str, Tensor]:
-    """The weights that ``export`` wrote, as they were before folding, so that training can go on from them.
+    """Undo the folding of weights that ``export`` wrote, so that training can continue from them.
 
-    Each normalisation gets back the mean and deviation that its channels have on these images.
+    Each normalisation receives the mean and the standard deviation of its channels on these images.
     """
     folded, model = CompactNet(), CompactNet(folded=False)
     state = {name: tensor.float() for name, tensor in load_file(path).items()}
@@ -207,7 +225,7 @@ def unfolded(path: Path, images: Tensor) -> dict[str, Tensor]:
 
 
 def deepened(state: dict[str, Tensor]) -> CompactNet:
-    """The network of the second stage: residual convolutions that are new change nothing yet (their scale is 0)."""
+    """The network of the second stage: new residual convolutions start with scale 0 and so change nothing."""
     model = CompactNet(folded=False)
     model.load_state_dict(state, strict=False)
     for name, module in model.named_modules():
@@ -220,19 +238,27 @@ def deepened(state: dict[str, Tensor]) -> CompactNet:
 @click.option("--data", required=True, help="Training images, in ten class folders.")
 @click.option("--test", required=True, help="Test images, in ten class folders.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("compact-v1"))
-@click.option("--epochs", default=(36, 24), show_default=True, nargs=2, help="Of the two stages.")
+@click.option("--epochs", default=(36, 24), show_default=True, nargs=2, help="Epochs of the two stages.")
 @click.option("--rate", default=(0.3, 0.2), show_default=True, nargs=2, help="Highest learning rates.")
 @click.option("--batch-size", default=256, show_default=True)
 @click.option("--weight-decay", default=5e-4, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
 @click.option(
-    "--continue-from", type=click.Path(path_type=Path, exists=True), help="Only the last stage, from this file."
+    "--continue-from", type=click.Path(path_type=Path, exists=True), help="Run only the last stage, from this file."
 )
 def main(
-    data: str, test: str, output: Path, epochs: tuple[int, int], rate: tuple[float, float],
-    batch_size: int, weight_decay: float, seed: int, device: str, continue_from: Path | None,
-) -> None:  # fmt: skip
+    data: str,
+    test: str,
+    output: Path,
+    epochs: tuple[int, int],
+    rate: tuple[float, float],
+    batch_size: int,
+    weight_decay: float,
+    seed: int,
+    device: str,
+    continue_from: Path | None,
+) -> None:
     """Train the compact network and write its weights and its card."""
     started = time.time()
     torch.manual_seed(seed)
@@ -247,25 +273,47 @@ def main(
         state = model.state_dict()
     else:
         state = unfolded(continue_from, some)
-    for stage, mix in enumerate(MIX):
-        if continue_from is not None and stage < len(MIX) - 1:
-            continue
-        if stage == 0:
+    for number in (0, 1) if continue_from is None else (1,):
+        if number == 0:
             model = CompactNet(folded=False, deep=False)
             model.load_state_dict(state)
         else:
             model = deepened(state)
         model = model.to(device).to(memory_format=torch.channels_last)
         model.whiten.weight.requires_grad_(False)
-        state = fit(
-            model, sets, epochs=epochs[stage], rate=rate[stage], mix=mix, batch_size=batch_size,
-            weight_decay=weight_decay, generator=generator, device=device, curve=curve,
-        )  # fmt: skip
-        if stage > 0:  # the first stage's network is another one
-            export({k: v.cpu() for k, v in state.items()}, output / f"stage-{stage + 1}.safetensors")
+        stage = Stage(
+            epochs=epochs[number],
+            rate=rate[number],
+            mix=number == 1,
+            batch_size=batch_size,
+            weight_decay=weight_decay,
+        )
+        state = fit(model, sets, stage, generator=generator, device=device, curve=curve)
+        if number == 1:  # the network of the first stage is not deep: it cannot be exported
+            export({k: v.cpu() for k, v in state.items()}, output / "stage-2.safetensors")
     path = output / "compact-v1.safetensors"
     network = export({k: v.cpu() for k, v in state.items()}, path)
+    recipe = {
+        "continued_from": str(continue_from) if continue_from else None,
+        "epochs": epochs,
+        "rates": rate,
+        "batch_size": batch_size,
+        "weight_decay": weight_decay,
+        "seed": seed,
+    }
     card = {
+        **describe(path, network, sets, recipe),
+        "hardware": f"{device}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "seconds": round(time.time() - started),
+        "curve": curve,
+    }
+    write_text(output / "compact-v1.json", json.dumps(card, indent=2) + "\n")
+    click.echo(f"{path}: test accuracy {card['test_accuracy']:.4f}, sha256 {card['sha256']}")
+
+
+def describe(path: Path, network: CompactNet, sets: Data, recipe: dict[str, object]) -> dict[str, Any]:
+    """The part of the card that describes the network, its accuracy and how it was trained."""
+    return {
         "name": "compact-v1",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "bytes": path.stat().st_size,
@@ -274,18 +322,14 @@ def main(
         "test_accuracy_of_one_view": accuracy(network, sets.test_images, sets.test_labels),
         "data": {"train": len(sets.labels), "test": len(sets.test_labels)},
         "recipe": {
-            "continued_from": str(continue_from) if continue_from else None, "epochs": epochs, "rates": rate,
-            "batch_size": batch_size, "weight_decay": weight_decay, "seed": seed,
-            "optimiser": "SGD, Nesterov momentum 0.9, one cycle a stage", "label_smoothing": 0.1,
-            "average": "exponential, 0.998", "precision": "bfloat16",
+            **recipe,
+            "optimiser": "SGD, Nesterov momentum 0.9, one cycle a stage",
+            "label_smoothing": 0.1,
+            "average": "exponential, 0.998",
+            "precision": "bfloat16",
             "augmentation": "mirror, shift by 3 pixels, an 8 x 8 hole; CutMix in the second stage",
         },
-        "hardware": f"{device}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "seconds": round(time.time() - started),
-        "curve": curve,
-    }  # fmt: skip
-    write_text(output / "compact-v1.json", json.dumps(card, indent=2) + "\n")
-    click.echo(f"{path}: test accuracy {card['test_accuracy']:.4f}, sha256 {card['sha256']}")
+    }
 
 
 if __name__ == "__main__":
