@@ -79,7 +79,7 @@ def test_a_suite_that_holds_a_gate(folder: Path) -> None:
     assert failed == {"test_bad", "test_unsure"}, done.stdout
     assert len(cases) == 5
     assert not [case for case in cases.values() if case.find("error") is not None]
-    assert "FAIL  FID[compact-v1] max: at most 12: value 30.00 against 12.00" in done.stdout
+    assert "FAIL  FID[compact-v1] max: at most 12: value 30.00, limit 12.00" in done.stdout
     assert "????  FID[compact-v1] max" in done.stdout
     assert "Traceback" not in done.stdout
     told = {p.get("name") for p in cases["test_good"].iter("property")}

@@ -1,4 +1,4 @@
-"""The checks of a gate before they are decided: which number meets which limit, and why where none can."""
+"""The checks of a gate before they are decided: which number is held against which limit, or why none can be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ganeval.errors import IncomparableError
 from ganeval.gate.decide import p_value
 from ganeval.gate.rules import Gate, Rule
-from ganeval.metrics.difference import GIVEN, Difference, Measurement, UndecidedError, difference
+from ganeval.metrics.difference import GIVEN, Measurement, UndecidedError, difference
 from ganeval.metrics.intervals import one_sided_quantile
 from ganeval.metrics.registry import METRICS
 from ganeval.parsing.documents import MAX_NUMBER
@@ -18,8 +18,8 @@ from ganeval.result_files import Record
 from ganeval.results import MetricResult, Reason
 
 PASS, FAIL, INCONCLUSIVE = "pass", "fail", "inconclusive"
-MEASURED = "if the truth is where it was measured"
-MAX_SHARE = 1e25  # of a baseline's value, likewise beyond all others
+MEASURED = "at the measured value"
+MAX_SHARE = 1e25  # largest relative limit: its product with a value stays finite
 FIDS_ROWS = 2.5  # distinct images for each feature, below which the Frechet distance has no interval
 
 
@@ -29,19 +29,19 @@ class Check:
 
     Attributes:
         metric, kind: which limit: ``max``, ``min`` or ``max-regression``.
-        requirement: what must hold, in words.
-        status: what the numbers allow to be said: ``pass``, ``fail`` or ``inconclusive``.
+        requirement: the requirement, in words.
+        status: what the numbers show: ``pass``, ``fail`` or ``inconclusive``.
         outcome: what that counts as, under ``on-inconclusive``.
         reason: one sentence on why.
-        judged: False where there was nothing to decide by (a value missing or NaN, too few images, another protocol, no
+        judged: False where nothing could be decided (a value is missing or NaN, too few images, another protocol, no
             interval): such a check never passes, whatever ``on-inconclusive`` says.
-        measured: the number that was held against the limit: a value, or its difference from the baseline.
+        measured: the number that is held against the limit: a value, or its difference from the baseline.
         limit: the largest (smallest, for ``min``) value or difference that is allowed.
         bound: end of the one-sided interval of ``measured`` on the bad side; it decides.
         standard_error, level, p_value, adjusted_p: of the decision; ``adjusted_p`` is Holm's.
-        pairing: what the error of a difference takes account of, and ``pairing_note`` why not of more.
-        needed: number of fakes that would settle it; None where it is settled or no number would.
-        accepted: it was to decide nothing, since the baseline is being replaced.
+        pairing: what the error of a difference takes account of; ``pairing_note``: why not of more.
+        needed: number of fakes that would decide the check; None where it is decided or no number would.
+        accepted: the check does not count, since the baseline is being replaced.
     """
 
     metric: str
@@ -78,12 +78,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of a number that is not known itself, held against a limit: estimate and standard error of each end.
+    """Bounds of a number that is not known itself: the estimate and the standard error of each end.
 
-    It is surely within the limit where the end on the bad side is, and surely beyond where the end on the good side is.
+    The number is surely within the limit where the end on the bad side is, and surely beyond the limit where the end on
+    the good side is.
 
     Attributes:
-        lower: None: there is none.
+        lower: None: there is no lower bound.
         sign: 1.0 where the number must not be above the limit, -1.0 where it must not be below.
     """
 
@@ -103,55 +104,72 @@ class Bounds:
         beyond = good is not None and self.sign * (good[0] - self.limit) > 0
         return FAIL if beyond and adjusted_p <= 1 - level else INCONCLUSIVE
 
-    def told(self, level: float) -> str:
-        """Where the number is, with one-sided ends of this level."""
+    def text(self, level: float) -> str:
+        """The one-sided bounds of this level."""
         z = one_sided_quantile(level)
-        most = f"at most {self.upper[0] + z * self.upper[1]:.4g}"
-        return most if self.lower is None else f"at least {self.lower[0] - z * self.lower[1]:.4g} and {most}"
+        upper = f"at most {self.upper[0] + z * self.upper[1]:.4g}"
+        return upper if self.lower is None else f"at least {self.lower[0] - z * self.lower[1]:.4g} and {upper}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """A check before it is decided: ``measured`` is on the wrong side by ``value``."""
+    """A number that is held against a limit: it is on the wrong side of the limit by ``value``.
 
-    check: Check
+    Attributes:
+        measured, limit, baseline, pairing, pairing_note, standard_error: as in ``Check``.
+        freedom: degrees of freedom of the standard error; None: many.
+        fake_variance, real_variance: what fakes and reals add to its square.
+        gap: assumed distance of the true value from the limit, for planning; ``assumed``: the assumption, in words.
+        bounds: they decide, where the number itself has no error.
+        needed: number of images that would decide it, where that is known.
+    """
+
     rule: Rule
+    kind: str
+    result: MetricResult
+    measured: float
+    limit: float
     value: float
     standard_error: float | None
-    freedom: float | None
-    fake_variance: float
-    real_variance: float
-    gap: float  # from the limit, if the truth is what the planner assumes
-    assumed: str
-    bounds: Bounds | None = None  # which decide, where the number itself has no error
-    needed: int | None = None  # images that would settle it, where that is known
+    freedom: float | None = None
+    fake_variance: float = 0.0
+    real_variance: float = 0.0
+    gap: float = 0.0
+    assumed: str = MEASURED
+    baseline: float | None = None
+    pairing: str | None = None
+    pairing_note: str | None = None
+    bounds: Bounds | None = None
+    needed: int | None = None
 
     @property
     def sign(self) -> float:
-        return -1.0 if self.check.kind == "min" or self._falls else 1.0
-
-    @property
-    def _falls(self) -> bool:
-        return self.check.kind == "max-regression" and METRICS[self.rule.metric].higher_is_better
+        """1.0 where large numbers are bad, -1.0 where small ones are."""
+        falls = self.kind == "max-regression" and METRICS[self.rule.metric].higher_is_better
+        return -1.0 if self.kind == "min" or falls else 1.0
 
 
 def open_check(
     rule: Rule, kind: str, gate: Gate, record: Record, baseline: Record | None, *, accept: bool
 ) -> Check | Excess:
-    """What a rule's limit of this kind comes to: an excess to decide, or a check that cannot be judged."""
-    result, obstacle = usable(rule, gate, record)
-    if obstacle is not None or result is None:
-        return unjudged(rule, kind, obstacle or "", result)
-    found: Check | Excess
+    """Hold a number against a rule's limit of this kind: an excess to decide, or a check that cannot be judged."""
+    result = None if rule.metric in record.unusable else record.result(rule.metric)
+    usable = False
     try:
-        found = _opened(rule, kind, gate, _measurement(record, result), baseline, accept=accept)
+        if result is None:
+            raise UndecidedError(_missing(rule.metric, record, f"the results of {record.name}"))
+        _require_usable(rule, gate, result)
+        usable = True
+        measured = Measurement(result=result, arrays=record.arrays, missing=record.missing)
+        if kind != "max-regression":
+            return _value_excess(rule, kind, gate, measured)
+        if baseline is None:
+            assert accept
+            raise UndecidedError("there is no baseline yet")
+        return _regression_excess(rule, gate, measured, baseline)
     except (IncomparableError, UndecidedError) as error:
-        found = unjudged(rule, kind, str(error), result, getattr(error, "reason", None))
-    if not accept or kind != "max-regression":
-        return found
-    if isinstance(found, Check):
-        return replace(found, accepted=True)
-    return replace(found, check=replace(found.check, accepted=True))
+        check = unjudged(rule, kind, str(error), result, getattr(error, "reason", None))
+        return replace(check, accepted=accept and usable and kind == "max-regression")
 
 
 def kinds_of(rule: Rule) -> Iterable[str]:
@@ -159,204 +177,182 @@ def kinds_of(rule: Rule) -> Iterable[str]:
     return (kind for kind, value in values.items() if value is not None)
 
 
-def _measurement(record: Record, result: MetricResult) -> Measurement:
-    return Measurement(result=result, arrays=record.arrays, missing=record.missing)
+def check_of(rule: Rule, kind: str, result: MetricResult | None, **fields: Any) -> Check:
+    """A check with the fields that follow from the rule and the result, and those that are passed."""
+    if result is not None:
+        fields |= {
+            "label": result.label,
+            "value": result.value,
+            "n_real": result.n_real,
+            "n_fake": result.n_fake,
+            "protocol": result.protocol.name,
+            "protocol_key": result.protocol.key(),
+        }
+    if kind == "max-regression":
+        assert rule.max_regression is not None
+        amount = rule.max_regression.amount
+        budget = f"{100 * amount:.6g} %" if rule.max_regression.relative else f"{amount:.6g}"
+        requirement = f"at most {budget} worse than the baseline"
+    else:
+        requirement = f"at most {rule.max:.6g}" if kind == "max" else f"at least {rule.min:.6g}"
+    return Check(metric=rule.metric, kind=kind, requirement=requirement, level=rule.level, source=rule.source, **fields)
 
 
-def usable(rule: Rule, gate: Gate, record: Record) -> tuple[MetricResult | None, str | Reason | None]:
-    """The result that a rule speaks of, or why it cannot be judged by it."""
-    name = rule.metric
-    if name in record.unusable:
-        return None, f"{name} of {record.name} is no number: {record.unusable[name]}"
-    result = record.result(name)
-    if result is None:
-        there = ", ".join(record.evaluation.results) or "nothing"
-        return None, f"{name} is not among the results of {record.name}, which hold {there}"
+def unjudged(
+    rule: Rule, kind: str, why: str, result: MetricResult | None = None, reason: Reason | None = None
+) -> Check:
+    """A check without a verdict.
+
+    Args:
+        why: the sentence.
+        reason: why a result has no interval, where that is the cause.
+    """
+    needed = reason.numbers.get("needed") if reason is not None and reason.code == "too_few_for_rank" else None
+    fields = {"status": INCONCLUSIVE, "outcome": INCONCLUSIVE, "judged": False, "reason": why}
+    return check_of(rule, kind, result, needed=needed if isinstance(needed, int) else None, **fields)
+
+
+def _missing(metric: str, record: Record, what: str) -> str:
+    """Why a run has no number for a metric."""
+    if metric in record.unusable:
+        return f"{metric} is not a number in {what}: {record.unusable[metric]}"
+    return f"{metric} is not among {what}; available: {', '.join(record.evaluation.results) or 'none'}"
+
+
+def _require_usable(rule: Rule, gate: Gate, result: MetricResult) -> None:
+    """Raises UndecidedError where a rule cannot be judged by this result."""
     given = result.interval is not None and result.interval.estimand in GIVEN
     counts = {"fake": result.n_fake} | ({} if given else {"real": result.n_real})
-    for side, n in counts.items():
+    for image_set, n in counts.items():
         if n is not None and n < rule.min_samples:
-            return result, f"n_{side} = {n}, and the rule asks for min-samples = {rule.min_samples}"
+            raise UndecidedError(f"n_{image_set} = {n}, expected at least min-samples = {rule.min_samples}")
     if result.standard_error is None and not gate.strict:
-        return result, result.reason or Reason("unknown", sentence="not known")
-    return result, _other_protocol(gate, result)
+        raise UndecidedError(f"it has no interval: {result.reason or 'the reason is unknown'}", result.reason)
+    if (other := _other_protocol(gate, result)) is not None:
+        raise UndecidedError(other)
 
 
 def _other_protocol(gate: Gate, result: MetricResult) -> str | None:
     if gate.protocol is None:
         return None
     metric = METRICS[result.name]
-    asked = routed(get_protocol(gate.protocol), metric.name, metric.protocol)
+    expected = routed(get_protocol(gate.protocol), metric.name, metric.protocol)
     if metric.generator:
         from ganeval.metrics.path_length import LPIPS_VGG  # imports torch, which judging results needs for nothing else
 
-        # a distance between images, not features: its network is all that the protocol chooses
-        network = COMPACT if asked.extractor == COMPACT else LPIPS_VGG
+        # The metric is a distance between images, not features: the protocol chooses only its network.
+        network = COMPACT if expected.extractor == COMPACT else LPIPS_VGG
         differing = [] if result.protocol.extractor == network else [f"{result.protocol.extractor}, not {network}"]
     else:
-        asked = asked.at(metric.layer) if asked.has(metric.layer) else asked
-        differing = replace(asked, weights=result.protocol.weights).difference(result.protocol)
+        expected = expected.at(metric.layer) if expected.has(metric.layer) else expected
+        differing = replace(expected, weights=result.protocol.weights).difference(result.protocol)
     if differing:
         return f"it was measured under another protocol than {gate.protocol} ({'; '.join(differing)})"
     weights = result.protocol.weights or ""
     if gate.weights_sha256 is not None:
         if not weights.startswith(gate.weights_sha256):
-            return f"its network has the weights {weights[:16]}..., and the gate asks for {gate.weights_sha256}"
+            return f"its network has the weights {weights[:16]}..., expected {gate.weights_sha256}"
     elif not result.protocol.verified:
         return (
-            f"its network does not have the published weights, but {weights[:8] or 'unknown ones'}; if they are the "
-            "ones that the limits were made with, say weights-sha256 in [gate]"
+            f"its network does not have the published weights, but {weights[:8] or 'unknown ones'}; if the limits were "
+            "made with these weights, set weights-sha256 in [gate]"
         )
     return None
 
 
-def _described(rule: Rule, result: MetricResult | None) -> dict[str, Any]:
-    if result is None:
-        return {"metric": rule.metric, "level": rule.level, "source": rule.source}
-    return {
-        "metric": rule.metric, "level": rule.level, "source": rule.source, "label": result.label,
-        "value": result.value, "n_real": result.n_real, "n_fake": result.n_fake, "protocol": result.protocol.name,
-        "protocol_key": result.protocol.key(),
-    }  # fmt: skip
-
-
-def unjudged(
-    rule: Rule, kind: str, why: str | Reason, result: MetricResult | None, reason: Reason | None = None
-) -> Check:
-    """A check without a verdict.
-
-    Args:
-        why: the sentence, or why the result has no interval.
-        reason: why the result that it is compared with has no interval.
-    """
-    if isinstance(why, Reason):
-        reason = why
-        why = f"it has no interval: {why}"
-    return Check(
-        **_described(rule, result), kind=kind, requirement=_requirement(rule, kind), status=INCONCLUSIVE,
-        outcome=INCONCLUSIVE, reason=why, judged=False, needed=_enough(reason),
-    )  # fmt: skip
-
-
-def _requirement(rule: Rule, kind: str) -> str:
-    if kind != "max-regression":
-        return f"at {'most' if kind == 'max' else 'least'} {rule.max if kind == 'max' else rule.min:.6g}"
-    assert rule.max_regression is not None
-    amount = rule.max_regression.amount
-    budget = f"{100 * amount:.6g} %" if rule.max_regression.relative else f"{amount:.6g}"
-    return f"at most {budget} worse than the baseline"
-
-
-def _enough(reason: Reason | None) -> int | None:
-    """How many images give the Frechet distance an interval, where too few are why it has none."""
-    needed = reason.numbers.get("needed") if reason is not None and reason.code == "too_few_for_rank" else None
-    return needed if isinstance(needed, int) else None
-
-
-# --- from a number and a limit to an excess -----------------------------------------------------------------------
-
-
-def _opened(
-    rule: Rule, kind: str, gate: Gate, measured: Measurement, baseline: Record | None, *, accept: bool
-) -> Check | Excess:
-    if kind == "max-regression":
-        return _regression(rule, gate, measured, baseline, accept=accept)
+def _value_excess(rule: Rule, kind: str, gate: Gate, measured: Measurement) -> Excess:
     result = measured.result
-    number = result.value if rule.compare == "value" else measured.centre
     limit = rule.max if kind == "max" else rule.min
     assert limit is not None
-    limit = max(-MAX_NUMBER, min(MAX_NUMBER, limit))  # no value lies beyond, and arithmetic stays finite
-    if measured.is_small and rule.compare == "corrected" and not gate.strict:
-        return _by_bounds(rule, kind, measured, limit)
-    excess = number - limit if kind == "max" else limit - number
-    fakes, reals = (0.0, 0.0) if result.standard_error is None else measured.shares()
-    check = Check(
-        **_described(rule, result), kind=kind, requirement=_requirement(rule, kind), status="", outcome="", reason="",
-        judged=True, measured=number, limit=limit, standard_error=result.standard_error,
-    )  # fmt: skip
-    return Excess(
-        check=check, rule=rule, value=excess, standard_error=result.standard_error, freedom=measured.freedom,
-        fake_variance=fakes, real_variance=reals, gap=abs(excess), assumed=MEASURED,
-    )  # fmt: skip
-
-
-def _by_bounds(rule: Rule, kind: str, measured: Measurement, limit: float) -> Check | Excess:
-    """The distance itself against a limit, where only bounds of it are known: each decides one way.
-
-    It is surely below a limit where its upper bound is, and surely above where its lower bound is. Without a lower
-    bound, which a drawn reference has none of, no such rule can fail.
-    """
-    result = measured.result
-    bounds = result.details.get("bounds")
-    found = bounds if isinstance(bounds, dict) else {}
-    upper, upper_se, lower, lower_se = (
-        float(number) if isinstance(number, int | float) and not isinstance(number, bool) else None
-        for number in map(found.get, ("upper_estimate", "upper_se", "lower_estimate", "lower_se"))
-    )
-    if upper is None or upper_se is None:
-        raise UndecidedError(f'{result.n_fake} images tell no bounds of the distance itself; use compare = "value"')
+    limit = max(-MAX_NUMBER, min(MAX_NUMBER, limit))  # no value is beyond, and arithmetic stays finite
     sign = 1.0 if kind == "max" else -1.0
-    low = None if lower is None or lower_se is None else (lower, lower_se)
-    check = Check(
-        **_described(rule, result), kind=kind, requirement=_requirement(rule, kind), status="", outcome="", reason="",
-        judged=True, measured=result.value, limit=limit, standard_error=upper_se,
-    )  # fmt: skip
+    if measured.is_small and rule.compare == "corrected" and not gate.strict:
+        return _bounds_excess(rule, kind, result, limit, sign)
+    number = result.value if rule.compare == "value" else measured.centre
+    fakes, reals = (0.0, 0.0) if result.standard_error is None else measured.shares()
+    return Excess(
+        rule=rule,
+        kind=kind,
+        result=result,
+        measured=number,
+        limit=limit,
+        value=sign * (number - limit),
+        standard_error=result.standard_error,
+        freedom=measured.freedom,
+        fake_variance=fakes,
+        real_variance=reals,
+        gap=abs(number - limit),
+    )
+
+
+def _bounds_excess(rule: Rule, kind: str, result: MetricResult, limit: float, sign: float) -> Excess:
+    """The distance itself against a limit, where only bounds of it are known: each bound decides one way.
+
+    The distance is surely below a limit where its upper bound is, and surely above where its lower bound is. A
+    reference that is a sample gives no lower bound, so no such rule can fail.
+    """
+    found = result.details.get("bounds")
+    if not isinstance(found, dict) or found.get("upper_estimate") is None or found.get("upper_se") is None:
+        raise UndecidedError(f'{result.n_fake} images give no bounds of the distance itself; use compare = "value"')
+    upper = found["upper_estimate"], found["upper_se"]
+    has_lower = None not in (found.get("lower_estimate"), found.get("lower_se"))
+    lower = (found["lower_estimate"], found["lower_se"]) if has_lower else None
     features = result.details.get("features")
     return Excess(
-        check=check, rule=rule, value=sign * (result.value - limit), standard_error=upper_se, freedom=None,
-        fake_variance=0.0, real_variance=0.0, gap=0.0, assumed=MEASURED,
-        bounds=Bounds(low, (upper, upper_se), limit, sign),
+        rule=rule,
+        kind=kind,
+        result=result,
+        measured=result.value,
+        limit=limit,
+        value=sign * (result.value - limit),
+        standard_error=upper[1],
+        bounds=Bounds(lower, upper, limit, sign),
         needed=int(FIDS_ROWS * features) + 1 if isinstance(features, int) else None,
-    )  # fmt: skip
+    )
 
 
-def _regression(
-    rule: Rule, gate: Gate, measured: Measurement, baseline: Record | None, *, accept: bool
-) -> Check | Excess:
+def _regression_excess(rule: Rule, gate: Gate, measured: Measurement, baseline: Record) -> Excess:
     """Excess over the margin, s (B - c A) - d: s = 1 and c = 1 + r for lower-is-better, -1 and 1 - r otherwise."""
     assert rule.max_regression is not None
-    result, regression = measured.result, rule.max_regression
-    if baseline is None:
-        assert accept
-        return unjudged(rule, "max-regression", "there is no baseline yet", result)
-    before = baseline.result(rule.metric)
-    if rule.metric in baseline.unusable:
-        raise UndecidedError(f"it is no number in the baseline: {baseline.unusable[rule.metric]}")
+    result, relative = measured.result, rule.max_regression.relative
+    before = None if rule.metric in baseline.unusable else baseline.result(rule.metric)
     if before is None:
-        raise UndecidedError(f"{rule.metric} is not among the results of the baseline {baseline.name}")
+        raise UndecidedError(_missing(rule.metric, baseline, f"the results of the baseline {baseline.name}"))
     sign = -1.0 if METRICS[rule.metric].higher_is_better else 1.0
-    most = MAX_SHARE if regression.relative else MAX_NUMBER
-    amount = max(-most, min(most, regression.amount))
-    scale = 1.0 + sign * amount if regression.relative else 1.0
-    one = _measurement(baseline, before)
-    found = _strict_difference(one, measured, scale) if gate.strict else None
-    found = found or difference(one, measured, scale=scale, compare=rule.compare)
-    plain, old = found.after - found.before, found.before
-    if regression.relative and old <= 0:
+    largest = MAX_SHARE if relative else MAX_NUMBER
+    amount = max(-largest, min(largest, rule.max_regression.amount))
+    scale = 1.0 + sign * amount if relative else 1.0
+    if gate.strict and (before.standard_error is None or result.standard_error is None):
+        before.require_comparable(result)  # the plain values, at equal numbers of images
+        old, plain, value = before.value, result.value - before.value, result.value - scale * before.value
+        errors: dict[str, Any] = {"standard_error": None, "pairing": "point value"}
+    else:
+        one = Measurement(result=before, arrays=baseline.arrays, missing=baseline.missing)
+        found = difference(one, measured, scale=scale, compare=rule.compare)
+        old, plain, value = found.before, found.after - found.before, found.value
+        errors = {
+            "standard_error": found.standard_error,
+            "freedom": found.degrees_of_freedom,
+            "fake_variance": found.fake_variance,
+            "real_variance": found.real_variance,
+            "pairing": found.how,
+            "pairing_note": found.note,
+        }
+    if relative and old <= 0:
         raise UndecidedError(
-            f"a share of the baseline's {old:.4g} says nothing, since it is not above 0: use max-regression with abs"
+            f"a share of the baseline's value {old:.4g} has no meaning, since it is not above 0: use max-regression "
+            "with abs"
         )
-    margin = amount * old if regression.relative else amount
-    excess = sign * found.value - (0.0 if regression.relative else amount)
-    has_error = found.how != "point value"
-    check = Check(
-        **_described(rule, result), kind="max-regression", requirement=_requirement(rule, "max-regression"), status="",
-        outcome="", reason="", judged=True, baseline=old, measured=plain, limit=sign * margin,
-        standard_error=found.standard_error if has_error else None, pairing=found.how, pairing_note=found.note,
-    )  # fmt: skip
+    margin = amount * old if relative else amount
     return Excess(
-        check=check, rule=rule, value=excess, standard_error=found.standard_error if has_error else None,
-        freedom=found.degrees_of_freedom, fake_variance=found.fake_variance, real_variance=found.real_variance,
-        gap=abs(margin), assumed="if the two models are equally good",
-    )  # fmt: skip
-
-
-def _strict_difference(a: Measurement, b: Measurement, scale: float) -> Difference | None:
-    """Where one has no interval, the difference of the plain values, at equal numbers of images."""
-    if a.result.standard_error is not None and b.result.standard_error is not None:
-        return None
-    a.result.require_comparable(b.result)
-    return Difference(
-        before=a.result.value, after=b.result.value, scale=scale, standard_error=0.0,
-        degrees_of_freedom=None, how="point value", fake_variance=0.0, real_variance=0.0,
-    )  # fmt: skip
+        rule=rule,
+        kind="max-regression",
+        result=result,
+        measured=plain,
+        limit=sign * margin,
+        value=sign * value - (0.0 if relative else amount),
+        gap=abs(margin),
+        assumed="if the two models are equally good",
+        baseline=old,
+        **errors,
+    )

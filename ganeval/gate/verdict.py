@@ -16,13 +16,14 @@ from ganeval.gate.checks import (
     PASS,
     Check,
     Excess,
+    check_of,
     kinds_of,
     open_check,
     unjudged,
 )
-from ganeval.gate.decide import holm, p_value, planned_fakes, status
+from ganeval.gate.decide import POWER, holm, p_value, planned_fakes, status
 from ganeval.gate.rules import Gate
-from ganeval.gate.suspicion import suspicions
+from ganeval.gate.sanity import sanity_warnings
 from ganeval.metrics.intervals import one_sided_quantile
 from ganeval.result_files import Record
 from ganeval.results import decimals, format_number
@@ -93,17 +94,19 @@ def judge(gate: Gate, record: Record, baseline: Record | None = None, *, accept:
         open_check(rule, kind, gate, record, baseline, accept=accept) for rule in gate.rules for kind in kinds_of(rule)
     ]
     checks = _decided(opened, gate)
-    said = (*record.evaluation.warnings, *suspicions(gate, record, baseline))
+    if accept:
+        checks = [replace(c, accepted=True) if c.judged and c.kind == "max-regression" else c for c in checks]
+    warnings = (*record.evaluation.warnings, *sanity_warnings(gate, record, baseline))
     return Verdict(
         checks=tuple(checks),
-        warnings=tuple(dict.fromkeys(said)),
+        warnings=tuple(dict.fromkeys(warnings)),
         elapsed_seconds=record.evaluation.elapsed_seconds,
     )
 
 
 def unmeasured(gate: Gate, why: str) -> Verdict:
     """The verdict where nothing could be measured: no check is judged, each says why."""
-    return Verdict(checks=tuple(unjudged(rule, kind, why, None) for rule in gate.rules for kind in kinds_of(rule)))
+    return Verdict(checks=tuple(unjudged(rule, kind, why) for rule in gate.rules for kind in kinds_of(rule)))
 
 
 def require_baseline(gate: Gate, baseline: object, *, accept: bool = False) -> None:
@@ -120,11 +123,11 @@ def require_baseline(gate: Gate, baseline: object, *, accept: bool = False) -> N
 
 
 def _decided(opened: Sequence[Check | Excess], gate: Gate) -> list[Check]:
-    """All checks together, since Holm's correction is over them all."""
+    """Decide all checks together: Holm's correction is over them all."""
     excesses = [one for one in opened if isinstance(one, Excess)]
     ps = [_p_value(one) for one in excesses]
     adjusted = dict(zip(map(id, excesses), zip(ps, holm(ps), strict=True), strict=True))
-    return [one if isinstance(one, Check) else _one(one, *adjusted[id(one)], gate) for one in opened]
+    return [one if isinstance(one, Check) else _decide(one, *adjusted[id(one)], gate) for one in opened]
 
 
 def _p_value(e: Excess) -> float:
@@ -133,11 +136,10 @@ def _p_value(e: Excess) -> float:
     return 1.0 if e.standard_error is None else p_value(e.value, e.standard_error, e.freedom)
 
 
-def _one(e: Excess, p: float, adjusted: float, gate: Gate) -> Check:
-    check, level = e.check, e.rule.level
-    bound = None
-    if e.standard_error is not None and check.measured is not None and e.bounds is None:
-        bound = check.measured + e.sign * one_sided_quantile(level, e.freedom) * e.standard_error
+def _decide(e: Excess, p: float, adjusted: float, gate: Gate) -> Check:
+    level, bound = e.rule.level, None
+    if e.standard_error is not None and e.bounds is None:
+        bound = e.measured + e.sign * one_sided_quantile(level, e.freedom) * e.standard_error
     if e.bounds is not None:
         found = e.bounds.status(adjusted, level)
     elif gate.strict or e.standard_error is None:
@@ -148,21 +150,31 @@ def _one(e: Excess, p: float, adjusted: float, gate: Gate) -> Check:
     if found == INCONCLUSIVE:
         outcome = {"error": INCONCLUSIVE, "fail": FAIL, "pass": PASS}[gate.on_inconclusive]
     needed, assumed = _needed(e) if found == INCONCLUSIVE else (None, "")
-    check = replace(
-        check,
+    check = check_of(
+        e.rule,
+        e.kind,
+        e.result,
         status=found,
         outcome=outcome,
+        reason="",
+        judged=True,
+        baseline=e.baseline,
+        measured=e.measured,
+        limit=e.limit,
         bound=bound,
-        needed=needed,
+        standard_error=e.standard_error,
         p_value=None if e.standard_error is None else p,
         adjusted_p=None if e.standard_error is None else adjusted,
+        pairing=e.pairing,
+        pairing_note=e.pairing_note,
+        needed=needed,
     )
     return replace(check, reason=_reason(e, check, gate, assumed))
 
 
 def _needed(e: Excess) -> tuple[int | None, str]:
-    """How many fakes would settle it, more than there are, and under which assumption."""
-    n = e.check.n_fake
+    """How many fakes would decide it, more than there are, and under which assumption."""
+    n = e.result.n_fake
     if n is None or e.bounds is not None:
         return e.needed, ""
     for gap, assumed in ((e.gap, e.assumed), (abs(e.value), MEASURED)):
@@ -175,50 +187,39 @@ def _needed(e: Excess) -> tuple[int | None, str]:
 
 
 def _reason(e: Excess, check: Check, gate: Gate, assumed: str) -> str:
-    assert check.measured is not None
-    assert check.limit is not None
     if e.bounds is not None:
-        return _reason_by_bounds(e, check)
-    scale = e.standard_error if e.standard_error else abs(check.limit) / 100
-    digits = decimals(scale) if scale else 4
-    at, limit = f"{check.measured:.{digits}f}", f"{check.limit:.{max(digits, 2)}f}"
-    what = {"corrected": "bias-corrected", "value": "value"}[e.rule.compare]
-    if e.rule.compare == "corrected" and check.measured == check.value:
-        what = "value"
-    if check.kind == "max-regression":
-        assert check.baseline is not None
-        what = f"{what} {format_number(check.baseline + check.measured, e.standard_error)}, baseline "
-        what += f"{format_number(check.baseline, e.standard_error)}: change"
-        at, limit = f"{check.measured:+.{digits}f}", f"{check.limit:+.{digits}f}"
-    sentence = f"{what} {at} against {limit}"
+        known = e.bounds.text(e.rule.level)
+        sentence = f"the distance itself is {known} (one-sided {100 * e.rule.level:g} % bounds), limit {e.limit:.4g}"
+        if check.status == INCONCLUSIVE:
+            sentence += f"; {check.n_fake} images do not decide it"
+            if check.needed is not None:
+                sentence += f': {check.needed} give an interval; compare = "value" judges the value of {check.n_fake}'
+        return sentence + _p_text(check)
+    scale = e.standard_error if e.standard_error else abs(e.limit) / 100
+    digits, sign = decimals(scale) if scale else 4, ""
+    what = "bias-corrected value" if e.rule.compare == "corrected" and e.measured != e.result.value else "value"
+    if e.baseline is not None:
+        sign = "+"
+        what = "bias-corrected value" if e.rule.compare == "corrected" else "value"
+        now, before = (format_number(x, e.standard_error) for x in (e.baseline + e.measured, e.baseline))
+        what = f"{what} {now}, baseline {before}: change"
+    sentence = f"{what} {e.measured:{sign}.{digits}f}, limit {e.limit:{sign}.{max(digits, 2)}f}"
     if check.bound is not None:
-        sign = "+" if check.kind == "max-regression" else ""
-        side = "up to" if e.sign > 0 else "down to"
-        sentence += f"; {100 * e.rule.level:g} % sure that it is {side} {check.bound:{sign}.{digits}f}"
+        side = "upper" if e.sign > 0 else "lower"
+        sentence += f"; one-sided {100 * e.rule.level:g} % {side} bound {check.bound:{sign}.{digits}f}"
     if gate.strict:
         sentence += "; the point value decides (strict)"
     elif check.status == INCONCLUSIVE:
-        sentence += "; not enough samples to tell"
+        sentence += "; too few samples to decide"
         if check.needed is not None:
             each = " of each model" if check.pairing else ""
-            sentence += f": {check.needed} fakes{each} would settle it 9 times in 10, {assumed}"
+            sentence += f": about {check.needed} fakes{each} would decide it with {100 * POWER:g} % power {assumed}"
         elif e.real_variance > 0:
-            sentence += ": no number of fakes would settle it; take more real images, pair the runs, or widen the limit"
-    elif check.status == FAIL and check.adjusted_p is not None:
-        sentence += f"; p = {check.adjusted_p:.2g}"
-    if check.pairing:
-        sentence += f" ({check.pairing})"
-    return sentence
+            sentence += ": no number of fakes would decide it; take more real images, pair the runs, or widen the limit"
+    else:
+        sentence += _p_text(check)
+    return sentence + (f" ({check.pairing})" if check.pairing else "")
 
 
-def _reason_by_bounds(e: Excess, check: Check) -> str:
-    assert e.bounds is not None
-    known = e.bounds.told(e.rule.level)
-    sentence = f"the distance itself is {known} ({100 * e.rule.level:g} %, one-sided), the limit {check.limit:.4g}"
-    if check.status == INCONCLUSIVE:
-        sentence += f"; {check.n_fake} images do not tell more"
-        if check.needed is not None:
-            sentence += f': {check.needed} give its interval; compare = "value" judges what {check.n_fake} give'
-    elif check.status == FAIL and check.adjusted_p is not None:
-        sentence += f"; p = {check.adjusted_p:.2g}"
-    return sentence
+def _p_text(check: Check) -> str:
+    return f"; p = {check.adjusted_p:.2g}" if check.status == FAIL and check.adjusted_p is not None else ""

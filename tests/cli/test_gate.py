@@ -115,7 +115,7 @@ def test_statistics_of_another_protocol_are_not_judged(
 @pytest.mark.parametrize(
     ("edit", "why"),
     [
-        ({"value": float("nan")}, "is no number: its value is nan"),
+        ({"value": float("nan")}, "is not a number in the results of R.json: its value is nan"),
         ({"value": None}, "it has no value"),
         (None, "fid is not among the results"),
     ],

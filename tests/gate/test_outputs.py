@@ -40,7 +40,7 @@ def test_junit_against_junitparser(tmp_path: Path) -> None:
     kinds = {name: [type(r).__name__ for r in case.result] for name, case in cases.items()}
     assert kinds == {"fid max": ["Failure"], "kid max": ["Error"], "is min": [], "mind max": ["Error"]}
     assert "bias-corrected" not in cases["fid max"].result[0].message  # the value has no bias here
-    assert "value 10.00 against 8.00" in cases["fid max"].result[0].message
+    assert "value 10.00, limit 8.00" in cases["fid max"].result[0].message
     properties = {p.name: p.value for p in cases["fid max"].child(junitparser.Properties)}
     assert properties["value"] == "10.0"
     assert properties["limit"] == "8.0"

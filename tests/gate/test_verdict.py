@@ -77,7 +77,7 @@ OTHER = replace(COMPACT, resize="pil-bicubic-float")
     ("found", "rules", "why"),
     [
         (record(), {}, "not among the results"),
-        (record(unusable={"fid": "its value is nan"}), {}, "is no number: its value is nan"),
+        (record(unusable={"fid": "its value is nan"}), {}, "is not a number in .*: its value is nan"),
         (record(result(1.0, n=99)), {"min-samples": 100}, "n_fake = 99"),
         (record(result(1.0, n_real=99)), {"min-samples": 100}, "n_real = 99"),
         (record(result(1.0, protocol=OTHER)), {}, "another protocol.*resize"),
@@ -177,7 +177,7 @@ def test_a_share_of_nothing_is_not_judged() -> None:
     ("before", "why"),
     [
         (record(), "not among the results of the baseline"),
-        (record(unusable={"fid": "its value is nan"}), "no number in the baseline"),
+        (record(unusable={"fid": "its value is nan"}), "not a number in the results of the baseline"),
         (record(result(reference="other")), "reference: other against r1"),
         (record(result(protocol=OTHER)), "another protocol"),
         (record(result(10.0, None)), "the first has no interval"),
@@ -214,14 +214,14 @@ def test_accepting_a_new_baseline() -> None:
     assert judge(only, record(unusable={"fid": "its value is nan"}), None, accept=True).exit_code == 3
 
 
-# --- how many would settle it -------------------------------------------------------------------------------------
+# --- how many would decide it -------------------------------------------------------------------------------------
 
 
 def test_planner_of_an_absolute_limit() -> None:
     """The truth 1 below the limit, error 1 at n = 1000: 1.1 (2.926)^2 x 1000 fakes where the reference adds nothing."""
     check = one({"max": 11.0}, result(10.0))
     assert check.needed == pytest.approx(1.1 * 1000 * 2.9264**2, rel=1e-3)
-    assert f"{check.needed} fakes would settle it" in check.reason
+    assert f"{check.needed} fakes would decide it" in check.reason
 
 
 def test_planner_of_a_regression_and_its_end() -> None:
@@ -242,19 +242,19 @@ def test_planner_of_a_regression_and_its_end() -> None:
     assert "no number of fakes" in check.reason
 
 
-# --- too good -----------------------------------------------------------------------------------------------------
+# --- sanity -----------------------------------------------------------------------------------------------------
 
 
 def warnings(found: Record, before: Record | None = None) -> str:
     return "\n".join(judge(gate({"fid": {"max": 1e9}}), found, before).warnings)
 
 
-def test_implausibly_good_is_said() -> None:
+def test_implausibly_good_numbers_get_a_warning() -> None:
     own = record(result())
     copies = replace(own, evaluation=replace(own.evaluation, warnings=("9 of 10 fake images are exact copies",)))
     assert warnings(copies) == "9 of 10 fake images are exact copies"
-    assert "below 0 with its whole interval" in warnings(record(result(-5.0, 1.0)))
-    assert "went from 100 to 10" in warnings(record(result(10.0)), record(result(100.0)))
+    assert "is below 0: the fakes are closer" in warnings(record(result(-5.0, 1.0)))
+    assert "changed from 100 to 10" in warnings(record(result(10.0)), record(result(100.0)))
     assert "bit for bit" in warnings(*[replace(record(result()), evaluation=replace(
         record(result()).evaluation, fake={"digest": "same"}))] * 2)  # fmt: skip
     assert warnings(record(result(90.0)), record(result(100.0))) == ""
