@@ -8,7 +8,8 @@ A fenced block of ``sh`` or ``python`` may carry tags behind its language:
 
 A block of Python whose first line is ``# NAME.py`` is kept under that name, and can be imported by later ones.
 
-``python tests/readme.py run-block TAG`` runs one, ``run-all`` all but the set-up, in a temporary folder, in order.
+``python tests/readme.py run-block TAG`` runs one; ``run-all`` all but the set-up: the blocks of a page in order in a
+temporary folder of that page, two pages at a time.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^```(sh|python)((?: [a-z-]+)*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+PAGES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,16 @@ def blocks() -> list[Block]:
     ]
 
 
-def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
-    print(f"--- {block.page} {' '.join(sorted(block.tags))}\n{block.text}", flush=True)
+def run(block: Block, folder: Path, environment: dict[str, str], output: IO[str] | None = None) -> None:
+    """Run one block as it stands.
+
+    Args:
+        output: the file for what is printed; the program's own stdout and stderr if there is none.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    print(f"--- {block.page} {' '.join(sorted(block.tags))}\n{block.text}", flush=True, file=output)
     started = time.monotonic()
     if block.language == "sh":
         command = ["bash", "-euo", "pipefail", "-c", block.text]
@@ -56,8 +69,39 @@ def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
         script = folder / (named[1] if named else "block.py")
         script.write_text(block.text, encoding="utf-8")
         command = [sys.executable, str(script)]
-    subprocess.run(command, cwd=folder, env=environment, check=True, stdin=subprocess.DEVNULL)
-    print(f"--- {time.monotonic() - started:.1f} s", flush=True)
+    subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
+    )
+    print(f"--- {time.monotonic() - started:.1f} s", flush=True, file=output)
+
+
+def run_page(page: str, folder: Path, weights: Path) -> tuple[str, bool]:
+    """Run the blocks of one page, in order, in a folder of that page.
+
+    Returns:
+        What they printed, and whether all of them passed.
+    """
+    work = folder / page.replace("/", "-")
+    work.mkdir()
+    plain = {**os.environ, "GANEVAL_OFFLINE": "1", "GANEVAL_CACHE_DIR": str(folder / f"{work.name}-cache")}
+    passed = True
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        try:
+            for block in blocks():
+                if block.page == page and not block.tags & {"setup-run", "setup-test", "long", "no-run"}:
+                    surrogate = {"GANEVAL_WEIGHTS": str(weights)} if "needs-weights" in block.tags else {}
+                    run(block, work, {**plain, **surrogate}, output)
+        except subprocess.CalledProcessError as error:
+            print(f"--- {page} failed: exit code {error.returncode}", file=output)
+            passed = False
+        output.seek(0)
+        return output.read(), passed
 
 
 def main(arguments: list[str]) -> None:
@@ -67,17 +111,19 @@ def main(arguments: list[str]) -> None:
         return
     if arguments != ["run-all"]:
         sys.exit(__doc__)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(PAGES_AT_ONCE) as pool:
         folder = Path(name)
-        plain = {**os.environ, "GANEVAL_OFFLINE": "1", "GANEVAL_CACHE_DIR": str(folder / "cache")}
         weights = folder / "surrogate.pth"
         subprocess.run([sys.executable, str(ROOT / "tests" / "surrogate.py"), str(weights)], check=True)
-        work = folder / "work"
-        work.mkdir()
-        for block in blocks():
-            if not block.tags & {"setup-run", "setup-test", "long", "no-run"}:
-                surrogate = {"GANEVAL_WEIGHTS": str(weights)} if "needs-weights" in block.tags else {}
-                run(block, work, {**plain, **surrogate})
+        names = list(dict.fromkeys(block.page for block in blocks()))
+        failed = []
+        done = {pool.submit(run_page, page, folder, weights): page for page in names}
+        for future in as_completed(done):
+            printed, passed = future.result()
+            print(printed, flush=True)
+            failed += [] if passed else [done[future]]
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
