@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from support import ranks
 
+from ganeval.cli.main import main
 from ganeval.distributed import ONE, Group, joined
 from ganeval.engine.sharding import Order, gathered_rows, summed_moments
 from ganeval.errors import ConfigError
@@ -107,7 +108,7 @@ def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
     assert "sync=False" in err
 
 
-def test_torchrun_of_the_program(tmp_path: Path) -> None:
+def test_torchrun_of_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only the first rank writes, on stdout and in files; the numbers are those of one process."""
     real, fake = ranks.image_sets()
     np.save(tmp_path / "real.npy", real)
@@ -125,13 +126,22 @@ def test_torchrun_of_the_program(tmp_path: Path) -> None:
     document = json.loads(several.stdout)  # exactly one
     assert document["environment"]["ranks"] == 2
     assert json.loads((tmp_path / "out.json").read_text())["results"] == document["results"]
-    alone = run(sys.executable, "-m", "ganeval", "eval", *sides, *options)
-    expected = json.loads(alone.stdout)
+    assert main(["eval", *sides, *options]) == 0
+    expected = json.loads(capsys.readouterr().out)
     assert difference(document["results"], expected["results"]) == []
     assert difference(document["fake"], expected["fake"]) == []
     assert several.stderr.count("is a small network that sees texture and coarse shape only") == 1
 
-    broken = run(*torchrun, "-m", "ganeval", "eval", sides[0], str(tmp_path / "missing.npy"), *options)
+
+@pytest.mark.nightly
+def test_torchrun_of_a_program_that_fails(tmp_path: Path) -> None:
+    """One of the ranks says so."""
+    np.save(tmp_path / "real.npy", ranks.image_sets()[0])
+    sides = [str(tmp_path / "real.npy"), str(tmp_path / "missing.npy")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "ganeval", "eval", *sides, "--protocol", "compact", "--device", "cpu", "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    broken = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
     assert broken.returncode != 0
     assert json.loads(broken.stdout)["error"]["kind"] == "input"
     assert broken.stderr.count("error: There is no file") == 1

@@ -303,7 +303,17 @@ def custom(tmp_path: Path) -> Callable[[], Tensor]:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize(
-    "made", [compact, inception, torchvision, vgg, dinov2, clip, distance, custom], ids=lambda f: f.__name__
+    "made",
+    [
+        compact,
+        inception,
+        dinov2,
+        clip,
+        distance,
+        custom,
+        *(pytest.param(made, marks=pytest.mark.nightly) for made in (torchvision, vgg)),
+    ],
+    ids=lambda f: f.__name__,
 )
 def test_networks_are_float32_on_the_cpu_and_draw_nothing(made: Callable[..., Any], tmp_path: Path) -> None:
     features = made(tmp_path) if made in (distance, custom) else made()

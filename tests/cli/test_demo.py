@@ -19,7 +19,8 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "-n", "150", "--device", "cpu", "--json"]) == 0
+    """Twice: a document and a page, and then the text, in place of both."""
+    assert main(["demo", "-n", "150", "--device", "cpu", "--report", "demo.html", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     folder = tmp_path / "ganeval-demo"
     assert json.loads((folder / "demo.json").read_text()) == document
@@ -39,16 +40,22 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for entry in sets.values():
         with Image.open(folder / entry["picture"]) as picture:
             assert picture.size == (8 * 32 + 7 * 2, 8 * 32 + 7 * 2)
+    page = Path("demo.html").read_text(encoding="utf-8")
+    assert all(entry["what"] in page for entry in sets.values())
+    assert page.count("<h4>Random fakes</h4>") == 3
+    assert page.count("Left out: no") == 0
+    assert len(page) < 5e6
+
+    assert main(["demo", "-n", "100", "--device", "cpu", "-q"]) == 0
+    out = capsys.readouterr().out
+    assert "recall[compact-v1]" in out
+    assert "Try next:" in out
+    assert json.loads((folder / "demo.json").read_text()) != document
 
 
-def test_demo_replaces_itself_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_replaces_nothing_but_a_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert main(["demo", "-o", "mine"]) == 2
     assert "holds other things" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
-    for _ in range(2):
-        assert main(["demo", "-n", "100", "-o", "again", "-q"]) == 0
-    out = capsys.readouterr().out
-    assert "recall[compact-v1]" in out
-    assert "Try next:" in out

@@ -287,6 +287,7 @@ def spatial(surrogate_weights: Path) -> dict[str, np.ndarray]:
     return dict(zip(names, (one.mean, one.covariance, other.mean, other.covariance), strict=True))
 
 
+@pytest.mark.nightly
 def test_five_numbers_of_a_reference_batch(
     tmp_path: Path, spatial: dict[str, np.ndarray], surrogate_weights: Path
 ) -> None:

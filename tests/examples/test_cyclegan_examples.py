@@ -26,6 +26,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
+@pytest.mark.nightly
 def test_train_and_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     metrics = load("train_cyclegan").main(["--output", str(run), *SIZE, "--images", "8", "--test-images", "4"])

@@ -265,7 +265,10 @@ def network(name: str) -> tuple[nn.Module, Tensor]:
     return load_torchvision_inception(of(build)), x
 
 
-@pytest.mark.parametrize("name", ["inception", "vgg16", "torchvision", "dinov2", "clip"])
+@pytest.mark.parametrize(
+    "name",
+    ["inception", "clip", *(pytest.param(n, marks=pytest.mark.nightly) for n in ("vgg16", "torchvision", "dinov2"))],
+)
 def test_every_network_is_one_graph_and_takes_half_precision(name: str) -> None:
     module, x = network(name)
     taps = {"inception": ("2048", "logits_unbiased", "sfid"), "vgg16": ("4096",), "torchvision": ("2048", "logits")}

@@ -100,6 +100,7 @@ def test_a_large_label_costs_nothing(label: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.nightly
 def test_a_perfect_conditional_generator(tmp_path: Path) -> None:
     """KID, which has no bias, covers 0 at the reals' frequencies, and does not at uniform ones; the distance falls."""
     data = TensorDataset(*real(700, 0.9, 11))

@@ -95,6 +95,7 @@ def test_equal_laws_raise_few_false_alarms_against_itself() -> None:
     assert 1.2 < error.mean() / value.std(ddof=1) < 1.6  # conservative at D = 0, as documented
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("paired", [False, True])
 def test_difference_of_two_models_covers_against_itself(paired: bool) -> None:
     mean_a, l_a, truth_a = fake_law(1.0)

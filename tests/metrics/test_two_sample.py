@@ -113,6 +113,7 @@ def test_ties_against_every_pair() -> None:
         assert (turned.accuracy_fake, turned.accuracy_real) == pytest.approx(expected[:2], abs=1e-12)
 
 
+@pytest.mark.nightly
 def test_size_with_ties_against_itself() -> None:
     """The permutation test stays exact where nearly every image has copies and ties."""
     random = np.random.default_rng(1)

@@ -146,7 +146,7 @@ def forged(spec: str, **more: Any) -> str:
     return "forged.json"
 
 
-@pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.nightly)])
 def test_no_forged_document_runs_a_program(
     every: int, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +226,7 @@ def test_a_card_cannot_ask_for_more_than_its_file_holds(here: Path) -> None:
 # --- the same programs where the user names them -----------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_the_programs_are_real(here: Path) -> None:
     """Whoever names one runs it, by most of the specs that a document must not open."""
     found: set[str] = set()
@@ -252,7 +253,7 @@ def test_the_programs_are_real(here: Path) -> None:
 THROUGH = ("gen:cyclegan-plain2striped(gen:dcgan-cifar10(x).pt)", "gen:evil_module:make")
 
 
-@pytest.mark.parametrize("spec", THROUGH)
+@pytest.mark.parametrize("spec", [THROUGH[0], pytest.param(THROUGH[1], marks=pytest.mark.nightly)])
 def test_through_the_program(spec: str, here: Path) -> None:
     """A process of its own: the document runs nothing, the command line that names the same runs it."""
     file = forged(spec)

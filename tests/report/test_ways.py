@@ -1,4 +1,4 @@
-"""The page of a gate, of the demo and of a training run, each by the option of its command."""
+"""The page of a gate, of path lengths and of a training run, each by the option of its command."""
 
 from __future__ import annotations
 
@@ -66,17 +66,6 @@ def test_gate_that_could_not_measure() -> None:
     page = Path("page.html").read_text(encoding="utf-8")
     assert "gate: inconclusive (1 could not be judged)" in page
     assert "needs at least" in page
-
-
-def test_demo(capsys: Capture) -> None:
-    assert main(["demo", "-n", "100", "--device", "cpu", "--report", "demo.html", "--json"]) == 0
-    page = Path("demo.html").read_text(encoding="utf-8")
-    document = json.loads(capsys.readouterr().out)
-    for entry in document["demo"].values():
-        assert entry["what"] in page
-    assert page.count("<h4>Random fakes</h4>") == 3
-    assert page.count("Left out: no") == 0
-    assert len(page) < 5e6
 
 
 def test_path_length() -> None:
