@@ -57,5 +57,5 @@ def test_demo_replaces_nothing_but_a_demo(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert main(["demo", "-o", "mine"]) == 2
-    assert "holds other things" in capsys.readouterr().err
+    assert "holds other files" in capsys.readouterr().err
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
