@@ -36,9 +36,11 @@ import surrogate  # noqa: E402
 from support.weights import of  # noqa: E402
 
 from ganeval.api import evaluate  # noqa: E402
-from ganeval.features.clip import SHAPES, load_clip  # noqa: E402
-from ganeval.features.extractor import SCALES, load_extractor  # noqa: E402
-from ganeval.features.perceptual import LPIPS, load_distance  # noqa: E402
+from ganeval.features.clip import load_clip  # noqa: E402
+from ganeval.features.extractor import load_extractor  # noqa: E402
+from ganeval.features.perceptual import load_distance  # noqa: E402
+from ganeval.features.registry import NETWORKS  # noqa: E402
+from ganeval.features.scaling import SCALES  # noqa: E402
 from ganeval.features.torchvision_inception import load_torchvision_inception  # noqa: E402
 from ganeval.images.resize import resize  # noqa: E402
 from ganeval.images.types import ImageBatch  # noqa: E402
@@ -151,20 +153,21 @@ def networks(folder: Path) -> Iterator[Row]:
             "torchvision's Inception-v3, logits", "torchvision",
             load_torchvision_inception(state)(x, ("logits",))["logits"], peer.eval()(x),
         )  # fmt: skip
-    shape = SHAPES["clip-vitb32"]
+    shape = NETWORKS["clip-vitb32"].options
 
     def clip() -> nn.Module:
-        return VisionTransformer(
-            shape.image_size, shape.patch_size, shape.width, shape.layers, shape.width // 64, shape.output_dim
-        )
+        image_size, patch_size, width, layers, output_dim = shape.values()
+        return VisionTransformer(image_size, patch_size, width, layers, width // 64, output_dim)
 
     state = of(clip)
-    x = SCALES["clip"](pictures(2, shape.image_size).float())
+    x = SCALES["clip"](pictures(2, shape["image_size"]).float())
     peer = clip()
     peer.load_state_dict(state)
     whole = {**{f"visual.{k}": v for k, v in state.items()}, "text_projection": torch.zeros(3, 3)}
     with torch.inference_mode():
-        yield row("CLIP ViT-B/32", "torch-fidelity", load_clip(whole, shape)(x)[str(shape.output_dim)], peer.eval()(x))
+        yield row(
+            "CLIP ViT-B/32", "torch-fidelity", load_clip(whole, **shape)(x)[str(shape["output_dim"])], peer.eval()(x)
+        )
 
 
 def perceptual(folder: Path) -> Iterator[Row]:
@@ -175,7 +178,7 @@ def perceptual(folder: Path) -> Iterator[Row]:
     random = torch.Generator().manual_seed(1)
     a = torch.rand(3, 3, 64, 64, generator=random) * 2 - 1
     b = a + 0.2 * torch.randn(a.shape, generator=random)
-    for net, name in zip(LPIPS, ("vgg16", "alexnet", "squeezenet1_1"), strict=True):
+    for net, name in zip(("vgg", "alex", "squeeze"), ("vgg16", "alexnet", "squeezenet1_1"), strict=True):
         trunk = of(lambda name=name: getattr(models, name)(weights=None))
         trunk = {k: v.clone() for k, v in trunk.items() if k.startswith("features.")}
         path = folder / f"{net}.pth"

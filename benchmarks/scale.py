@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganeval.features.networks import COMPACT_WEIGHTS
+from ganeval.features.registry import COMPACT_FILE
+from ganeval.features.weights import load_state_dict
 from ganeval.images.open import open_images
 from ganeval.images.shapes import render
 from ganeval.protocol import get_protocol
@@ -43,7 +44,7 @@ def networks() -> Iterator[tuple[str, int, int, nn.Module]]:
     from ganeval.features.inception import FIDInception
     from ganeval.features.vgg16 import VGG16
 
-    yield "compact-v1", 32, 256, load_compact(COMPACT_WEIGHTS, torch.device("cpu"))
+    yield "compact-v1", 32, 256, load_compact(load_state_dict(COMPACT_FILE), device=torch.device("cpu"))
     yield "inception-2015-12-05", 299, 2048, FIDInception()
     yield "vgg16", 224, 4096, VGG16(vgg16(weights=None))
     try:

@@ -13,32 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 
 from ganeval.errors import ConfigError, IncomparableError
+from ganeval.features.registry import NETWORKS, get_network
+from ganeval.features.types import Network
 
-INCEPTION = "inception-2015-12-05"
-COMPACT = "compact-v1"
-VGG16 = "vgg16-fc2"
-DINOV2_L, DINOV2_B = "dinov2-vitl14", "dinov2-vitb14"
-CLIP_L_336, CLIP_B_32 = "clip-vitl14-336", "clip-vitb32"
-TORCHVISION_INCEPTION = "torchvision-inception-v3"
 PRECISIONS = ("float32", "bf16", "fp16", "tf32")  # of a network; not every device has them all
-CUSTOM = "custom"  # a network of the user's own; its only layer is what it returns
-# the layers that may be taken as features, the usual one last
-_LAYERS: Mapping[str, tuple[str, ...]] = {
-    INCEPTION: ("64", "192", "768", "2048"),
-    COMPACT: ("256",),
-    VGG16: ("4096",),
-    DINOV2_L: ("1024",),
-    DINOV2_B: ("768",),
-    CLIP_L_336: ("768",),
-    CLIP_B_32: ("512",),
-    TORCHVISION_INCEPTION: ("2048",),
-}
-# what the metrics call the other layers that they need, and which they are; the layer "features" is a choice of _LAYERS
-_TAPS: Mapping[str, Mapping[str, str]] = {
-    INCEPTION: {"logits": "logits_unbiased", "spatial": "sfid"},
-    COMPACT: {"logits": "logits"},
-    TORCHVISION_INCEPTION: {"logits": "logits"},
-}
+CUSTOM = "custom"  # the network of the user, see ganeval.CustomNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +54,11 @@ class Protocol:
         if self.ddof not in (0, 1) or self.size < 0:
             raise ValueError(f"a protocol has a ddof of 0 or 1 and a size of at least 0; got {self.ddof}, {self.size}")
 
+    @property
+    def network(self) -> Network | None:
+        """The declaration of its network; None for a name that is not known in this process."""
+        return NETWORKS.get(self.extractor)
+
     def key(self) -> str:
         """16 hexadecimal digits; features may meet only at equal keys."""
         return _hash(self._identity())
@@ -86,10 +70,11 @@ class Protocol:
         'FD[compact-v1]'
         """
         short = self.extractor.split("-")[0]
-        usual = self.layer in (_LAYERS.get(self.extractor, (self.layer,))[-1], *_TAPS.get(self.extractor, {}).values())
+        declared = self.network
+        usual = declared is None or self.layer in (*(declared.layers or (self.layer,))[-1:], *declared.taps.values())
         if self.weights is not None and not self.verified:
             network = f"{short}-{self.weights[:8]}"
-        elif self.extractor == INCEPTION:
+        elif declared is not None and declared.is_fid:
             if self.verified and usual:
                 return metric
             network = short if self.verified else f"{short}-unknown"
@@ -105,7 +90,7 @@ class Protocol:
 
     def has(self, layer: str) -> bool:
         """Whether the network has what a metric calls ``features``, ``logits`` or ``spatial``."""
-        return layer == "features" or layer in _TAPS.get(self.extractor, ())
+        return layer == "features" or (self.network is not None and layer in self.network.taps)
 
     def at(self, layer: str) -> Protocol:
         """The same protocol with the network's output where ``layer`` is taken.
@@ -113,7 +98,7 @@ class Protocol:
         >>> get_protocol("ttur").at("logits").layer
         'logits_unbiased'
         """
-        return self if layer == "features" else replace(self, layer=_TAPS[self.extractor][layer])
+        return self if layer == "features" else replace(self, layer=NETWORKS[self.extractor].taps[layer])
 
     def with_weights(self, sha256: str, *, verified: bool) -> Protocol:
         return replace(self, weights=sha256, verified=verified)
@@ -150,36 +135,34 @@ def _hash(fields: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _inception(name: str, resize: str, *, scale: str = "(x-128)/128", ddof: int = 1) -> Protocol:
-    return Protocol(name=name, extractor=INCEPTION, layer="2048", size=299, resize=resize, scale=scale, ddof=ddof)
+def _on(name: str, extractor: str, size: int, resize: str, scale: str, *, ddof: int = 1) -> Protocol:
+    layer = NETWORKS[extractor].layers[-1]
+    return Protocol(name=name, extractor=extractor, layer=layer, size=size, resize=resize, scale=scale, ddof=ddof)
 
 
-def _other(name: str, extractor: str, size: int, resize: str, scale: str = "imagenet") -> Protocol:
-    layer = _LAYERS[extractor][-1]
-    return Protocol(name=name, extractor=extractor, layer=layer, size=size, resize=resize, scale=scale)
-
-
-PROTOCOLS: Mapping[str, Protocol] = {
+_INCEPTION, _CLIP_L, _CLIP_B = "inception-2015-12-05", "clip-vitl14-336", "clip-vitb32"
+_DINOV2_L, _DINOV2_B, _TORCHVISION = "dinov2-vitl14", "dinov2-vitb14", "torchvision-inception-v3"
+PROTOCOLS: dict[str, Protocol] = {
     p.name: p
     for p in (
-        _inception("ttur", "tf1-bilinear"),
-        _inception("pytorch-fid", "torch-bilinear", scale="2*(x/255)-1"),
-        _inception("clean", "pil-bicubic-float"),
-        _inception("torchmetrics", "torch-bilinear-antialias"),
-        _inception("adm", "tf1-bilinear"),
-        _inception("stylegan", "tf1-bilinear", ddof=0),
-        _other("dgm", DINOV2_L, 224, "pil-bicubic-uint8"),
-        _other("edm2", DINOV2_L, 224, "torch-bicubic-antialias"),
-        _other("fld", DINOV2_B, 224, "pil-bicubic-uint8"),
-        _other("vgg16", VGG16, 224, "tf1-bilinear"),
-        _other("cmmd", CLIP_L_336, 336, "square-pil-bicubic-uint8", "clip"),
-        _other("clip-fid", CLIP_B_32, 224, "pil-bicubic-uint8-square", "clip"),
-        _other("torchvision", TORCHVISION_INCEPTION, 299, "torch-bilinear-antialias", "2*(x/255)-1"),
-        _other("compact", COMPACT, 32, "torch-bilinear-antialias", "(x-127.5)/127.5"),
+        _on("ttur", _INCEPTION, 299, "tf1-bilinear", "(x-128)/128"),
+        _on("pytorch-fid", _INCEPTION, 299, "torch-bilinear", "2*(x/255)-1"),
+        _on("clean", _INCEPTION, 299, "pil-bicubic-float", "(x-128)/128"),
+        _on("torchmetrics", _INCEPTION, 299, "torch-bilinear-antialias", "(x-128)/128"),
+        _on("adm", _INCEPTION, 299, "tf1-bilinear", "(x-128)/128"),
+        _on("stylegan", _INCEPTION, 299, "tf1-bilinear", "(x-128)/128", ddof=0),
+        _on("dgm", _DINOV2_L, 224, "pil-bicubic-uint8", "imagenet"),
+        _on("edm2", _DINOV2_L, 224, "torch-bicubic-antialias", "imagenet"),
+        _on("fld", _DINOV2_B, 224, "pil-bicubic-uint8", "imagenet"),
+        _on("vgg16", "vgg16-fc2", 224, "tf1-bilinear", "imagenet"),
+        _on("cmmd", _CLIP_L, 336, "square-pil-bicubic-uint8", "clip"),
+        _on("clip-fid", _CLIP_B, 224, "pil-bicubic-uint8-square", "clip"),
+        _on("torchvision", _TORCHVISION, 299, "torch-bilinear-antialias", "2*(x/255)-1"),
+        _on("compact", "compact-v1", 32, "torch-bilinear-antialias", "(x-127.5)/127.5"),
     )
 }
 
-STANDS_FOR: Mapping[str, str] = {
+STANDS_FOR: dict[str, str] = {
     "ttur": "the FID of the paper: TensorFlow's bilinear resize; equals torch-fidelity and NVIDIA's scripts",
     "pytorch-fid": "pytorch-fid: PyTorch's bilinear resize without antialiasing",
     "clean": "clean-fid: Pillow's bicubic resize in floating point",
@@ -215,6 +198,27 @@ def routed(protocol: Protocol, metric: str, own: str | None = None) -> Protocol:
     return protocol if name is None else replace(PROTOCOLS[name], name=protocol.name, precision=protocol.precision)
 
 
+def register(protocol: Protocol, *, stands_for: str = "") -> None:
+    """Add a protocol to those known in this process: ``protocol=`` and ``--protocol`` take its name.
+
+    Args:
+        protocol: on a known network; see ``ganeval.features.registry.register`` for one of your own.
+        stands_for: what its numbers reproduce, in a few words.
+
+    Raises:
+        ConfigError: the name is in use or holds a colon, or the network or its layer is not known.
+    """
+    if protocol.name in PROTOCOLS or ":" in protocol.name or not protocol.name:
+        problem = "exists already" if protocol.name in PROTOCOLS else "is not a name without a colon"
+        raise ConfigError(f"The protocol {protocol.name!r} {problem}. Choose another name.")
+    layers = get_network(protocol.extractor).layers
+    if protocol.layer not in layers:
+        raise ConfigError(
+            f"The network {protocol.extractor} has no layer {protocol.layer!r}. Available: {', '.join(layers)}."
+        )
+    PROTOCOLS[protocol.name], STANDS_FOR[protocol.name] = protocol, stands_for
+
+
 def get_protocol(name: str) -> Protocol:
     """``NAME`` or ``NAME:LAYER``, for instance ``ttur`` or ``pytorch-fid:768``.
 
@@ -225,11 +229,11 @@ def get_protocol(name: str) -> Protocol:
     if base not in PROTOCOLS:
         close = get_close_matches(base, PROTOCOLS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise ConfigError(f"There is no protocol {base!r}; there are {', '.join(PROTOCOLS)}.{hint}")
+        raise ConfigError(f"Unknown protocol {base!r}.{hint} Available: {', '.join(PROTOCOLS)}.")
     protocol = PROTOCOLS[base]
     if not layer or layer == protocol.layer:
         return protocol
-    layers = _LAYERS[protocol.extractor]
+    layers = NETWORKS[protocol.extractor].layers
     if layer not in layers:
-        raise ConfigError(f"Protocol {base} has no layer {layer!r}; there are {', '.join(layers)}.")
+        raise ConfigError(f"The protocol {base} has no layer {layer!r}. Available: {', '.join(layers)}.")
     return replace(protocol, name=name, layer=layer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import functools
 import hashlib
 import importlib.util
@@ -107,10 +108,11 @@ def small_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     import torch
     from support.weights import clip_image_side
 
-    from ganeval.features import clip
+    from ganeval.features.registry import NETWORKS
 
-    shape = clip.Shape(336, 112, 64, 1, 768)
-    monkeypatch.setitem(clip.SHAPES, "clip-vitl14-336", shape)
+    shape = {"image_size": 336, "patch_size": 112, "width": 64, "layers": 1, "output_dim": 768}
+    small = dataclasses.replace(NETWORKS["clip-vitl14-336"], options=shape)
+    monkeypatch.setitem(NETWORKS, "clip-vitl14-336", small)
     path = tmp_path / "small-clip.pth"
     torch.save(clip_image_side(shape), path)
     return path

@@ -19,6 +19,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ganeval"
 # A file imports from lower floors, and within its own floor only if one pattern stands for both files.
 FLOORS = """
     errors arithmetic digests environment
+    features.types
+    features.published
+    features.registry
     files parsing.* protocol
     parsing.result_document
     download results
@@ -53,7 +56,7 @@ ROOT = {
 }  # fmt: skip
 
 # Still to be mended; a line goes when its last file is in order.
-CYCLIC = {"images", "features", "api", "engine"}
+CYCLIC = {"images", "api", "engine"}
 UPWARD = {
     "engine.session -> api", "images.user_models -> distributed", "features.cache -> distributed",
     "features.devices -> distributed", "statistics.neighbours -> distributed", "statistics.searches -> distributed",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ganeval.errors import ConfigError, IncomparableError
-from ganeval.protocol import PROTOCOLS, STANDS_FOR, VGG16, Protocol, get_protocol, routed
+from ganeval.protocol import PROTOCOLS, STANDS_FOR, Protocol, get_protocol, routed
 
 
 def test_keys_are_distinct_and_pinned() -> None:
@@ -74,7 +74,7 @@ def test_difference_names_the_fields() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("tutr", "Did you mean ttur"), ("nonsense", "there are ttur, pytorch-fid"), ("ttur:100", "64, 192, 768, 2048")],
+    [("tutr", "Did you mean ttur"), ("nonsense", "Available: ttur, pytorch-fid"), ("ttur:100", "64, 192, 768, 2048")],
 )
 def test_get_protocol_iv(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -86,7 +86,12 @@ def test_stylegan_takes_its_neighbours_from_vgg16() -> None:
     assert stylegan.ddof == 0
     assert routed(stylegan, "kid") is stylegan
     elsewhere = routed(stylegan, "precision")
-    assert (elsewhere.name, elsewhere.extractor, elsewhere.layer, elsewhere.size) == ("stylegan", VGG16, "4096", 224)
+    assert (elsewhere.name, elsewhere.extractor, elsewhere.layer, elsewhere.size) == (
+        "stylegan",
+        "vgg16-fc2",
+        "4096",
+        224,
+    )
     assert elsewhere.key() == get_protocol("vgg16").key()
     assert routed(get_protocol("ttur"), "precision") == get_protocol("ttur")
 

@@ -11,7 +11,8 @@ import torch
 
 from ganeval.api import evaluate
 from ganeval.features.extractor import load_extractor
-from ganeval.features.networks import not_at_hand, spec_of
+from ganeval.features.networks import why_unavailable
+from ganeval.features.registry import get_network
 from ganeval.images.open import open_images
 from ganeval.protocol import PROTOCOLS, get_protocol
 
@@ -20,7 +21,7 @@ OTHERS = [name for name, p in PROTOCOLS.items() if p.extractor not in ("inceptio
 
 
 def needs(protocol: str) -> None:
-    if reason := not_at_hand(get_protocol(protocol).extractor):
+    if reason := why_unavailable(get_protocol(protocol).extractor):
         pytest.skip(reason)
 
 
@@ -38,7 +39,8 @@ def cifar10(split: str) -> np.ndarray:
 def test_the_published_weights_load(protocol: str) -> None:
     needs(protocol)
     extractor = load_extractor(get_protocol(protocol), device=torch.device("cpu"))
-    assert extractor.protocol.verified == (spec_of(extractor.protocol.extractor).sha256 is not None)
+    spec = get_network(extractor.protocol.extractor).weights
+    assert extractor.protocol.verified == (spec is not None and spec.sha256 is not None)
     (batch,) = open_images("dataset:shapes:64", num_samples=2).batches(2)
     rows = extractor(batch)[extractor.protocol.layer]
     assert rows.shape == (2, int(extractor.protocol.layer))

@@ -17,7 +17,8 @@ import torch
 from ganeval.api import fid
 from ganeval.errors import WeightsError
 from ganeval.features.extractor import load_extractor
-from ganeval.features.weights import INCEPTION, verify
+from ganeval.features.published import INCEPTION
+from ganeval.features.weights import verify
 from ganeval.images.open import open_images
 from ganeval.protocol import get_protocol
 

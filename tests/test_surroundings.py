@@ -22,15 +22,16 @@ from ganeval.arithmetic import plain_defaults
 from ganeval.cli.main import main
 from ganeval.distributed import Group
 from ganeval.evaluator import Evaluator
-from ganeval.features.clip import SHAPES, load_clip
+from ganeval.features.clip import load_clip
 from ganeval.features.compact import load_compact
 from ganeval.features.custom import load_custom
 from ganeval.features.dinov2 import load_dinov2
 from ganeval.features.inception import FIDInception, load_inception
-from ganeval.features.networks import COMPACT_WEIGHTS
 from ganeval.features.perceptual import load_distance
+from ganeval.features.registry import COMPACT_FILE, NETWORKS
 from ganeval.features.torchvision_inception import load_torchvision_inception
 from ganeval.features.vgg16 import load_vgg16
+from ganeval.features.weights import load_state_dict
 from ganeval.training.cyclegan import train_cyclegan
 from ganeval.training.dcgan import train_dcgan
 
@@ -237,7 +238,7 @@ def test_other_doors_whatever_the_defaults_of_new_tensors(door: Callable[[Path],
 
 def compact() -> Callable[[], Tensor]:
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    return lambda: load_compact(COMPACT_WEIGHTS, CPU)(x, ("256", "logits"))["logits"]
+    return lambda: load_compact(load_state_dict(COMPACT_FILE), device=CPU)(x, ("256", "logits"))["logits"]
 
 
 def network(load: Callable[..., Any], weights: dict[str, Tensor], tap: str, size: int) -> Callable[[], Tensor]:
@@ -271,19 +272,19 @@ def dinov2() -> Callable[[], Tensor]:
     timm = pytest.importorskip("timm")
     name = "vit_small_patch14_dinov2"
     weights = of(lambda: timm.create_model(name, pretrained=False, num_classes=0, img_size=224))
-    return network(lambda w, device: load_dinov2(w, "dinov2-vits14", device=device), weights, "384", 224)
+    return network(lambda w, device: load_dinov2(w, "vit_small_patch14_dinov2", device=device), weights, "384", 224)
 
 
 def clip() -> Callable[[], Tensor]:
     towers = pytest.importorskip("open_clip.transformer")
-    shape = SHAPES["clip-vitb32"]
+    shape = NETWORKS["clip-vitb32"].options
     weights = of(
         lambda: towers.VisionTransformer(
             image_size=224, patch_size=32, width=768, layers=12, heads=12, mlp_ratio=4.0, output_dim=512,
             act_layer=towers.QuickGELU,
         )
     )  # fmt: skip
-    return network(lambda w, device: load_clip(w, shape, device=device), weights, "512", 224)
+    return network(lambda w, device: load_clip(w, **shape, device=device), weights, "512", 224)
 
 
 def distance(tmp_path: Path) -> Callable[[], Tensor]:

@@ -161,14 +161,14 @@ def accelerators_against_cpu() -> list[Finding]:
     import torch
 
     from ganeval.features.devices import accelerators
-    from ganeval.features.networks import not_at_hand
+    from ganeval.features.networks import why_unavailable
     from ganeval.protocol import get_protocol
 
     findings: list[Finding] = []
     devices = accelerators()
     protocols = [get_protocol(name) for name in ("compact", "ttur")] if devices else []
     for protocol in protocols:
-        if not_at_hand(protocol.extractor) is not None:
+        if why_unavailable(protocol.extractor) is not None:
             continue
         try:
             exact, _ = _features(protocol, torch.device("cpu"))
@@ -211,7 +211,8 @@ def _features(protocol: Protocol, device: torch.device) -> tuple[torch.Tensor, s
 
 
 def _inception_weights() -> Finding:
-    from ganeval.features.weights import INCEPTION, verify
+    from ganeval.features.published import INCEPTION
+    from ganeval.features.weights import verify
 
     try:
         return Finding("Inception weights", "ok", f"verified, {verify(INCEPTION).path}")
@@ -224,13 +225,13 @@ def _compact() -> Finding:
     """The shipped network on two rendered images: do its features vary, and are they finite?"""
     import torch
 
-    from ganeval.features.networks import COMPACT_SHA256
+    from ganeval.features.networks import published_sha256
     from ganeval.protocol import get_protocol
 
     rows, _ = _features(get_protocol("compact"), torch.device("cpu"))
     if not bool(torch.isfinite(rows).all()) or torch.equal(rows[0], rows[1]):
         return Finding("compact network", "broken", "its features are not finite, or do not vary", "reinstall ganeval")
-    return Finding("compact network", "ok", f"sha256 {COMPACT_SHA256[:16]}")
+    return Finding("compact network", "ok", f"sha256 {published_sha256('compact-v1')[:16]}")
 
 
 def _trace() -> Finding:

@@ -15,6 +15,7 @@ from ganeval.cli.config import defaults_for, find_config, is_number, is_whole, l
 from ganeval.cli.places import Output, RecordFile, Source, WeightsFile, check_places
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, all_options
 from ganeval.errors import ConfigError
+from ganeval.features.registry import DISTANCES
 from ganeval.files import parse_size
 from ganeval.images.options import LABEL_DISTRIBUTIONS
 from ganeval.parsing.arguments import NAMES, RANGE, SIZE, Kind, Option
@@ -161,7 +162,7 @@ def _click_type(one: Option) -> dict[str, Any]:
 
 
 def _distances() -> dict[str, Any]:
-    return {"type": click.Choice(("lpips-vgg", "lpips-alex", "lpips-squeeze", "compact"))}
+    return {"type": click.Choice(list(DISTANCES))}
 
 
 # options whose values are looked at where they are used

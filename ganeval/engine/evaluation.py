@@ -28,13 +28,9 @@ from ganeval.metrics.registry import Metric
 from ganeval.metrics.single import distance_by_size, neighbours_across
 from ganeval.metrics.types import FeatureSet, Memo, MetricInputs, nothing_is_kept
 from ganeval.parsing.arguments import option
-from ganeval.protocol import COMPACT, Protocol
+from ganeval.protocol import Protocol
 from ganeval.results import Evaluation, MetricResult
 
-NOT_PUBLISHED = (
-    "compact-v1 is a small network that sees texture and coarse shape only: no value under it is comparable with a "
-    "published one"
-)
 POPULATION = "the reference is taken as the target itself: intervals cover only the sampling of the fakes"
 BOTH = ("blocks", "two-fold")  # standard errors that are always of both sets
 NO_SET: Mapping[str, object] = {"spec": None, "kind": "none", "n": None, "digest": None}
@@ -108,8 +104,8 @@ def _notes(run: Measured, results: Mapping[str, MetricResult], failed: Sequence[
     notes = [*plan.left_out, *failed, *generator_notes(provenance)]
     notes += frequency_note(provenance["fake"], _labels(features.get("real")))
     notes += [shared_out(name, both, plan.on_features) for name, both in plan.both.items()]
-    if any(task.protocol.extractor == COMPACT for task in plan.on_features):
-        notes.append(NOT_PUBLISHED)
+    networks = [task.protocol.network for task in plan.on_features]
+    notes += dict.fromkeys(network.note for network in networks if network is not None and network.note is not None)
     notes += [caveat for task in plan.tasks if task.metric.name in results and (caveat := task.metric.caveat)]
     if not plan.on_features and run.of_generator["ppl"].label == "PPL[compact-v1]":
         notes.append(NOT_PPL)

@@ -11,15 +11,16 @@ from ganeval.engine.inputs import ImageSet, OpenedSets, opened_images
 from ganeval.engine.statistics_set import made_under, serves
 from ganeval.errors import ConfigError
 from ganeval.features.custom import CustomNetwork
-from ganeval.features.networks import Given, not_at_hand
+from ganeval.features.networks import why_unavailable
 from ganeval.features.perceptual import PerceptualDistance
+from ganeval.features.registry import get_distance, get_network
+from ganeval.features.types import NetworkSource
 from ganeval.features.weights import by_network
 from ganeval.images.generated import GeneratedSource
 from ganeval.images.types import ImageSource
-from ganeval.metrics.path_length import LPIPS_VGG
 from ganeval.metrics.registry import METRICS, Metric, named_metrics
 from ganeval.parsing.arguments import DISTANCE, PROTOCOL, option
-from ganeval.protocol import COMPACT, CUSTOM, Protocol, get_protocol, routed
+from ganeval.protocol import CUSTOM, Protocol, get_protocol, routed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Plan:
     sets: OpenedSets
     both: Mapping[str, ImageSet]
     requirements: Mapping[str, Mapping[FeatureKey, Requirement]]
-    weights: Mapping[str, Given]
+    weights: Mapping[str, NetworkSource]
     distance: str | PerceptualDistance | None
     user_networks: frozenset[str]
 
@@ -107,7 +108,7 @@ def make_plan(sets: OpenedSets, config: EvaluationConfig) -> Plan:
     if config.weights and not networks:
         raise ConfigError(f"{option('weights')} has no effect: the distance is loaded already. Leave it out.")
     named = by_network(config.weights, networks)
-    weights: dict[str, Given] = {**named, **own}
+    weights: dict[str, NetworkSource] = {**named, **own}
     wanted, left_out = applicable(
         tasks, sets, protocol, asked=chosen is not None, given=weights, reference=config.reference,
         assume_protocol=config.assume_protocol,
@@ -129,9 +130,9 @@ def make_plan(sets: OpenedSets, config: EvaluationConfig) -> Plan:
     )
 
 
-def resolved(config: NetworkOptions) -> tuple[Protocol, dict[str, Given]]:
+def resolved(config: NetworkOptions) -> tuple[Protocol, dict[str, NetworkSource]]:
     """The protocol of a run in its precision, and the user's own network, if it is on one, by name."""
-    protocol, own = config.protocol, dict[str, Given]()
+    protocol, own = config.protocol, dict[str, NetworkSource]()
     if isinstance(protocol, CustomNetwork):
         own = {CUSTOM: protocol.given()}
         protocol = protocol.protocol()
@@ -164,7 +165,7 @@ def distance_of(tasks: Sequence[MetricTask], protocol: Protocol, settings: Setti
     if not any(task.metric.generator for task in tasks):
         return None
     if settings.distance is None:
-        return "compact" if protocol.extractor == COMPACT else LPIPS_VGG
+        return get_network(protocol.extractor).distance
     if isinstance(settings.distance, PerceptualDistance):
         return settings.distance
     return DISTANCE("distance", settings.distance)  # type: ignore[no-any-return]
@@ -172,7 +173,7 @@ def distance_of(tasks: Sequence[MetricTask], protocol: Protocol, settings: Setti
 
 def distance_network(distance: str) -> str:
     """The network whose weights a perceptual distance has."""
-    return COMPACT if distance == "compact" else distance
+    return get_distance(distance).network
 
 
 def _require_floor(sets: OpenedSets, tasks: Sequence[MetricTask], settings: Settings) -> None:
@@ -210,7 +211,7 @@ def applicable(
             continue
         obstacle, statistics = _obstacle(task, sets, protocol, assume_protocol)
         if obstacle is None and not asked and task.protocol != protocol:
-            obstacle = not_at_hand(task.protocol.extractor, given)
+            obstacle = why_unavailable(task.protocol.extractor, given)
         if obstacle is None:
             mode = reference or ("population" if "real" in statistics else "sample")
             wanted.append(replace(task, statistics=statistics, reference=mode))

@@ -11,7 +11,7 @@ from ganeval.engine.accumulator import SetFeatures
 from ganeval.engine.runtime import Runtime
 from ganeval.errors import IncomparableError
 from ganeval.features.extractor import FeatureExtractor
-from ganeval.features.networks import published_weights
+from ganeval.features.networks import published_sha256
 from ganeval.metrics.types import FeatureSet
 from ganeval.parsing.arguments import option
 from ganeval.protocol import Protocol
@@ -49,7 +49,7 @@ def require_protocol(name: str, stats: Statistics, protocol: Protocol, *, assume
     if stats.protocol is not None:
         if protocol.weights is None and replace(stats.protocol, weights=None).key() == protocol.key():
             weights = stats.protocol.weights or ""  # no network was loaded, the file says which it was
-            return protocol.with_weights(weights, verified=weights == published_weights(protocol.extractor))
+            return protocol.with_weights(weights, verified=weights == published_sha256(protocol.extractor))
         protocol.require_same(stats.protocol, f"the {name} statistics in {stats.spec}")
         return protocol
     if not assume:
@@ -60,7 +60,7 @@ def require_protocol(name: str, stats: Statistics, protocol: Protocol, *, assume
             f"build_statistics(images, protocol={protocol.name!r})"
         )
     if protocol.weights is None:
-        return protocol.with_weights(published_weights(protocol.extractor), verified=True)
+        return protocol.with_weights(published_sha256(protocol.extractor), verified=True)
     return protocol
 
 

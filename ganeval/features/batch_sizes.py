@@ -6,25 +6,23 @@ import torch
 from torch import Tensor
 
 from ganeval.features.devices import total_memory
-from ganeval.protocol import CLIP_B_32, CLIP_L_336, COMPACT, DINOV2_B, DINOV2_L, VGG16
+from ganeval.features.types import Network
 
-_CPU_BATCH = {COMPACT: 64, DINOV2_L: 4, CLIP_L_336: 2}
-_LARGE_MAPS = {VGG16, DINOV2_B, DINOV2_L, CLIP_B_32, CLIP_L_336}
 _MUCH, _LITTLE = 16 * 10**9, 12 * 10**9  # bytes of an accelerator
 
 
-def usual_batch(extractor: str, device: torch.device) -> int:
+def usual_batch(network: Network, device: torch.device) -> int:
     """A good batch size for a network on a device.
 
     256 images fill the last wave of a large GPU's multiprocessors better than 128; a small one has no memory for the
     maps of 128 images in the networks whose maps are large.
     """
     if device.type == "cpu":
-        return _CPU_BATCH.get(extractor, 8)
+        return network.cpu_batch
     memory = total_memory(device)
     if memory is not None and memory >= _MUCH:
         return 256
-    return 64 if memory is not None and memory < _LITTLE and extractor in _LARGE_MAPS else 128
+    return 64 if memory is not None and memory < _LITTLE and network.large_maps else 128
 
 
 class Sizes:

@@ -7,17 +7,15 @@ coarse shape of ten kinds of object, at 32 x 32 pixels. `python scripts/train_co
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganeval.arithmetic import plain_defaults
-from ganeval.errors import WeightsError
+from ganeval.features.load_state import load_state
 from ganeval.parsing.arguments import option
 
 COMPACT_SIZE = 32
@@ -26,7 +24,6 @@ COMPACT_SIZE = 32
 # classes), of the first for what its pixels are like (without those, ten per cent of foreign images go unnoticed).
 _FEATURES = {"block3": 224, "block1": 32}
 FEATURES = sum(_FEATURES.values())
-TAPS = {str(FEATURES): FEATURES, "logits": 10}
 _VIEWS = {0: 0.5, -1: 0.25, 1: 0.25}  # weights of the image and of its copies that are moved by so many pixels
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -139,22 +136,16 @@ class CompactFeatures(nn.Module):
 
 
 @plain_defaults()
-def load_compact(path: Path, device: torch.device) -> CompactFeatures:
-    """The network from its safetensors file: float16 there, float32 here.
+def load_compact(state_dict: Mapping[str, Tensor], *, device: torch.device | str = "cpu") -> CompactFeatures:
+    """The network with the given weights: float16 in the file, float32 here.
 
     Raises:
-        WeightsError: not a safetensors file, or of another network.
+        WeightsError: a tensor is missing, unexpected, of another shape, or not finite.
     """
-    with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced at once
-        network = CompactNet()
-    try:
-        state = {name: tensor.float() for name, tensor in load_file(path).items()}
-        network.load_state_dict(state, assign=True)
-    except (SafetensorError, RuntimeError, OSError) as error:
-        first = " ".join(str(error).split())[:160]
-        raise WeightsError(
-            f"{path} does not hold the weights of the compact network ({first}...). "
-            f"Leave {option('weights')} out to use those that ship with ganeval."
-        ) from error
-    network.eval().requires_grad_(False)
+    network = load_state(
+        CompactNet,
+        state_dict,
+        "the compact network",
+        f"Leave {option('weights')} out to use those that ship with ganeval.",
+    )
     return CompactFeatures(network.to(device).to(memory_format=torch.channels_last)).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from ganeval.arithmetic import strict_float32
 from ganeval.download import sha256_of
-from ganeval.errors import ConfigError, WeightsError
-from ganeval.features.extractor import SCALES
-from ganeval.features.networks import Given, LoadedNetwork
-from ganeval.features.weights import load_torchscript
+from ganeval.errors import ConfigError
+from ganeval.features.scaling import SCALES
+from ganeval.features.single_tap import SingleTap
+from ganeval.features.types import LoadedNetwork, NetworkSource
 from ganeval.images.resize import RESIZE_MODES
 from ganeval.parsing.arguments import WHOLE
+from ganeval.parsing.torchscript import load_torchscript
 from ganeval.protocol import CUSTOM, Protocol
 
+_SAVE = "Save the network with torch.jit.script(net).save(FILE) or torch.jit.trace."
 NO_HASH = "{} has no weights that could be hashed: results of two versions of it look comparable"
 
 
@@ -54,22 +56,12 @@ class CustomNetwork:
         """Its protocol; the hash of the weights and the number of features are filled in when it is loaded."""
         return Protocol(name=CUSTOM, extractor=CUSTOM, layer="", resize=self.resize, size=self.size, scale=self.scale)
 
-    def given(self) -> Given:
+    def given(self) -> NetworkSource:
         """The network, or its file."""
         return Path(self.network) if isinstance(self.network, str | Path) else self.network
 
 
-class _Wrapped(nn.Module):
-    def __init__(self, network: Callable[[Tensor], Tensor], tap: str) -> None:
-        super().__init__()
-        self.network = network
-        self.tap = tap
-
-    def forward(self, x: Tensor, taps: Collection[str] = ()) -> dict[str, Tensor]:
-        return {self.tap: self.network(x)}
-
-
-def load_custom(network: Given, size: int, device: torch.device) -> LoadedNetwork:
+def load_custom(network: NetworkSource, size: int, device: torch.device) -> LoadedNetwork:
     """Load or copy it, and look at what it makes of one black image.
 
     Its hash is that of the file; of a module, of its class's name and its tensors; of a function, of its name alone.
@@ -81,16 +73,15 @@ def load_custom(network: Given, size: int, device: torch.device) -> LoadedNetwor
     warnings: tuple[str, ...] = ()
     call: Callable[[Tensor], Tensor]
     if isinstance(network, Path):
-        if not network.is_file():
-            raise WeightsError(f"there is no network file {network}. Give a TorchScript file that exists.")
-        digest, call = sha256_of(network), load_torchscript(network).to(device).eval()
+        call = load_torchscript(network, _SAVE).to(device).eval()
+        digest = sha256_of(network)
     elif isinstance(network, nn.Module):
         digest, call = _hash(network), copy.deepcopy(network).to(device).eval()
     else:
         name = f"{getattr(network, '__module__', '')}.{getattr(network, '__qualname__', type(network).__qualname__)}"
         digest, call, warnings = hashlib.sha256(name.encode()).hexdigest(), network, (NO_HASH.format(name),)
     width = _width(call, size, device)
-    return LoadedNetwork(_Wrapped(call, str(width)), {str(width): width}, digest, False, warnings)
+    return LoadedNetwork(SingleTap(call, str(width)), {str(width): width}, digest, False, warnings)
 
 
 def _width(network: Callable[[Tensor], Tensor], size: int, device: torch.device) -> int:

@@ -8,64 +8,52 @@ factor; so the grid is brought to size here, once, while the weights are loaded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganeval.arithmetic import plain_defaults
 from ganeval.errors import WeightsError
-from ganeval.features.fill import filled, library
+from ganeval.features.load_state import load_state
+from ganeval.features.single_tap import SingleTap
 
 SIZE, PATCH = 224, 14
 _OFFSET = 0.1  # of the publisher's code, added to the number of places before it is divided by that of the file
-_TIMM = {
-    "dinov2-vits14": "vit_small_patch14_dinov2",
-    "dinov2-vitb14": "vit_base_patch14_dinov2",
-    "dinov2-vitl14": "vit_large_patch14_dinov2",
-}
-WIDTHS = {"dinov2-vits14": 384, "dinov2-vitb14": 768, "dinov2-vitl14": 1024}
-
-
-class DINOv2(nn.Module):
-    """``module(x, taps) -> {width: (N, width)}``: the class token after the last normalisation.
-
-    Shape: float32 (N, 3, 224, 224) with ImageNet's mean and deviation taken out.
-    """
-
-    def __init__(self, network: nn.Module, tap: str) -> None:
-        super().__init__()
-        self.network = network
-        self.tap = tap
-
-    def forward(self, x: Tensor, taps: Collection[str] = ()) -> dict[str, Tensor]:
-        return {self.tap: self.network(x)}
 
 
 @plain_defaults()
 def load_dinov2(
-    state_dict: Mapping[str, Tensor], name: str = "dinov2-vitl14", *, device: torch.device | str = "cpu"
-) -> DINOv2:
+    state_dict: Mapping[str, Tensor],
+    architecture: str = "vit_large_patch14_dinov2",
+    *,
+    device: torch.device | str = "cpu",
+) -> SingleTap:
     """The network with the given weights, under the names of the published files.
+
+    Its one tap is the class token after the last normalisation, named by its width.
+
+    Shape: float32 (N, 3, 224, 224) with ImageNet's mean and deviation taken out -> (N, width).
 
     Args:
         state_dict: with a position grid of any size; ``mask_token``, which only training uses, is left out.
-        name: ``dinov2-vitl14``, ``dinov2-vitb14`` or ``dinov2-vits14``.
+        architecture: timm's name of it.
 
     Raises:
-        ConfigError: timm is not installed.
         WeightsError: a tensor is missing, unexpected, of another shape, or not finite.
     """
-    timm = library("timm", "dinov2", name)
+    import timm
+
     used = {key: tensor for key, tensor in state_dict.items() if key != "mask_token"}
     if "pos_embed" in used:
         used["pos_embed"] = resized_positions(used["pos_embed"], SIZE // PATCH)
-    network = filled(
-        lambda: timm.create_model(_TIMM[name], pretrained=False, num_classes=0, img_size=SIZE),
-        used, f"DINOv2 ({name})",
-    )  # fmt: skip
-    return DINOv2(network.to(device), str(WIDTHS[name])).eval()
+    network = load_state(
+        lambda: timm.create_model(architecture, pretrained=False, num_classes=0, img_size=SIZE),
+        used,
+        f"DINOv2 ({architecture})",
+    )
+    return SingleTap(network.to(device), str(network.num_features)).eval()
 
 
 def resized_positions(positions: Tensor, places: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,39 +16,19 @@ from ganeval.features.batch_sizes import Sizes, usual_batch
 from ganeval.features.compiled import Compiled, require_compiler
 from ganeval.features.devices import give_back
 from ganeval.features.lanes import Features, Images, Lanes
-from ganeval.features.networks import NETWORKS, Given
+from ganeval.features.networks import load_network
 from ganeval.features.precision import Deviation, require_precision
+from ganeval.features.registry import get_network
 from ganeval.features.residence import Residence
+from ganeval.features.scaling import SCALES
+from ganeval.features.types import NetworkSource, resolve
 from ganeval.images.resize import PIL_MODES, PillowResize, resize, resize_mixed
 from ganeval.images.transfer import across
 from ganeval.images.types import ImageBatch
 from ganeval.parsing.arguments import option
-from ganeval.protocol import CUSTOM, INCEPTION, Protocol
-
-SCALES: dict[str, Callable[[Tensor], Tensor]] = {
-    "(x-128)/128": lambda x: (x - 128) / 128,
-    "(x-127.5)/127.5": lambda x: (x - 127.5) / 127.5,
-    "2*(x/255)-1": lambda x: 2 * (x / 255) - 1,
-    "x/255": lambda x: x / 255,
-    "x": lambda x: x,
-    # means and deviations of red, green, blue over a network's training images, in 0..1
-    "imagenet": lambda x: _standardised(x, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "clip": lambda x: _standardised(x, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-}
-
-
-def _standardised(x: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
-    return (x / 255 - _of_channels(mean, x.device)) / _of_channels(deviation, x.device)
-
-
-@functools.lru_cache
-def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """(c, 1, 1); kept, because the host would wait for its copy to a device every time."""
-    return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
-
+from ganeval.protocol import Protocol
 
 _CALIBRATION = 16  # images, or those of the first batch if they are fewer
-_LANES_BATCH = 16  # for all lanes together
 
 
 class FeatureExtractor:
@@ -79,7 +58,7 @@ class FeatureExtractor:
         protocol: Protocol,
         *,
         device: torch.device,
-        weights: Given | None = None,
+        weights: NetworkSource | None = None,
         layers: tuple[str, ...] = ("features",),
         compile: bool = False,
         batch_size: int | None = None,
@@ -87,10 +66,11 @@ class FeatureExtractor:
         require_precision(protocol.precision, device)
         if compile:
             require_compiler(device)
-        # weights stay on the host, and a copy is on the accelerator; code of the user's moves as a whole
-        at_home = protocol.extractor != CUSTOM and device.type != "cpu"
-        network = NETWORKS[protocol.extractor](protocol, torch.device("cpu") if at_home else device, weights)
-        if protocol.extractor == CUSTOM:  # its width is known only now
+        self._declared = declared = get_network(protocol.extractor)
+        # weights stay on the host, and a copy is on the accelerator; code of the user moves as a whole
+        copied = not declared.user_model and device.type != "cpu"
+        network = load_network(protocol, torch.device("cpu") if copied else device, weights)
+        if declared.user_model:  # its width is known only now
             protocol = replace(protocol, layer=next(iter(network.dimensions)))
         self.protocol = protocol.with_weights(network.weights, verified=network.verified)
         self._warnings = network.warnings
@@ -100,26 +80,23 @@ class FeatureExtractor:
         self.taps = tuple(self.tap(layer) for layer in layers)
         self.dimensions = network.dimensions
         self._network = network.module
-        if at_home and protocol.extractor == INCEPTION and not compile:
-            self._pack()
-        self._weights = Residence(self._network, device) if at_home else None
-        self._run: Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]] = self._network
-        self._used, self._halved = device.type != "cpu" and not at_home, False
-        self._fits: int | None = None  # images at once, once the device's memory was full
-        self._sizes = Sizes()
-        self.batch_size = batch_size or usual_batch(protocol.extractor, device)
+        self._optimizer = None if compile else declared.optimize
+        if copied or protocol.precision == "float32":  # on the CPU, weights of half precision are cast first
+            self._optimize()
         self._lanes: Lanes | None = None
+        if declared.per_thread and device.type == "cpu" and not compile:
+            tuned, batch_size = batch_size is None, batch_size or declared.per_thread
+            name = declared.name if protocol.precision == "float32" else f"{declared.name}-{protocol.precision}"
+            self._lanes = Lanes(name, batch_size, tuned=tuned)
+        self._weights = Residence(self._network, device) if copied else None
+        self._run: Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]] = self._network
         self._program: Compiled | None = None
         if compile:
             self._run = self._program = Compiled(self._network, device)
-        elif device.type == "cpu" and protocol.extractor == INCEPTION:
-            self.batch_size = batch_size or _LANES_BATCH
-            name = protocol.extractor
-            if protocol.precision == "float32":
-                self._pack()
-            else:
-                name = f"{name}-{protocol.precision}"
-            self._lanes = Lanes(name, self.batch_size, tuned=batch_size is None)
+        self._used, self._halved = device.type != "cpu" and not copied, False
+        self._fits: int | None = None  # images at once, once the device's memory was full
+        self._sizes = Sizes()
+        self.batch_size = batch_size or usual_batch(declared, device)
         self.prepare: PillowResize | None = None
         if protocol.resize in PIL_MODES:
             self.prepare = PillowResize(protocol.size, protocol.resize)
@@ -167,7 +144,7 @@ class FeatureExtractor:
             try:
                 self._enter()
                 # a network of the user's, and what it calls, has the user's defaults
-                with nullcontext() if self.protocol.extractor == CUSTOM else plain_defaults():
+                with nullcontext() if self._declared.user_model else plain_defaults():
                     parts.append(self._through(images[start : start + size]))
             except torch.cuda.OutOfMemoryError as error:
                 if size <= 1:
@@ -216,14 +193,14 @@ class FeatureExtractor:
                 return self._lanes(self._features, given)
             images = SCALES[self.protocol.scale](self._resized(given))
             n = len(images)
-            if self.device.type != "cpu" and self.protocol.extractor != CUSTOM:
+            if self.device.type != "cpu" and not self._declared.user_model:
                 images = self._sizes.filled(images, self._fits)
             if precision == "float32":
                 return {tap: rows[:n] for tap, rows in self._run(images, self.taps).items()}
             if self.deviation is None and not self._halved:
                 exact = self._network(images[: min(n, _CALIBRATION)], self.taps)
         half = HALF.get(precision)
-        if half is not None and self.protocol.extractor != CUSTOM:  # of which autocast casts what it can
+        if half is not None and not self._declared.user_model:  # of which autocast casts what it can
             images = images.to(half)
             if not self._halved:  # once, though the batch may fail: what is lost of the weights does not come back
                 if self._weights is not None:
@@ -231,8 +208,7 @@ class FeatureExtractor:
                 else:
                     self._network.to(half)
                 self._halved = True
-                if self._lanes is not None:
-                    self._pack()
+                self._optimize()
         self._enter()
         with inference(precision, self.device):
             features = {tap: rows[:n].float() for tap, rows in self._run(images, self.taps).items()}
@@ -248,10 +224,11 @@ class FeatureExtractor:
         with torch.autocast("cpu", half):
             return {tap: rows.float() for tap, rows in self._network(scaled.to(half), self.taps).items()}
 
-    def _pack(self) -> None:
-        from ganeval.features.packed import packed
-
-        self._run = self._network = packed(self._network)
+    def _optimize(self) -> None:
+        """Once, unless the network is compiled."""
+        if self._optimizer is not None:
+            self._run = self._network = resolve(self._optimizer)(self._network)
+            self._optimizer = None
 
     def _resized(self, images: Images) -> Tensor:
         if isinstance(images, Tensor) and images.is_floating_point():  # the decode workers did it
@@ -268,7 +245,7 @@ def load_extractor(
     protocol: Protocol,
     *,
     device: torch.device,
-    weights: Given | None = None,
+    weights: NetworkSource | None = None,
     layers: tuple[str, ...] = ("features",),
     compile: bool = False,
     batch_size: int | None = None,

@@ -7,8 +7,7 @@ every FID has inherited); and the input is scaled to about -1..1 without ImageNe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from math import isfinite
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +16,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models.inception import BasicConv2d, InceptionA, InceptionB, InceptionC, InceptionD, InceptionE
 
 from ganeval.arithmetic import plain_defaults
-from ganeval.errors import InputError, WeightsError
+from ganeval.errors import InputError
+from ganeval.features.load_state import load_state
+from ganeval.features.registry import NETWORKS
 
 INPUT_SIZE = 299
-NUM_CLASSES = 1008
-TAPS: Mapping[str, int] = {
-    "64": 64,
-    "192": 192,
-    "768": 768,
-    "2048": 2048,
-    "logits": NUM_CLASSES,
-    "logits_unbiased": NUM_CLASSES,
-    "sfid": 2023,
-}
+TAPS = NETWORKS["inception-2015-12-05"].widths
+NUM_CLASSES = TAPS["logits"]
 _SFID_CHANNELS = 7
 
 
@@ -72,7 +65,7 @@ class FIDInception(nn.Module):
         Shape: float32 (N, 3, 299, 299) in about -1..1 -> (N, width) for each tap, with the widths of ``TAPS``.
         """
         if unknown := set(taps) - set(TAPS):
-            raise InputError(f"Inception has no tap {', '.join(sorted(unknown))}; there are {', '.join(TAPS)}.")
+            raise InputError(f"Inception has no tap {', '.join(sorted(unknown))}. Available: {', '.join(TAPS)}.")
         wanted: set[str] = set(taps)
         out: dict[str, Tensor] = {}
 
@@ -147,50 +140,16 @@ def load_inception(
     Raises:
         WeightsError: a tensor is missing, unexpected, of another shape, or not finite.
     """
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        net = FIDInception()
-    needed = net.state_dict()
-    complete = {name: tensor for name, tensor in state_dict.items() if not name.endswith(_COUNTER)}
-    _check(complete, {name: tensor for name, tensor in needed.items() if not name.endswith(_COUNTER)})
-    counters = {name: torch.zeros((), dtype=torch.long) for name in needed if name.endswith(_COUNTER)}
-    floats = {name: tensor.detach().to(torch.float32) for name, tensor in complete.items()}
-    net.load_state_dict(floats | counters, strict=True, assign=True)
-    net.eval().requires_grad_(False)
+    net = load_state(
+        FIDInception,
+        state_dict,
+        "FID's Inception-v3",
+        "Torchvision's own inception_v3 is another network; `ganeval weights fetch inception` gets the right file.",
+    )
     if fast:
         net.fold_batch_norm()
         net.to(memory_format=torch.channels_last)
     return net.to(device)
-
-
-_COUNTER = "num_batches_tracked"
-
-
-def _check(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> None:
-    shapes = [
-        f"{name} has shape {tuple(given[name].shape)} instead of {tuple(needed[name].shape)}"
-        for name in needed
-        if name in given and given[name].shape != needed[name].shape
-    ]
-    faults = {
-        "missing": [name for name in needed if name not in given],
-        "unexpected": [name for name in given if name not in needed],
-        "misshapen": shapes,
-    }
-    if any(faults.values()):
-        found = "; ".join(f"{len(names)} {kind} ({_few(names)})" for kind, names in faults.items() if names)
-        raise WeightsError(
-            f"These are not the weights of FID's Inception-v3 ({len(needed)} tensors): {found}. "
-            f"Torchvision's own inception_v3 is another network; `ganeval weights fetch` gets the right file."
-        )
-    # a sum is finite if and only if all are: float32 does not overflow in float64, and infinity stays so or is NaN
-    if damaged := [
-        n for n, t in given.items() if not t.is_floating_point() or not isfinite(t.sum(dtype=torch.float64))
-    ]:
-        raise WeightsError(f"These Inception weights are damaged: {_few(damaged)} holds NaN, infinity or no floats.")
-
-
-def _few(names: Sequence[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
 
 def _mean(x: Tensor) -> Tensor:

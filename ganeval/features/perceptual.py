@@ -25,22 +25,17 @@ from torch import Tensor, nn
 
 from ganeval.arithmetic import exact_float32, plain_defaults
 from ganeval.download import sha256_of
-from ganeval.errors import ConfigError, InputError, WeightsError
-from ganeval.features.published import ALEXNET, SQUEEZENET, VGG16, WeightSpec
+from ganeval.errors import InputError, WeightsError
+from ganeval.features.compact import COMPACT_SIZE, load_compact
+from ganeval.features.networks import find_weights, unverified
+from ganeval.features.registry import get_distance, get_network
+from ganeval.features.types import resolve
 from ganeval.features.weights import load_state_dict, locate
 from ganeval.images.resize import resize
 from ganeval.parsing.arguments import option
-from ganeval.protocol import COMPACT, Protocol
+from ganeval.protocol import Protocol
 
 BOX = 256  # images are averaged down to so many pixels, as in StyleGAN's scripts
-
-# by LPIPS's own name of the network: the trunk's weights, and the hash of the heads in lpips 0.1.4
-LPIPS: Mapping[str, tuple[WeightSpec, str]] = {
-    "vgg": (VGG16, "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
-    "alex": (ALEXNET, "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
-    "squeeze": (SQUEEZENET, "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
-}
-DISTANCES = ("lpips-vgg", "lpips-alex", "lpips-squeeze", "compact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,62 +101,98 @@ class PerceptualDistance:
     def protocol(self, name: str) -> Protocol:
         """What the comparison key says of this distance."""
         return Protocol(
-            name=name, extractor=self.name, layer="maps", decode="none: floats", scale="-1..1",
-            resize="none" if self.size is None else "torch-bilinear-antialias", size=self.size or 0,
-            precision=str(self.dtype).removeprefix("torch."), weights=self.weights, verified=self.verified,
-        )  # fmt: skip
+            name=name,
+            extractor=self.name,
+            layer="maps",
+            decode="none: floats",
+            scale="-1..1",
+            resize="none" if self.size is None else "torch-bilinear-antialias",
+            size=self.size or 0,
+            precision=str(self.dtype).removeprefix("torch."),
+            weights=self.weights,
+            verified=self.verified,
+        )
 
 
 @plain_defaults()
 def load_distance(
     name: str, *, device: torch.device, weights: Path | None = None, dtype: torch.dtype = torch.float32
 ) -> PerceptualDistance:
-    """One of ``DISTANCES``.
+    """A perceptual distance by its name.
 
     Args:
-        weights: of the trunk, a torchvision file; None: the published ones.
+        weights: a file in place of its own; of LPIPS a torchvision file of the trunk.
         dtype: of the arithmetic.
 
     Raises:
         ConfigError: no such distance.
         WeightsError: no weights, damaged ones, or ones of another network.
     """
-    if name not in DISTANCES:
-        raise ConfigError(f"There is no perceptual distance {name!r}; there are {', '.join(DISTANCES)}.")
-    if name == "compact":
-        return _load_compact(device, weights, dtype)
-    net = name.removeprefix("lpips-")
-    spec, _ = LPIPS[net]
+    declaration = get_distance(name)
+    distance: PerceptualDistance = resolve(declaration.load)(weights, device=device, dtype=dtype, **declaration.options)
+    return distance
+
+
+def load_lpips_distance(
+    weights: Path | None, *, device: torch.device, dtype: torch.dtype, net: str, heads_sha256: str
+) -> PerceptualDistance:
+    """LPIPS on ``net`` (``vgg``, ``alex`` or ``squeeze``), with the heads of that hash."""
+    name = f"lpips-{net}"
+    spec = get_distance(name).weights
+    assert spec is not None
     located = locate(spec, weights)
-    module = load_lpips(net, load_state_dict(located.path), str(located.path)).to(device, dtype)
-    heads = tuple(lin.model[-1].weight.flatten() for lin in module.lins)
-    told: tuple[str, ...] = ()
-    if not located.verified:
-        told = (
-            f"the weights in {located.path} are not the published ones (SHA-256 {located.sha256[:8]}...): "
-            "values are labelled with that hash",
-        )
+    module = load_lpips(net, load_state_dict(located.path), str(located.path), heads_sha256).to(device, dtype)
     return PerceptualDistance(
-        name, nn.Sequential(module.scaling_layer, module.net), heads, device, dtype,
-        weights=located.sha256, verified=located.verified, warnings=told,
-    )  # fmt: skip
+        name,
+        nn.Sequential(module.scaling_layer, module.net),
+        tuple(lin.model[-1].weight.flatten() for lin in module.lins),
+        device,
+        dtype,
+        weights=located.sha256,
+        verified=located.verified,
+        warnings=unverified(spec, located),
+    )
+
+
+def load_compact_distance(weights: Path | None, *, device: torch.device, dtype: torch.dtype) -> PerceptualDistance:
+    """The three blocks of compact-v1, without heads."""
+    declaration = get_network("compact-v1")
+    located, warnings = find_weights(declaration, weights)
+    network = load_compact(load_state_dict(located.path), device=device).network.to(dtype)
+
+    def blocks(images: Tensor) -> list[Tensor]:
+        out = network(images.contiguous(memory_format=torch.channels_last))
+        return [out[f"block{i}"] for i in (1, 2, 3)]
+
+    return PerceptualDistance(
+        declaration.name,
+        blocks,
+        None,
+        device,
+        dtype,
+        size=COMPACT_SIZE,
+        weights=located.sha256,
+        verified=located.verified,
+        warnings=warnings,
+    )
 
 
 @plain_defaults()
-def load_lpips(net: str, trunk: Mapping[str, Tensor], source: str) -> Any:
+def load_lpips(net: str, trunk: Mapping[str, Tensor], source: str, heads_sha256: str) -> Any:
     """The module of the ``lpips`` package, made without a download and without a word on stdout.
 
     Args:
         net: ``vgg``, ``alex`` or ``squeeze``.
         trunk: torchvision's state dictionary of that network.
         source: where that is from, for messages.
+        heads_sha256: of the package's file of heads.
 
     Raises:
         WeightsError: weights of another network, or another version of the package's heads.
     """
     import lpips
 
-    heads = _heads(net)
+    heads = _heads(net, heads_sha256)
     with torch.device("meta"), warnings.catch_warnings():  # neither memory nor random numbers for what is replaced
         warnings.simplefilter(
             "ignore", UserWarning
@@ -210,37 +241,16 @@ def prepare(images: Tensor, value_range: tuple[float, float], *, crop: bool, siz
     return x
 
 
-def _heads(net: str) -> dict[str, Tensor]:
+def _heads(net: str, sha256: str) -> dict[str, Tensor]:
     found = importlib.util.find_spec("lpips")
     assert found is not None
     assert found.origin is not None
     path = Path(found.origin).parent / "weights" / "v0.1" / f"{net}.pth"
-    if not path.is_file() or sha256_of(path) != LPIPS[net][1]:
+    if not path.is_file() or sha256_of(path) != sha256:
         raise WeightsError(
             f"{path} is not the file of lpips 0.1.4. Install that version again: pip install lpips==0.1.4."
         )
     return load_state_dict(path)
-
-
-def _load_compact(device: torch.device, weights: Path | None, dtype: torch.dtype) -> PerceptualDistance:
-    from ganeval.features.compact import COMPACT_SIZE, load_compact
-    from ganeval.features.networks import COMPACT_SHA256, COMPACT_WEIGHTS
-
-    path = weights or COMPACT_WEIGHTS
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}. Leave it out to use the weights that ship with ganeval.")
-    digest = sha256_of(path)
-    verified = digest == COMPACT_SHA256
-    told = () if verified else (f"the weights in {path} are not those of {COMPACT} that ship with ganeval",)
-    network = load_compact(path, device).network.to(dtype)
-
-    def blocks(images: Tensor) -> list[Tensor]:
-        out = network(images.contiguous(memory_format=torch.channels_last))
-        return [out[f"block{i}"] for i in (1, 2, 3)]
-
-    return PerceptualDistance(
-        COMPACT, blocks, None, device, dtype, size=COMPACT_SIZE, weights=digest, verified=verified, warnings=told
-    )
 
 
 def _antialiased(images: Tensor, size: int) -> Tensor:

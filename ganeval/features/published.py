@@ -7,34 +7,7 @@ ViT-L/14 at 336 pixels (its own address). Where there is none, a file is never c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class WeightSpec:
-    """One file of weights that ganeval knows.
-
-    Attributes:
-        name: what the command line calls it; the extractor that uses it has the same name.
-        filename: its name in the torch hub folder.
-        url: where it is published.
-        sha256: 64 hexadecimal digits, or None where no record of them exists: then nothing verifies it.
-        bytes: its size, if known.
-        licence: of the weights.
-        what: how messages call it.
-        aliases: names under which other tools keep the identical file.
-    """
-
-    name: str
-    filename: str
-    url: str
-    sha256: str | None
-    bytes: int | None
-    licence: str
-    what: str
-    aliases: tuple[str, ...] = ()
-
+from ganeval.features.types import WeightSpec
 
 INCEPTION = WeightSpec(
     name="inception-2015-12-05",
@@ -117,6 +90,7 @@ CLIP_L_336 = WeightSpec(
     bytes=None,
     licence="MIT",
     what="the weights of CLIP ViT-L/14 at 336 pixels",
+    torchscript=True,
 )
 
 CLIP_B_32 = WeightSpec(
@@ -127,11 +101,20 @@ CLIP_B_32 = WeightSpec(
     bytes=353_976_522,
     licence="MIT",
     what="the weights of CLIP ViT-B/32",
+    torchscript=True,
 )
 
-SPECS: Mapping[str, WeightSpec] = {
+SPECS: dict[str, WeightSpec] = {
     spec.name: spec
     for spec in (
-        INCEPTION, VGG16, ALEXNET, SQUEEZENET, TORCHVISION_INCEPTION, DINOV2_L, DINOV2_B, CLIP_L_336, CLIP_B_32,
+        INCEPTION,
+        VGG16,
+        ALEXNET,
+        SQUEEZENET,
+        TORCHVISION_INCEPTION,
+        DINOV2_L,
+        DINOV2_B,
+        CLIP_L_336,
+        CLIP_B_32,
     )
-}  # fmt: skip
+}

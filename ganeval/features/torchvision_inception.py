@@ -9,9 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import inception_v3
 
 from ganeval.arithmetic import plain_defaults
-from ganeval.features.fill import filled
-
-TAPS = {"2048": 2048, "logits": 1000}
+from ganeval.features.load_state import load_state
 
 
 class TorchvisionInception(nn.Module):
@@ -44,8 +42,9 @@ def load_torchvision_inception(
         WeightsError: a tensor is missing, unexpected, of another shape, or not finite.
     """
     used = {name: tensor for name, tensor in state_dict.items() if not name.startswith("AuxLogits.")}
-    network = filled(
+    network = load_state(
         lambda: inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False),
-        used, "torchvision's Inception-v3",
-    )  # fmt: skip
+        used,
+        "torchvision's Inception-v3",
+    )
     return TorchvisionInception(network.to(device).to(memory_format=torch.channels_last)).eval()

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torchvision.models import vgg16
 
 from ganeval.arithmetic import plain_defaults
-from ganeval.features.fill import filled
+from ganeval.features.load_state import load_state
 
-TAPS = {"4096": 4096}
 _FC2 = 5  # of the classifier: linear, ReLU, dropout, linear, ReLU
 
 
@@ -41,5 +40,5 @@ def load_vgg16(state_dict: Mapping[str, Tensor], *, device: torch.device | str =
     Raises:
         WeightsError: a tensor is missing, unexpected, of another shape, or not finite.
     """
-    network = filled(lambda: vgg16(weights=None, init_weights=False), state_dict, "torchvision's VGG16")
+    network = load_state(lambda: vgg16(weights=None, init_weights=False), state_dict, "torchvision's VGG16")
     return VGG16(network.to(device).to(memory_format=torch.channels_last)).eval()

@@ -21,13 +21,11 @@ from typing import TYPE_CHECKING, Literal
 
 from ganeval.download import Notify, fetch, is_offline, sha256_of
 from ganeval.errors import WeightsError
-from ganeval.features.published import INCEPTION as INCEPTION
 from ganeval.features.published import SPECS as SPECS
-from ganeval.features.published import WeightSpec as WeightSpec
+from ganeval.features.types import WeightSpec
 from ganeval.parsing.arguments import option
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 DIRECTORY_VARIABLE = "GANEVAL_WEIGHTS_DIR"
@@ -202,28 +200,6 @@ def import_file(path: Path | str, spec: WeightSpec | None = None) -> LocatedWeig
     except OSError as error:
         raise WeightsError(f"Cannot copy {file} to {target}: {error.strerror or error}.") from error
     return LocatedWeights(target, digest, digest == spec.sha256, "hub")
-
-
-def load_torchscript(path: Path | str) -> torch.jit.ScriptModule:
-    """Open a TorchScript archive. It is no pickle, but it is code, which runs when the module is called.
-
-    Raises:
-        WeightsError: damaged, or no such archive.
-    """
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still what people have
-            warnings.simplefilter("ignore", DeprecationWarning)
-            with Path(path).open("rb") as file:  # by the file, since torch does not take every path
-                module: torch.jit.ScriptModule = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError, OSError) as error:
-        raise WeightsError(
-            f"{path} is no TorchScript file: {(str(error).splitlines() or ['damaged'])[0][:200]}. "
-            "Save the network with torch.jit.script(net).save(FILE) or torch.jit.trace."
-        ) from error
-    return module
 
 
 def load_state_dict(path: Path | str) -> dict[str, Tensor]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ganeval.errors import IncomparableError
+from ganeval.features.registry import DISTANCES, get_network
 from ganeval.gate.decide import p_value
 from ganeval.gate.rules import Gate, Rule
 from ganeval.metrics.difference import GIVEN, Measurement, UndecidedError, difference
 from ganeval.metrics.intervals import one_sided_quantile
 from ganeval.metrics.registry import METRICS
 from ganeval.parsing.documents import MAX_NUMBER
-from ganeval.protocol import COMPACT, get_protocol, routed
+from ganeval.protocol import get_protocol, routed
 from ganeval.result_files import Record
 from ganeval.results import MetricResult, Reason
 
@@ -238,10 +239,8 @@ def _other_protocol(gate: Gate, result: MetricResult) -> str | None:
     metric = METRICS[result.name]
     expected = routed(get_protocol(gate.protocol), metric.name, metric.protocol)
     if metric.generator:
-        from ganeval.metrics.path_length import LPIPS_VGG  # imports torch, which judging results needs for nothing else
-
         # The metric is a distance between images, not features: the protocol chooses only its network.
-        network = COMPACT if expected.extractor == COMPACT else LPIPS_VGG
+        network = DISTANCES[get_network(expected.extractor).distance].network
         differing = [] if result.protocol.extractor == network else [f"{result.protocol.extractor}, not {network}"]
     else:
         expected = expected.at(metric.layer) if expected.has(metric.layer) else expected

@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
@@ -23,7 +22,6 @@ from typing import Any
 
 import torch
 
-from ganeval.arithmetic import plain_defaults
 from ganeval.errors import InputError, WeightsError
 from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
@@ -46,6 +44,7 @@ from ganeval.images.specs import (
 )
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.images.user_models import told
+from ganeval.parsing.torchscript import load_torchscript
 
 
 def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
@@ -148,7 +147,7 @@ def _find(spec: Generator) -> Checkpoint | Callable[..., Any]:
         case GeneratorFile(path=path):
             return _from_file(path)
         case ScriptFile(path=path):
-            return _torchscript(path)
+            return load_torchscript(path, _SAVE)
         case ImportedGenerator(module=module, name=name):
             return _imported(spec.text, module, name)
 
@@ -175,22 +174,10 @@ def _from_file(path: Path) -> Checkpoint:
     return load_generator(path.with_suffix(".safetensors") if path.suffix.lower() == ".json" else path)
 
 
-@plain_defaults()
-def _torchscript(path: Path) -> Callable[..., Any]:
-    if not path.is_file():
-        raise WeightsError(f"there is no file {path}. Give the path of a .safetensors or TorchScript .pt file.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # deprecated, and still what people have
-            warnings.simplefilter("ignore", DeprecationWarning)
-            with path.open("rb") as file:  # by the file, since torch does not take every path
-                module: Callable[..., Any] = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError, OSError) as error:
-        raise WeightsError(
-            f"{path} is no TorchScript file, and pickles are never read. Save the generator with "
-            "torch.jit.script(g).save(...), or write a function that loads it: gen:package.module:callable."
-        ) from error
-    return module
+_SAVE = (
+    "Pickles are never read. Save the generator with torch.jit.script(g).save(...), or write a function that loads it: "
+    "gen:package.module:callable."
+)
 
 
 def _imported(spec: str, module_name: str, name: str) -> Callable[..., Any]:

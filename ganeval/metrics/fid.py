@@ -11,7 +11,7 @@ from ganeval.metrics.build_result import build_result
 from ganeval.metrics.frechet import frechet_distance, require_comparable
 from ganeval.metrics.frechet_result import distance
 from ganeval.metrics.types import FeatureSet, MetricInputs
-from ganeval.protocol import COMPACT, Protocol
+from ganeval.protocol import Protocol
 from ganeval.results import MetricResult, Reason
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
@@ -107,7 +107,7 @@ def _for_features(real: Gaussian, fake: Gaussian, protocol: Protocol) -> tuple[s
     ]
     if not few:
         return ()
-    advice = "kid" if protocol.extractor == COMPACT else "--protocol compact, kid"
+    advice = "kid" if protocol.network is not None and protocol.network.shipped else "--protocol compact, kid"
     return (
         f"{' and '.join(few)} for {fake.dimension} features: the value is mostly the excess of a small sample. Take "
         f"more images, or a network or metric for few ({advice})",

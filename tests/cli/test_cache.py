@@ -145,7 +145,7 @@ def test_clear(kept: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.
         (["clear", "--older-than", "-1"], "'--older-than'"),
         (["clear", "--older-than", "soon"], "is not a valid float range"),
         (["clear", "--older-than", "nan"], "--older-than is a number of days"),
-        (["clear", "--protocol", "compakt"], "There is no protocol 'compakt'"),
+        (["clear", "--protocol", "compakt"], "Unknown protocol 'compakt'"),
         (["clear", "--protocol", "compact:9"], "has no layer '9'"),
         (["list", "--cache-dir", __file__], "is a file"),
         (["drop"], "No such command 'drop'"),

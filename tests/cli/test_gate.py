@@ -143,7 +143,7 @@ def test_results_that_never_pass(
         ("[gate.rules.fid]\nmax = inf", None, "rules.fid.max: found inf, expected a finite number"),
         ("[gate.rules.fid]\nmax = 1", "protokol = 'compact'", "no option 'protokol'. Did you mean 'protocol'?"),
         ("[gate.rules.fid]\nmax = 1", "", "a limit holds for one protocol"),
-        ("[gate.rules.fid]\nmax = 1", "protocol = 'compct'", "no protocol 'compct'"),
+        ("[gate.rules.fid]\nmax = 1", "protocol = 'compct'", "Unknown protocol 'compct'"),
         ("[gate.rules.fid]\nmax = 1", "on-inconclusive = 'shrug'\nprotocol = 'compact'", "shrug"),
         ("", None, "there are no rules"),
         ("[gate.rules.fid]\nmax-regression = {abs = 1}", None, "needs a baseline"),

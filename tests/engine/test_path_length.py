@@ -452,7 +452,7 @@ def test_generator_iv(generator: Any, options: dict[str, Any], message: str) -> 
 
 
 def test_options_iv() -> None:
-    with pytest.raises(ConfigError, match="no perceptual distance 'lpips'"):
+    with pytest.raises(ConfigError, match="Unknown perceptual distance 'lpips'"):
         ppl(Tanh(), distance="lpips")
     with pytest.raises(ConfigError, match="the distance is loaded already"):
         ppl(Tanh(), weights="x.pth")

@@ -35,7 +35,7 @@ from ganeval.errors import InputError
 from ganeval.features.cache import FeatureCache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor
-from ganeval.features.networks import COMPACT_WEIGHTS
+from ganeval.features.registry import COMPACT_FILE
 from ganeval.images import indexed, loading
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.folder import FolderImages
@@ -414,7 +414,7 @@ def test_other_weights_are_another_network(
     sets: Path, cache: FeatureCache, counted: Counter[str], tmp_path: Path
 ) -> None:
     evaluate(sets / "real", sets / "fake", cache=cache, **ON)
-    state = load_file(COMPACT_WEIGHTS)
+    state = load_file(COMPACT_FILE)
     name = next(name for name in state if name.endswith("conv1.weight"))
     state[name] = state[name] * 1.01
     save_file(state, tmp_path / "other.safetensors")

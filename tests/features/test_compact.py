@@ -10,16 +10,17 @@ import torch
 
 from ganeval.features.compact import CompactNet, load_compact
 from ganeval.features.extractor import load_extractor
-from ganeval.features.networks import COMPACT_WEIGHTS
+from ganeval.features.registry import COMPACT_FILE
+from ganeval.features.weights import load_state_dict
 from ganeval.images.open import open_images
 from ganeval.protocol import get_protocol
 
 CPU = torch.device("cpu")
-CARD = json.loads(COMPACT_WEIGHTS.with_suffix(".json").read_text())
+CARD = json.loads(COMPACT_FILE.with_suffix(".json").read_text())
 
 
 def test_card() -> None:
-    content = COMPACT_WEIGHTS.read_bytes()
+    content = COMPACT_FILE.read_bytes()
     assert CARD["sha256"] == hashlib.sha256(content).hexdigest()
     assert CARD["bytes"] == len(content) <= 6_000_000
     assert CARD["parameters"] == sum(p.numel() for p in CompactNet().parameters())
@@ -36,7 +37,7 @@ def test_features_of_fixed_images_are_pinned() -> None:
 
 
 def test_maps_and_logits() -> None:
-    network = load_compact(COMPACT_WEIGHTS, CPU).network
+    network = load_compact(load_state_dict(COMPACT_FILE), device=CPU).network
     out = network(torch.zeros(2, 3, 32, 32))
     shapes = {name: tuple(x.shape) for name, x in out.items()}
     assert shapes == {
@@ -47,7 +48,7 @@ def test_maps_and_logits() -> None:
 
 def test_logits_are_the_mean_of_six_views() -> None:
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    module = load_compact(COMPACT_WEIGHTS, CPU)
+    module = load_compact(load_state_dict(COMPACT_FILE), device=CPU)
 
     def of(image: torch.Tensor) -> torch.Tensor:
         return (module.network(image)["logits"] + module.network(image.flip(3))["logits"]) / 2
@@ -68,7 +69,7 @@ def test_logits_are_the_mean_of_six_views() -> None:
 
 def test_logits_do_not_depend_on_the_side() -> None:
     x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    module = load_compact(COMPACT_WEIGHTS, CPU)
+    module = load_compact(load_state_dict(COMPACT_FILE), device=CPU)
     assert torch.allclose(module(x, ("logits",))["logits"], module(x.flip(3), ("logits",))["logits"], atol=1e-5)
     assert not torch.allclose(module(x, ("256",))["256"], module(x.flip(3), ("256",))["256"], atol=1e-2)
 

@@ -140,10 +140,10 @@ def test_declarations_iv(tmp_path: Path) -> None:
         CustomNetwork(network=means, **{**DECLARED, "scale": "0..1"})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="pixels from 1 on"):
         CustomNetwork(network=means, **{**DECLARED, "size": 0})  # type: ignore[arg-type]
-    with pytest.raises(WeightsError, match="no network file"):
+    with pytest.raises(WeightsError, match="there is no file"):
         fid(REAL, FAKE, protocol=CustomNetwork(network=tmp_path / "none.pt", **DECLARED), **CPU)
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04 not code")
-    with pytest.raises(WeightsError, match=r"pickle.pt is no TorchScript file"):
+    with pytest.raises(WeightsError, match=r"pickle.pt is not a TorchScript file"):
         fid(REAL, FAKE, protocol=CustomNetwork(network=tmp_path / "pickle.pt", **DECLARED), **CPU)
 
 
@@ -163,7 +163,7 @@ def test_through_the_program(file: Path, capsys: pytest.CaptureFixture[str], tmp
         ([*sets, *own[:4]], "needs --network-resize, --network-scale"),
         ([*sets, "--network-scale", "x"], "needs --network, --network-size, --network-resize"),
         ([*sets, *own, "--network-scale", "y"], "imagenet, clip; got 'y'"),
-        ([*sets, *own, "--network", str(tmp_path / "none.pt")], "no network file"),
+        ([*sets, *own, "--network", str(tmp_path / "none.pt")], "there is no file"),
     ):
         assert main(["fid", *arguments]) == 2
         assert message in capsys.readouterr().err, arguments

@@ -17,12 +17,14 @@ from ganeval.features import extractor as extractors
 from ganeval.features.batch_sizes import Sizes, usual_batch
 from ganeval.features.compact import CompactNet
 from ganeval.features.devices import choose_device
-from ganeval.features.extractor import SCALES, load_extractor
-from ganeval.features.networks import published_weights
+from ganeval.features.extractor import load_extractor
+from ganeval.features.networks import published_sha256
+from ganeval.features.registry import NETWORKS
 from ganeval.features.residence import Residence
+from ganeval.features.scaling import SCALES
 from ganeval.images.open import open_images
 from ganeval.images.types import ImageBatch
-from ganeval.protocol import CLIP_L_336, COMPACT, DINOV2_L, INCEPTION, PROTOCOLS, VGG16, get_protocol
+from ganeval.protocol import PROTOCOLS, get_protocol
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 MEANS = {"imagenet": (0.485, 0.456, 0.406), "clip": (0.48145466, 0.4578275, 0.40821073)}
@@ -156,8 +158,8 @@ def test_pillow_resize_runs_where_images_are_decoded() -> None:
 
 
 def test_published_hashes() -> None:
-    assert published_weights(INCEPTION).startswith("6726825d")
-    assert len(published_weights(COMPACT)) == 64
+    assert published_sha256("inception-2015-12-05").startswith("6726825d")
+    assert len(published_sha256("compact-v1")) == 64
 
 
 def test_other_weights_are_labelled_by_their_hash(tmp_path: Path) -> None:
@@ -251,10 +253,12 @@ def test_usual_batch_by_the_memory(memory: int, usual: int, large_maps: int, mon
     properties = SimpleNamespace(total_memory=memory * 10**9 + 10**8)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     cuda = torch.device("cuda")
-    assert usual_batch(INCEPTION, cuda) == usual_batch(COMPACT, cuda) == usual
-    assert {usual_batch(name, cuda) for name in (VGG16, DINOV2_L, CLIP_L_336)} == {large_maps}
-    assert usual_batch(INCEPTION, META) == 128
-    assert (usual_batch(COMPACT, CPU), usual_batch(VGG16, CPU)) == (64, 8)
+    assert usual_batch(NETWORKS["inception-2015-12-05"], cuda) == usual_batch(NETWORKS["compact-v1"], cuda) == usual
+    assert {usual_batch(NETWORKS[name], cuda) for name in ("vgg16-fc2", "dinov2-vitl14", "clip-vitl14-336")} == {
+        large_maps
+    }
+    assert usual_batch(NETWORKS["inception-2015-12-05"], META) == 128
+    assert (usual_batch(NETWORKS["compact-v1"], CPU), usual_batch(NETWORKS["vgg16-fc2"], CPU)) == (64, 8)
 
 
 def test_weights_are_page_locked_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,22 +20,27 @@ from torch import Tensor, nn
 
 from ganeval.arithmetic import inference
 from ganeval.errors import ConfigError, WeightsError
-from ganeval.features import fill, networks
-from ganeval.features.clip import SHAPES, Shape, load_clip, read_clip
+from ganeval.features import networks
+from ganeval.features.clip import load_clip
 from ganeval.features.compiled import Compiled
 from ganeval.features.dinov2 import load_dinov2, resized_positions
-from ganeval.features.extractor import SCALES, load_extractor
+from ganeval.features.extractor import load_extractor
 from ganeval.features.inception import FIDInception, load_inception
-from ganeval.features.networks import not_at_hand
+from ganeval.features.networks import read_weights, why_unavailable
 from ganeval.features.precision import Deviation
-from ganeval.features.published import SPECS
+from ganeval.features.published import CLIP_B_32, SPECS
+from ganeval.features.registry import NETWORKS
+from ganeval.features.scaling import SCALES
 from ganeval.features.torchvision_inception import load_torchvision_inception
 from ganeval.features.vgg16 import load_vgg16
+from ganeval.features.weights import LocatedWeights
 from ganeval.images.types import ImageBatch
 from ganeval.protocol import CUSTOM, PROTOCOLS, get_protocol
 
 CPU = torch.device("cpu")
 TOLERANCE = 1e-5  # of the largest feature
+SMALL_DINOV2 = "vit_small_patch14_dinov2"
+SMALL_CLIP = {"image_size": 64, "patch_size": 16, "width": 128, "layers": 3, "output_dim": 32}
 
 
 def close(ours: Tensor, theirs: Tensor) -> None:
@@ -138,7 +143,7 @@ def vision_transformer(w: Mapping[str, Tensor], x: Tensor, depth: int, heads: in
 def test_dinov2_against_theory() -> None:
     state = published_dinov2(384, 12)
     x = SCALES["imagenet"](pictures(2, 224).float())
-    ours = load_dinov2(state, "dinov2-vits14")(x)["384"]
+    ours = load_dinov2(state, SMALL_DINOV2)(x)["384"]
     stretched = {**state, "pos_embed": resized_positions(state["pos_embed"], 16)}
     close(ours, vision_transformer(stretched, x, depth=12, heads=6))
 
@@ -194,25 +199,24 @@ def test_the_large_dinov2_is_what_its_protocols_load(tmp_path: Path) -> None:
 
 
 @needs_peer("torch_fidelity")
-@pytest.mark.parametrize("shape", [Shape(64, 16, 128, 3, 32), SHAPES["clip-vitb32"]], ids=["small", "ViT-B/32"])
-def test_clip_against_torch_fidelity(shape: Shape) -> None:
+@pytest.mark.parametrize("shape", [SMALL_CLIP, NETWORKS["clip-vitb32"].options], ids=["small", "ViT-B/32"])
+def test_clip_against_torch_fidelity(shape: Mapping[str, int]) -> None:
     """torch-fidelity has a copy of the publisher's forward pass."""
     from torch_fidelity.feature_extractor_clip import VisionTransformer
 
     def build() -> nn.Module:
-        return VisionTransformer(
-            shape.image_size, shape.patch_size, shape.width, shape.layers, shape.width // 64, shape.output_dim
-        )
+        image_size, patch_size, width, layers, output_dim = shape.values()
+        return VisionTransformer(image_size, patch_size, width, layers, width // 64, output_dim)
 
     state = of(build)
     whole = {**{f"visual.{k}": v for k, v in state.items()}, "text_projection": torch.zeros(3, 3)}
-    x = SCALES["clip"](pictures(2, shape.image_size).float())
-    ours = load_clip(whole, shape)(x)[str(shape.output_dim)]
+    x = SCALES["clip"](pictures(2, shape["image_size"]).float())
+    ours = load_clip(whole, **shape)(x)[str(shape["output_dim"])]
     theirs = build()
     theirs.load_state_dict(state)
     with torch.inference_mode():
         close(ours, theirs.eval()(x))
-    close(load_clip(state, shape)(x)[str(shape.output_dim)], ours)
+    close(load_clip(state, **shape)(x)[str(shape["output_dim"])], ours)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
@@ -229,15 +233,16 @@ def test_the_published_clip_files_are_code(tmp_path: Path) -> None:
 
     path = tmp_path / "clip.pt"
     torch.jit.script(Tiny()).save(str(path))
-    assert torch.equal(read_clip(path, published=True)["w"], torch.arange(3.0))
+    published, unknown = (LocatedWeights(path, "0" * 64, verified, "path") for verified in (True, False))
+    assert torch.equal(read_weights(CLIP_B_32, published)["w"], torch.arange(3.0))
     with pytest.raises(WeightsError, match="would run code"):
-        read_clip(path, published=False)
+        read_weights(CLIP_B_32, unknown)
 
 
 @pytest.mark.nightly
 def test_the_large_clip_is_what_cmmd_loads(tmp_path: Path) -> None:
     path = tmp_path / "clip.pth"
-    torch.save(clip_image_side(SHAPES["clip-vitl14-336"]), path)
+    torch.save(clip_image_side(NETWORKS["clip-vitl14-336"].options), path)
     extractor = load_extractor(get_protocol("cmmd"), device=CPU, weights=path)
     (row,) = extractor(ImageBatch(pictures(1, 50), ["a"], None))["768"]
     assert bool(torch.isfinite(row).all())
@@ -257,10 +262,9 @@ def network(name: str) -> tuple[nn.Module, Tensor]:
     if name == "vgg16":
         return load_vgg16(of(lambda: vgg16(weights=None, init_weights=False))), x
     if name == "dinov2":
-        return load_dinov2(published_dinov2(384, 12), "dinov2-vits14"), x
+        return load_dinov2(published_dinov2(384, 12), SMALL_DINOV2), x
     if name == "clip":
-        shape = Shape(64, 16, 128, 3, 32)
-        return load_clip(clip_image_side(shape), shape), x
+        return load_clip(clip_image_side(SMALL_CLIP), **SMALL_CLIP), x
     build = functools.partial(inception_v3, weights=None, aux_logits=False, transform_input=False, init_weights=False)
     return load_torchvision_inception(of(build)), x
 
@@ -294,7 +298,7 @@ def stand_in(extractor: str) -> dict[str, Tensor]:
     if extractor.startswith("dinov2"):
         return published_dinov2(1024, 24)
     if extractor.startswith("clip"):
-        return clip_image_side(SHAPES["clip-vitl14-336"])
+        return clip_image_side(NETWORKS["clip-vitl14-336"].options)
     if extractor.startswith("vgg16"):
         return of(lambda: vgg16(weights=None, init_weights=False))
     return of(lambda: inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False))
@@ -320,52 +324,48 @@ def test_accelerator_equals_cpu(protocol: str, tmp_path: Path) -> None:
 
 def test_weights_iv() -> None:
     state = published_dinov2(384, 12)
-    with pytest.raises(WeightsError, match=r"DINOv2 \(dinov2-vits14\) \(174 tensors\): 1 missing \(norm.bias\)"):
-        load_dinov2({k: v for k, v in state.items() if k != "norm.bias"}, "dinov2-vits14")
+    with pytest.raises(WeightsError, match=r"DINOv2 \(vit_small.*\) \(174 tensors\): 1 missing \(norm.bias\)"):
+        load_dinov2({k: v for k, v in state.items() if k != "norm.bias"}, SMALL_DINOV2)
     with pytest.raises(WeightsError, match="1 unexpected"):
-        load_dinov2({**state, "head.weight": torch.zeros(2)}, "dinov2-vits14")
+        load_dinov2({**state, "head.weight": torch.zeros(2)}, SMALL_DINOV2)
     with pytest.raises(WeightsError, match=r"norm.bias has shape \(3,\) instead of \(384,\)"):
-        load_dinov2({**state, "norm.bias": torch.zeros(3)}, "dinov2-vits14")
+        load_dinov2({**state, "norm.bias": torch.zeros(3)}, SMALL_DINOV2)
     with pytest.raises(WeightsError, match=r"damaged: norm.bias"):
-        load_dinov2({**state, "norm.bias": torch.full((384,), torch.nan)}, "dinov2-vits14")
+        load_dinov2({**state, "norm.bias": torch.full((384,), torch.nan)}, SMALL_DINOV2)
 
 
-@pytest.mark.parametrize(("protocol", "extra", "module"), [("dgm", "dinov2", "timm"), ("cmmd", "clip", "open_clip")])
+@pytest.mark.parametrize(("protocol", "extra"), [("dgm", "dinov2"), ("cmmd", "clip")])
 def test_a_missing_library_is_one_clear_message(
-    protocol: str, extra: str, module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    protocol: str, extra: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Before anything is fetched."""
 
-    def absent(name: str) -> object:
-        raise ImportError(name)
-
-    monkeypatch.setattr(fill, "import_module", absent)
     monkeypatch.setattr(networks, "find_spec", lambda _: None)
     file = tmp_path / "weights.pth"
     file.write_bytes(b"x")
     name = get_protocol(protocol).extractor
     with pytest.raises(ConfigError, match=rf"{name} needs a library.*pip install 'ganeval\[{extra}\]'"):
         load_extractor(get_protocol(protocol), device=CPU)
-    assert f"ganeval[{extra}]" in (not_at_hand(name, [name]) or "")
+    assert f"ganeval[{extra}]" in (why_unavailable(name, [name]) or "")
 
 
-def test_not_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_why_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("GANEVAL_WEIGHTS_DIR", raising=False)
     for protocol in PROTOCOLS.values():
-        reason = not_at_hand(protocol.extractor)
+        reason = why_unavailable(protocol.extractor)
         assert (reason is None) == (protocol.extractor == "compact-v1")
-        assert not_at_hand(protocol.extractor, [protocol.extractor]) is None
-    assert "ganeval weights fetch vgg16" in (not_at_hand("vgg16-fc2") or "")
+        assert why_unavailable(protocol.extractor, [protocol.extractor]) is None
+    assert "ganeval weights fetch vgg16" in (why_unavailable("vgg16-fc2") or "")
     monkeypatch.setenv("GANEVAL_WEIGHTS_DIR", str(tmp_path))
     (tmp_path / "vgg16-397923af.pth").write_bytes(b"x")
-    assert not_at_hand("vgg16-fc2") is None
+    assert why_unavailable("vgg16-fc2") is None
 
 
 def test_every_network_of_a_protocol_has_its_file_on_record() -> None:
     for protocol in PROTOCOLS.values():
         if protocol.extractor not in ("compact-v1", CUSTOM):
-            assert networks.spec_of(protocol.extractor) in SPECS.values()
+            assert NETWORKS[protocol.extractor].weights in SPECS.values()
     for spec in SPECS.values():
         assert spec.sha256 is None or len(bytes.fromhex(spec.sha256)) == 32
         assert spec.url.startswith("https://")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from support.peers import needs_peer
 from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError, WeightsError
-from ganeval.features import perceptual
-from ganeval.features.perceptual import LPIPS, PerceptualDistance, load_distance, prepare
+from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
+from ganeval.features.registry import DISTANCES
 
 CPU = torch.device("cpu")
 TRUNKS = {"vgg": "vgg16", "alex": "alexnet", "squeeze": "squeezenet1_1"}
@@ -33,7 +34,7 @@ def random_trunk(net: str) -> dict[str, Tensor]:
     }
 
 
-@pytest.fixture(scope="module", params=list(LPIPS))
+@pytest.fixture(scope="module", params=["vgg", "alex", "squeeze"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     net = str(request.param)
     path = tmp_path_factory.mktemp("trunk") / f"{net}.pth"
@@ -89,12 +90,13 @@ def test_distance_against_its_formula(loaded: tuple[str, Path]) -> None:
 
 def test_compact_against_its_formula() -> None:
     from ganeval.features.compact import load_compact
-    from ganeval.features.networks import COMPACT_WEIGHTS
+    from ganeval.features.registry import COMPACT_FILE
+    from ganeval.features.weights import load_state_dict
 
     ours = load_distance("compact", device=CPU)
     assert ours.verified
     a, b = pictures(size=32)
-    network = load_compact(COMPACT_WEIGHTS, CPU).network
+    network = load_compact(load_state_dict(COMPACT_FILE), device=CPU).network
     with torch.no_grad():
         one, other = network(a), network(b)
     expected = torch.zeros(3)
@@ -149,7 +151,7 @@ def test_weights_iv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, file in (("vgg", "vgg16-397923af"), ("alex", "alexnet-owt-7be5be79"), ("squeeze", "squeezenet1_1-b8a5")):
         with pytest.raises(WeightsError, match=rf"GANEVAL_OFFLINE forbids to fetch them.*{file}.*--distance compact"):
             load_distance(f"lpips-{name}", device=CPU)
-    with pytest.raises(ConfigError, match="no perceptual distance 'vgg'; there are lpips-vgg, "):
+    with pytest.raises(ConfigError, match="Unknown perceptual distance 'vgg'. Available: lpips-vgg, "):
         load_distance("vgg", device=CPU)
     torch.save(random_trunk("alex"), tmp_path / "alex.pth")
     with pytest.raises(WeightsError, match=r"no weights of the network of LPIPS squeeze: features.3"):
@@ -158,7 +160,8 @@ def test_weights_iv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load_distance("lpips-vgg", device=CPU, weights=_squashed(tmp_path))
     with pytest.raises(WeightsError, match="compact network"):
         load_distance("compact", device=CPU, weights=tmp_path / "alex.pth")
-    monkeypatch.setitem(perceptual.LPIPS, "alex", (LPIPS["alex"][0], "0" * 64))  # type: ignore[misc]
+    other = replace(DISTANCES["lpips-alex"], options={"net": "alex", "heads_sha256": "0" * 64})
+    monkeypatch.setitem(DISTANCES, "lpips-alex", other)
     with pytest.raises(WeightsError, match=r"alex.pth is not the file of lpips 0.1.4"):
         load_distance("lpips-alex", device=CPU, weights=tmp_path / "alex.pth")
 
@@ -228,11 +231,13 @@ def test_any_network() -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("net", list(LPIPS))
+@pytest.mark.parametrize("net", ["vgg", "alex", "squeeze"])
 def test_published_weights_against_lpips(net: str) -> None:
     from ganeval.features.weights import load_state_dict, status
 
-    found = status(LPIPS[net][0])
+    spec = DISTANCES[f"lpips-{net}"].weights
+    assert spec is not None
+    found = status(spec)
     if not found.present:
         pytest.skip(f"needs {found.filename}, which is not part of the project")
     ours = load_distance(f"lpips-{net}", device=CPU)

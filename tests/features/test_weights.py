@@ -18,9 +18,8 @@ from safetensors.torch import save_file
 from ganeval.cli.main import main
 from ganeval.errors import WeightsError
 from ganeval.features import weights as module
+from ganeval.features.published import INCEPTION, SPECS
 from ganeval.features.weights import (
-    INCEPTION,
-    SPECS,
     get_spec,
     hub_folder,
     import_file,

@@ -65,7 +65,7 @@ def test_rules_iv(table: Any, message: str) -> None:
     [
         ({"rules": ()}, "there are no rules"),
         ({"protocol": None}, "a limit holds for one protocol"),
-        ({"protocol": "ttru"}, "no protocol 'ttru'"),
+        ({"protocol": "ttru"}, "Unknown protocol 'ttru'"),
         ({"on_inconclusive": "ignore"}, "one of error, fail, pass"),
         ({"weights_sha256": "abc"}, "8 to 64 hexadecimal"),
         ({"weights_sha256": "ABCDEF0123"}, "8 to 64 hexadecimal"),

@@ -361,8 +361,8 @@ def test_checkpoints_iv(what: str, message: str, tmp_path: Path) -> None:
         ("gen:json:__name__", "is not callable"),
         ("gen:missing.pt", "there is no file missing.pt"),
         ("gen:missing.safetensors", "there is no file missing.safetensors"),
-        ("gen:pickled.pth", "is no TorchScript file, and pickles are never read"),
-        ("gen:text.pt", "is no TorchScript file"),
+        ("gen:pickled.pth", "is not a TorchScript file.*Pickles are never read"),
+        ("gen:text.pt", "is not a TorchScript file"),
         ("gen:empty/", "should hold one generator, .*; found none"),
     ],
 )

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ganeval.features.compact import CLASSES, CompactNet, load_compact
-from ganeval.features.networks import COMPACT_WEIGHTS
+from ganeval.features.registry import COMPACT_FILE
+from ganeval.features.weights import load_state_dict
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train_compact.py"
 SPEC = importlib.util.spec_from_file_location("train_compact", SCRIPT)
@@ -28,7 +29,7 @@ sys.modules["train_compact"] = train_compact  # dataclasses look up the module t
 SPEC.loader.exec_module(train_compact)
 
 CPU = torch.device("cpu")
-CARD = json.loads(COMPACT_WEIGHTS.with_suffix(".json").read_text())
+CARD = json.loads(COMPACT_FILE.with_suffix(".json").read_text())
 
 
 def test_help() -> None:
@@ -73,8 +74,8 @@ def test_unfolding_undoes_folding() -> None:
     """In evaluation mode the same answers; in training mode the same too, on the images that it was done with."""
     images = torch.randint(0, 256, (64, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     model = CompactNet(folded=False)
-    model.load_state_dict(train_compact.unfolded(COMPACT_WEIGHTS, images))
-    expected = load_compact(COMPACT_WEIGHTS, CPU).network(train_compact.scaled(images))["logits"]
+    model.load_state_dict(train_compact.unfolded(COMPACT_FILE, images))
+    expected = load_compact(load_state_dict(COMPACT_FILE), device=CPU).network(train_compact.scaled(images))["logits"]
     with torch.inference_mode():
         assert torch.allclose(model.eval()(train_compact.scaled(images))["logits"], expected, atol=1e-3)
         assert torch.allclose(model.train()(train_compact.scaled(images))["logits"], expected, atol=2e-2)
@@ -105,7 +106,7 @@ def test_training_from_nothing_to_a_card(tmp_path: Path) -> None:
     run = CliRunner().invoke(train_compact.main, [*again, "--epochs", "1", "1", "--batch-size", "10"])
     assert run.exit_code == 0, run.output
     assert [c["epoch"] for c in json.loads((tmp_path / "more/compact-v1.json").read_text())["curve"]] == [1]
-    load_compact(tmp_path / "out" / "compact-v1.safetensors", CPU)
+    load_compact(load_state_dict(tmp_path / "out" / "compact-v1.safetensors"), device=CPU)
 
 
 @pytest.mark.nightly
@@ -113,7 +114,7 @@ def test_training_from_nothing_to_a_card(tmp_path: Path) -> None:
 @pytest.mark.timeout(1200)  # seventy thousand images through the network
 def test_accuracy_is_what_the_card_says() -> None:
     images, labels = train_compact.load_labelled(str(Path(os.environ["GANEVAL_TEST_DATA"]) / "cifar10-test.zip"))
-    network = load_compact(COMPACT_WEIGHTS, CPU).network
+    network = load_compact(load_state_dict(COMPACT_FILE), device=CPU).network
     right = train_compact.accuracy(train_compact.Classifier(network), images, labels)
     assert right == pytest.approx(CARD["test_accuracy"], abs=0.001)
     assert train_compact.accuracy(network, images, labels) == pytest.approx(

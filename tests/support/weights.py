@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
-
-from ganeval.features.clip import Shape
 
 
 def windows(shapes: Mapping[str, torch.Size], seed: int = 0) -> dict[str, Tensor]:
@@ -36,9 +33,9 @@ def of(build: Callable[[], nn.Module]) -> dict[str, Tensor]:
     return windows({k: v.shape for k, v in state.items() if not k.endswith("num_batches_tracked")})
 
 
-def clip_image_side(shape: Shape) -> dict[str, Tensor]:
+def clip_image_side(shape: Mapping[str, int]) -> dict[str, Tensor]:
     """Under the names of the published files, which are those of open_clip."""
     from open_clip.transformer import QuickGELU, VisionTransformer
 
-    heads = shape.width // 64
-    return of(lambda: VisionTransformer(**asdict(shape), heads=heads, mlp_ratio=4.0, act_layer=QuickGELU))
+    heads = shape["width"] // 64
+    return of(lambda: VisionTransformer(**shape, heads=heads, mlp_ratio=4.0, act_layer=QuickGELU))

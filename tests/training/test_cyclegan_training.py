@@ -338,7 +338,7 @@ def test_counterparts_are_not_source_and_target_at_once(monkeypatch: pytest.Monk
         ({"average": 1.0}, "decay of the average"),
         ({"steps": 0}, "--steps must be at least 1"),
         ({"device": "cuda:99"}, "no device 'cuda:99'"),
-        ({"protocol": "fidd"}, "no protocol 'fidd'"),
+        ({"protocol": "fidd"}, "Unknown protocol 'fidd'"),
         ({"paired_test": True}, "paired test images need both domains"),
         ({"test_a": A, "num_test": 0}, "num_test is a number from 1 on"),
     ],

@@ -313,7 +313,7 @@ def test_grey_at_64(tmp_path: Path, data: Path) -> None:
         ({"average": 1.0}, "decay of the average"),
         ({"steps": 0}, "--steps must be at least 1"),
         ({"device": "cuda:99"}, "no device 'cuda:99'"),
-        ({"protocol": "fidd"}, "no protocol 'fidd'"),
+        ({"protocol": "fidd"}, "Unknown protocol 'fidd'"),
     ],
 )
 def test_settings_iv(tmp_path: Path, data: Path, settings: dict[str, Any], message: str) -> None:
