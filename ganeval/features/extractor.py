@@ -15,8 +15,8 @@ from ganeval.errors import ConfigError
 from ganeval.features.batch_sizes import Sizes, usual_batch
 from ganeval.features.compiled import Compiled, require_compiler
 from ganeval.features.devices import give_back
-from ganeval.features.lanes import Features, Images, Lanes
 from ganeval.features.networks import load_network
+from ganeval.features.per_thread import Features, Images, PerThreadInference
 from ganeval.features.precision import Deviation, require_precision
 from ganeval.features.registry import get_network
 from ganeval.features.residence import Residence
@@ -83,11 +83,10 @@ class FeatureExtractor:
         self._optimizer = None if compile else declared.optimize
         if copied or protocol.precision == "float32":  # on the CPU, weights of half precision are cast first
             self._optimize()
-        self._lanes: Lanes | None = None
+        self._per_thread: PerThreadInference | None = None
         if declared.per_thread and device.type == "cpu" and not compile:
-            tuned, batch_size = batch_size is None, batch_size or declared.per_thread
-            name = declared.name if protocol.precision == "float32" else f"{declared.name}-{protocol.precision}"
-            self._lanes = Lanes(name, batch_size, tuned=tuned)
+            batch_size = batch_size or declared.per_thread
+            self._per_thread = PerThreadInference(batch_size)
         self._weights = Residence(self._network, device) if copied else None
         self._run: Callable[[Tensor, tuple[str, ...]], dict[str, Tensor]] = self._network
         self._program: Compiled | None = None
@@ -189,8 +188,8 @@ class FeatureExtractor:
         """Of as many images as the device's memory holds at once."""
         precision, exact = self.protocol.precision, None
         with inference("float32", self.device):
-            if self._lanes is not None and (precision == "float32" or self._halved):
-                return self._lanes(self._features, given)
+            if self._per_thread is not None and (precision == "float32" or self._halved):
+                return self._per_thread(self._features, given)
             images = SCALES[self.protocol.scale](self._resized(given))
             n = len(images)
             if self.device.type != "cpu" and not self._declared.user_model:
@@ -217,7 +216,7 @@ class FeatureExtractor:
         return features
 
     def _features(self, images: Images) -> Features:
-        """Of one lane, which has float32 around it."""
+        """Of the images of one thread, which has float32 around it."""
         scaled, half = SCALES[self.protocol.scale](self._resized(images)), HALF.get(self.protocol.precision)
         if half is None:
             return dict(self._network(scaled, self.taps))

@@ -31,7 +31,6 @@ import ganeval.engine.reference_files as manifest
 from ganeval.cli.main import main
 from ganeval.features.cache import FeatureCache
 from ganeval.features.cache_entry import Entry, packed, unpacked
-from ganeval.features.tuning import Tuner, Way
 from ganeval.gate.rules import parse_rules
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
 from ganeval.images import save
@@ -263,12 +262,6 @@ def _other_targets(folder: Path) -> dict[str, Target]:
         ),
         "cache entry": Target(
             lambda rng: mutated_bytes(entry, rng), "x.bin", lambda path: unpacked(path.read_bytes(), 3), share=0.3
-        ),
-        "tuning": Target(
-            lambda rng: mutated_json({"lanes": 2, "images": 4}, rng),
-            "way.json",
-            lambda path: Tuner([Way(1, 8), Way(2, 4)], 8, path),
-            share=0.2,
         ),
         "manifest.toml": Target(
             lambda rng: mutated_bytes(REAL_MANIFEST.read_bytes(), rng), "manifest.toml", public, share=0.1
