@@ -17,7 +17,7 @@ import pytest
 
 from ganeval import download
 from ganeval.download import fetch, is_offline, sha256_of
-from ganeval.errors import WeightsError
+from ganeval.errors import ConfigError, WeightsError
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -207,10 +207,19 @@ def test_offline_forbids_the_network_but_not_what_is_there(
     assert server.requests == []
 
 
-@pytest.mark.parametrize(("value", "offline"), [("1", True), ("on", True), ("", False), ("0", False), (" No ", False)])
+@pytest.mark.parametrize(
+    ("value", "offline"),
+    [(v, True) for v in ("1", "yes", "on", "True")] + [(v, False) for v in ("", "0", "false", " No ", "off")],
+)
 def test_values_of_the_offline_variable(value: str, offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANEVAL_OFFLINE", value)
     assert is_offline() is offline
+
+
+def test_an_unclear_offline_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANEVAL_OFFLINE", "perhaps")
+    with pytest.raises(ConfigError, match="GANEVAL_OFFLINE is 'perhaps'; expected yes or no"):
+        is_offline()
 
 
 def test_unknown_hash_is_recorded_and_held_to(server: Server, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def _shipped(network: Network, path: Path | None) -> tuple[LocatedWeights, tuple
         raise WeightsError(f"{used} is not the file that ships with ganeval (SHA-256 {digest[:16]}...). Reinstall it.")
     verified = digest == sha256
     warnings = () if verified else (f"the weights in {used} are not those of {network.name} that ship with ganeval",)
-    return LocatedWeights(used, digest, verified, "path"), warnings
+    return LocatedWeights(used, digest, verified), warnings
 
 
 def read_weights(spec: WeightSpec | None, located: LocatedWeights) -> Mapping[str, Tensor]:

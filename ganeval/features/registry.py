@@ -59,7 +59,7 @@ _VGG16 = Network(
     weights=VGG16,
     large_maps=True,
 )
-_TORCHVISION_INCEPTION = Network(
+_TORCHVISION = Network(
     name="torchvision-inception-v3",
     widths={"2048": 2048, "logits": 1000},
     layers=("2048",),
@@ -110,19 +110,9 @@ _CLIP_B_32 = replace(
 # a network of the user: its only layer is what it returns
 _CUSTOM = Network(name="custom", user_model=True)
 
+_CONVOLUTIONAL = (_INCEPTION, _COMPACT, _VGG16, _TORCHVISION)
 NETWORKS: dict[str, Network] = {
-    network.name: network
-    for network in (
-        _INCEPTION,
-        _COMPACT,
-        _VGG16,
-        _TORCHVISION_INCEPTION,
-        _DINOV2_L,
-        _DINOV2_B,
-        _CLIP_L_336,
-        _CLIP_B_32,
-        _CUSTOM,
-    )
+    network.name: network for network in (*_CONVOLUTIONAL, _DINOV2_L, _DINOV2_B, _CLIP_L_336, _CLIP_B_32, _CUSTOM)
 }
 
 _LPIPS = "ganeval.features.perceptual:load_lpips_distance"

@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from secrets import token_hex
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from ganeval.download import Notify, fetch, is_offline, sha256_of
-from ganeval.errors import WeightsError
+from ganeval.errors import InputError, WeightsError
 from ganeval.features.published import SPECS as SPECS
 from ganeval.features.types import WeightSpec
+from ganeval.files import written_whole
 from ganeval.parsing.arguments import option
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class LocatedWeights:
     path: Path
     sha256: str
     verified: bool
-    source: Literal["path", "dir", "hub", "download"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def get_spec(name: str) -> WeightSpec:
         return SPECS[matches[0]]
     close = get_close_matches(name, SPECS, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    raise WeightsError(f"There are no weights named {name!r}; there are {', '.join(SPECS)}.{hint}")
+    raise WeightsError(f"Unknown weights {name!r}.{hint} Available: {', '.join(SPECS)}.")
 
 
 def by_network(given: str | Path | Mapping[str, str | Path] | None, networks: Sequence[str]) -> dict[str, Path]:
@@ -114,26 +113,22 @@ def locate(spec: WeightSpec, path: Path | str | None = None, *, notify: Notify |
         file = Path(path)
         if not file.is_file():
             state = "is a folder" if file.is_dir() else "does not exist"
-            raise WeightsError(f"The weights file {file} {state}. Name a file that holds {spec.what}.")
-        digest = _hash(file)
-        return LocatedWeights(file, digest, digest == spec.sha256, "path")
-    if found := _find(spec):
-        file, source = found
-        digest = _hash(file)
-        if spec.sha256 not in (None, digest):
-            raise WeightsError(_wrong(spec, file, digest))
-        return LocatedWeights(file, digest, digest == spec.sha256, source)
+            raise WeightsError(f"The weights file {file} {state}. Give the path of a file that holds {spec.what}.")
+        return _located(spec, file)
+    if (found := _find(spec)) is not None:
+        located = _located(spec, found)
+        if spec.sha256 is not None and not located.verified:
+            raise WeightsError(_wrong(spec, located))
+        return located
     target = hub_folder() / spec.filename
     if is_offline():
-        raise WeightsError(_missing(spec, target, "GANEVAL_OFFLINE forbids to fetch them"))
+        raise WeightsError(_missing(spec, target, "GANEVAL_OFFLINE forbids downloads"))
+    terms: dict[str, Any] = {name: getattr(spec, name) for name in ("sha256", "bytes", "what", "licence")}
     try:
-        fetch(
-            spec.url, target, sha256=spec.sha256, bytes=spec.bytes, what=spec.what, licence=spec.licence, notify=notify
-        )  # fmt: skip
+        fetch(spec.url, target, notify=notify, **terms)
     except WeightsError as error:
         raise WeightsError(_missing(spec, target, str(error).rstrip("."))) from error
-    digest = _hash(target)
-    return LocatedWeights(target, digest, digest == spec.sha256, "download")
+    return _located(spec, target)
 
 
 def list_weights() -> list[WeightStatus]:
@@ -144,8 +139,8 @@ def list_weights() -> list[WeightStatus]:
 def status(spec: WeightSpec) -> WeightStatus:
     """Whether the file is on this machine where ``locate`` looks, and whether it is the right one."""
     found = _find(spec)
-    path = found[0] if found else hub_folder() / spec.filename
-    verified = found is not None and _hash(path) == spec.sha256
+    verified = found is not None and _located(spec, found).verified
+    path = found or hub_folder() / spec.filename
     return WeightStatus(spec.name, spec.filename, spec.licence, spec.bytes, path, found is not None, verified)
 
 
@@ -161,7 +156,7 @@ def verify(spec: WeightSpec) -> LocatedWeights:
 
 
 def import_file(path: Path | str, spec: WeightSpec | None = None) -> LocatedWeights:
-    """Copy a file that came by other means into the torch hub folder, whole or not at all, after checking its hash.
+    """Copy a file that came by other means into the torch hub folder, atomically, after checking its hash.
 
     Args:
         path: the file, under any name.
@@ -172,34 +167,29 @@ def import_file(path: Path | str, spec: WeightSpec | None = None) -> LocatedWeig
     """
     file = Path(path)
     if not file.is_file():
-        raise WeightsError(f"There is no file {file} to import.")
-    digest = _hash(file)
+        raise WeightsError(f"There is no file {file} to import. Give the path of a file that exists.")
+    digest, use = _hash(file), f"To use it all the same, pass it with {option('weights')}."
     if spec is None:
         spec = next((known for known in SPECS.values() if known.sha256 == digest), None)
         if spec is None:
             raise WeightsError(
-                f"{file} (SHA-256 {digest}) is none of the files that ganeval knows: {', '.join(SPECS)}. "
-                f"To use it all the same, pass it with {option('weights')}."
+                f"{file} (SHA-256 {digest}) is not one of the files that ganeval knows: {', '.join(SPECS)}. {use}"
             )
     elif spec.sha256 not in (None, digest):
         raise WeightsError(
-            f"{file} is not {spec.what}: its SHA-256 is {digest}, needed is {spec.sha256}. Nothing was copied. "
-            f"To use it all the same, pass it with {option('weights')}."
+            f"{file} is not {spec.what}: its SHA-256 is {digest}, expected {spec.sha256}. Nothing was copied. {use}"
         )
     target = hub_folder() / spec.filename
-    temporary = target.with_name(f".{target.name}.{token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with written_whole(target) as temporary:
             shutil.copyfile(file, temporary)
             if sha256_of(temporary) != digest:
                 raise WeightsError(f"{file} changed while it was copied. Nothing was imported; try again.")
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise WeightsError(f"Cannot copy {file} to {target}: {error.strerror or error}.") from error
-    return LocatedWeights(target, digest, digest == spec.sha256, "hub")
+    except (OSError, InputError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise WeightsError(f"Cannot copy {file} to {target}: {reason or error}.") from error
+    return LocatedWeights(target, digest, digest == spec.sha256)
 
 
 def load_state_dict(path: Path | str) -> dict[str, Tensor]:
@@ -237,31 +227,31 @@ def load_state_dict(path: Path | str) -> dict[str, Tensor]:
             raise WeightsError(_carries_code(file)) from error
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise WeightsError(
-            f"Cannot read weights from {file}: {reason[0][:200]}. It is damaged or no file of weights; fetch it again."
+            f"Cannot read weights from {file}: {reason[0][:200]}. It is damaged or not a file of weights."
         ) from error
     if isinstance(content, Mapping) and content and all(isinstance(x, torch.Tensor) for x in content.values()):
         return {str(name): tensor for name, tensor in content.items()}
     what = f"a {type(content).__name__}" if not isinstance(content, Mapping) else "a dictionary of other things"
-    raise WeightsError(f"{file} holds {what}, and a dictionary of tensors is needed. Save model.state_dict() alone.")
+    raise WeightsError(f"{file} holds {what}; expected a dictionary of tensors. Save model.state_dict() alone.")
 
 
 def _carries_code(file: Path) -> str:
     return (
-        f"{file} is no plain file of weights: reading it would run code from it, or it is damaged. "
+        f"{file} is not a plain file of weights: reading it would run code from it, or it is damaged. "
         f"Load it once with the program that wrote it and save its state_dict() with torch.save or safetensors."
     )
 
 
-def _find(spec: WeightSpec) -> tuple[Path, Literal["dir", "hub"]] | None:
-    names = (spec.filename, *spec.aliases)
-    if directory := os.environ.get(DIRECTORY_VARIABLE):
-        for name in names:
-            if (file := Path(directory).expanduser() / name).is_file():
-                return file, "dir"
-    for name in names:
-        if (file := hub_folder() / name).is_file():
-            return file, "hub"
-    return None
+def _find(spec: WeightSpec) -> Path | None:
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    folders = ([Path(directory).expanduser()] if directory else []) + [hub_folder()]
+    files = (folder / name for folder in folders for name in (spec.filename, *spec.aliases))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _located(spec: WeightSpec, file: Path) -> LocatedWeights:
+    digest = _hash(file)
+    return LocatedWeights(file, digest, digest == spec.sha256)
 
 
 def _hash(path: Path) -> str:
@@ -271,10 +261,10 @@ def _hash(path: Path) -> str:
         raise WeightsError(f"Cannot read the weights file {path}: {error.strerror or error}.") from error
 
 
-def _wrong(spec: WeightSpec, file: Path, digest: str) -> str:
+def _wrong(spec: WeightSpec, located: LocatedWeights) -> str:
     return (
-        f"{file} has the name of {spec.what} but is another or a damaged file: its SHA-256 is {digest}, "
-        f"needed is {spec.sha256}. Remove it and run `ganeval weights fetch {spec.name}`; to use this one as it is, "
+        f"{located.path} has the name of {spec.what} but is another file, or damaged: its SHA-256 is {located.sha256}, "
+        f"expected {spec.sha256}. Remove it and run `ganeval weights fetch {spec.name}`. To use this file as it is, "
         f"pass it with {option('weights')}."
     )
 

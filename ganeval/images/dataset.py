@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ganeval.download import is_offline
 from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.grammar import no_dataset
@@ -17,7 +18,6 @@ from ganeval.images.labels import class_name, labels_of, names_of
 from ganeval.images.pixels import ValueRange
 from ganeval.images.specs import TorchvisionDataset
 from ganeval.images.types import Images
-from ganeval.parsing.variables import flag
 
 
 class DatasetImages(Images):
@@ -96,7 +96,7 @@ def open_torchvision(
         choice = "its splits are train and test" if "train" in parameters else "it has no splits that can be named"
         raise InputError(f"{spec.text!r}: {known[name]} has no split {split!r}; {choice}.")
     root = Path(data_root) if data_root is not None else _default_root()
-    fetch = download and not flag("GANEVAL_OFFLINE")
+    fetch = download and not is_offline()
     try:
         dataset = _made(make, root, options, fetch, "download" in parameters)
     except (RuntimeError, OSError, ValueError, ModuleNotFoundError) as error:

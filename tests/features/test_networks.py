@@ -233,7 +233,7 @@ def test_the_published_clip_files_are_code(tmp_path: Path) -> None:
 
     path = tmp_path / "clip.pt"
     torch.jit.script(Tiny()).save(str(path))
-    published, unknown = (LocatedWeights(path, "0" * 64, verified, "path") for verified in (True, False))
+    published, unknown = (LocatedWeights(path, "0" * 64, verified) for verified in (True, False))
     assert torch.equal(read_weights(CLIP_B_32, published)["w"], torch.arange(3.0))
     with pytest.raises(WeightsError, match="would run code"):
         read_weights(CLIP_B_32, unknown)
