@@ -1,8 +1,8 @@
 """Hooks of mkdocs that write facts of the package into the pages, so that each fact is declared once.
 
-``<!-- metrics -->``, ``<!-- commands -->`` and ``<!-- weights -->`` become tables and help texts. The tags after the
-language of a fence (see ``tests/readme.py``) are removed, because Markdown does not have them. Pages that the
-navigation in mkdocs.yml does not name are added at its end.
+``<!-- metrics -->``, ``<!-- options -->``, ``<!-- commands -->`` and ``<!-- weights -->`` become tables and help texts.
+The tags after the language of a fence (see ``tests/readme.py``) are removed, because Markdown does not have them. Pages
+that the navigation in mkdocs.yml does not name are added at its end.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import click
 from mkdocs.config.defaults import MkDocsConfig
 
 from ganeval.cli.main import ganeval_command
+from ganeval.engine.config import EvaluationConfig, StatisticsConfig, all_options
 from ganeval.features.published import SPECS
 from ganeval.metrics.registry import METRICS
+from ganeval.parsing.arguments import Option
 
 _FENCE = re.compile(r"^```(\w+)(?: [a-z-]+)+$", re.MULTILINE)
 _WIDTH = 96
@@ -34,6 +36,24 @@ def metrics() -> str:
         command = m.command or m.name
         lines.append(f"| `{m.name}` | {m.title} | {better} | {layer} | {m.minimum} | `ganeval {command}` |")
     return "\n".join(lines)
+
+
+def options() -> str:
+    declared = {**all_options(EvaluationConfig), **all_options(StatisticsConfig)}
+    lines = ["| Python | command line | default | |", "|---|---|---|---|"]
+    for one in declared.values():
+        flag = f"`--{one.name.replace('_', '-')}`" if one.group else ""
+        lines.append(f"| `{one.name}` | {flag} | {_default_of(one)} | {one.help} |")
+    return "\n".join(lines)
+
+
+def _default_of(one: Option) -> str:
+    if one.default_text or one.default is None:
+        return one.default_text
+    if one.kind is not None and one.kind.name == "size":
+        return f"{one.default // 2**20} MB"
+    value = ",".join(one.default) if isinstance(one.default, tuple) else one.default
+    return f"`{value}`"
 
 
 def commands() -> str:
@@ -61,7 +81,12 @@ def weights() -> str:
     return "\n".join(lines)
 
 
-_TABLES: Mapping[str, Callable[[], str]] = {"metrics": metrics, "commands": commands, "weights": weights}
+_TABLES: Mapping[str, Callable[[], str]] = {
+    "metrics": metrics,
+    "options": options,
+    "commands": commands,
+    "weights": weights,
+}
 
 
 def _pages_of(nav: Any) -> Iterator[str]:

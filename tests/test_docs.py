@@ -19,6 +19,7 @@ from PIL import Image
 from support.browser import needs_browser, opened
 
 import ganeval
+from ganeval.engine.config import EvaluationConfig, all_options
 from ganeval.features.published import SPECS
 from ganeval.metrics.registry import METRICS
 
@@ -96,6 +97,7 @@ def test_reference_pages_are_made_of_the_package(site: Path) -> None:
     assert "--baseline" in commands
     python = (site / "reference" / "python.html").read_text(encoding="utf-8")
     assert all(f">{name}<" in python for name in ganeval.__all__ if name not in ("__version__", "GanEvalError"))
+    assert all(f"<code>{name}</code>" in python for name in all_options(EvaluationConfig))
 
 
 def test_a_broken_link_ends_the_build(tmp_path: Path) -> None:
