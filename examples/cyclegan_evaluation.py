@@ -19,13 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from ganeval.metrics.translation import ClusteredMean, TranslationErrors, diversity, translation_errors
 from torch import Tensor
 
 from ganeval.features.perceptual import load_distance
 from ganeval.generators.checkpoint import WEIGHTS, load_generator
 from ganeval.training.loop import load_images
 from ganeval.training.translation import Direction, Yardstick, float_translator, translator
+from ganeval.training.translation_errors import ClusteredMean, TranslationErrors, diversity, translation_errors
 
 BESIDE = ("kid",)  # the kernel distance, beside FD
 SHIPPED = ("cyclegan-plain2striped", "cyclegan-striped2plain")
