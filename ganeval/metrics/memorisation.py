@@ -34,6 +34,7 @@ from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult, Reason
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
+from ganeval.statistics.searches import ProcessGroup
 
 CELLS = 3
 LEAST_FAKES = 20  # in a cell: tau = 20 / n of the paper's code
@@ -43,7 +44,9 @@ _RESTARTS = 10
 _BLOCK = 1024
 
 
-def authenticity(train: np.ndarray, queries: np.ndarray, *, device: torch.device | None = None) -> np.ndarray:
+def authenticity(
+    train: np.ndarray, queries: np.ndarray, *, device: torch.device | None = None, group: ProcessGroup | None = None
+) -> np.ndarray:
     """L(x) over the distance of t* from its own nearest neighbour, for each query: authentic above 1.
 
     0 for a copy; inf for what is no copy but next to a training image that has one. Of equally near training rows the
@@ -52,9 +55,9 @@ def authenticity(train: np.ndarray, queries: np.ndarray, *, device: torch.device
     Shape:
         (m, d), (n, d) float32 -> (n,) float64 in [0, inf].
     """
-    found = nearest(train, queries, k=1, device=device)
+    found = nearest(train, queries, device=device, group=group)
     closest, distance = found.indices[:, 0], found.distances[:, 0]
-    own = nearest(train, k=1, device=device).distances[closest, 0]
+    own = nearest(train, device=device, group=group).distances[closest, 0]
     # both are squared and exact in float64: a copy of a twin is 0 / 0, and no less a copy
     ratio: np.ndarray = np.full(len(queries), np.inf)
     np.divide(distance, own, out=ratio, where=own > 0)
@@ -102,7 +105,13 @@ class Copying:
 
 
 def copying(
-    train: np.ndarray, fake: np.ndarray, test: np.ndarray, *, cells: int = CELLS, device: torch.device | None = None
+    train: np.ndarray,
+    fake: np.ndarray,
+    test: np.ndarray,
+    *,
+    cells: int = CELLS,
+    device: torch.device | None = None,
+    group: ProcessGroup | None = None,
 ) -> Copying:
     """C_T of the fakes against held-out images, after a projection to 64 principal components where d is more.
 
@@ -117,7 +126,7 @@ def copying(
     if len(train) < cells:
         raise NotEnoughSamplesError(f"C_T cuts the training set into {cells} cells; found {len(train)} images.")
     train, fake, test = _projected(train, fake, test)
-    distances = [np.sqrt(nearest(train, x, k=1, device=device).distances[:, 0]) for x in (fake, test)]
+    distances = [np.sqrt(nearest(train, x, device=device, group=group).distances[:, 0]) for x in (fake, test)]
     centres = _partition(train, cells)
     of_train, of_fake, of_test = (nearest(centres, x, k=1).indices[:, 0] for x in (train, fake, test))
     renamed, merged = _without_empty(centres, of_test)
@@ -160,7 +169,7 @@ def copying(
 def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
     """AuthPct, in percent of all fakes, with that of held-out images and the difference where they are at hand."""
     train, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
-    ratios = authenticity(train, fake, device=inputs.device)
+    ratios = authenticity(train, fake, device=inputs.device, group=inputs.group)
     value, error = _percent(ratios)
     low, high = _clopper_pearson(int((ratios > 1).sum()), len(ratios), inputs.level)
     copies = int((ratios == 0).sum())
@@ -174,7 +183,9 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
             f"{number_of(copies, 'fake image has', 'fake images have')} the very features of a training image: copies"
         )
     if (test := inputs.test_rows()) is not None:
-        held_out, held_out_error = _percent(authenticity(train, test.to_array(), device=inputs.device))
+        held_out, held_out_error = _percent(
+            authenticity(train, test.to_array(), device=inputs.device, group=inputs.group)
+        )
         details["test"] = {"value": held_out, "standard_error": held_out_error, "n": len(test)}
         spread = float(np.hypot(error, held_out_error))
         half, overlap = quantile(inputs.level) * spread, inputs.test_overlap()
@@ -202,7 +213,7 @@ def measure_copying(inputs: MetricInputs) -> dict[str, MetricResult]:
     train, fake, rows = inputs.real_rows().to_array(), inputs.fake_rows().to_array(), inputs.test_rows()
     if rows is None:
         raise NotEnoughSamplesError("C_T compares the fakes with held-out real images; give them with --test.")
-    found = copying(train, fake, rows.to_array(), device=inputs.device)
+    found = copying(train, fake, rows.to_array(), device=inputs.device, group=inputs.group)
     used = [cell for cell in found.cells if cell.z is not None]
     warnings = []
     if found.merged:

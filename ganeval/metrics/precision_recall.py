@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult, Reason
 from ganeval.statistics.depth import held_by_others
 from ganeval.statistics.neighbours import Bounds, Family, Radii, Reach, count_pairs
+from ganeval.statistics.searches import ProcessGroup
 
 DEFAULT_K = {"precision": 3, "recall": 3, "density": 5, "coverage": 5}
 STRICT = {"precision": False, "recall": False, "density": True, "coverage": True}
@@ -107,37 +109,44 @@ class Neighbourhoods:
 
 
 def neighbourhoods(
-    real: np.ndarray, fake: np.ndarray, *, k: Mapping[str, int] = DEFAULT_K, strict: bool | None = None,
-    radius: float | None = None, device: torch.device | None = None,
-) -> Neighbourhoods:  # fmt: skip
+    real: np.ndarray,
+    fake: np.ndarray,
+    *,
+    k: Mapping[str, int] = DEFAULT_K,
+    strict: bool | None = None,
+    radius: float | None = None,
+    device: torch.device | None = None,
+    group: ProcessGroup | None = None,
+) -> Neighbourhoods:
     """Search each set once, then all pairs once.
 
     Args:
         k: by metric; precision and recall share theirs, density and coverage theirs.
         strict: leave out the border of balls; None: each metric's own rule.
         radius: fixed, of all balls, in place of the k-th neighbour.
-        device: an accelerator that does the products; None: the CPU.
+        device: an accelerator that computes the products; None: the CPU.
+        group: the processes that share the searches; None: this process alone.
 
     Shape:
         (m, d), (n, d) float32.
 
     Raises:
-        NotEnoughSamplesError: a set has not more than k images.
+        NotEnoughSamplesError: a set has at most k images.
     """
-    return _searched(real, fake, k, strict, radius, device, ())[0]
+    return _searched(real, fake, (), k=k, strict=strict, radius=radius, device=device, group=group)[0]
 
 
-def with_errors(
-    real: np.ndarray, fake: np.ndarray, *, k: Mapping[str, int] = DEFAULT_K, strict: bool | None = None,
-    radius: float | None = None, device: torch.device | None = None,
-) -> tuple[Neighbourhoods, dict[str, float]]:  # fmt: skip
+def with_errors(real: np.ndarray, fake: np.ndarray, **options: Any) -> tuple[Neighbourhoods, dict[str, float]]:
     """``neighbourhoods``, and standard errors from repeated disjoint blocks, with ``BLOCKS`` - 1 degrees of freedom.
 
     A partition cuts both sets into four pairs of blocks; the variance between the blocks' values, over four, estimates
     the variance of the whole value. Six partitions are averaged. The k-th neighbour within a block is among the near
     neighbours in the whole set, and its ball's pairs are a part of all pairs: nothing is searched again.
+
+    Args:
+        options: those of ``neighbourhoods``.
     """
-    whole, blocks = _searched(real, fake, k, strict, radius, device, _partitions(len(real), len(fake)))
+    whole, blocks = _searched(real, fake, _partitions(len(real), len(fake)), **options)
     return whole, _errors(blocks)
 
 
@@ -165,74 +174,102 @@ def _partitions(m: int, n: int) -> tuple[_Partition, ...]:
     return tuple(partitions)
 
 
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The balls of both sets, of the k-th neighbour or of a fixed radius."""
+
+    real: np.ndarray
+    fake: np.ndarray
+    k_pr: int
+    k_dc: int
+    strict: bool | None
+    radius: float | None
+    reach: tuple[Reach, Reach] | None  # of the reals and of the fakes; None where the radius is fixed
+
+    def families(self, partition: _Partition | None) -> tuple[list[Family], np.ndarray | None]:
+        """The balls of precision, density and recall, and the clipped ones with how many hold each other real."""
+        of_real, of_fake = partition or (None, None)
+        if self.reach is None:
+            fixed = [np.full(len(rows), (self.radius or 0.0) ** 2) for rows in (self.real, self.fake)]
+            bounds: tuple[Bounds, Bounds, Bounds] = fixed[0], fixed[0], fixed[1]
+        else:
+            reals, fakes = self.reach
+            bounds = reals.kth(self.k_pr, of_real), reals.kth(self.k_dc, of_real), fakes.kth(self.k_pr, of_fake)
+        rules = [STRICT[name] if self.strict is None else self.strict for name in ("precision", "density", "recall")]
+        found = [
+            Family(bounds[0], None, rules[0], partition),
+            Family(bounds[1], None, rules[1], partition),
+            Family(None, bounds[2], rules[2], partition),
+        ]
+        if self.reach is None or not isinstance(bounds[1], Radii):
+            return found, None
+        clipped = clipped_radii(bounds[1].exact(np.arange(len(self.real))), of_real)
+        return [*found, Family(clipped, None, blocks=partition)], held_by_others(self.reach[0], clipped, of_real)
+
+    def with_radii(self, found: Neighbourhoods) -> Neighbourhoods:
+        """The same with what is known of the balls of the whole sets."""
+        if self.reach is None:
+            return found
+        reals, fakes = self.reach
+        all_real, all_fake = np.arange(len(self.real)), np.arange(len(self.fake))
+        of_density = reals.kth(self.k_dc).empty()
+        empty = {"precision": reals.kth(self.k_pr).empty(), "recall": fakes.kth(self.k_pr).empty()}
+        return replace(
+            found,
+            empty={**empty, "density": of_density, "coverage": of_density},
+            real_radii=reals.kth(self.k_pr).exact(all_real),
+            gaps=(reals.kth(1).exact(all_real), fakes.kth(1).exact(all_fake)),
+        )
+
+
 def _searched(
-    real: np.ndarray, fake: np.ndarray, k: Mapping[str, int], strict: bool | None, radius: float | None,
-    device: torch.device | None, partitions: tuple[_Partition, ...],
-) -> tuple[Neighbourhoods, list[list[Neighbourhoods]]]:  # fmt: skip
+    real: np.ndarray,
+    fake: np.ndarray,
+    partitions: tuple[_Partition, ...],
+    *,
+    k: Mapping[str, int] = DEFAULT_K,
+    strict: bool | None = None,
+    radius: float | None = None,
+    device: torch.device | None = None,
+    group: ProcessGroup | None = None,
+) -> tuple[Neighbourhoods, list[list[Neighbourhoods]]]:
     """Of the whole sets, and of every block of every partition."""
     k_pr, k_dc = k["precision"], k["density"]
-    most = max(k_pr, k_dc)
     parts = BLOCKS if partitions else 1
-    for name, points in (("real", real), ("fake", fake)):
-        needed = most if name == "real" else k_pr
-        if radius is None and len(points) // parts <= needed:
-            raise NotEnoughSamplesError(
-                f"{needed} nearest neighbours need more than {parts * needed + parts - 1} {name} images; found "
-                f"{len(points)}. Give more images, or ask for fewer neighbours."
-            )
+    reach = None
     if radius is None:
-        around_real = Reach(real, most, blocks=parts, device=device)
-        around_fake = Reach(fake, k_pr, blocks=parts, device=device)
-    rules = (STRICT["precision"], STRICT["density"], STRICT["recall"]) if strict is None else (strict,) * 3
-
-    among_reals: list[np.ndarray] = []
-
-    def families(partition: _Partition | None) -> tuple[Family, ...]:
-        of_real, of_fake = partition or (None, None)
-        real_pr: Bounds
-        real_dc: Bounds
-        fake_pr: Bounds
-        if radius is None:
-            real_pr, real_dc = around_real.kth(k_pr, of_real), around_real.kth(k_dc, of_real)
-            fake_pr = around_fake.kth(k_pr, of_fake)
-        else:
-            real_pr = real_dc = np.full(len(real), radius**2)
-            fake_pr = np.full(len(fake), radius**2)
-        balls = ((real_pr, None), (real_dc, None), (None, fake_pr))
-        found = [Family(*bounds, strict=rule, blocks=partition) for bounds, rule in zip(balls, rules, strict=True)]
-        if isinstance(real_dc, Radii):
-            clipped = clipped_radii(real_dc.exact(np.arange(len(real))), of_real)
-            among_reals.append(held_by_others(around_real, clipped, of_real))
-            found.append(Family(clipped, None, blocks=partition))
-        return tuple(found)
-
-    groups = [families(None), *(families(partition) for partition in partitions)]
-    counted = iter(count_pairs(real, fake, tuple(family for group in groups for family in group), device=device))
+        needed = {"real": max(k_pr, k_dc), "fake": k_pr}
+        for (name, most), points in zip(needed.items(), (real, fake), strict=True):
+            if len(points) // parts <= most:
+                raise NotEnoughSamplesError(
+                    f"{most} nearest neighbours need more than {parts * most + parts - 1} {name} images; found "
+                    f"{len(points)}. Give more images, or ask for fewer neighbours."
+                )
+        reals = Reach(real, needed["real"], blocks=parts, device=device, group=group)
+        reach = reals, Reach(fake, needed["fake"], blocks=parts, device=device, group=group)
+    search = _Search(real, fake, k_pr, k_dc, strict, radius, reach)
+    asked = [search.families(partition) for partition in (None, *partitions)]
+    every = tuple(family for families, _ in asked for family in families)
+    counted = iter(count_pairs(real, fake, every, device=device, group=group))
     found = []
-    for i, group in enumerate(groups):
-        precision, density, recall, *rest = (next(counted) for _ in group)
-        clipped = (rest[0].within, among_reals[i]) if rest else None
+    for families, among_reals in asked:
+        precision, density, recall, *rest = (next(counted) for _ in families)
         found.append(
             Neighbourhoods(
-                density.around, precision.within, recall.within, k_dc, precision.around, recall.around, clipped
+                fakes_near=density.around,
+                reals_around=precision.within,
+                fakes_around=recall.within,
+                density_k=k_dc,
+                fakes_close=precision.around,
+                reals_close=recall.around,
+                clipped=None if among_reals is None else (rest[0].within, among_reals),
             )
         )
-    if radius is None:
-        of_density = around_real.kth(k_dc).empty()
-        empty = {
-            "precision": around_real.kth(k_pr).empty(), "recall": around_fake.kth(k_pr).empty(),
-            "density": of_density, "coverage": of_density,
-        }  # fmt: skip
-        all_real, all_fake = np.arange(len(real)), np.arange(len(fake))
-        found[0] = replace(
-            found[0], empty=empty, real_radii=around_real.kth(k_pr).exact(all_real),
-            gaps=(around_real.kth(1).exact(all_real), around_fake.kth(1).exact(all_fake)),
-        )  # fmt: skip
     blocks = [
         [whole.block(of_real == block, of_fake == block) for block in range(BLOCKS)]
         for whole, (of_real, of_fake) in zip(found[1:], partitions, strict=True)
     ]
-    return found[0], blocks
+    return search.with_radii(found[0]), blocks
 
 
 def null_coverage(m: int, n: int, k: int) -> float:
@@ -257,7 +294,16 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     if reason is None and smallest <= 2 * max(k.values()):
         reason = Reason("too_few_in_block", n=smallest, neighbours=max(k.values()))
     partitions = _partitions(len(real), len(fake)) if reason is None else ()
-    found, blocks = _searched(real, fake, k, chosen.strict, chosen.radius, inputs.device, partitions)
+    found, blocks = _searched(
+        real,
+        fake,
+        partitions,
+        k=k,
+        strict=chosen.strict,
+        radius=chosen.radius,
+        device=inputs.device,
+        group=inputs.group,
+    )
     errors = _errors(blocks)
     values, others = found.values(), found.others()
     warnings: list[str] = []

@@ -18,6 +18,7 @@ from ganeval.metrics.types import FeatureSet
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
 from ganeval.statistics.rows import FeatureRows
+from ganeval.statistics.searches import ProcessGroup
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the fakes
 WIDEST = 512  # features; beyond, each distance with its error takes seconds
@@ -26,7 +27,7 @@ _SEED = 0
 
 
 def neighbours_across(
-    real: np.ndarray, fake: np.ndarray, *, device: torch.device | None = None
+    real: np.ndarray, fake: np.ndarray, *, device: torch.device | None = None, group: ProcessGroup | None = None
 ) -> dict[str, np.ndarray]:
     """Of each image the nearest of the other set.
 
@@ -37,8 +38,8 @@ def neighbours_across(
         ``nearest_fake_real`` and ``nearest_distance_real`` (m,), and ``own_distance_real`` (m,), from the nearest other
         real.
     """
-    of_fake, of_real = nearest(real, fake, device=device), nearest(fake, real, device=device)
-    own = np.sqrt(nearest(real, device=device).distances[:, 0])
+    of_fake, of_real = (nearest(*sets, device=device, group=group) for sets in ((real, fake), (fake, real)))
+    own = np.sqrt(nearest(real, device=device, group=group).distances[:, 0])
     closest, distance = of_fake.indices[:, 0], np.sqrt(of_fake.distances[:, 0])
     ratio: np.ndarray = np.full(len(fake), np.inf)  # what is no copy, beside a real that has one
     np.divide(distance, own[closest], out=ratio, where=own[closest] > 0)

@@ -31,6 +31,7 @@ from ganeval.metrics.intervals import one_sided_quantile, variance_of_mean
 from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult, Reason
 from ganeval.statistics.neighbours import nearest
+from ganeval.statistics.searches import ProcessGroup
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3)
 PERMUTATIONS = 999
@@ -148,7 +149,7 @@ class NearestNeighbours:
 
 
 def one_nearest_neighbour(
-    real: np.ndarray, fake: np.ndarray, *, device: torch.device | None = None
+    real: np.ndarray, fake: np.ndarray, *, device: torch.device | None = None, group: ProcessGroup | None = None
 ) -> NearestNeighbours:
     """Exact neighbours among both sets together, averaged over exact ties.
 
@@ -161,7 +162,7 @@ def one_nearest_neighbour(
     first, place, counts = _distinct(pooled)
     single = counts[place] == 1
     points = pooled if len(first) == len(pooled) else pooled[first]
-    around = _nearest_points(points, counts, device) if len(first) > 1 else csr_array((1, 1))
+    around = _nearest_points(points, counts, device, group) if len(first) > 1 else csr_array((1, 1))
 
     def same(kinds: np.ndarray) -> np.ndarray:
         fakes = np.bincount(place, kinds, len(first))
@@ -193,16 +194,18 @@ def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(first), place, np.bincount(place)
 
 
-def _nearest_points(points: np.ndarray, counts: np.ndarray, device: torch.device | None) -> csr_array:
+def _nearest_points(
+    points: np.ndarray, counts: np.ndarray, device: torch.device | None, group: ProcessGroup | None
+) -> csr_array:
     """(p, p): in each row one over the number of images at the points nearest to it, at those points."""
     rows, columns = [], []
     pending, k = np.arange(len(points)), min(2, len(points) - 1)
     while len(pending):
         if len(pending) == len(points):
-            found = nearest(points, k=k, device=device)
+            found = nearest(points, k=k, device=device, group=group)
             distances, indices = found.distances, found.indices
         else:  # the nearest of a query is itself
-            found = nearest(points, points[pending], k=k + 1, device=device)
+            found = nearest(points, points[pending], k=k + 1, device=device, group=group)
             distances, indices = found.distances[:, 1:], found.indices[:, 1:]
         tied = distances == distances[:, :1]
         complete = ~tied[:, -1] | (k == len(points) - 1)
@@ -220,7 +223,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     real_rows, fake_rows = inputs.real_rows(), inputs.fake_rows()
     real, fake = real_rows.to_array(), fake_rows.to_array()
     game = play(real, fake, groups=np.concatenate([real_rows.hashes, fake_rows.hashes]))
-    neighbours = one_nearest_neighbour(real, fake, device=inputs.device)
+    neighbours = one_nearest_neighbour(real, fake, device=inputs.device, group=inputs.group)
     reason = None
     if game.standard_error is None:
         reason = Reason("too_few_in_half", needed=LEAST)

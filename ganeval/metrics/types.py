@@ -20,6 +20,7 @@ from ganeval.protocol import Protocol
 from ganeval.results import Reason
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
+from ganeval.statistics.searches import ProcessGroup
 
 MAX_SHARED = 0.01  # of the smaller set
 
@@ -73,6 +74,7 @@ class MetricInputs:
         level: of the intervals.
         shared_images: images that are in both sets, as their digests tell.
         device: where large products are computed.
+        group: the processes that share the searches; None: this process alone.
         memo: ``memo(name, kind, compute)`` gives the ``kind`` that ``compute()`` gave before for this reference and
             protocol.
     """
@@ -87,6 +89,7 @@ class MetricInputs:
     level: float = 0.95
     shared_images: int = 0
     device: torch.device | None = None
+    group: ProcessGroup | None = None
     warnings: tuple[str, ...] = ()
     memo: Memo = nothing_is_kept
 

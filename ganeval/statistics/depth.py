@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from ganeval.statistics.neighbours import Family, Reach, count_pairs, rounding_band, squared_pairs
-from ganeval.statistics.searches import accelerates
 from ganeval.statistics.tiles import lifted, promising_pairs
-from ganeval.statistics.tiles_torch import promising_pairs_torch
+from ganeval.statistics.tiles_torch import accelerates, promising_pairs_torch
 
 
 def held_by_others(reach: Reach, squared: np.ndarray, blocks: np.ndarray | None = None) -> np.ndarray:
@@ -33,7 +32,9 @@ def held_by_others(reach: Reach, squared: np.ndarray, blocks: np.ndarray | None 
     if short.any():
         both = None if blocks is None else (blocks[short], blocks)
         balls = (Family(squared[short], None, blocks=both),)
-        counts += count_pairs(reach.points[short], reach.points, balls, device=reach.device)[0].within
+        counts += count_pairs(reach.points[short], reach.points, balls, device=reach.device, group=reach.group)[
+            0
+        ].within
         counts[short] -= 1  # each lies in its own
     return counts
 
@@ -59,11 +60,7 @@ def largest_ratio(
     centre = centres.mean(axis=0, dtype=np.float64)
     a, b = lifted(queries, centre), lifted(centres, centre)
     question = a, b, squared_radii.astype(np.float32), rounding_band(a, b), epsilon
-    pairs = (
-        promising_pairs_torch(*question, device)
-        if device is not None and accelerates(device)
-        else promising_pairs(*question)
-    )
+    pairs = promising_pairs_torch(*question, device) if accelerates(device) else promising_pairs(*question)
     best = np.zeros(len(queries))
     for i, j in pairs:
         exact = squared_pairs(queries, centres, i, j) + epsilon

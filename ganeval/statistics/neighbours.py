@@ -4,8 +4,8 @@ Distances are found in float32 and trusted only where float64 would say the same
 band of a decision is recomputed from the features in float64. The answers equal a float64 brute force, ties included,
 and no n x n matrix is ever made. Between two sets faiss searches; inside one set tiles do, each of which serves twice
 (``tiles``); membership in balls, each with a radius of its own, is a comparison of tiles. On an accelerator all three
-are tiled products there. Where several ranks share a run (``ganeval.distributed``), each searches for its share of the
-rows; all get the same answers.
+are tiled products there. With a group of processes, each searches for its share of the rows, and
+all get the same answers.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ganeval.distributed import current
 from ganeval.errors import NotEnoughSamplesError
-from ganeval.statistics.searches import accelerates, search, search_some
+from ganeval.statistics.searches import ProcessGroup, search, search_some
 from ganeval.statistics.tiles import TILE, Pairs, close_pairs, lifted, turned
-from ganeval.statistics.tiles_torch import close_pairs_torch
+from ganeval.statistics.tiles_torch import accelerates, close_pairs_torch
 
 _SPARE = 8  # neighbours searched beyond the k-th, among which float64 decides
 _CHUNK = 2**17  # numbers that are recomputed at a time: they stay in the cache
@@ -43,12 +42,18 @@ class Neighbours:
 
 
 def nearest(
-    points: np.ndarray, queries: np.ndarray | None = None, *, k: int = 1, device: torch.device | None = None
+    points: np.ndarray,
+    queries: np.ndarray | None = None,
+    *,
+    k: int = 1,
+    device: torch.device | None = None,
+    group: ProcessGroup | None = None,
 ) -> Neighbours:
     """The ``k`` nearest rows of ``points`` to every query; without queries, to every point among the *other* points.
 
     Args:
-        device: an accelerator that does the products; None or a CPU: here.
+        device: an accelerator that computes the products; None: the CPU.
+        group: the processes that share the search; None: this process alone.
 
     Shape:
         points (m, d), queries (n, d), float32 -> (n, k).
@@ -68,7 +73,7 @@ def nearest(
     while len(pending):
         width = min(width, len(points) - int(own))
         if len(pending) == len(asked):
-            found, ids = search(z, None if own else z_asked, width, device)
+            found, ids = search(z, None if own else z_asked, width, device, group)
         else:
             found, ids = search_some(z, z_asked, pending, width, own, device)
         # a candidate that is farther than the k-th by more than both may be wrong is none of the k nearest
@@ -88,33 +93,37 @@ def nearest(
     return Neighbours(distances, indices)
 
 
-def radii(points: np.ndarray, k: int) -> np.ndarray:
-    """(n,) float64: the squared distance of every row from its ``k``-th nearest other row."""
-    return nearest(points, k=k).distances[:, -1]
-
-
 class Reach:
     """The near neighbours of every row of a set: found once in float32, then asked for any k-th.
 
     Args:
         most: the largest k that will be asked for.
         blocks: how many blocks of equal size k-th neighbours will be asked for in (see ``kth``); 1: the whole set only.
-        device: an accelerator that does the products.
+        device: an accelerator that computes the products; None: the CPU.
+        group: the processes that share the searches; None: this process alone.
 
     Raises:
         NotEnoughSamplesError: not more than ``most`` points.
     """
 
-    def __init__(self, points: np.ndarray, most: int, *, blocks: int = 1, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        points: np.ndarray,
+        most: int,
+        *,
+        blocks: int = 1,
+        device: torch.device | None = None,
+        group: ProcessGroup | None = None,
+    ) -> None:
         _require(len(points), most, True)
-        self.points, self.device = points, device
+        self.points, self.device, self.group = points, device, group
         self._centre = points.mean(axis=0, dtype=np.float64)
         z = lifted(points, self._centre)  # not kept: it is as large as the points
         self.band = rounding_band(z, z)
         # the k-th of a block is the B k-th of all on average; beyond 5 deviations it is searched for by itself
         spread = np.sqrt(most * blocks * (blocks - 1))
         width = min(int(most * blocks + 5 * spread) + _SPARE, len(points) - 1)
-        self._found, self._ids = search(z, None, width, device)
+        self._found, self._ids = search(z, None, width, device, group)
 
     def kth(self, k: int, blocks: np.ndarray | None = None) -> Radii:
         """Squared distances of all rows from their ``k``-th nearest other row, or that within their own block.
@@ -233,23 +242,13 @@ class Balls:
     within: np.ndarray
 
 
-def count_in_balls(
-    centres: np.ndarray, squared_radii: np.ndarray, queries: np.ndarray, *, strict: bool = False
-) -> Balls:
-    """Which queries lie in which balls, counted both ways.
-
-    Args:
-        strict: leave out the border: distance < radius, not <=.
-
-    Shape:
-        centres (m, d), squared radii (m,) float64, queries (n, d).
-    """
-    (one,) = count_pairs(centres, queries, (Family(squared_radii, None, strict),))
-    return one
-
-
 def count_pairs(
-    points: np.ndarray, others: np.ndarray, families: tuple[Family, ...], *, device: torch.device | None = None
+    points: np.ndarray,
+    others: np.ndarray,
+    families: tuple[Family, ...],
+    *,
+    device: torch.device | None = None,
+    group: ProcessGroup | None = None,
 ) -> tuple[Balls, ...]:
     """All pairs of two sets in one pass of products, against several families of balls.
 
@@ -262,12 +261,11 @@ def count_pairs(
     ranges = [_range(family, band) for family in families]
     of_rows = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is not None])
     of_columns = _largest([high for family, (_, high) in zip(families, ranges, strict=True) if family.mine is None])
-    group = current()
-    mine = group.share(len(a))
+    mine = slice(0, len(a)) if group is None else group.share(len(a))
     of_mine = None if of_rows is None else of_rows[mine]
     pairs = (
         close_pairs_torch(a[mine], b, of_mine, of_columns, device)
-        if device is not None and accelerates(device)
+        if accelerates(device)
         else close_pairs(a[mine], b, of_mine, of_columns)
     )
     counts = [(np.zeros(len(points), np.int64), np.zeros(len(others), np.int64)) for _ in families]
@@ -277,8 +275,9 @@ def count_pairs(
             rows, columns = _inside(points, others, family, low, high, i, j, squared)
             by_row += np.bincount(rows, minlength=len(by_row))
             by_column += np.bincount(columns, minlength=len(by_column))
-    totals = iter(group.sums([count for both in counts for count in both], "pairs in balls"))
-    counts = list(zip(totals, totals, strict=True))
+    if group is not None:
+        totals = iter(group.sums([count for both in counts for count in both], "pairs in balls"))
+        counts = list(zip(totals, totals, strict=True))
     return tuple(
         Balls(by_row, by_column) if family.mine is not None else Balls(by_column, by_row)
         for family, (by_row, by_column) in zip(families, counts, strict=True)

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from ganeval.arithmetic import exact_float32, unsupported_errors, warn_host_fallback
-from ganeval.statistics.searches import accelerates
-from ganeval.statistics.tiles_torch import Tile
+from ganeval.statistics.tiles_torch import Tile, accelerates
 
 Kernel = Callable[[Any, Any], Any]
 BLOCK = 1024
@@ -65,7 +64,7 @@ def pair_sums(first: np.ndarray, second: np.ndarray, kernel: Kernel, device: tor
     Shape:
         (m, d), (n, d) of one float type; memory O(block (m + n)).
     """
-    if device is not None and accelerates(device):
+    if accelerates(device):
         try:
             return _there(first, second, kernel, device)
         except unsupported_errors(device) as error:

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 import torch
 
 from ganeval.arithmetic import unsupported_errors, warn_host_fallback
-from ganeval.distributed import current
 from ganeval.statistics.tiles import within
-from ganeval.statistics.tiles_torch import SEARCHES, nearest_torch
+from ganeval.statistics.tiles_torch import SEARCHES, accelerates, nearest_torch
+
+
+class ProcessGroup(Protocol):
+    """The processes that share the search, such as ``ganeval.distributed.Group``."""
+
+    @property
+    def size(self) -> int: ...
+
+    def share(self, n: int) -> slice: ...
+
+    def gather(self, array: np.ndarray, call: str) -> list[np.ndarray]: ...
+
+    def sums(self, arrays: Sequence[np.ndarray], call: str) -> list[np.ndarray]: ...
 
 
 def search(
-    z: np.ndarray, queries: np.ndarray | None, width: int, device: torch.device | None
+    z: np.ndarray,
+    queries: np.ndarray | None,
+    width: int,
+    device: torch.device | None = None,
+    group: ProcessGroup | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The ``width`` nearest lifted rows, in float32, of every query, or of every row among the others."""
-    group = current()
-    if group.size == 1:
+    if group is None or group.size == 1:
         return _here(z, queries, width, device)
     asked = z if queries is None else queries
     rows = np.arange(len(asked))[group.share(len(asked))]
@@ -30,7 +48,7 @@ def _here(
 ) -> tuple[np.ndarray, np.ndarray]:
     if queries is not None and not len(queries):
         return np.empty((0, width), np.float32), np.empty((0, width), np.int64)
-    if device is not None and accelerates(device):
+    if accelerates(device):
         try:
             return nearest_torch(z, queries, width, device)
         except unsupported_errors(device) as error:
@@ -57,7 +75,3 @@ def search_some(
     mine[~mine.any(axis=1), -1] = True  # among more copies than were found: any other is as good
     keep = ~mine
     return found[keep].reshape(len(rows), width), ids[keep].reshape(len(rows), width)
-
-
-def accelerates(device: torch.device) -> bool:
-    return device.type != "cpu"

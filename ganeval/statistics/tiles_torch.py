@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,11 @@ _Search = Callable[[int, int, int], list[T]]  # by the first row, and the rows a
 
 _ROWS, _COLUMNS, _SMALLEST = 4096, 8192, 256
 SEARCHES = "neighbours are searched"
+
+
+def accelerates(device: torch.device | None) -> TypeGuard[torch.device]:
+    """Whether products are computed on this device; None and the CPU: on the host."""
+    return device is not None and device.type != "cpu"
 
 
 @dataclass(slots=True)

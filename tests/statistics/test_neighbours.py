@@ -8,9 +8,17 @@ import torch
 
 from ganeval.errors import NotEnoughSamplesError
 from ganeval.statistics import depth, neighbours, searches, tiles_torch
-from ganeval.statistics.neighbours import Family, Reach, count_in_balls, count_pairs, nearest, radii
+from ganeval.statistics.neighbours import Balls, Family, Reach, count_pairs, nearest
 from ganeval.statistics.tiles import lifted, within
 from ganeval.statistics.tiles_torch import nearest_torch
+
+
+def radii(points: np.ndarray, k: int) -> np.ndarray:
+    return nearest(points, k=k).distances[:, -1]
+
+
+def count_in_balls(centres: np.ndarray, radii: np.ndarray, queries: np.ndarray, *, strict: bool = False) -> Balls:
+    return count_pairs(centres, queries, (Family(radii, None, strict),))[0]
 
 
 def squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -74,11 +82,11 @@ def test_balls_against_brute_force(strict: bool, offset: float) -> None:
 
 def test_families_of_balls_share_a_pass() -> None:
     a, b = with_copies(200, 6, 6), with_copies(150, 6, 7)
-    families = (Family(radii(a, 2), None, strict=True), Family(None, radii(b, 4)))
+    families = (Family(radii(a, 2), None, strict=True), Family(None(b, 4)))
     one, other = count_pairs(a, b, families)
-    assert np.array_equal(one.around, count_in_balls(a, radii(a, 2), b, strict=True).around)
-    assert np.array_equal(other.around, count_in_balls(b, radii(b, 4), a).around)
-    assert np.array_equal(other.within, count_in_balls(b, radii(b, 4), a).within)
+    assert np.array_equal(one.around, count_in_balls(a(a, 2), b, strict=True).around)
+    assert np.array_equal(other.around, count_in_balls(b(b, 4), a).around)
+    assert np.array_equal(other.within, count_in_balls(b(b, 4), a).within)
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -164,7 +172,7 @@ def test_accelerator_in_any_surroundings(
         nearest(points, others, k=3),
         *count_pairs(points, others, (Family(None, Reach(others, 2).kth(2)),)),
     ]
-    largest = depth.largest_ratio(points, radii.squared.astype(float), others, epsilon=epsilon)
+    largest = depth.largest_ratio(points.squared.astype(float), others, epsilon=epsilon)
     there = on("cpu", monkeypatch)
     monkeypatch.setattr(depth, "accelerates", lambda device: True)
     monkeypatch.setattr(tiles_torch, "_SMALLEST", 16)
@@ -182,7 +190,7 @@ def test_accelerator_in_any_surroundings(
         families = (Family(None, Reach(others, 2, device=there).kth(2)),)
         found = [nearest(points, k=3, device=there), nearest(points, others, k=3, device=there)]
         found += count_pairs(points, others, families, device=there)
-        ratios = depth.largest_ratio(points, radii.squared.astype(float), others, epsilon=epsilon, device=there)
+        ratios = depth.largest_ratio(points.squared.astype(float), others, epsilon=epsilon, device=there)
     for one, other in zip(here, found, strict=True):
         for field in one.__slots__:
             assert np.array_equal(getattr(one, field), getattr(other, field)), field
