@@ -150,7 +150,9 @@ def _add_single_images(run: Measured, results: dict[str, MetricResult], per_imag
     if real is None or fake is None:
         return
     if real.rows is not None and fake.rows is not None and min(len(real.rows), len(fake.rows)) > 1:
-        per_image |= neighbours_across(real.rows.to_array(), fake.rows.to_array(), device=run.runtime.device, group=run.runtime.group)
+        per_image |= neighbours_across(
+            real.rows.to_array(), fake.rows.to_array(), device=run.runtime.device, group=run.runtime.group
+        )
     task = next((task for task in run.plan.tasks if task.metric.name == "fid"), None)
     if task is not None and (fid := results.get("fid")) is not None:
         one, other = (run.features[s].at(key, statistics=s in task.statistics) for s in ("real", "fake"))

@@ -81,15 +81,25 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         bias -= found.shortfall
     share = mean_term(real, fake, sigma=sigma) / value if value > _ROUNDING else None
     details: dict[str, object] = {
-        "sigma": sigma, "unbiased": SCALE * found.value, "mean_term_share": share, "reference": inputs.reference,
+        "sigma": sigma,
+        "unbiased": SCALE * found.value,
+        "mean_term_share": share,
+        "reference": inputs.reference,
         "standard_error_less_noise": SCALE * float(np.sqrt(found.variance_less_noise(inputs.reference))),
-    }  # fmt: skip
+    }
     error = SCALE * float(np.sqrt(found.variance(inputs.reference)))
     influences = {"fake": SCALE * found.influence_fake, "real": SCALE * found.influence_real}
     result = build_result(
         inputs,
-        "cmmd", SCALE * value, standard_error=error, bias=SCALE * bias, method="hajek",
-        estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(), settings={"sigma": sigma}, details=details,
+        "cmmd",
+        SCALE * value,
+        standard_error=error,
+        bias=SCALE * bias,
+        method="hajek",
+        estimand=ESTIMAND[inputs.reference],
+        reason=inputs.overlap(),
+        settings={"sigma": sigma},
+        details=details,
         per_image={f"cmmd_influence_{side}": influence for side, influence in influences.items()},
-    )  # fmt: skip
+    )
     return {"cmmd": result}

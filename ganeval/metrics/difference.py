@@ -66,8 +66,9 @@ class Measurement:
             return None
         arrays = {
             f"{name}_influence_{side}": self.arrays[f"{name}_calibrated_{side}"]
-            for side in ("fake", "real") if f"{name}_calibrated_{side}" in self.arrays
-        }  # fmt: skip
+            for side in ("fake", "real")
+            if f"{name}_calibrated_{side}" in self.arrays
+        }
         result = replace(self.result, value=value, standard_error=error)
         return replace(self, result=result, arrays={**self.arrays, **arrays})
 
@@ -239,10 +240,14 @@ def _calibrated(a: Measurement, b: Measurement) -> tuple[Measurement, Measuremen
         )
     one, other = a.calibrated(), b.calibrated()
     if one is None or other is None:
-        return a, b, (
-            f"at {n} images of {features} features the plain difference rewards too little diversity; a fixed "
-            "reference, or ten times as many reals, gives a calibrated one"
-        )  # fmt: skip
+        return (
+            a,
+            b,
+            (
+                f"at {n} images of {features} features the plain difference rewards too little diversity; a fixed "
+                "reference, or ten times as many reals, gives a calibrated one"
+            ),
+        )
     kappas = [(m.result.details.get("kappa"), m.result.details.get("kappa_source")) for m in (one, other)]
     if kappas[0] != kappas[1]:
         raise UndecidedError(
@@ -250,9 +255,11 @@ def _calibrated(a: Measurement, b: Measurement) -> tuple[Measurement, Measuremen
             f"from {kappas[1][1]}): measure both against one reference file or set"
         )
     source = "" if kappas[1][1] == "rows" else ", from moments alone"
-    return one, other, (
-        f"calibrated at {n} images (kappa {kappas[1][0]:.3f}{source}): added noise looks worse in it than it is"
-    )  # fmt: skip
+    return (
+        one,
+        other,
+        (f"calibrated at {n} images (kappa {kappas[1][0]:.3f}{source}): added noise looks worse in it than it is"),
+    )
 
 
 def variance_of_difference(

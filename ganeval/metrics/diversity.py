@@ -117,11 +117,17 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
                     f"it of {len(others)} reals are not comparable (--num-real, --num-fake)",
                 )
         results[name] = build_result(
-        inputs,
-            name, found.value, standard_error=found.standard_error, bias=found.bias, method="delta",
-            estimand="population" if name == "rke" else "protocol", details=details,
-            per_image={f"{name}_influence_fake": found.influence}, warnings=warnings,
-        )  # fmt: skip
+            inputs,
+            name,
+            found.value,
+            standard_error=found.standard_error,
+            bias=found.bias,
+            method="delta",
+            estimand="population" if name == "rke" else "protocol",
+            details=details,
+            per_image={f"{name}_influence_fake": found.influence},
+            warnings=warnings,
+        )
     return results
 
 

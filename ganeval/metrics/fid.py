@@ -45,52 +45,67 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
     assert inputs.real.gaussian is not None
     assert inputs.fake.gaussian is not None
     real, fake = inputs.real.gaussian, inputs.fake.gaussian
-    real_rows, fake_rows = inputs.real.rows, inputs.fake.rows
+    real_rows, fake_rows, trace = inputs.real.rows, inputs.fake.rows, inputs.settings.trace
     require_comparable(real, fake)
-    rows = inputs.reference == "population" or real_rows is not None
-    found = None
-    if fake_rows is not None and rows:
-        found = distance(
-            real, fake, real_rows, fake_rows, reference=inputs.reference, trace=inputs.settings.trace,
-            level=inputs.level, kappa_rows=real_rows or inputs.real.row_sample, memo=inputs.memo, device=inputs.device,
-        )  # fmt: skip
-    value = frechet_distance(real, fake, trace=inputs.settings.trace) if found is None else found.parts
-    details: dict[str, object] = {
-        "trace": value.method, "mean_term": value.mean_term, "trace_real": value.trace_real,
-        "trace_fake": value.trace_fake, "trace_sqrt": value.trace_sqrt, "reference": inputs.reference,
-    }  # fmt: skip
-    if name == "sfid":
-        details["tap"] = _tap(inputs.protocol)
-    if inputs.settings.floor:
-        if real_rows is None:
-            raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
-        details["floor"] = floor(real_rows, trace=inputs.settings.trace, ddof=inputs.protocol.ddof, level=inputs.level)
-    class_warnings: tuple[str, ...] = ()
-    if inputs.settings.per_class:
-        details["per_class"] = per_class(inputs.real, inputs.fake, inputs)
-        lacking = one_sided_classes(inputs.real, inputs.fake)
-        details |= {f"classes_only_in_{side}": names for side, names in lacking.items() if names}
-        class_warnings = _told_of_classes(lacking)
     reason: Reason | None = None
-    per_image: dict[str, np.ndarray] = {}
     if fake_rows is None:
         reason = Reason("no_fake_rows")
-    elif found is None:
+    elif inputs.reference == "sample" and real_rows is None:
         reason = Reason("no_real_rows")
-    else:
+    found = None
+    if fake_rows is not None and reason is None:
+        found = distance(
+            real,
+            fake,
+            real_rows,
+            fake_rows,
+            reference=inputs.reference,
+            trace=trace,
+            level=inputs.level,
+            kappa_rows=real_rows or inputs.real.row_sample,
+            memo=inputs.memo,
+            device=inputs.device,
+        )
         reason = found.reason or inputs.overlap()
-        details |= found.small
-        arrays = {
-            "influence_fake": found.influence_fake, "influence_real": found.influence_real,
-            "calibrated_fake": found.calibrated_fake, "calibrated_real": found.calibrated_real,
-        }  # fmt: skip
-        per_image = {f"{name}_{kind}": array for kind, array in arrays.items() if array is not None}
-    warnings = (*value.warnings, *class_warnings, *_for_features(real, fake, inputs.protocol))
+    value = frechet_distance(real, fake, trace=trace) if found is None else found.parts
+    details: dict[str, object] = {
+        "trace": value.method,
+        "mean_term": value.mean_term,
+        "trace_real": value.trace_real,
+        "trace_fake": value.trace_fake,
+        "trace_sqrt": value.trace_sqrt,
+        "reference": inputs.reference,
+    }
+    if name == "sfid":
+        details["tap"] = _tap(inputs.protocol)
+    more, class_warnings = _on_request(inputs, inputs.real)
+    details |= more | ({} if found is None else found.small)
     return build_result(
         inputs,
-        name, value.value, reason=reason, details=details, per_image=per_image, warnings=warnings,
+        name,
+        value.value,
+        reason=reason,
+        details=details,
+        per_image={} if found is None else found.per_image(name),
+        warnings=(*value.warnings, *class_warnings, *_few_for_features(real, fake, inputs.protocol)),
         **({} if found is None else found.error_bar()),
-    )  # fmt: skip
+    )
+
+
+def _on_request(inputs: MetricInputs, real: FeatureSet) -> tuple[dict[str, object], tuple[str, ...]]:
+    """The details that a setting asks for, floor and distances by class, and the warnings of the latter."""
+    details: dict[str, object] = {}
+    chosen = inputs.settings
+    if chosen.floor:
+        if real.rows is None:
+            raise ConfigError("--floor needs real images, or statistics with rows: it measures between their halves.")
+        details["floor"] = floor(real.rows, trace=chosen.trace, ddof=inputs.protocol.ddof, level=inputs.level)
+    if not chosen.per_class:
+        return details, ()
+    details["per_class"] = per_class(real, inputs.fake, inputs)
+    lacking = one_sided_classes(real, inputs.fake)
+    details |= {f"classes_only_in_{side}": names for side, names in lacking.items() if names}
+    return details, _told_of_classes(lacking)
 
 
 def _tap(protocol: Protocol) -> str:
@@ -98,7 +113,7 @@ def _tap(protocol: Protocol) -> str:
     return {"sfid": "mixed_6/conv[:7], height-width-channel"}.get(protocol.layer, protocol.layer)
 
 
-def _for_features(real: Gaussian, fake: Gaussian, protocol: Protocol) -> tuple[str, ...]:
+def _few_for_features(real: Gaussian, fake: Gaussian, protocol: Protocol) -> tuple[str, ...]:
     """A covariance of as many features as images has directions that no image told anything about."""
     few = [
         number_of(g.n or 0, f"{side} image")
@@ -133,10 +148,11 @@ def floor(
     found = distance(y, x, one_rows, other_rows, trace=trace, details=False)
     interval = found.interval(level)
     return {
-        "value": found.value, "n": [y.n, x.n],
+        "value": found.value,
+        "n": [y.n, x.n],
         "interval": None if interval is None else [interval.low, interval.high],
         "estimand": None if interval is None else interval.estimand,
-    }  # fmt: skip
+    }
 
 
 def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[str, dict[str, object]]:

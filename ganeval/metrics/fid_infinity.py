@@ -99,9 +99,12 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     real, fake, real_rows = inputs.real.gaussian, inputs.fake.gaussian, inputs.real.rows
     line = extrapolate(real, fake_rows, ddof=inputs.protocol.ddof, trace=inputs.settings.trace)
     details: dict[str, object] = {
-        "slope": line.slope, "sizes": list(line.sizes), "distances": list(line.distances), "analytic": None,
+        "slope": line.slope,
+        "sizes": list(line.sizes),
+        "distances": list(line.distances),
+        "analytic": None,
         "reference": inputs.reference,
-    }  # fmt: skip
+    }
     error: float | None = None
     bias: float | None = None
     if inputs.reference == "sample" and real_rows is None:
@@ -124,8 +127,15 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         warnings = (f"FID-inf begins at {line.sizes[0]} fakes; papers begin at {SMALLEST}, and need more than that",)
     result = build_result(
         inputs,
-        "fid-inf", line.value, standard_error=error, bias=bias, method="influence", reason=reason, warnings=warnings,
-        estimand=ESTIMAND[inputs.reference], details=details,
+        "fid-inf",
+        line.value,
+        standard_error=error,
+        bias=bias,
+        method="influence",
+        reason=reason,
+        warnings=warnings,
+        estimand=ESTIMAND[inputs.reference],
+        details=details,
         settings={"sizes": list(line.sizes), "seed": _SEED},
-    )  # fmt: skip
+    )
     return {"fid-inf": result}

@@ -218,22 +218,36 @@ def frechet_inference(
             reason = too_few("real", real, real_rows, plan.rank_real, plan.rank_fake)
     reason = reason or shared_rows(real_rows, fake_rows)
     return FrechetInference(
-        value=value, bias_real=bias_real, bias_fake=bias_fake, se_real=se_real, se_fake=se_fake,
-        influence_real=influence_real, influence_fake=influence_fake, rank_real=plan.rank_real,
-        rank_fake=plan.rank_fake, n_distinct_real=distinct_real, n_distinct_fake=distinct_fake,
+        value=value,
+        bias_real=bias_real,
+        bias_fake=bias_fake,
+        se_real=se_real,
+        se_fake=se_fake,
+        influence_real=influence_real,
+        influence_fake=influence_fake,
+        rank_real=plan.rank_real,
+        rank_fake=plan.rank_fake,
+        n_distinct_real=distinct_real,
+        n_distinct_fake=distinct_fake,
         n_shared=0 if real_rows is None else fake_rows.shared_with(real_rows),
-        reference=mode, method="influence", reason=reason or degenerate(se_real, se_fake, traces),
+        reference=mode,
+        method="influence",
+        reason=reason or degenerate(se_real, se_fake, traces),
         warnings=notes,
-    )  # fmt: skip
+    )
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
 
 
 def _one_side(
-    side: Gaussian, rows: FeatureRows, transport: np.ndarray, s: np.ndarray, shift: np.ndarray,
+    side: Gaussian,
+    rows: FeatureRows,
+    transport: np.ndarray,
+    s: np.ndarray,
+    shift: np.ndarray,
     device: torch.device | None,
-) -> tuple[np.ndarray, float]:  # fmt: skip
+) -> tuple[np.ndarray, float]:
     """Influence values of one set's rows, and that set's share of the bias."""
     n, start, fourth = len(rows), 0, 0.0
     influence = np.empty(n)

@@ -76,9 +76,22 @@ class Distance:
     def error_bar(self) -> dict[str, Any]:
         """What ``MetricInputs.result`` makes the interval of."""
         return {
-            "standard_error": self.standard_error, "bias": self.bias, "method": self.method,
-            "estimand": self.estimand, "degrees_of_freedom": self.degrees_of_freedom,
-        }  # fmt: skip
+            "standard_error": self.standard_error,
+            "bias": self.bias,
+            "method": self.method,
+            "estimand": self.estimand,
+            "degrees_of_freedom": self.degrees_of_freedom,
+        }
+
+    def per_image(self, name: str) -> dict[str, np.ndarray]:
+        """The arrays of single images that a result of this name carries."""
+        arrays = {
+            "influence_fake": self.influence_fake,
+            "influence_real": self.influence_real,
+            "calibrated_fake": self.calibrated_fake,
+            "calibrated_real": self.calibrated_real,
+        }
+        return {f"{name}_{kind}": array for kind, array in arrays.items() if array is not None}
 
     def interval(self, level: float) -> Interval | None:
         if self.standard_error is None or self.reason:
@@ -119,31 +132,59 @@ def distance(
     if not (any(few) or copies) or (reference == "sample" and real_rows is None):
         return _of_population(real, fake, real_rows, fake_rows, reference=reference, trace=trace, device=device)
     return _of_protocol(
-        real, fake, real_rows, fake_rows, reference=reference, trace=trace, level=level, details=details,
-        kappa_rows=kappa_rows or real_rows, memo=memo,
-    )  # fmt: skip
+        real,
+        fake,
+        real_rows,
+        fake_rows,
+        reference=reference,
+        trace=trace,
+        level=level,
+        details=details,
+        kappa_rows=kappa_rows or real_rows,
+        memo=memo,
+    )
 
 
 def _of_population(
-    real: Gaussian, fake: Gaussian, real_rows: FeatureRows | None, fake_rows: FeatureRows, *, reference: str,
-    trace: str, device: torch.device | None,
-) -> Distance:  # fmt: skip
+    real: Gaussian,
+    fake: Gaussian,
+    real_rows: FeatureRows | None,
+    fake_rows: FeatureRows,
+    *,
+    reference: str,
+    trace: str,
+    device: torch.device | None,
+) -> Distance:
     plan = Coupling.of(real.covariance, fake.covariance, eigh=eigh_for(device))
     parts = frechet_distance(real, fake, trace=trace, root=plan.trace)
     found: FrechetInference = frechet_inference(
         real, fake, real_rows, fake_rows, reference=reference, plan=plan, device=device
     )
     return Distance(
-        parts=parts, standard_error=found.standard_error, bias=found.bias, method=found.method,
-        estimand=ESTIMAND[reference], reason=found.reason, influence_fake=found.influence_fake,
+        parts=parts,
+        standard_error=found.standard_error,
+        bias=found.bias,
+        method=found.method,
+        estimand=ESTIMAND[reference],
+        reason=found.reason,
+        influence_fake=found.influence_fake,
         influence_real=found.influence_real,
-    )  # fmt: skip
+    )
 
 
 def _of_protocol(
-    real: Gaussian, fake: Gaussian, real_rows: FeatureRows | None, fake_rows: FeatureRows, *, reference: str,
-    trace: str, level: float, details: bool, kappa_rows: FeatureRows | None, memo: Memo,
-) -> Distance:  # fmt: skip
+    real: Gaussian,
+    fake: Gaussian,
+    real_rows: FeatureRows | None,
+    fake_rows: FeatureRows,
+    *,
+    reference: str,
+    trace: str,
+    level: float,
+    details: bool,
+    kappa_rows: FeatureRows | None,
+    memo: Memo,
+) -> Distance:
     drawn_rows = real_rows if reference == "sample" else None
     singular = singular_values(real, fake, fake_rows, drawn_rows)
     parts = frechet_distance(real, fake, trace=trace, root=TraceSqrt(singular.total, singular.method))
@@ -152,29 +193,43 @@ def _of_protocol(
         fewest = min(least, key=lambda name: least[name])
         why = Reason("too_few_distinct", n=least[fewest], image_set=fewest, needed=LEAST)
         return Distance(
-            parts=parts, standard_error=None, bias=None, method=LEAVE_ONE_OUT, estimand=PROTOCOL_ESTIMAND[reference],
+            parts=parts,
+            standard_error=None,
+            bias=None,
+            method=LEAVE_ONE_OUT,
+            estimand=PROTOCOL_ESTIMAND[reference],
             reason=why,
-        )  # fmt: skip
+        )
     plain = leave_one_out(real, fake, fake_rows, drawn_rows, parts=singular)
     traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
     reason = shared_rows(real_rows, fake_rows) or degenerate(0.0, plain.standard_error, traces)
     found = Distance(
-        parts=parts, standard_error=None if reason else plain.standard_error, bias=None, method=LEAVE_ONE_OUT,
-        estimand=PROTOCOL_ESTIMAND[reference], degrees_of_freedom=plain.degrees_of_freedom, reason=reason,
-        influence_fake=plain.pseudo_fake, influence_real=plain.pseudo_real,
-    )  # fmt: skip
+        parts=parts,
+        standard_error=None if reason else plain.standard_error,
+        bias=None,
+        method=LEAVE_ONE_OUT,
+        estimand=PROTOCOL_ESTIMAND[reference],
+        degrees_of_freedom=plain.degrees_of_freedom,
+        reason=reason,
+        influence_fake=plain.pseudo_fake,
+        influence_real=plain.pseudo_real,
+    )
     if reason or not details:
         return found
     small: dict[str, object] = {
-        "features": real.dimension, "bounds": _bounds(real, fake, fake_rows, drawn_rows, singular, level),
-    }  # fmt: skip
+        "features": real.dimension,
+        "bounds": _bounds(real, fake, fake_rows, drawn_rows, singular, level),
+    }
     if drawn_rows is None or len(drawn_rows) >= FROM_REALS * len(fake_rows):
         known = memo(f"kappa-{len(fake_rows)}", Kappa, lambda: kappa(real, len(fake_rows), kappa_rows))
         calibrated = leave_one_out(real, fake, fake_rows, drawn_rows, kappa=known.value, parts=singular)
         small |= {
-            "kappa": known.value, "kappa_se": known.standard_error, "kappa_source": known.source,
-            "calibrated": calibrated.value, "calibrated_se": calibrated.standard_error,
-        }  # fmt: skip
+            "kappa": known.value,
+            "kappa_se": known.standard_error,
+            "kappa_source": known.source,
+            "calibrated": calibrated.value,
+            "calibrated_se": calibrated.standard_error,
+        }
         found = replace(found, calibrated_fake=calibrated.pseudo_fake, calibrated_real=calibrated.pseudo_real)
     return replace(found, small=small)
 
@@ -186,9 +241,14 @@ def _bounds(
     upper = leave_one_out(real, fake, fake_rows, drawn_rows, kappa=1.0, parts=singular)
     z = one_sided_quantile(0.5 + level / 2)
     bounds: dict[str, object] = {
-        "lower": None, "upper": upper.value + z * upper.standard_error, "level": level,
-        "lower_estimate": None, "lower_se": None, "upper_estimate": upper.value, "upper_se": upper.standard_error,
-    }  # fmt: skip
+        "lower": None,
+        "upper": upper.value + z * upper.standard_error,
+        "level": level,
+        "lower_estimate": None,
+        "lower_se": None,
+        "upper_estimate": upper.value,
+        "upper_se": upper.standard_error,
+    }
     if drawn_rows is None:
         lower = lower_bound(real, fake_rows)
         low = max(0.0, lower.value - z * lower.standard_error)

@@ -143,17 +143,25 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     details: dict[str, object] = {
         "classes": rows.dimension,
         "splits": {
-            "mean": float(parts.mean()), "std": float(parts.std(ddof=rule.ddof or 0)) if spread else None,
-            "splits": len(parts), "shuffle": rule.shuffle, "seed": PEER_SEED if rule.shuffle else None,
-            "ddof": rule.ddof, "block": block,
+            "mean": float(parts.mean()),
+            "std": float(parts.std(ddof=rule.ddof or 0)) if spread else None,
+            "splits": len(parts),
+            "shuffle": rule.shuffle,
+            "seed": PEER_SEED if rule.shuffle else None,
+            "ddof": rule.ddof,
+            "block": block,
         },
-    }  # fmt: skip
+    }
     result = build_result(
         inputs,
-        "is", score.value, standard_error=score.standard_error, bias=score.value - score.corrected, method="delta",
+        "is",
+        score.value,
+        standard_error=score.standard_error,
+        bias=score.value - score.corrected,
+        method="delta",
         details=details,
         per_image={"is_influence_fake": score.value * (score.divergences - score.divergences.mean())},
-    )  # fmt: skip
+    )
     return {"is": result}
 
 

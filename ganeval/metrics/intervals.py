@@ -47,9 +47,14 @@ def one_sided_quantile(level: float, degrees_of_freedom: float | None = None) ->
 
 
 def symmetric_interval(
-    centre: float, half_width: float, level: float, method: str, estimand: str, *,
+    centre: float,
+    half_width: float,
+    level: float,
+    method: str,
+    estimand: str,
+    *,
     within: tuple[float, float] = (-math.inf, math.inf),
-) -> Interval | None:  # fmt: skip
+) -> Interval | None:
     """``centre`` ± ``half_width``, cut to ``within``; None where rounding or the cut leave no width."""
     low, high = max(float(centre - half_width), within[0]), min(float(centre + half_width), within[1])
     if not (math.isfinite(low) and math.isfinite(high) and low < high):

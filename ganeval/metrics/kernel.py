@@ -154,23 +154,37 @@ def kernel_distance(
     z_x, z_y = (
         max(0.0, squares / (size * (size - 1)) - 2 * float(np.mean(means**2)) + float(means.mean()) ** 2)
         for means, squares, size in (
-            (within_fake / (n - 1) - level, squares_fake, n), (within_real / (m - 1) - level, squares_real, m),
+            (within_fake / (n - 1) - level, squares_fake, n),
+            (within_real / (m - 1) - level, squares_real, m),
         )
-    )  # fmt: skip
+    )
     by_fake, by_real = fake_real / m - level, real_fake / n - level
     z_xy = sums.squares / (n * m) - float(np.mean(by_fake**2) + np.mean(by_real**2)) + float(by_fake.mean()) ** 2
     noise_fake = 2 * z_x / (n * (n - 1))
     noise = noise_fake + 2 * z_y / (m * (m - 1)) + 4 * max(0.0, z_xy) / (n * m)
     return KernelDistance(
-        float(value), influence_real - influence_real.mean(), influence_fake - influence_fake.mean(),
-        noise, noise_fake, largest, float(mean_real), float(mean_fake), float(sums.first.own - mean_real) / m,
-    )  # fmt: skip
+        float(value),
+        influence_real - influence_real.mean(),
+        influence_fake - influence_fake.mean(),
+        noise,
+        noise_fake,
+        largest,
+        float(mean_real),
+        float(mean_fake),
+        float(sums.first.own - mean_real) / m,
+    )
 
 
 def subset_distances(
-    real: np.ndarray, fake: np.ndarray, *, subsets: int, size: int, kernel: Kernel = polynomial, seed: int = PEER_SEED,
+    real: np.ndarray,
+    fake: np.ndarray,
+    *,
+    subsets: int,
+    size: int,
+    kernel: Kernel = polynomial,
+    seed: int = PEER_SEED,
     device: torch.device | None = None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The distance between ``subsets`` pairs of random subsets of ``size`` rows: the form that papers print.
 
     Mean and deviation (ddof 0) equal torch-fidelity's with the fakes as its first input to 1e-6 relative: its seed, its
@@ -204,24 +218,36 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     less_noise = found.variance_less_noise(inputs.reference)
     bias = -found.shortfall if inputs.reference == "population" else 0.0
     details: dict[str, object] = {
-        "kernel": inputs.settings.kid_kernel, "reference": inputs.reference,
+        "kernel": inputs.settings.kid_kernel,
+        "reference": inputs.reference,
         "standard_error_less_noise": float(np.sqrt(less_noise)),
-    }  # fmt: skip
+    }
     if inputs.settings.kid_subsets is not None:
         subsets, size = inputs.settings.kid_subsets
         parts = subset_distances(real, fake, subsets=subsets, size=size, kernel=kernel, device=inputs.device)
         details["subsets"] = {
-            "mean": float(parts.mean()), "std": float(parts.std()), "subsets": subsets, "size": size,
-            "seed": PEER_SEED, "ddof": 0,
-        }  # fmt: skip
+            "mean": float(parts.mean()),
+            "std": float(parts.std()),
+            "subsets": subsets,
+            "size": size,
+            "seed": PEER_SEED,
+            "ddof": 0,
+        }
     warnings: tuple[str, ...] = ()
     if found.largest > LARGE_PRODUCT and inputs.settings.kid_kernel == "polynomial":
         warnings = (f"features are large (|x|^2 / d up to {found.largest:.3g}): the cube of a few products rules KID",)
     result = build_result(
         inputs,
-        "kid", found.value, standard_error=float(np.sqrt(found.variance(inputs.reference))), bias=bias,
-        method="hajek", estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(),
-        settings={"kernel": inputs.settings.kid_kernel}, details=details, warnings=warnings,
+        "kid",
+        found.value,
+        standard_error=float(np.sqrt(found.variance(inputs.reference))),
+        bias=bias,
+        method="hajek",
+        estimand=ESTIMAND[inputs.reference],
+        reason=inputs.overlap(),
+        settings={"kernel": inputs.settings.kid_kernel},
+        details=details,
+        warnings=warnings,
         per_image={"kid_influence_fake": found.influence_fake, "kid_influence_real": found.influence_real},
-    )  # fmt: skip
+    )
     return {"kid": result}

@@ -174,9 +174,12 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
     low, high = _clopper_pearson(int((ratios > 1).sum()), len(ratios), inputs.level)
     copies = int((ratios == 0).sum())
     details: dict[str, object] = {
-        "convention": "percent of all fakes", "exact_interval": [low, high], "copies": copies, "test": None,
+        "convention": "percent of all fakes",
+        "exact_interval": [low, high],
+        "copies": copies,
+        "test": None,
         "difference": None,
-    }  # fmt: skip
+    }
     warnings = []
     if copies:
         warnings.append(
@@ -191,10 +194,11 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
         half, overlap = quantile(inputs.level) * spread, inputs.test_overlap()
         difference = value - held_out
         details["difference"] = {
-            "value": difference, "standard_error": spread,
+            "value": difference,
+            "standard_error": spread,
             "interval": [difference - half, difference + half] if spread and not overlap else None,
             "reason": None if overlap is None else str(overlap),
-        }  # fmt: skip
+        }
     else:
         warnings.append("AuthPct has no value to expect: give held-out reals with --test to have theirs beside it")
     reason = None
@@ -202,9 +206,16 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
         reason = Reason("none_authentic" if value == 0 else "all_authentic", n=len(ratios))
     result = build_result(
         inputs,
-        "authpct", value, standard_error=error, method="binomial", estimand="population-given-reference",
-        reason=reason, details=details, per_image={"authenticity_fake": ratios}, warnings=tuple(warnings),
-    )  # fmt: skip
+        "authpct",
+        value,
+        standard_error=error,
+        method="binomial",
+        estimand="population-given-reference",
+        reason=reason,
+        details=details,
+        per_image={"authenticity_fake": ratios},
+        warnings=tuple(warnings),
+    )
     return {"authpct": result}
 
 
@@ -226,20 +237,29 @@ def measure_copying(inputs: MetricInputs) -> dict[str, MetricResult]:
     if not found.effect_error:
         reason = reason or Reason("all_nearer" if found.value < 0 else "all_farther")
     details = {
-        "effect": found.effect, "effect_standard_error": found.effect_error, "z": found.z,
-        "p_value_copying": float(norm.cdf(found.z)), "n_test": len(rows),
+        "effect": found.effect,
+        "effect_standard_error": found.effect_error,
+        "z": found.z,
+        "p_value_copying": float(norm.cdf(found.z)),
+        "n_test": len(rows),
         "cells": [
             {"n_train": c.n_train, "n_fake": c.n_fake, "n_test": c.n_test, "effect": c.effect, "z": c.z}
             for c in found.cells
         ],
-    }  # fmt: skip
+    }
     result = build_result(
         inputs,
-        "ct", found.value, standard_error=found.standard_error, method="influence", estimand="protocol",
-        reason=reason, details=details, warnings=tuple(warnings),
+        "ct",
+        found.value,
+        standard_error=found.standard_error,
+        method="influence",
+        estimand="protocol",
+        reason=reason,
+        details=details,
+        warnings=tuple(warnings),
         settings={"cells": CELLS, "components": PROJECTED, "test": inputs.test.digest if inputs.test else None},
         per_image={"distance_to_training_fake": found.margin_fake, "distance_to_training_test": found.margin_test},
-    )  # fmt: skip
+    )
     return {"ct": result}
 
 
@@ -315,9 +335,14 @@ def _partition(train: np.ndarray, cells: int) -> np.ndarray:
     import faiss  # slow to import
 
     kmeans = faiss.Kmeans(
-        train.shape[1], cells, niter=50, nredo=_RESTARTS, seed=_SEED, min_points_per_centroid=1,
+        train.shape[1],
+        cells,
+        niter=50,
+        nredo=_RESTARTS,
+        seed=_SEED,
+        min_points_per_centroid=1,
         max_points_per_centroid=len(train),
-    )  # fmt: skip
+    )
     kmeans.train(np.ascontiguousarray(train, dtype=np.float32))
     return np.array(kmeans.centroids)
 

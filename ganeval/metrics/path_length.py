@@ -83,9 +83,14 @@ class Path:
     def settings(self) -> dict[str, object]:
         """For the comparison key."""
         return {
-            "space": self.space, "sampling": self.sampling, "epsilon": self.epsilon, "crop": self.crop,
-            "resize": self.resize, "trim": TRIM if self.trim else 0.0, "unit": self.unit,
-        }  # fmt: skip
+            "space": self.space,
+            "sampling": self.sampling,
+            "epsilon": self.epsilon,
+            "crop": self.crop,
+            "resize": self.resize,
+            "trim": TRIM if self.trim else 0.0,
+            "unit": self.unit,
+        }
 
 
 # --- paths -------------------------------------------------------------------------------------------------------
@@ -231,13 +236,19 @@ def measure(
         reference=NO_REFERENCE,
         settings=path.settings(),
         details={
-            "unit": "pairs", "kept": found.kept, "low": found.low, "high": found.high,
-            "median": float(np.median(values)), **(details or {}),
+            "unit": "pairs",
+            "kept": found.kept,
+            "low": found.low,
+            "high": found.high,
+            "median": float(np.median(values)),
+            **(details or {}),
         },
         per_image={
-            "ppl_distance": values, "ppl_influence_fake": found.influence, "ppl_latent_digests": digests,
+            "ppl_distance": values,
+            "ppl_influence_fake": found.influence,
+            "ppl_latent_digests": digests,
         },
-    )  # fmt: skip
+    )
 
 
 def _label(acronym: str, protocol: Protocol) -> str:

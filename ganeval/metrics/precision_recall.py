@@ -101,11 +101,14 @@ class Neighbourhoods:
     def block(self, real: np.ndarray, fake: np.ndarray) -> Neighbourhoods:
         """Of some reals and some fakes, where all pairs that were counted are within such blocks."""
         return replace(
-            self, fakes_near=self.fakes_near[real], reals_around=self.reals_around[fake],
-            fakes_around=self.fakes_around[real], fakes_close=self.fakes_close[real],
+            self,
+            fakes_near=self.fakes_near[real],
+            reals_around=self.reals_around[fake],
+            fakes_around=self.fakes_around[real],
+            fakes_close=self.fakes_close[real],
             reals_close=self.reals_close[fake],
             clipped=None if self.clipped is None else (self.clipped[0][fake], self.clipped[1][real]),
-        )  # fmt: skip
+        )
 
 
 def neighbourhoods(
@@ -306,45 +309,59 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     )
     errors = _errors(blocks)
     values, others = found.values(), found.others()
-    warnings: list[str] = []
-    if len(real) != len(fake):
-        warnings.append("precision, recall, density and coverage depend on the numbers of images, which differ here")
-    warnings += _near_duplicates(found)
-    half = quantile(inputs.level, BLOCKS - 1)
+    warnings = [*_other_numbers(len(real), len(fake)), *_near_duplicates(found)]
     results = {}
     for name in sorted(inputs.wanted):
         details: dict[str, object] = {"k": k[name]}
-        if name == "coverage" and chosen.radius is None:
-            details["null"] = null_coverage(len(real), len(fake), k[name])
-        if name == "density" and chosen.radius is None:
-            details["null"] = 1.0
+        if name in ("coverage", "density") and chosen.radius is None:
+            details["null"] = null_coverage(len(real), len(fake), k[name]) if name == "coverage" else 1.0
         if (other := f"{FORMS[name]} {name}") in others:
-            form, error = others[other], errors.get(other, 0.0)
-            ends = symmetric_interval(form, half * error, inputs.level, "blocks", "protocol", within=SHARE)
-            details[FORMS[name]] = {
-                "value": form, "standard_error": error if ends else None,
-                "interval": [ends.low, ends.high] if ends else None,
-            }  # fmt: skip
+            details[FORMS[name]] = _form(others[other], errors.get(other, 0.0), inputs.level)
         per_image: dict[str, np.ndarray] = {}
         if name == "precision":
-            per_image = {"inside_real_balls_fake": (found.reals_around > 0).astype(np.float64)}
-            if found.real_radii is not None:
-                per_image["realism_fake"] = realism(real, fake, squared_radii=found.real_radii, device=inputs.device)
-                details["realism"] = summary(per_image["realism_fake"])
+            per_image["inside_real_balls_fake"] = (found.reals_around > 0).astype(np.float64)
+        if name == "precision" and found.real_radii is not None:
+            per_image["realism_fake"] = realism(real, fake, squared_radii=found.real_radii, device=inputs.device)
+            details["realism"] = summary(per_image["realism_fake"])
         if name == "coverage":
-            per_image = {"covered_real": (found.fakes_near > 0).astype(np.float64)}
+            per_image["covered_real"] = (found.fakes_near > 0).astype(np.float64)
         results[name] = build_result(
-        inputs,
-            name, values[name], standard_error=errors.get(name), method="blocks", estimand="protocol",
-            degrees_of_freedom=BLOCKS - 1, reason=reason, details=details, per_image=per_image,
+            inputs,
+            name,
+            values[name],
+            standard_error=errors.get(name),
+            method="blocks",
+            estimand="protocol",
+            degrees_of_freedom=BLOCKS - 1,
+            reason=reason,
+            details=details,
+            per_image=per_image,
             settings={
                 # of a fixed radius density still divides by k
-                "k": k[name] if chosen.radius is None or name == "density" else None, "radius": chosen.radius,
+                "k": k[name] if chosen.radius is None or name == "density" else None,
+                "radius": chosen.radius,
                 "strict": STRICT[name] if chosen.strict is None else chosen.strict,
             },
             warnings=(*_empty_balls(name, found, k[name]), *warnings),
-        )  # fmt: skip
+        )
     return results
+
+
+def _form(value: float, error: float, level: float) -> dict[str, object]:
+    """A symmetric or clipped form with its interval."""
+    half = quantile(level, BLOCKS - 1) * error
+    ends = symmetric_interval(value, half, level, "blocks", "protocol", within=SHARE)
+    return {
+        "value": value,
+        "standard_error": error if ends else None,
+        "interval": [ends.low, ends.high] if ends else None,
+    }
+
+
+def _other_numbers(m: int, n: int) -> list[str]:
+    if m == n:
+        return []
+    return ["precision, recall, density and coverage depend on the numbers of images, which differ here"]
 
 
 def _empty_balls(name: str, found: Neighbourhoods, k: int) -> list[str]:

@@ -6,28 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 from ganeval.errors import ConfigError
-from ganeval.metrics.citations import (
-    ALAA_2022,
-    BERTHET_2026,
-    BINKOWSKI_2018,
-    CHONG_2020,
-    FRIEDMAN_2023,
-    HEUSEL_2017,
-    JALALI_2023,
-    JAYASUMANA_2024,
-    KARRAS_2019,
-    KHAYATKHOEI_2023,
-    KYNKAANNIEMI_2019,
-    LOPEZ_PAZ_2017,
-    MEEHAN_2020,
-    NAEEM_2020,
-    NASH_2021,
-    SALIMANS_2016,
-    SALVY_2025,
-    ZHANG_2018,
-)
 from ganeval.parsing.arguments import option
 
 SHARE = (0.0, 1.0)
@@ -84,6 +65,15 @@ class Metric:
     caveat: str | None = None
 
 
+_CITATIONS = (Path(__file__).parent / "citations.bib").read_text(encoding="utf-8").strip().split("\n\n")
+
+
+def bibtex(*keys: str) -> str:
+    """The entries of ``citations.bib`` with these keys, in this order."""
+    by_key = {entry[entry.index("{") + 1 : entry.index(",")]: entry for entry in _CITATIONS}
+    return "\n\n".join(by_key[key] for key in keys)
+
+
 _METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
@@ -96,7 +86,7 @@ _METRICS: dict[str, Metric] = {
             measure="ganeval.metrics.fid:measure",
             rows=False,
             settings=("trace", "floor", "per_class"),
-            citation=HEUSEL_2017,
+            citation=bibtex("heusel2017gans"),
         ),
         Metric(
             name="sfid",
@@ -108,7 +98,7 @@ _METRICS: dict[str, Metric] = {
             layer="spatial",
             rows=False,
             settings=("trace",),
-            citation=NASH_2021,
+            citation=bibtex("nash2021generating"),
         ),
         Metric(
             name="fid-inf",
@@ -120,7 +110,7 @@ _METRICS: dict[str, Metric] = {
             rows=False,
             in_eval=False,
             settings=("trace",),
-            citation=CHONG_2020,
+            citation=bibtex("chong2020effectively"),
         ),
         Metric(
             name="kid",
@@ -130,7 +120,7 @@ _METRICS: dict[str, Metric] = {
             minimum=2,
             measure="ganeval.metrics.kernel:measure",
             settings=("kid_kernel", "kid_subsets"),
-            citation=BINKOWSKI_2018,
+            citation=bibtex("binkowski2018demystifying"),
         ),
         Metric(
             name="is",
@@ -142,7 +132,7 @@ _METRICS: dict[str, Metric] = {
             layer="logits",
             sides="fake",
             settings=("splits",),
-            citation=SALIMANS_2016,
+            citation=bibtex("salimans2016improved"),
         ),
         Metric(
             name="precision",
@@ -154,7 +144,7 @@ _METRICS: dict[str, Metric] = {
             command="pr",
             range=SHARE,
             settings=("neighbours", "strict", "radius"),
-            citation=f"{KYNKAANNIEMI_2019}\n\n{KHAYATKHOEI_2023}",
+            citation=bibtex("kynkaanniemi2019improved", "khayatkhoei2023emergent"),
         ),
         Metric(
             name="recall",
@@ -166,7 +156,7 @@ _METRICS: dict[str, Metric] = {
             command="pr",
             range=SHARE,
             settings=("neighbours", "strict", "radius"),
-            citation=f"{KYNKAANNIEMI_2019}\n\n{KHAYATKHOEI_2023}",
+            citation=bibtex("kynkaanniemi2019improved", "khayatkhoei2023emergent"),
         ),
         Metric(
             name="density",
@@ -178,7 +168,7 @@ _METRICS: dict[str, Metric] = {
             command="pr",
             range=(0.0, math.inf),
             settings=("neighbours", "strict", "radius"),
-            citation=f"{NAEEM_2020}\n\n{SALVY_2025}",
+            citation=bibtex("naeem2020reliable", "salvy2025enhanced"),
         ),
         Metric(
             name="coverage",
@@ -190,7 +180,7 @@ _METRICS: dict[str, Metric] = {
             command="pr",
             range=SHARE,
             settings=("neighbours", "strict", "radius"),
-            citation=f"{NAEEM_2020}\n\n{SALVY_2025}",
+            citation=bibtex("naeem2020reliable", "salvy2025enhanced"),
         ),
         Metric(
             name="ind",
@@ -200,7 +190,7 @@ _METRICS: dict[str, Metric] = {
             minimum=8,
             measure="ganeval.metrics.two_sample:measure",
             range=(-1.0, 1.0),
-            citation=LOPEZ_PAZ_2017,
+            citation=bibtex("lopezpaz2017revisiting"),
         ),
         Metric(
             name="mind",
@@ -210,7 +200,7 @@ _METRICS: dict[str, Metric] = {
             minimum=2,
             measure="ganeval.metrics.sliced:measure",
             settings=("directions",),
-            citation=BERTHET_2026,
+            citation=bibtex("berthet2026mind"),
         ),
         Metric(
             name="vendi",
@@ -221,7 +211,7 @@ _METRICS: dict[str, Metric] = {
             measure="ganeval.metrics.diversity:measure",
             sides="fake",
             beside=True,
-            citation=FRIEDMAN_2023,
+            citation=bibtex("friedman2023vendi"),
         ),
         Metric(
             name="rke",
@@ -232,7 +222,7 @@ _METRICS: dict[str, Metric] = {
             measure="ganeval.metrics.diversity:measure",
             sides="fake",
             beside=True,
-            citation=JALALI_2023,
+            citation=bibtex("jalali2023information"),
         ),
         Metric(
             name="cmmd",
@@ -244,7 +234,7 @@ _METRICS: dict[str, Metric] = {
             settings=("cmmd_sigma",),
             protocol="cmmd",
             caveat="CMMD compares mean embeddings (details.mean_term_share): it hardly sees a loss of variety",
-            citation=JAYASUMANA_2024,
+            citation=bibtex("jayasumana2024rethinking"),
         ),
         Metric(
             name="ppl",
@@ -269,7 +259,7 @@ _METRICS: dict[str, Metric] = {
                 "unit",
                 "distance",
             ),
-            citation=f"{KARRAS_2019}\n\n{ZHANG_2018}",
+            citation=bibtex("karras2019style", "zhang2018unreasonable"),
         ),
         Metric(
             name="authpct",
@@ -280,7 +270,7 @@ _METRICS: dict[str, Metric] = {
             measure="ganeval.metrics.memorisation:measure_authenticity",
             test="beside",
             range=(0.0, 100.0),
-            citation=ALAA_2022,
+            citation=bibtex("alaa2022faithful"),
         ),
         Metric(
             name="ct",
@@ -290,7 +280,7 @@ _METRICS: dict[str, Metric] = {
             minimum=21,
             measure="ganeval.metrics.memorisation:measure_copying",
             test="needed",
-            citation=MEEHAN_2020,
+            citation=bibtex("meehan2020nonparametric"),
         ),
     )
 }

@@ -45,10 +45,13 @@ def neighbours_across(
     np.divide(distance, own[closest], out=ratio, where=own[closest] > 0)
     ratio[distance == 0] = 0.0
     return {
-        "nearest_real_fake": closest, "nearest_distance_fake": distance, "nearest_ratio_fake": ratio,
-        "nearest_fake_real": of_real.indices[:, 0], "nearest_distance_real": np.sqrt(of_real.distances[:, 0]),
+        "nearest_real_fake": closest,
+        "nearest_distance_fake": distance,
+        "nearest_ratio_fake": ratio,
+        "nearest_fake_real": of_real.indices[:, 0],
+        "nearest_distance_real": np.sqrt(of_real.distances[:, 0]),
         "own_distance_real": own,
-    }  # fmt: skip
+    }
 
 
 def distance_by_size(
@@ -78,9 +81,14 @@ def distance_by_size(
             kept.append(chosen)
             one = distance(real.gaussian, moments.finish(ddof=ddof), reals, kept, reference=reference, details=False)
         interval = one.interval(level)
-        found.append({
-            "n": n, "value": one.value, "corrected": one.corrected, "standard_error": one.standard_error,
-            "interval": None if interval is None else [interval.low, interval.high],
-            "estimand": None if interval is None else interval.estimand,
-        })  # fmt: skip
+        found.append(
+            {
+                "n": n,
+                "value": one.value,
+                "corrected": one.corrected,
+                "standard_error": one.standard_error,
+                "interval": None if interval is None else [interval.low, interval.high],
+                "estimand": None if interval is None else interval.estimand,
+            }
+        )
     return found

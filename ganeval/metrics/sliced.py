@@ -116,10 +116,16 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         bias = bias_by_halves(real, fake, found.value, number=number, target=inputs.reference == "population")
     result = build_result(
         inputs,
-        "mind", found.value, standard_error=float(np.sqrt(variance)), bias=bias, method="influence",
-        estimand=ESTIMAND[inputs.reference], reason=inputs.overlap(), settings={"directions": number, "seed": _SEED},
+        "mind",
+        found.value,
+        standard_error=float(np.sqrt(variance)),
+        bias=bias,
+        method="influence",
+        estimand=ESTIMAND[inputs.reference],
+        reason=inputs.overlap(),
+        settings={"directions": number, "seed": _SEED},
         per_image={"mind_influence_fake": found.influence_fake, "mind_influence_real": found.influence_real},
-    )  # fmt: skip
+    )
     return {"mind": result}
 
 

@@ -175,9 +175,11 @@ def one_nearest_neighbour(
     least = observed.sum() * (1 - 1e-12)  # sums of the same shares in another order
     beaten = sum(same(random.permutation(labels)).sum() >= least for _ in range(PERMUTATIONS))
     return NearestNeighbours(
-        float(observed[: len(real)].mean()), float(observed[len(real) :].mean()), float(observed.mean()),
+        float(observed[: len(real)].mean()),
+        float(observed[len(real) :].mean()),
+        float(observed.mean()),
         (1 + int(beaten)) / (1 + PERMUTATIONS),
-    )  # fmt: skip
+    )
 
 
 def _distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -236,22 +238,34 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         gini_low = 1 - float(np.sqrt(1 - min(1.0, max(0.0, game.gini - z * game.gini_error))))
     details: dict[str, object] = {
         "p_value": game.p_value,
-        "jsd": game.jsd, "jsd_lower_bound": divergence_low, "jsd_largest": float(np.log(2)),
-        "value_of_the_game": 2 * game.jsd - float(np.log(4)), "equilibrium": -float(np.log(4)),
-        "gini": game.gini, "total_variation_lower_bound": gini_low,
+        "jsd": game.jsd,
+        "jsd_lower_bound": divergence_low,
+        "jsd_largest": float(np.log(2)),
+        "value_of_the_game": 2 * game.jsd - float(np.log(4)),
+        "equilibrium": -float(np.log(4)),
+        "gini": game.gini,
+        "total_variation_lower_bound": gini_low,
         "lower_bounds": f"one-sided, {100 * inputs.level:g} %",
         "separable": game.advantage == 1.0,
         "one_nearest_neighbour": {
-            "accuracy": neighbours.accuracy, "accuracy_real": neighbours.accuracy_real,
-            "accuracy_fake": neighbours.accuracy_fake, "p_value": neighbours.p_value,
+            "accuracy": neighbours.accuracy,
+            "accuracy_real": neighbours.accuracy_real,
+            "accuracy_fake": neighbours.accuracy_fake,
+            "p_value": neighbours.p_value,
         },
-    }  # fmt: skip
+    }
     result = build_result(
         inputs,
-        "ind", game.advantage, standard_error=game.standard_error, method="two-fold", estimand="protocol",
-        reason=reason or inputs.overlap(), details=details, settings={"adversary": "logistic", "folds": 2},
+        "ind",
+        game.advantage,
+        standard_error=game.standard_error,
+        method="two-fold",
+        estimand="protocol",
+        reason=reason or inputs.overlap(),
+        details=details,
+        settings={"adversary": "logistic", "folds": 2},
         per_image={"ind_score_real": game.scores_real, "ind_score_fake": game.scores_fake},
-    )  # fmt: skip
+    )
     return {"ind": result}
 
 

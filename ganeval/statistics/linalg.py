@@ -177,9 +177,12 @@ class Coupling:
 
     @classmethod
     def of(
-        cls, real_cov: np.ndarray, fake_cov: np.ndarray, *,
+        cls,
+        real_cov: np.ndarray,
+        fake_cov: np.ndarray,
+        *,
         eigh: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = eigh_in_place,
-    ) -> Coupling:  # fmt: skip
+    ) -> Coupling:
         """Of two regular matrices, by eigenvectors of G^T S G where their spread costs no digits: 2.5 times faster.
 
         Args:

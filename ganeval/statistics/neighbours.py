@@ -285,9 +285,15 @@ def count_pairs(
 
 
 def _inside(
-    points: np.ndarray, others: np.ndarray, family: Family, low: np.ndarray, high: np.ndarray,
-    i: np.ndarray, j: np.ndarray, squared: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    points: np.ndarray,
+    others: np.ndarray,
+    family: Family,
+    low: np.ndarray,
+    high: np.ndarray,
+    i: np.ndarray,
+    j: np.ndarray,
+    squared: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Those of the pairs (i, j) of which one lies in the other's ball."""
     if family.blocks is not None:
         same = np.flatnonzero(family.blocks[0][i] == family.blocks[1][j])

@@ -136,9 +136,7 @@ def _all_there(x: Tensor, y: Tensor, kernel: Kernel, level: float, block: int) -
             by_second[a : a + block] += k.sum(1, dtype=torch.float64)
             by_first[b : b + block] += k.sum(0, dtype=torch.float64)
             squares += _squares_there(k, level)
-    return PairSums(
-        level, within[0], within[1], by_first.cpu().numpy(), by_second.cpu().numpy(), float(squares)
-    )  # fmt: skip
+    return PairSums(level, within[0], within[1], by_first.cpu().numpy(), by_second.cpu().numpy(), float(squares))
 
 
 def _within_there(x: Tensor, kernel: Kernel, level: float, block: int) -> Within:

@@ -176,9 +176,10 @@ class FeatureRows:
             size = "more temporary disk space" if needed is None else f"{_size(needed)} of temporary disk space"
             megabytes = -(-(needed or 0) // 10**6)
             enough = (
-                option("feature_memory") if needed is None
+                option("feature_memory")
+                if needed is None
                 else f"--feature-memory {megabytes}MB (feature_memory={megabytes * 10**6})"
-            )  # fmt: skip
+            )
             raise InputError(
                 f"{what} need {size}; {self.directory} has {_size(free)} free. Free some, choose another folder with "
                 f"TMPDIR, or allow more memory with {enough}."

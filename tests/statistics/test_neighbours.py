@@ -82,11 +82,11 @@ def test_balls_against_brute_force(strict: bool, offset: float) -> None:
 
 def test_families_of_balls_share_a_pass() -> None:
     a, b = with_copies(200, 6, 6), with_copies(150, 6, 7)
-    families = (Family(radii(a, 2), None, strict=True), Family(None(b, 4)))
+    families = (Family(radii(a, 2), None, strict=True), Family(None, radii(b, 4)))
     one, other = count_pairs(a, b, families)
-    assert np.array_equal(one.around, count_in_balls(a(a, 2), b, strict=True).around)
-    assert np.array_equal(other.around, count_in_balls(b(b, 4), a).around)
-    assert np.array_equal(other.within, count_in_balls(b(b, 4), a).within)
+    assert np.array_equal(one.around, count_in_balls(a, radii(a, 2), b, strict=True).around)
+    assert np.array_equal(other.around, count_in_balls(b, radii(b, 4), a).around)
+    assert np.array_equal(other.within, count_in_balls(b, radii(b, 4), a).within)
 
 
 @pytest.mark.parametrize("own", [True, False])
