@@ -172,7 +172,7 @@ def test_accelerator_in_any_surroundings(
         nearest(points, others, k=3),
         *count_pairs(points, others, (Family(None, Reach(others, 2).kth(2)),)),
     ]
-    largest = depth.largest_ratio(points.squared.astype(float), others, epsilon=epsilon)
+    largest = depth.largest_ratio(points, radii.squared.astype(float), others, epsilon=epsilon)
     there = on("cpu", monkeypatch)
     monkeypatch.setattr(depth, "accelerates", lambda device: True)
     monkeypatch.setattr(tiles_torch, "_SMALLEST", 16)
@@ -190,7 +190,7 @@ def test_accelerator_in_any_surroundings(
         families = (Family(None, Reach(others, 2, device=there).kth(2)),)
         found = [nearest(points, k=3, device=there), nearest(points, others, k=3, device=there)]
         found += count_pairs(points, others, families, device=there)
-        ratios = depth.largest_ratio(points.squared.astype(float), others, epsilon=epsilon, device=there)
+        ratios = depth.largest_ratio(points, radii.squared.astype(float), others, epsilon=epsilon, device=there)
     for one, other in zip(here, found, strict=True):
         for field in one.__slots__:
             assert np.array_equal(getattr(one, field), getattr(other, field)), field

@@ -12,7 +12,7 @@ from support.sides import metric_inputs
 
 from ganeval.metrics import cmmd, kernel
 from ganeval.metrics.kernel import KernelDistance, kernel_distance, polynomial, rbf, rbf_minus_one
-from ganeval.statistics import depth, pair_sums, searches, tiles_torch
+from ganeval.statistics import depth, pair_sums, tiles_torch
 from ganeval.statistics.neighbours import Reach
 
 
@@ -78,7 +78,6 @@ def test_a_full_memory(room: int, monkeypatch: pytest.MonkeyPatch, caplog: pytes
 def test_metrics_hand_their_device_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """KID, its subsets and CMMD; without the device every number is as before to the last digit."""
     real, fake = drawn(90, 1), drawn(80, 2, shift=0.4)
-    monkeypatch.setattr(searches, "accelerates", lambda device: True)
     seen: list[torch.device | None] = []
     sums = pair_sums.pair_sums
     monkeypatch.setattr(kernel, "pair_sums", lambda *given: seen.append(given[3]) or sums(*given))
@@ -95,7 +94,9 @@ def test_balls_of_ones_own_set_are_counted_on_the_device(monkeypatch: pytest.Mon
     points, seen = drawn(60, 1, d=3), []
     count = depth.count_pairs
     monkeypatch.setattr(
-        depth, "count_pairs", lambda *given, device=None: seen.append(device) or count(*given, device=device)
+        depth,
+        "count_pairs",
+        lambda *given, device=None, group=None: seen.append(device) or count(*given, device=device),
     )
     reach = Reach(points, 1, device=torch.device("cpu", 0))
     held = depth.held_by_others(reach, np.full(60, 50.0))
