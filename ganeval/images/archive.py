@@ -20,14 +20,13 @@ from typing import IO
 
 import numpy as np
 
-from ganeval.errors import InputError
-from ganeval.images.decode import UnreadableImage, find_fault
-from ganeval.images.indexed import PerProcess, class_labels, sorted_classes, stamp_of
+from ganeval.errors import InputError, listed
+from ganeval.images.decode import UnreadableImage
+from ganeval.images.indexed import EncodedFiles, PerProcess, class_labels, stamp_of
 from ganeval.images.names import (
     HEAD,
     is_named_otherwise,
     no_images,
-    printable,
     shared_folders,
     sort_by_bytes,
     sort_of,
@@ -41,33 +40,23 @@ TAR_SUFFIXES = (".tar", ".tgz")
 COMPRESSED_TAR_SUFFIXES = (".tar.gz",)
 _REPLACED = "file that a later one of its name replaces"
 _SPARSE = "sparse file in the archive"
+_OVERFLOWS = (OverflowError, MemoryError)
 # what tarfile and gzip raise for archives that are damaged; PAX headers are text, which is parsed
-_BROKEN_TAR = (
-    tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError, LookupError, OverflowError, MemoryError,
-)  # fmt: skip
+_BROKEN_TAR = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError, LookupError, *_OVERFLOWS)
 _MAX_TAR_HEADER = 2**24  # bytes of a name or of PAX headers
 
 
-class ZipImages(Images):
+class ZipImages(EncodedFiles):
     """Images in a zip archive, sorted by name."""
 
     kind = "zip"
-    encoded = True
-    by_threads = True
 
     def __init__(self, path: Path, names: list[str], ignored: Counter[str], max_image_bytes: int) -> None:
-        self.ignored = ignored
-        self._names = names
+        super().__init__(names, ignored)
         self._max_image_bytes = max_image_bytes
         self._path = path
         self._archive_bytes = path.stat().st_size
         self._zip = PerProcess(partial(zipfile.ZipFile, path))
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def name(self, index: int) -> str:
-        return printable(self._names[index])
 
     def read(self, index: int) -> bytes:
         try:
@@ -83,76 +72,40 @@ class ZipImages(Images):
     def stamp(self, index: int) -> tuple[int, ...] | None:
         return stamp_of(self._path)
 
-    def fault(self, index: int) -> str | None:
-        try:
-            return find_fault(io.BytesIO(self.read(index)))
-        except UnreadableImage as error:
-            return str(error)
 
-    def labels(self) -> list[str] | None:
-        return class_labels(self._names)
-
-    def classes(self) -> list[str] | None:
-        return sorted_classes(self.labels())
-
-
-class TarImages(Images):
+class TarImages(EncodedFiles):
     """Images in a tar archive, sorted by name; the archive is mapped into memory, so that any one can be read."""
 
     kind = "tar"
-    encoded = True
-    by_threads = True
 
     def __init__(
         self, path: Path, members: dict[str, tuple[int, int]], ignored: Counter[str], max_image_bytes: int
     ) -> None:
-        self.ignored = ignored
+        super().__init__(sorted(members), ignored)
         self._max_image_bytes = max_image_bytes
-        self._names = sorted(members)
         self._places = np.array([members[name] for name in self._names], dtype=np.int64)
         self._path = path
-        self._file = PerProcess(partial(_Mapped, path))
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def name(self, index: int) -> str:
-        return printable(self._names[index])
+        self._map = PerProcess(partial(_mapped, path))
 
     def read(self, index: int) -> bytes:
         start, size = self._places[index].tolist()
         _require_small(size, self._max_image_bytes)
         try:
-            return self._file.get().read(start, size)
+            return self._map.get()[start : start + size]
         except OSError as error:
             raise UnreadableImage(f"the archive cannot be opened again ({error.strerror or error})") from error
 
     def stamp(self, index: int) -> tuple[int, ...] | None:
         return stamp_of(self._path)
 
-    def fault(self, index: int) -> str | None:
-        try:
-            return find_fault(io.BytesIO(self.read(index)))
-        except UnreadableImage as error:
-            return str(error)
 
-    def labels(self) -> list[str] | None:
-        return class_labels(self._names)
-
-    def classes(self) -> list[str] | None:
-        return sorted_classes(self.labels())
-
-
-class Shards(Images):
+class Shards(EncodedFiles):
     """Several archives as one set: in the order of the shards, sorted within each."""
 
     kind = "shards"
-    encoded = True
-    by_threads = True
 
     def __init__(self, names: list[str], shards: Sequence[Images]) -> None:
-        self.ignored = sum((shard.ignored for shard in shards), Counter())
-        self._names = names
+        super().__init__(names, sum((shard.ignored for shard in shards), Counter()))
         self._shards = shards
         self._ends = np.cumsum([len(shard) for shard in shards])
 
@@ -171,15 +124,8 @@ class Shards(Images):
         shard, row = self._find(index)
         return self._shards[shard].stamp(row)
 
-    def fault(self, index: int) -> str | None:
-        shard, row = self._find(index)
-        return self._shards[shard].fault(row)
-
     def labels(self) -> list[str] | None:
-        return class_labels([self._shards[s].name(r) for s, r in map(self._find, range(len(self)))])
-
-    def classes(self) -> list[str] | None:
-        return sorted_classes(self.labels())
+        return class_labels([shard.name(row) for shard in self._shards for row in range(len(shard))])
 
     def facts(self) -> dict[str, object]:
         return {"shards": len(self._shards)}
@@ -193,13 +139,13 @@ def open_zip(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: 
     """Raises InputError for what is no zip archive, or one without images."""
     try:
         with zipfile.ZipFile(path) as archive:
-            listed = [info.filename for info in archive.infolist() if not info.is_dir()]
-            members = sorted(set(listed))
+            entries = [info.filename for info in archive.infolist() if not info.is_dir()]
+            members = sorted(set(entries))
             names, ignored = _images_of(members, partial(_head_in_zip, archive) if any_suffix else None)
     except BROKEN_ZIP as error:
         raise InputError(_broken(path, "zip", error)) from error
-    if len(listed) > len(members):
-        ignored[_REPLACED] = len(listed) - len(members)
+    if len(entries) > len(members):
+        ignored[_REPLACED] = len(entries) - len(members)
     if not names:
         raise InputError(no_images(f"The archive {path}", ignored))
     return ZipImages(path, names, ignored, max_image_bytes)
@@ -245,9 +191,8 @@ def open_shards(pattern: str, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suf
     paths = [Path(name) for name in expand_braces(pattern)]
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise InputError(
-            f"{len(missing)} of the {len(paths)} files of {pattern} are missing: {', '.join(missing[:3])}{more}. "
+            f"{len(missing)} of the {len(paths)} files of {pattern} are missing: {listed(missing)}. "
             "Check the path and the numbers in braces."
         )
     if any(path.suffix.lower() not in (".zip", ".tar", ".tgz", ".gz") for path in paths):
@@ -257,15 +202,10 @@ def open_shards(pattern: str, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suf
     return Shards([path.name for path in paths], shards)
 
 
-class _Mapped:
+def _mapped(path: Path) -> mmap.mmap:
     """A file mapped into memory: reading needs no position, so threads do not disturb each other."""
-
-    def __init__(self, path: Path) -> None:
-        with open(path, "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def read(self, start: int, size: int) -> bytes:
-        return self._map[start : start + size]
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple[list[str], Counter[str]]:

@@ -135,14 +135,8 @@ class DeviceImages(ArrayImages):
         return Pixels(images[0].permute(1, 2, 0).cpu().numpy(), tuple(notes.elements()))
 
 
-class _Same:
-    """Gives back an array that is in memory; picklable, unlike a lambda."""
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-
-    def __call__(self) -> Any:
-        return self._array
+def _itself(array: Any) -> Any:
+    return array
 
 
 def open_array(array: np.ndarray | Tensor, value_range: ValueRange | None) -> ArrayImages:
@@ -153,7 +147,13 @@ def open_array(array: np.ndarray | Tensor, value_range: ValueRange | None) -> Ar
         array = array.detach()
     make = DeviceImages if isinstance(array, Tensor) and array.device.type != "cpu" else ArrayImages
     images = make(
-        kind, _Same(array), tuple(array.shape), dtype_name(array), value_range, prefer=prefer, what=f"This {kind}"
+        kind,
+        partial(_itself, array),
+        tuple(array.shape),
+        dtype_name(array),
+        value_range,
+        prefer=prefer,
+        what=f"This {kind}",
     )
     images.in_memory = True
     return images

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ganeval.errors import listed, listed_counts, number_of
 from ganeval.images.decode import UnreadableImage, digest, find_fault, format_of, open_image
@@ -31,19 +32,6 @@ from ganeval.images.types import ImageSource
 
 _INSIDE = ("first_names", "summary", "value_range")
 _LISTED = 20  # names in a report; the counts are complete
-# Luminance table of the JPEG standard, annex K.1, in any order: only its scaled sums are used.
-# fmt: off
-_STANDARD = np.array([
-    16, 11, 10, 16, 24, 40, 51, 61,
-    12, 12, 14, 19, 26, 58, 60, 55,
-    14, 13, 16, 24, 40, 57, 69, 56,
-    14, 17, 22, 29, 51, 87, 80, 62,
-    18, 22, 37, 56, 68, 109, 103, 77,
-    24, 35, 55, 64, 81, 104, 113, 92,
-    49, 64, 78, 87, 103, 121, 120, 101,
-    72, 92, 95, 98, 112, 100, 103, 99,
-])
-# fmt: on
 
 
 @dataclass(slots=True)
@@ -217,10 +205,14 @@ def jpeg_quality(table: Sequence[int]) -> int:
 
 @functools.cache
 def _quality_sums() -> np.ndarray:
-    quality = np.arange(1, 101)[:, None]
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    sums: np.ndarray = np.clip((_STANDARD * scale + 50) // 100, 1, 255).sum(1)
-    return sums
+    """The sum of the luminance table of each quality from 1 to 100, as libjpeg writes it."""
+    sums = []
+    for quality in range(1, 101):
+        file = io.BytesIO()
+        Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
+        image: Any = open_image(io.BytesIO(file.getvalue()))
+        sums.append(sum(image.quantization[0]))
+    return np.array(sums)
 
 
 def _look_at_files(source: IndexedSource, found: Audit, pixels: _PixelFindings | None) -> None:

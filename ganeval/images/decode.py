@@ -23,40 +23,18 @@ from importlib.util import find_spec
 from typing import IO, Any
 
 import numpy as np
-from PIL import (  # the plugins register their formats when they are imported
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-    features,
-)
+from PIL import Image, ImageFile, features
 
 from ganeval.errors import InputError
 from ganeval.images import colour
 
-_PLUGINS = (
-    BmpImagePlugin,
-    GifImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
-# of Pillow 11.3 and later, if it was built with it
+# Pillow registers a format when its plugin is imported; AVIF is in Pillow 11.3 and later, if it was built with it.
 _AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") and features.check("avif") else ()
-if _AVIF:
-    import_module("PIL.AvifImagePlugin")
+for _name in ("Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP", *(name.title() for name in _AVIF)):
+    import_module(f"PIL.{_name}ImagePlugin")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *_AVIF)
-SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm",
-    *(f".{name.lower()}" for name in _AVIF),
-)  # fmt: skip
+_SUFFIXES = "png jpg jpeg jpe jfif webp bmp tif tiff gif ppm pgm pbm pnm"
+SUFFIXES = tuple(f".{name}" for name in (*_SUFFIXES.split(), *map(str.lower, _AVIF)))
 
 GREY = "grey replicated to three channels"
 BILEVEL = "black and white expanded to three channels"

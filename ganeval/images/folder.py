@@ -6,24 +6,21 @@ import heapq
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
-from ganeval.images.indexed import class_labels, sorted_classes, stamp_of
+from ganeval.images.indexed import EncodedFiles, stamp_of
 from ganeval.images.names import (
     HEAD,
     HIDDEN,
     is_hidden,
     is_named_otherwise,
     no_images,
-    printable,
     sort_by_bytes,
     sort_of,
 )
-from ganeval.images.types import Images
 
 _SPECIAL = "pipe, socket or device"
 _READ_ALREADY = "link to a folder that is read already"
@@ -31,49 +28,33 @@ _READ_ALREADY = "link to a folder that is read already"
 MANIFEST = "ganeval-sample.json"  # of `ganeval sample`: in a folder of images; in an archive it is the comment
 
 
-class FolderImages(Images):
+class FolderImages(EncodedFiles):
     """Image files below a folder, sorted by their path with forward slashes, whatever the platform."""
 
     kind = "folder"
-    encoded = True
-    by_threads = True
 
     def __init__(self, root: Path, paths: list[str], ignored: Counter[str]) -> None:
+        super().__init__(paths, ignored)
         self.root = root
-        self.ignored = ignored
-        self._paths = paths
 
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def files(self) -> Iterator[Path]:
-        """The files, in their order."""
-        return (self.root / path for path in self._paths)
-
-    def name(self, index: int) -> str:
-        return printable(self._paths[index])
+    def path(self, index: int) -> Path:
+        return self.root / self._names[index]
 
     def read(self, index: int) -> bytes:
         try:
-            return (self.root / self._paths[index]).read_bytes()
+            return self.path(index).read_bytes()
         except OSError as error:
             raise UnreadableImage(f"the file cannot be read ({error.strerror or error})") from error
 
     def stamp(self, index: int) -> tuple[int, ...] | None:
-        return stamp_of(self.root / self._paths[index])
+        return stamp_of(self.path(index))
 
     def fault(self, index: int) -> str | None:
         try:
-            with open(self.root / self._paths[index], "rb") as file:
+            with open(self.path(index), "rb") as file:
                 return find_fault(file)
         except OSError as error:
             return f"the file cannot be read ({error.strerror or error})"
-
-    def labels(self) -> list[str] | None:
-        return class_labels([self.name(i) for i in range(len(self))])
-
-    def classes(self) -> list[str] | None:
-        return sorted_classes(self.labels())
 
 
 def open_folder(root: Path, *, any_suffix: bool = False) -> FolderImages:

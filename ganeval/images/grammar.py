@@ -11,6 +11,7 @@
 ``gen:FILE``                           any other file: TorchScript
 ``gen:package.module:name``            a callable that is imported
 ``gen:NAME(SPEC)``                     a translation of other images by any of these; translations nest
+``PREFIX:TEXT``                        images of a kind that another package has registered under this prefix
 
 Prefixes and names are exact: no letter case is folded, no blank removed, no percent code decoded. Text comes first:
 what begins with a prefix is never a path (write ``./gen:x``). After ``gen:`` a shipped name comes first, then an
@@ -33,6 +34,7 @@ from pathlib import Path
 from typing import Literal
 
 from ganeval.errors import InputError
+from ganeval.images.registry import BUILTIN_PREFIXES, KINDS
 from ganeval.images.specs import (
     SHIPPED,
     Archive,
@@ -46,6 +48,7 @@ from ganeval.images.specs import (
     NamedStatistics,
     OtherFile,
     Part,
+    RegisteredSource,
     Rendered,
     ScriptFile,
     Shards,
@@ -54,8 +57,6 @@ from ganeval.images.specs import (
     TorchvisionDataset,
     Translation,
 )
-
-PREFIXES = ("gen:", "dataset:", "stats:")
 
 _MOST_NESTED = 16
 _ZIP, _TAR = (".zip",), (".tar", ".tgz", ".tar.gz")
@@ -110,6 +111,9 @@ def _parse(text: str, depth: int = 0) -> Spec:
         return _dataset(text)
     if text.startswith("stats:"):
         return NamedStatistics(text, text.removeprefix("stats:"))
+    prefix, colon, name = text.partition(":")
+    if colon and prefix in KINDS:
+        return RegisteredSource(text, prefix, name)
     return _path(text)
 
 
@@ -258,7 +262,7 @@ def _existing(text: str, name: str) -> GeneratorFile | ScriptFile | None:
 def prefix_hint(text: str) -> str:
     """A sentence for a path that is missing and looks like a spec with a prefix; else empty."""
     exact = text.strip()
-    for prefix in PREFIXES:
+    for prefix in (f"{name}:" for name in (*BUILTIN_PREFIXES, *KINDS)):
         if exact.lower().startswith(prefix):
             return f" Prefixes are written in lower case, without blanks: {prefix}{exact[len(prefix) :].strip()}."
     return ""

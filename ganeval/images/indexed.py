@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -11,9 +12,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from ganeval.images.decode import UnreadableImage
+from ganeval.images.decode import UnreadableImage, find_fault
 from ganeval.images.loading import Chunk, Regrouper, in_a_thread, load_chunk, take_chunk
-from ganeval.images.names import shared_folders
+from ganeval.images.names import printable, shared_folders
 from ganeval.images.types import (
     ImageBatch,
     Images,
@@ -45,6 +46,42 @@ class PerProcess(Generic[T]):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (PerProcess, (self._open,))
+
+
+class EncodedFiles(Images):
+    """Image files by name, in a folder or in archives; a name is its path below the place, with forward slashes.
+
+    Args:
+        names: of the images, in order.
+        ignored: see ``Images``.
+    """
+
+    encoded = True
+    by_threads = True
+
+    def __init__(self, names: list[str], ignored: Counter[str]) -> None:
+        self.ignored = ignored
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        return printable(self._names[index])
+
+    def fault(self, index: int) -> str | None:
+        try:
+            return find_fault(io.BytesIO(self.read(index)))
+        except UnreadableImage as error:
+            return str(error)
+
+    def labels(self) -> list[str] | None:
+        return class_labels([self.name(index) for index in range(len(self))])
+
+    def classes(self) -> list[str] | None:
+        """The names of the class folders in the order in which torchvision numbers them."""
+        labels = self.labels()
+        return None if labels is None else sorted(set(labels))
 
 
 class IndexedSource(NumberedSource):
@@ -87,18 +124,13 @@ class IndexedSource(NumberedSource):
             elif on_error == "skip":
                 return  # the others are dropped, and counted, when they are decoded
         if not bad and not self.images.encoded and on_error == "stop":
-            bad = self._first_fault()
+            first = int(self.indices[0])  # a wrong dtype or range is wrong from the first image on
+            try:
+                self.images.load(first)
+            except UnreadableImage as error:
+                bad = [(self.images.name(first), str(error))]
         if bad:
             raise unusable(self.spec, bad, self.length)
-
-    def _first_fault(self) -> list[tuple[str, str]]:
-        """What has no file to look at is tried once: a wrong dtype or range is wrong from the first image on."""
-        first = int(self.indices[0])
-        try:
-            self.images.load(first)
-        except UnreadableImage as error:
-            return [(self.images.name(first), str(error))]
-        return []
 
     def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> IndexedSource:
         return IndexedSource(self.spec, self.images, self.indices[np.asarray(rows, dtype=np.intp)], chosen)
@@ -219,8 +251,3 @@ def class_labels(names: list[str]) -> list[str] | None:
     if not names or any(len(parts) <= shared for parts in folders):
         return None
     return [parts[shared] for parts in folders]
-
-
-def sorted_classes(labels: list[str] | None) -> list[str] | None:
-    """Names of class folders in the order in which torchvision numbers them."""
-    return None if labels is None else sorted(set(labels))

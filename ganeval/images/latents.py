@@ -108,7 +108,7 @@ class Latents:
             assert self._sampler is not None
             generator.set_state(state)
             # a sampler that draws from the global states draws other numbers for every image, and the same in every run
-            seed = int(torch.randint(2**31, (1,), generator=_copy_of(state)))
+            seed = int(torch.randint(2**31, (1,), generator=torch.Generator().set_state(state)))
             with random_states_kept(), torch.no_grad():
                 torch.default_generator.manual_seed(seed)
                 np.random.seed(seed)  # noqa: NPY002
@@ -150,9 +150,3 @@ def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] |
         f"{spec} does not tell the size of its latents: pass --latent-dim (latent_dim=...), or give it an attribute "
         "latent_dim or z_dim, or a method sample_latents(n, generator)."
     )
-
-
-def _copy_of(state: Tensor) -> torch.Generator:
-    generator = torch.Generator()
-    generator.set_state(state)
-    return generator

@@ -12,6 +12,7 @@ from ganeval.errors import InputError
 from ganeval.images import specs
 from ganeval.images.grammar import as_spec, prefix_hint
 from ganeval.images.options import COUNT, OpenOptions
+from ganeval.images.registry import KINDS, kind_of
 from ganeval.images.specs import Spec
 from ganeval.images.types import Images, ImageSource
 
@@ -80,6 +81,8 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
             images = generated.open_shapes(spec, options.num_samples, options.seed)
         case specs.TorchvisionDataset():
             images = dataset.open_torchvision(spec, options.data_root, options.download, options.image_column)
+        case specs.RegisteredSource(prefix=prefix, name=text):
+            return _registered(name, KINDS[prefix].open(text, options))
         case specs.Missing(path=path):
             raise InputError(
                 f"There is no file or folder {name!r}. Check the path; it is looked up from {_here()}."
@@ -107,6 +110,8 @@ def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
     from ganeval.images.indexed import IndexedSource
 
     name, column = _name_of(spec), options.image_column
+    if (kind := kind_of(spec)) is not None:
+        return _registered(name, kind.open(spec, options))
     if isinstance(spec, (np.ndarray, torch.Tensor)):
         return IndexedSource(name, array.open_array(spec, options.value_range))
     if isinstance(spec, (DataLoader, IterableDataset)):
@@ -124,6 +129,18 @@ def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
         f"Cannot read images from a {name}; needed is a path, a tensor, an array, a Dataset, a DataLoader, "
         "an iterable of images, or a callable z -> images."
     )
+
+
+def _registered(name: str, opened: ImageSource | Images) -> ImageSource:
+    """The source that the opener of a registered kind has returned."""
+    from ganeval.images.indexed import IndexedSource
+
+    if isinstance(opened, Images):
+        return IndexedSource(name, opened)
+    if not isinstance(opened, ImageSource):
+        kind = type(opened).__name__
+        raise InputError(f"{name}: the opener of its kind returned a {kind}; expected an ImageSource or Images.")
+    return opened
 
 
 def _name_of(spec: Any) -> str:

@@ -105,6 +105,10 @@ def to_uint8(
 ) -> tuple[Tensor, Counter[str]]:
     """Images of any layout and dtype that is allowed, as uint8 (N, 3, H, W) on their device, and notes.
 
+    Floats become 255 (x - low) / (high - low), rounded half up, as a PNG of these images would hold them. A value that
+    is at most half a grey level outside the range is clamped and counted, which moves it no further than rounding does.
+    On (-1, 1) this is the ``(x * 127.5 + 128)`` of StyleGAN's scripts.
+
     Raises:
         InputError: another shape or dtype, or floats without a range.
         UnreadableImage: NaN, or values outside the declared range.
@@ -134,23 +138,6 @@ def unchecked(
         notes[GREY] += len(tensor)
         tensor = tensor.expand(-1, 3, -1, -1)
     return tensor.contiguous(), ends, notes
-
-
-def quantise(images: Tensor, value_range: ValueRange) -> tuple[Tensor, Counter[str]]:
-    """Floats to 8 bits: 255 (x - low) / (high - low), rounded half up; as a PNG of these images would hold them.
-
-    A value that is at most half a grey level outside the range is clamped and counted, which moves it no further than
-    rounding does; anything beyond is an error. On (-1, 1) this is the ``(x * 127.5 + 128)`` of StyleGAN's scripts.
-
-    Args:
-        images: floating point (N, C, H, W).
-        value_range: the values of black and of white.
-
-    Raises:
-        UnreadableImage: NaN, or values outside the range.
-    """
-    levels, ends = _levels(images, value_range)
-    return levels, Counter() if ends is None else range_notes(ends.cpu(), value_range)
 
 
 def range_notes(ends: Tensor, value_range: ValueRange) -> Counter[str]:

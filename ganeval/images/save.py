@@ -32,6 +32,8 @@ _UNFINISHED = re.compile(r"\.(\d{6,}\.png|ganeval-sample\.json)\.[0-9a-f]{8}\.(p
 _END_OF_PNG = b"IEND\xaeB`\x82"
 _NO_FOLDERS = (".tar", ".tgz", ".gz", ".npy", ".png", ".jpg", ".jpeg")
 
+_NEGLIGIBLE = (MANIFEST, "Thumbs.db", "desktop.ini")  # our manifest, and what file managers leave behind
+
 Pixels = NDArray[np.uint8]
 
 
@@ -175,7 +177,9 @@ def _may_be_continued(run: _Run, folder: Path, present: set[str], overwrite: boo
     of_a_run = MANIFEST in present
     written = {_name(i) for i in range(run.n)} if overwrite else set[str]()
     others = sorted(
-        name for name in present - written if not _negligible(name) and not (of_a_run and _OURS.fullmatch(name))
+        name
+        for name in present - written
+        if not (name in _NEGLIGIBLE or name.startswith(".")) and not (of_a_run and _OURS.fullmatch(name))
     )
     if overwrite:
         return tuple(others), False
@@ -188,11 +192,6 @@ def _may_be_continued(run: _Run, folder: Path, present: set[str], overwrite: boo
     if difference := _difference(before, json.loads(run.manifest())):
         raise InputError(f"{folder} holds the images of another run ({difference}): nothing was written. {advice}")
     return (), True
-
-
-def _negligible(name: str) -> bool:
-    """Our own manifest, and what file managers leave behind."""
-    return name == MANIFEST or name.startswith(".") or name in ("Thumbs.db", "desktop.ini")
 
 
 def _is_whole(path: Path) -> bool:

@@ -83,8 +83,8 @@ def _holds(folder: Path, wanted: os.stat_result) -> bool:
 
     with suppress(InputError):  # a folder without images, or one that cannot be listed: told when it is opened
         images = open_folder(folder, any_suffix=True)
-        for file in images.files():
+        for index in range(len(images)):
             with suppress(OSError):
-                if os.path.samestat(wanted, file.stat()):
+                if os.path.samestat(wanted, images.path(index).stat()):
                     return True
     return False

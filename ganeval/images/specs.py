@@ -130,6 +130,19 @@ class TorchvisionDataset(Spec):
 
 
 @dataclass(frozen=True, slots=True)
+class RegisteredSource(Spec):
+    """Images of a kind that another package has registered, see ``ganeval.images.registry``.
+
+    Attributes:
+        prefix: of the kind.
+        name: the text after the prefix.
+    """
+
+    prefix: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShippedGenerator(Spec):
     """
     Attributes:
@@ -201,6 +214,8 @@ def closed_to_documents(spec: Spec) -> str | None:
             return closed_to_documents(model) or closed_to_documents(source)
         case NamedStatistics():
             return f"{spec} names statistics: there are no images to open"
+        case RegisteredSource():
+            return f"{spec} is opened by code of another package, and a document alone never runs it"
         case _:
             return f"{spec} is a program, and a document alone never runs one"
 
@@ -251,6 +266,8 @@ def public_text(spec: Spec) -> str:
             return path.name if part is None else f"{path.name}:{part}"
         case Shards(pattern=pattern):
             return Path(pattern).name
+        case RegisteredSource(prefix=prefix, name=name):
+            return f"{prefix}:{Path(name).name}"
         case _:
             return spec.text
 

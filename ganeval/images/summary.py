@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ganeval.errors import listed_counts
 from ganeval.images.decode import ORIENTATION
 
 LOSSY = ("JPEG", "MPO", "WEBP")
@@ -124,8 +125,8 @@ def differing_values(
     scaled, reshaped = np.abs(mean - another) > np.maximum((_SCALED, _RESHAPED), 4 * np.sqrt(error + its_error))
     # two draws of many sizes have hardly one in common; what moves a metric is how far they are scaled
     if set(sizes[0]) != set(sizes[1]) and (min(map(len, sizes)) == 1 or scaled):
-        listed = ", ".join(f"{name} {counted(size)}" for name, size in zip(names, sizes, strict=True))
-        told = f"sizes differ: {listed}. Resizing one set more than the other moves a metric by itself"
+        each = ", ".join(f"{name} {listed_counts(size, 4)}" for name, size in zip(names, sizes, strict=True))
+        told = f"sizes differ: {each}. Resizing one set more than the other moves a metric by itself"
         said.append(told + ("; so do their aspect ratios" if reshaped else ""))
     if min(n) < _FEW:
         return said
@@ -163,12 +164,6 @@ def swapped(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
     as_they_are = distance((("red", "red"), ("blue", "blue")))
     exchanged = distance((("red", "blue"), ("blue", "red")))
     return as_they_are > 6 and exchanged < 3
-
-
-def counted(sizes: Counter[str]) -> str:
-    """``40 x 256x256, 2 x 64x64``."""
-    more = f" and {len(sizes) - 4} more" if len(sizes) > 4 else ""
-    return ", ".join(f"{count} x {size}" for size, count in sizes.most_common(4)) + more
 
 
 def _logarithms(sizes: Counter[str]) -> tuple[np.ndarray, np.ndarray]:

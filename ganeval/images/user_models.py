@@ -172,7 +172,7 @@ class Borrowed:
         ready = tuple(across(x.to(dtype) if dtype and x.is_floating_point() else x, device) for x in inputs)
 
         def once() -> tuple[Any, bool]:
-            with _seeded(device, seed, exact=self._exact or exact) as drew, torch.no_grad(), _no_autocast(device):
+            with _seeded(device, seed, exact=self._exact or exact) as drew, torch.no_grad():
                 return (call or self.model)(*ready), drew()
 
         with contextlib.ExitStack() as until_the_end:
@@ -202,9 +202,14 @@ def merged_modes(described: Iterable[Mapping[str, Any]]) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def random_states_kept() -> Iterator[None]:
-    """Python's, numpy's and torch's random states are afterwards as they were, on every accelerator in use."""
-    cuda = range(torch.cuda.device_count()) if torch.cuda.is_available() and torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+def random_states_kept(cuda: Iterable[int] | None = None) -> Iterator[None]:
+    """Put Python's, numpy's and torch's random states back at the end.
+
+    Args:
+        cuda: the CUDA devices whose states are kept; None for all, where CUDA is in use.
+    """
+    if cuda is None:
+        cuda = range(torch.cuda.device_count()) if _cuda_in_use() else ()
     mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
     numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
@@ -215,6 +220,10 @@ def random_states_kept() -> Iterator[None]:
         random.setstate(pythons)
         if mps is not None:
             torch.mps.set_rng_state(mps)
+
+
+def _cuda_in_use() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
 
 _ADVICE = {
@@ -269,53 +278,40 @@ def _place_of(modules: Iterable[nn.Module]) -> Place | None:
 
 
 @contextlib.contextmanager
-def _no_autocast(device: torch.device) -> Iterator[None]:
-    """That of the surrounding program is off, so that images do not depend on where they are made; theirs is theirs."""
-    with contextlib.ExitStack() as stack:
-        for kind in {"cpu", device.type}:
-            stack.enter_context(no_autocast(torch.device(kind)))
-        yield
-
-
-@contextlib.contextmanager
-def _repeating() -> Iterator[None]:
-    """Arithmetic that repeats bit by bit, on every accelerator and whatever the surrounding program has set."""
-    with strict_float32(), cudnn_by_rule(deterministic=True):
-        yield
-
-
-@contextlib.contextmanager
 def _seeded(device: torch.device, seed: int, *, exact: bool) -> Iterator[Callable[[], bool]]:
-    """Seeded randomness inside; outside, all random states as before.
+    """Seed every random state inside, and put all of them back at the end.
 
-    Yields a function that tells whether random numbers were drawn since the start.
+    Args:
+        exact: arithmetic repeats bit by bit on every accelerator, whatever the surrounding program has set.
+
+    Yields a function that says whether random numbers were drawn since the start.
     """
     cuda = set[int]()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if _cuda_in_use():
         here = torch.cuda.current_device()
         cuda = {here, here if device.index is None else device.index} if device.type == "cuda" else {here}
-    mps = torch.mps.get_rng_state() if device.type == "mps" else None
-    numpys, pythons = np.random.get_state(), random.getstate()  # noqa: NPY002
+    on_mps = device.type == "mps"
 
     def states() -> list[object]:
         of_numpy: Any = np.random.get_state()  # noqa: NPY002
         torchs = [torch.get_rng_state(), *(torch.cuda.get_rng_state(index) for index in sorted(cuda))]
-        torchs += [] if mps is None else [torch.mps.get_rng_state()]
+        torchs += [torch.mps.get_rng_state()] if on_mps else []
         return [of_numpy[1].tobytes(), of_numpy[2:], random.getstate(), *(state.numpy().tobytes() for state in torchs)]
 
-    with torch.random.fork_rng(devices=sorted(cuda)), _repeating() if exact else contextlib.nullcontext():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(random_states_kept(sorted(cuda)))
+        if exact:
+            stack.enter_context(strict_float32())
+            stack.enter_context(cudnn_by_rule(deterministic=True))
+        # without the autocast of the surrounding program, images do not depend on where they are made
+        for kind in {"cpu", device.type}:
+            stack.enter_context(no_autocast(torch.device(kind)))
         torch.default_generator.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)
         for index in cuda:
             torch.cuda.default_generators[index].manual_seed(seed)
-        if mps is not None:
+        if on_mps:
             torch.mps.manual_seed(seed)
         before = states()
-        try:
-            yield lambda: states() != before
-        finally:
-            np.random.set_state(numpys)  # noqa: NPY002
-            random.setstate(pythons)
-            if mps is not None:
-                torch.mps.set_rng_state(mps)
+        yield lambda: states() != before

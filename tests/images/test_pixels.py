@@ -10,9 +10,15 @@ import torch
 
 from ganeval.errors import InputError
 from ganeval.images.decode import GREY, UnreadableImage
-from ganeval.images.pixels import CLAMPED, DARK, channels_first, check_range, quantise, to_uint8
+from ganeval.images.pixels import CLAMPED, DARK, channels_first, check_range, to_uint8
 
 LEVELS = torch.arange(256, dtype=torch.float64).reshape(1, 1, 16, 16)
+
+
+def quantise(images: torch.Tensor, value_range: tuple[float, float]) -> tuple[torch.Tensor, dict[str, int]]:
+    """Of grey images in three channels the first channel, and the notes."""
+    levels, notes = to_uint8(images.expand(-1, 3, -1, -1), value_range=value_range, prefer="NCHW", what="x")
+    return levels[:, :1], notes
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

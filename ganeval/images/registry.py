@@ -1,0 +1,70 @@
+"""Kinds of image sources that other packages add: a prefix of specs, and the objects that a predicate accepts."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ganeval.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ganeval.images.options import OpenOptions
+    from ganeval.images.types import Images, ImageSource
+
+BUILTIN_PREFIXES = ("gen", "dataset", "stats")
+_PREFIX = re.compile(r"[a-z][a-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """One registered kind; see ``register`` for the fields."""
+
+    prefix: str
+    opener: Callable[[Any, OpenOptions], ImageSource | Images] | str
+    accepts: Callable[[object], bool] | None = None
+
+    def open(self, given: Any, options: OpenOptions) -> ImageSource | Images:
+        """Open the text after the prefix, or an accepted object."""
+        opener = self.opener
+        if isinstance(opener, str):
+            module, _, name = opener.partition(":")
+            opener = getattr(importlib.import_module(module), name)
+        return opener(given, options)
+
+
+_KINDS: dict[str, SourceKind] = {}
+KINDS: Mapping[str, SourceKind] = _KINDS
+
+
+def register(
+    prefix: str,
+    opener: Callable[[Any, OpenOptions], ImageSource | Images] | str,
+    *,
+    accepts: Callable[[object], bool] | None = None,
+) -> None:
+    """Register a kind of image source in this process: ``PREFIX:TEXT`` then names images wherever a spec does.
+
+    Args:
+        prefix: what specs of this kind begin with, before the colon: lower-case letters, digits, "-" and "_".
+        opener: ``opener(text, options)`` returns an ``ImageSource`` or ``Images`` for the text after the prefix.
+            ``"module:function"`` is imported at the first use.
+        accepts: whether ``opener`` also opens this Python object. It is asked before the built-in kinds of objects.
+
+    Raises:
+        ConfigError: the prefix is taken, or is not a prefix.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(
+            f"{prefix!r} is not a prefix of specs. Expected two or more lower-case letters, digits, - or _."
+        )
+    if prefix in _KINDS or prefix in BUILTIN_PREFIXES:
+        raise ConfigError(f"The prefix {prefix!r} is taken by another kind of image source. Choose another prefix.")
+    _KINDS[prefix] = SourceKind(prefix, opener, accepts)
+
+
+def kind_of(given: object) -> SourceKind | None:
+    """The first registered kind that accepts a Python object."""
+    return next((kind for kind in KINDS.values() if kind.accepts is not None and kind.accepts(given)), None)
