@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.images.generated import NOISE, finished
+from ganeval.images.generated import finished
 from ganeval.images.latents import seed_of
 from ganeval.images.loading import Regrouper
 from ganeval.images.pixels import ValueRange
 from ganeval.images.types import ImageBatch, NumberedSource, Prepare, SourceReport, check_batches
-from ganeval.images.user_models import Borrowed
+from ganeval.images.user_models import Begun, UserModel
 
 CheckSize = Callable[[int, int], None]
 
@@ -63,10 +63,9 @@ class TranslatedSource(NumberedSource):
         self._whole = source
         self._rows = np.arange(source.length)
         self._source, self.report = source, source.report
-        self._model = Borrowed(spec, model, value_range, device, exact=exact, keep_mode=keep_mode)
+        self._model = UserModel(spec, model, value_range, device, exact=exact, keep_mode=keep_mode)
         self._range, self._batch, self._seed, self._check_size = value_range, batch, seed, check_size
         self._facts = dict(facts or {})
-        self._draws_noise = False  # until it is seen to
         self._drawn: list[np.ndarray | None] = []
         self._chosen: dict[str, object] | None = None
 
@@ -135,8 +134,8 @@ class TranslatedSource(NumberedSource):
                 # a place that does not lie behind the one before it begins the next run of the model
                 starts = [0, *(np.flatnonzero(np.diff(rows % self._batch) <= 0) + 1).tolist(), len(rows)]
                 for start, end in pairwise(starts):
-                    made, notes = self._make(images[start:end], rows[start:end].tolist(), batch.names[start:end])
-                    self.report.notes.update(notes)
+                    made, check = self._make(images[start:end], rows[start:end].tolist(), batch.names[start:end])
+                    self.report.notes.update(check())
                     prepared, digests = finished(made, prepare, own)
                     yield from regrouper.add(prepared, batch.names[start:end], digests)
             self.report.pixels.clear()  # of the images before the translation
@@ -165,21 +164,15 @@ class TranslatedSource(NumberedSource):
             except ConfigError as error:
                 raise InputError(f"{self.spec}, images of {size[1]} x {size[0]} pixels: {error}") from error
 
-    def _make(self, images: Tensor, rows: list[int], names: list[str]) -> tuple[Tensor, Counter[str]]:
-        """Translations of the images in these places of the whole source, and notes."""
-        if not self._draws_noise:
-            made, notes, self._draws_noise = self._run(images, rows, names)
-            if not self._draws_noise:
-                return made, notes
-        each = zip(images, rows, names, strict=True)
-        single = [self._run(image[None], [row], [name]) for image, row, name in each]
-        notes = sum((notes for _, notes, _ in single), Counter({NOISE: len(rows)}))
-        return torch.cat([made for made, _, _ in single]), notes
+    def _make(self, images: Tensor, rows: list[int], names: list[str]) -> tuple[Tensor, Callable[[], Counter[str]]]:
+        """Translations of the images in these places of the whole source, and what checks them."""
+        return self._model.make(len(rows), lambda part: self._begin(images[part], rows[part], names[part]))
 
-    def _run(self, images: Tensor, rows: list[int], names: list[str]) -> tuple[Tensor, Counter[str], bool]:
+    def _begin(self, images: Tensor, rows: list[int], names: list[str]) -> Begun:
         low, high = self._range
         places = torch.tensor(rows, device=images.device) % self._batch
         floats = images.new_zeros(self._batch, *images.shape[1:]).index_copy(0, places, images).float()
         floats = floats.mul_((high - low) / 255).add_(low)
-        told = [f"the translation of {name}" for name in names]
-        return self._model(floats, seed=seed_of(self._seed, rows[0]), what="images", names=told, keep=places.cpu())
+        names = [f"the translation of {name}" for name in names]
+        seed = seed_of(self._seed, rows[0])
+        return self._model.begin(floats, seed=seed, what="images", names=names, keep=places.cpu())

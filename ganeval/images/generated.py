@@ -33,9 +33,7 @@ from ganeval.images.types import (
     check_batches,
     check_on_error,
 )
-from ganeval.images.user_models import Borrowed
-
-NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
+from ganeval.images.user_models import Begun, UserModel
 
 
 class ShapesImages(Images):
@@ -120,14 +118,13 @@ class GeneratedSource(NumberedSource):
         self.spec = spec
         self.report = SourceReport()
         value_range = options.value_range or check_range(attribute(generator, "value_range"))
-        self.model = Borrowed(
+        self.model = UserModel(
             spec, generator, value_range, options.place, exact=fixed_batch is not None, keep_mode=options.keep_mode
         )
         labels = ClassLabels(spec, options.num_classes, options.label_distribution, options.labels, options.num_samples)
         self.latents = Latents(spec, generator, options.seed, options.latent_dim, labels, keep_mode=options.keep_mode)
         self._fixed = fixed_batch
         self._facts = dict(facts or {})
-        self._draws_noise = False  # until it is seen to
         self._indices = np.arange(options.num_samples)
         self._chosen: dict[str, object] | None = None
 
@@ -192,22 +189,17 @@ class GeneratedSource(NumberedSource):
         device has work while the host waits.
         """
         waiting: deque[tuple[list[int], Tensor, Callable[[], Counter[str]]]] = deque()
-        for indices in self._parts(batch_size):
-            waiting.append((indices, *self._make(indices)))
-            if len(waiting) > self._under_way(waiting[-1][1]):
-                yield self._met(*waiting.popleft())
-        while waiting:
-            yield self._met(*waiting.popleft())
+        for part in (*self._parts(batch_size), None):
+            if part is not None:
+                waiting.append((part, *self._make(part)))
+            while len(waiting) > (0 if part is None else self._under_way(waiting[-1][1])):
+                indices, images, check = waiting.popleft()
+                self.report.notes.update(check())
+                yield indices, images
 
     def _under_way(self, images: Tensor) -> int:
         """Parts that may wait for their check."""
         return 0 if images.device.type == "cpu" else 1
-
-    def _met(
-        self, indices: list[int], images: Tensor, notes: Callable[[], Counter[str]]
-    ) -> tuple[list[int], Tensor]:  # fmt: skip
-        self.report.notes.update(notes())
-        return indices, images
 
     def _parts(self, batch_size: int) -> Iterator[list[int]]:
         """Numbers of the images that are made together."""
@@ -219,16 +211,9 @@ class GeneratedSource(NumberedSource):
 
     def _make(self, indices: list[int]) -> tuple[Tensor, Callable[[], Counter[str]]]:
         """Images of these numbers: uint8 (N, 3, H, W) on the generator's device, and what checks them."""
-        if not self._draws_noise:
-            images, notes, self._draws_noise = self._run(indices)
-            if not self._draws_noise:
-                return images, notes
-            notes()
-        made = [self._run([index]) for index in indices]
-        noise = Counter({NOISE: len(indices)})
-        return torch.cat([images for images, _, _ in made]), lambda: sum((notes() for _, notes, _ in made), noise)
+        return self.model.make(len(indices), lambda part: self._begin(indices[part]))
 
-    def _run(self, indices: list[int]) -> tuple[Tensor, Callable[[], Counter[str]], bool]:
+    def _begin(self, indices: list[int]) -> Begun:
         inputs = [torch.cat([self.latents.latent(index) for index in indices])]
         if self.latents.num_classes is not None:
             inputs.append(torch.tensor([self.latents.label(index) for index in indices], device="cpu"))

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from ganeval.images.decode import UnreadableImage, digest
-from ganeval.images.mixed import MixedImages, joined
-from ganeval.images.packing import Packing
+from ganeval.images.mixed import MixedImages, Packing, joined
 from ganeval.images.summary import add, summarised
 from ganeval.images.threads import side_by_side
 from ganeval.images.types import ImageBatch, Prepare, SourceReport

@@ -15,21 +15,27 @@ batch. No watching shows ``F.dropout(x, training=True)`` and the like: those hav
 from __future__ import annotations
 
 import sys
+import sysconfig
 import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ganeval.images.callers import busy_threads, calls_of_methods, owners
 from ganeval.images.module_search import is_compiled, reachable
 
+_TORCH = str(Path(torch.__file__).parent)
+_LIBRARY = sysconfig.get_path("stdlib")
+_PACKAGES = ("site-packages", "dist-packages")  # folders inside that of the standard library
+_WAITING = {"wait", "get", "_worker", "worker", "select", "poll", "_recv"}  # functions of the library that wait
 _TRIES = 3  # calls, each of which may meet modules that those before it did not
 T = TypeVar("T")
 
@@ -121,7 +127,7 @@ class _Call:
         self.first: weakref.ref[nn.Module] | None = None
         self.fresh = False  # whether this try met modules in training mode
         self._keep_mode, self._end = keep_mode, end
-        self._here, self._busy, self._lock = threading.get_ident(), busy_threads(), threading.RLock()
+        self._here, self._busy, self._lock = threading.get_ident(), _busy_threads(), threading.RLock()
         self._ran: set[int] = set()
 
     def meet(self, module: nn.Module) -> None:
@@ -147,7 +153,7 @@ class _Call:
         Args:
             first: what is compiled runs as it was written, and methods are watched too.
         """
-        with _watched(self._before, eager=first), calls_of_methods(self._begins) if first else nullcontext():
+        with _watched(self._before, eager=first), _calls_of_methods(self._begins) if first else nullcontext():
             yield
 
     def includes(self, module: nn.Module) -> bool:
@@ -176,7 +182,7 @@ class _Call:
             if id(module) not in self.states and not self._keep_mode:
                 self.elsewhere[_class_name(module)] = None
             return
-        above = () if id(module) in self.states else owners(sys._getframe(1), self._end)
+        above = () if id(module) in self.states else _owners(sys._getframe(1), self._end)
         for one in (*above, module):
             self._begins(one)
 
@@ -262,3 +268,68 @@ def _class_name(module: nn.Module) -> str:
     if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
         return _class_name(inner.module)
     return type(inner).__qualname__.rpartition(".")[2]
+
+
+# --- frames: a module whose ``forward`` is called calls no hook, but a method of it runs ------------------------
+
+
+def _owners(frame: FrameType | None, end: int) -> list[nn.Module]:
+    """Modules whose methods are running, outermost first.
+
+    Args:
+        frame: the innermost.
+        end: id of the frame at which to stop; of no frame of this thread for the whole of it.
+    """
+    found: list[nn.Module] = []
+    while frame is not None and id(frame) != end:
+        if (module := _owner(frame)) is not None and all(module is not one for one in found):
+            found.append(module)
+        frame = frame.f_back
+    return found[::-1]
+
+
+@contextmanager
+def _calls_of_methods(meet: Callable[[nn.Module], None]) -> Iterator[None]:
+    """``meet`` is called as a method of a module begins in this thread; not where a profiler is already running."""
+
+    def event(frame: FrameType, kind: str, _: Any) -> None:
+        if kind == "call" and (module := _owner(frame)) is not None:
+            meet(module)
+
+    if sys.getprofile() is not None:
+        yield
+        return
+    sys.setprofile(event)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def _busy_threads() -> set[int]:
+    """Threads with work of their own: not this one, nor those that wait in the standard library, as in a pool.
+
+    A thread that waits for a data loader of PyTorch is busy with what takes the batches.
+    """
+    here = threading.get_ident()
+    return {ident for ident, frame in sys._current_frames().items() if ident != here and not _waits(frame)}
+
+
+def _waits(frame: FrameType) -> bool:
+    name, further = frame.f_code.co_filename, frame.f_back
+    if frame.f_code.co_name not in _WAITING:
+        return False
+    while further is not None:
+        if further.f_code.co_filename.startswith(_TORCH):
+            return False
+        further = further.f_back
+    return name.startswith(_LIBRARY) and not any(folder in name for folder in _PACKAGES)
+
+
+def _owner(frame: FrameType) -> nn.Module | None:
+    """The module of which a frame runs a method; methods that PyTorch defines are called by hooks or change nothing."""
+    code = frame.f_code
+    if not code.co_argcount or code.co_name == "__init__" or code.co_filename.startswith(_TORCH):
+        return None
+    first = frame.f_locals.get(code.co_varnames[0])
+    return first if isinstance(first, nn.Module) and "_modules" in vars(first) else None

@@ -29,9 +29,11 @@ _TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
 _RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")
 ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # what somebody's code may raise and means to end the program
 Place = tuple[torch.device, torch.dtype | None]
+Begun = tuple[Tensor, Callable[[], Counter[str]], bool]  # images, the check of their values, whether noise was drawn
+NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
 
 
-class Borrowed:
+class UserModel:
     """A callable that turns tensors into images.
 
     Inside ``on_device`` a module is on the wanted device, else where it always was. Each call runs it in evaluation
@@ -64,6 +66,7 @@ class Borrowed:
         self._device = device
         self._exact = exact
         self._seen_at: Place | None = None
+        self._draws_noise = False  # until it is seen to
 
     def describe(self) -> dict[str, object]:
         """What is known of modes: whether they are kept, or the classes of modules that were in training mode."""
@@ -96,10 +99,30 @@ class Borrowed:
             return torch.device(device), None
         return self._device or torch.device("cpu"), None
 
-    def __call__(
+    def make(self, n: int, begin: Callable[[slice], Begun]) -> tuple[Tensor, Callable[[], Counter[str]]]:
+        """Make n images at once; one by one from the first time on that the model draws random numbers itself.
+
+        Each image then has the random numbers of its own seed, whatever is made with it.
+
+        Args:
+            begin: calls ``begin`` for some of the n images.
+
+        Returns:
+            The images, and the check of their values, which returns notes; see ``begin``.
+        """
+        if not self._draws_noise:
+            images, check, self._draws_noise = begin(slice(None))
+            if not self._draws_noise:
+                return images, check
+            check()
+        each = [begin(slice(i, i + 1)) for i in range(n)]
+        noise = Counter({NOISE: n})
+        return torch.cat([images for images, _, _ in each]), lambda: sum((check() for _, check, _ in each), noise)
+
+    def begin(
         self, *inputs: Tensor, seed: int, what: str, names: Sequence[str], keep: Tensor | slice | None = None
-    ) -> tuple[Tensor, Counter[str], bool]:
-        """Run it on N inputs.
+    ) -> Begun:
+        """Run the model on N inputs; an accelerator is not waited for.
 
         Args:
             inputs: (N, ...) each; moved to its device, floats to the type of its weights.
@@ -109,20 +132,12 @@ class Borrowed:
             keep: which of the N images are wanted; the others are not looked at. None for all.
 
         Returns:
-            uint8 (N or fewer, 3, H, W) on its device, notes, and whether it drew random numbers.
+            uint8 (N or fewer, 3, H, W) on the device of the model, a function that checks the range of their values and
+            returns notes, and whether the model drew random numbers. Until the check was called, values outside the
+            range may be among the images.
 
         Raises:
-            InputError: it raises, or does not return N images in the declared range.
-        """
-        images, notes, drawn = self.begin(*inputs, seed=seed, what=what, names=names, keep=keep)
-        return images, notes(), drawn
-
-    def begin(
-        self, *inputs: Tensor, seed: int, what: str, names: Sequence[str], keep: Tensor | slice | None = None
-    ) -> tuple[Tensor, Callable[[], Counter[str]], bool]:
-        """As a call, but an accelerator is not waited for: the range is checked by the function that returns the notes.
-
-        Until that was called, images outside of the range are among these.
+            InputError: the model raises, or does not return N images; the check raises it for values out of range.
         """
         with self.run(*inputs, seed=seed, what=what) as (made, drawn):
             images, notes = images_of(made, len(inputs[0]), spec=self.spec, what=what)
@@ -133,36 +148,35 @@ class Borrowed:
             ready, ends, more = unchecked(images, value_range=self.value_range, prefer="NCHW", what=self.spec)
             if ends is None:  # what is 8-bit already: a buffer or a captured graph takes the next images in its place
                 ready = ready.clone()
-        coming = None if ends is None else brought(ends)
-        return ready, functools.partial(self._checked, coming, names, notes + more), drawn
+        fetched = None if ends is None else brought(ends)
 
-    def _checked(
-        self, coming: Callable[[], Tensor] | None, names: Sequence[str], notes: Counter[str]
-    ) -> Counter[str]:  # fmt: skip
-        if coming is None or self.value_range is None:
-            return notes
-        ends = coming()
+        def check() -> Counter[str]:
+            if fetched is None or self.value_range is None:
+                return notes + more
+            return notes + more + self._range_notes(fetched(), names, self.value_range)
+
+        return ready, check, drawn
+
+    def _range_notes(self, ends: Tensor, names: Sequence[str], value_range: ValueRange) -> Counter[str]:
+        """Notes on the values; the error for values out of range names the first such image."""
         try:
-            return notes + range_notes(ends, self.value_range)
+            return range_notes(ends, value_range)
         except UnreadableImage as error:
-            raise InputError(f"{self.spec}: {self._which(ends, names, error)}.") from error
-
-    def _which(self, ends: Tensor, names: Sequence[str], error: UnreadableImage) -> str:
-        """The first image that cannot be used, and why."""
-        assert self.value_range is not None
-        for one, name in zip(torch.split(ends, 1, 1), names, strict=True):
-            try:
-                range_notes(one, self.value_range)
-            except UnreadableImage as reason:
-                text = str(reason)
-                return f"{name} {text[3:]}" if text.startswith("it ") else f"{name} cannot be used: {text}"
-        return str(error)
+            reason = str(error)
+            for one, name in zip(torch.split(ends, 1, 1), names, strict=True):
+                try:
+                    range_notes(one, value_range)
+                except UnreadableImage as first:
+                    text = str(first)
+                    reason = f"{name} {text[3:]}" if text.startswith("it ") else f"{name} cannot be used: {text}"
+                    break
+            raise InputError(f"{self.spec}: {reason}.") from error
 
     @contextlib.contextmanager
     def run(
         self, *inputs: Tensor, seed: int, what: str, call: Callable[..., Any] | None = None, exact: bool = False
     ) -> Iterator[tuple[Any, bool]]:
-        """As a call, but what it makes is as it is, whatever it is; the model may overwrite it after the end.
+        """Run the model; yields what it returns, which it may overwrite after the end, and whether it drew noise.
 
         Args:
             call: does it in place of the model, of whose parts it is made.
@@ -192,7 +206,7 @@ class Borrowed:
 
 
 def merged_modes(described: Iterable[Mapping[str, Any]]) -> dict[str, object]:
-    """What ``Borrowed.describe`` tells of several runs."""
+    """What ``UserModel.describe`` tells of several runs."""
     described = list(described)
     merged: dict[str, object] = {"keep_mode": True} if any(one.get("keep_mode") for one in described) else {}
     for key in ("set_to_evaluation", "training_elsewhere"):

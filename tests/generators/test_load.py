@@ -22,10 +22,11 @@ from ganeval.generators.checkpoint import load_generator, save_generator
 from ganeval.generators.cyclegan import TranslationGenerator
 from ganeval.generators.dcgan import Generator
 from ganeval.generators.load import open_source
-from ganeval.images.generated import NOISE, GeneratedSource
+from ganeval.images.generated import GeneratedSource
 from ganeval.images.save import save_images
 from ganeval.images.shapes import render
 from ganeval.images.types import ImageSource
+from ganeval.images.user_models import NOISE
 
 PLAIN = "dataset:shapes-plain:16@3"
 

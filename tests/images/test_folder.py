@@ -12,9 +12,9 @@ from PIL import Image
 
 from ganeval.errors import InputError
 from ganeval.images import folder as folder_module
-from ganeval.images.folder import printable
 from ganeval.images.indexed import class_labels
 from ganeval.images.mixed import MixedImages
+from ganeval.images.names import printable
 from ganeval.images.open import open_images
 from ganeval.images.types import ImageBatch
 

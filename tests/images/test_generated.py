@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.images import shapes
-from ganeval.images.generated import NOISE, GeneratedSource
+from ganeval.images.generated import GeneratedSource
 from ganeval.images.latents import seed_of
 from ganeval.images.open import open_images
 from ganeval.images.options import OpenOptions
 from ganeval.images.types import ImageSource
+from ganeval.images.user_models import NOISE
 
 RANGE = (-1.0, 1.0)
 

@@ -58,7 +58,7 @@ class Waits(TorchDispatchMode):
 def test_no_part_is_waited_for_before_the_next_is_under_way(fixed: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A FakeTensor is the accelerator: whatever would need a value of it fails."""
     events: list[str] = []
-    run, pinned = user_models.Borrowed.run, []
+    run, pinned = user_models.UserModel.run, []
 
     def running(*args: Any, **kwargs: Any) -> Any:
         events.append("run")
@@ -68,7 +68,7 @@ def test_no_part_is_waited_for_before_the_next_is_under_way(fixed: int | None, m
         assert ends.device.type == "cuda"
         return lambda: events.append("wait") or ends  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(user_models.Borrowed, "run", running)
+    monkeypatch.setattr(user_models.UserModel, "run", running)
     monkeypatch.setattr(user_models, "brought", bringing)
     # random states lie on the host, where a FakeTensor has no bytes
     monkeypatch.setattr(user_models, "_seeded", lambda *_, **__: nullcontext(lambda: False))

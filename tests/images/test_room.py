@@ -16,7 +16,7 @@ from ganeval.images import room as rooms
 from ganeval.images import workers
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.indexed import IndexedSource
-from ganeval.images.packing import Packing
+from ganeval.images.mixed import Packing
 from ganeval.images.room import LIMIT, Room, part_size, parts_of
 from ganeval.images.types import Images
 

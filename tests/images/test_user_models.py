@@ -10,7 +10,7 @@ import torch
 from support.precisions import HERE, PLACES, kept, precisions
 from torch import Tensor
 
-from ganeval.images.user_models import Borrowed
+from ganeval.images.user_models import UserModel
 
 backends: Any = torch.backends
 newer_names = pytest.mark.skipif(not HERE, reason="this PyTorch has no fp32_precision")
@@ -45,8 +45,8 @@ def made(seen: list[Any]) -> Tensor:
         seen.append(settings())
         return z.sigmoid().view(-1, 3, 8, 8)
 
-    model = Borrowed("generator", generator, (0, 1), torch.device("cpu"), exact=True)
-    images, _, _ = model(torch.linspace(-3, 3, 2 * 192).view(2, 192), seed=0, what="latents", names=["a", "b"])
+    model = UserModel("generator", generator, (0, 1), torch.device("cpu"), exact=True)
+    images, _, _ = model.begin(torch.linspace(-3, 3, 2 * 192).view(2, 192), seed=0, what="latents", names=["a", "b"])
     return images
 
 
