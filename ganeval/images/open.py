@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from ganeval.images.options import COUNT, OpenOptions
 from ganeval.images.registry import KINDS, kind_of
 from ganeval.images.specs import Spec
 from ganeval.images.types import Images, ImageSource
-
-if TYPE_CHECKING:
-    pass
 
 
 def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
