@@ -9,7 +9,7 @@ from ganeval.engine.runtime import started
 from ganeval.engine.session import run_evaluation, run_statistics
 from ganeval.errors import warn
 from ganeval.images.grammar import spec_or_object
-from ganeval.images.user_models import random_states_kept
+from ganeval.images.user_models import keep_random_states
 from ganeval.results import Evaluation, MetricResult
 from ganeval.statistics.reference import Statistics
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @documented(EvaluationConfig)
-@random_states_kept()
+@keep_random_states()
 def evaluate(real: object, fake: object, **options: Unpack[EvaluationOptions]) -> Evaluation:
     """Measure how far generated images are from real ones: one pass over each set, for any number of metrics.
 
@@ -85,7 +85,7 @@ def path_length(generator: object, **options: Any) -> MetricResult:
 
 
 @documented(StatisticsConfig)
-@random_states_kept()
+@keep_random_states()
 def build_statistics(images: object, **options: Unpack[StatisticsOptions]) -> Statistics:
     """Reference statistics of a set of images, with their protocol: what ``save_statistics`` writes.
 

@@ -28,7 +28,7 @@ from ganeval.errors import ConfigError, IncomparableError, InputError, warn
 from ganeval.images.class_labels import like_real, read_labels
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.types import ImageSource, NumberedSource
-from ganeval.images.user_models import random_states_kept
+from ganeval.images.user_models import keep_random_states
 from ganeval.parsing.arguments import CALLABLE, FLAG, NUMBER, RANGE, WHOLE, require_known
 from ganeval.parsing.documents import Count, parse_json, typed
 from ganeval.results import Evaluation
@@ -102,7 +102,7 @@ class Evaluator:
         given = {name: spec_or_object(one) for name, one in named.items() if one is not None}
         seconds = NUMBER.or_none()("timeout", timeout)
         with ExitStack() as stack:  # closed if anything below fails
-            with random_states_kept():
+            with keep_random_states():
                 runtime = stack.enter_context(started(config, "Evaluator", sync=config.sync, timeout=seconds))
                 self._session = Session(given, config, runtime)
                 plan = self._session.plan
@@ -288,7 +288,7 @@ class Evaluator:
     def _exclusive(self, call: str, *, together: bool = True) -> Iterator[ExitStack]:
         """The user's program stands still: its random states are kept, and afterwards its accelerator is free again."""
         self._require_open()
-        with random_states_kept(), ExitStack() as stack:
+        with keep_random_states(), ExitStack() as stack:
             stack.callback(self._release)
             if together:
                 stack.enter_context(self._runtime.group.together(call))

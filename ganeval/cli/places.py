@@ -82,13 +82,13 @@ def check_places(ctx: click.Context, config: Path | None) -> None:
     if not outputs:
         return
     from ganeval.files import is_stream, require_writable
-    from ganeval.images.spec_files import reads
+    from ganeval.images.spec_files import is_input
 
     inputs = [*_inputs(ctx), *([] if config is None else [config])]
     places: dict[str, str] = {}
     for flag, kind, named in outputs:
         for path in kind.written(named):
-            if reads(path, *inputs):
+            if is_input(path, *inputs):
                 raise InputError(f"{path} is read here, and would be overwritten by its result. Choose another name.")
             if is_stream(path):
                 continue

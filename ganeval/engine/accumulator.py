@@ -12,10 +12,10 @@ import numpy as np
 from ganeval.digests import SetDigest
 from ganeval.errors import InputError, number_of
 from ganeval.features.extractor import FeatureExtractor
-from ganeval.images.names import left_out
+from ganeval.images.names import ignored_files_text
 from ganeval.images.summary import impossible_values, listed_sizes
 from ganeval.images.types import SourceReport
-from ganeval.images.user_models import merged_modes
+from ganeval.images.user_models import merge_modes
 from ganeval.metrics.types import FeatureSet
 from ganeval.parsing.documents import Count, parse_json, typed
 from ganeval.protocol import Protocol
@@ -313,7 +313,7 @@ class SetAccumulator:
         if len(sources) == 1:
             return sources[0]
         specs = list(dict.fromkeys(str(one.get("spec")) for one in sources))
-        return {"spec": ", ".join(specs[:3]), "kind": "updates", "sources": len(sources), **merged_modes(sources)}
+        return {"spec": ", ".join(specs[:3]), "kind": "updates", "sources": len(sources), **merge_modes(sources)}
 
     def _warnings(self, name: str) -> tuple[str, ...]:
         log = self.log
@@ -322,7 +322,7 @@ class SetAccumulator:
             names = ", ".join(name for _, _, name, _ in log.skipped[:3])
             more = ", ..." if len(log.skipped) > 3 else ""
             warnings.append(f"{number_of(len(log.skipped), 'unreadable file')} skipped ({names}{more})")
-        if (others := left_out(log.ignored)) is not None:
+        if (others := ignored_files_text(log.ignored)) is not None:
             warnings.append(others)
         warnings += impossible_values(log.pixels, self._value_range(), self.n)
         return tuple(f"{name}: {text}" for text in warnings)

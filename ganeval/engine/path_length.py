@@ -26,8 +26,8 @@ from ganeval.engine.config import EvaluationConfig
 from ganeval.errors import InputError
 from ganeval.features.perceptual import PerceptualDistance, prepare
 from ganeval.images.generated import GeneratedSource
-from ganeval.images.model_outputs import images_of
-from ganeval.images.module_search import attribute
+from ganeval.images.model_outputs import to_image_array
+from ganeval.images.module_search import find_attribute
 from ganeval.metrics import path_length as metric
 from ganeval.metrics.path_length import lerp, slerp
 from ganeval.results import MetricResult
@@ -195,7 +195,7 @@ class LatentPaths:
             inputs.append(torch.tensor([self._latents.label(n) for n in numbers], device="cpu").repeat(copies))
         seed = self._latents.seed(numbers[0])
         with self._model.run(*inputs, seed=seed, what="latents", call=call, exact=True) as (made, drew):
-            made, _ = images_of(made, len(numbers) * len(steps), spec=self.spec, what="latents")
+            made, _ = to_image_array(made, len(numbers) * len(steps), spec=self.spec, what="latents")
             images = made.detach().clone() if isinstance(made, Tensor) else torch.from_numpy(np.array(made))
         if images.dtype not in (torch.float32, torch.float64):
             raise self._rounds(f"it makes images of {str(images.dtype).removeprefix('torch.')}")
@@ -237,7 +237,7 @@ class LatentPaths:
         return self._model.value_range
 
     def _mapping_and_synthesis(self) -> tuple[Callable[..., Tensor], Callable[..., Any]]:
-        found = [attribute(self._model.model, name) for name in ("mapping", "synthesis")]
+        found = [find_attribute(self._model.model, name) for name in ("mapping", "synthesis")]
         if not all(callable(part) for part in found):
             raise InputError(
                 f"{self.spec}: paths in w need a generator with two callables, mapping(z) to w and synthesis(w) to "

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ganeval.images.mixed import MixedImages
 from ganeval.images.resize import PillowResize
-from ganeval.images.threads import begun
-from ganeval.images.transfer import across
+from ganeval.images.threads import submit_each
+from ganeval.images.transfer import to_device
 from ganeval.images.types import ImageBatch
 
 
@@ -44,8 +44,8 @@ def _sent(
     with torch.cuda.stream(stream):
         images = batch.images
         if not stays:
-            images = across(images, device) if isinstance(images, Tensor) else MixedImages.of(images).to(device)
-        resized = {resize: across(those, device) for resize, those in batch.resized.items()}
+            images = to_device(images, device) if isinstance(images, Tensor) else MixedImages.of(images).to(device)
+        resized = {resize: to_device(those, device) for resize, those in batch.resized.items()}
         return replace(batch, images=images, resized=resized), stream.record_event()
 
 
@@ -91,7 +91,7 @@ def _begun(batch: ImageBatch, resizes: Collection[PillowResize]) -> _Coming:
         arrays = list(images.permute(0, 2, 3, 1).cpu().numpy())  # one wait a batch, where they are on an accelerator
     else:
         arrays = [image.permute(1, 2, 0).cpu().numpy() for image in images]
-    return {resize: begun(resize, arrays) for resize in resizes}
+    return {resize: submit_each(resize, arrays) for resize in resizes}
 
 
 def _finished(batch: ImageBatch, coming: _Coming) -> ImageBatch:

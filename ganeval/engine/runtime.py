@@ -13,7 +13,7 @@ from ganeval.distributed import Group, joined
 from ganeval.engine.config import MAX_WORKERS, InputOptions, NetworkOptions
 from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.devices import choose_device, give_back
-from ganeval.images.threads import cores
+from ganeval.images.threads import usable_cores
 from ganeval.images.types import ImageSource
 
 
@@ -48,7 +48,7 @@ class Runtime:
         # where processes are spawned, a script without a main guard would be run again in each: they must be asked for
         if not source.reopens or self.device.type == "cpu" or sys.platform != "linux":
             return 0
-        return max(1, min(MAX_WORKERS, cores() - 1))
+        return max(1, min(MAX_WORKERS, usable_cores() - 1))
 
 
 @contextmanager

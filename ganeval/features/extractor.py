@@ -23,7 +23,7 @@ from ganeval.features.residence import Residence
 from ganeval.features.scaling import SCALES
 from ganeval.features.types import NetworkSource, resolve
 from ganeval.images.resize import PIL_MODES, PillowResize, resize, resize_mixed
-from ganeval.images.transfer import across
+from ganeval.images.transfer import to_device
 from ganeval.images.types import ImageBatch
 from ganeval.parsing.arguments import option
 from ganeval.protocol import Protocol
@@ -231,13 +231,13 @@ class FeatureExtractor:
 
     def _resized(self, images: Images) -> Tensor:
         if isinstance(images, Tensor) and images.is_floating_point():  # the decode workers did it
-            return across(images, self.device)
+            return to_device(images, self.device)
         # Pillow has no accelerator, and Apple's lacks some kernels
         there = torch.device("cpu") if self.prepare or self.device.type == "mps" else self.device
         size, mode = self.protocol.size, self.protocol.resize
         if isinstance(images, Tensor):
-            return across(resize(across(images, there).float(), size, mode), self.device)
-        return across(resize_mixed(images, size, mode, there), self.device)
+            return to_device(resize(to_device(images, there).float(), size, mode), self.device)
+        return to_device(resize_mixed(images, size, mode, there), self.device)
 
 
 def load_extractor(

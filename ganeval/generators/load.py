@@ -27,7 +27,7 @@ from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
 from ganeval.images.generated import GeneratedSource
 from ganeval.images.grammar import as_spec
-from ganeval.images.module_search import attribute
+from ganeval.images.module_search import find_attribute
 from ganeval.images.open import open_images
 from ganeval.images.options import COUNT, OpenOptions
 from ganeval.images.pixels import check_range
@@ -43,8 +43,12 @@ from ganeval.images.specs import (
     Translation,
 )
 from ganeval.images.types import ImageSource, NumberedSource
+<<<<<<< HEAD
 from ganeval.images.user_models import told
 from ganeval.parsing.torchscript import load_torchscript
+=======
+from ganeval.images.user_models import describe_error
+>>>>>>> ff2c4f3 (Functions on images are named after what they do)
 
 
 def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
@@ -108,7 +112,7 @@ def _translated(
         raise InputError(f"{spec}: the images of {inner} cannot be counted; put them in a folder or archive.")
     seed, device = options.seed, options.place
     if not isinstance(model, Checkpoint):
-        value_range = options.value_range or check_range(attribute(model, "value_range"))
+        value_range = options.value_range or check_range(find_attribute(model, "value_range"))
         if value_range is None:
             raise InputError(
                 f"{spec}: say which values stand for black and for white in what it takes and makes, for example "
@@ -193,11 +197,11 @@ def _imported(spec: str, module_name: str, name: str) -> Callable[..., Any]:
                 f"{spec}: there is no module {error.name}, neither in {here} nor among the installed packages. "
                 "Start in the folder that holds it, or install it."
             ) from error
-        raise InputError(f"{spec}: importing {module_name} fails: {told(error)}.") from error
+        raise InputError(f"{spec}: importing {module_name} fails: {describe_error(error)}.") from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # somebody's code, which may raise anything
-        raise InputError(f"{spec}: importing {module_name} fails: {told(error)}.") from error
+        raise InputError(f"{spec}: importing {module_name} fails: {describe_error(error)}.") from error
     try:
         found = functools.reduce(getattr, name.split("."), module)
     except AttributeError as error:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.images.generated import finished
+from ganeval.images.generated import finish_images
 from ganeval.images.latents import seed_of
 from ganeval.images.loading import Regrouper
 from ganeval.images.pixels import ValueRange
@@ -136,7 +136,7 @@ class TranslatedSource(NumberedSource):
                 for start, end in pairwise(starts):
                     made, check = self._make(images[start:end], rows[start:end].tolist(), batch.names[start:end])
                     self.report.notes.update(check())
-                    prepared, digests = finished(made, prepare, own)
+                    prepared, digests = finish_images(made, prepare, own)
                     yield from regrouper.add(prepared, batch.names[start:end], digests)
             self.report.pixels.clear()  # of the images before the translation
             self.report.pixels.update(own.pixels)

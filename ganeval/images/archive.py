@@ -25,11 +25,11 @@ from ganeval.images.decode import UnreadableImage
 from ganeval.images.indexed import EncodedFiles, PerProcess, class_labels, stamp_of
 from ganeval.images.names import (
     HEAD,
+    ignored_kind,
+    ignored_kind_by_bytes,
     is_named_otherwise,
-    no_images,
+    no_images_text,
     shared_folders,
-    sort_by_bytes,
-    sort_of,
 )
 from ganeval.images.options import MAX_IMAGE_BYTES
 from ganeval.images.specs import expand_braces
@@ -147,7 +147,7 @@ def open_zip(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: 
     if len(entries) > len(members):
         ignored[_REPLACED] = len(entries) - len(members)
     if not names:
-        raise InputError(no_images(f"The archive {path}", ignored))
+        raise InputError(no_images_text(f"The archive {path}", ignored))
     return ZipImages(path, names, ignored, max_image_bytes)
 
 
@@ -178,7 +178,7 @@ def _tar_images(path: Path, plain: Path, max_image_bytes: int, any_suffix: bool)
         raise InputError(_broken(path, "tar", error)) from error
     ignored.update(others)
     if not names:
-        raise InputError(no_images(f"The archive {path}", ignored))
+        raise InputError(no_images_text(f"The archive {path}", ignored))
     return TarImages(plain, {name: members[name] for name in names}, ignored, max_image_bytes)
 
 
@@ -219,9 +219,9 @@ def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple
     shared = shared_folders(members)
     names, ignored = [], Counter[str]()
     for name in members:
-        sort = sort_of("/".join(name.split("/")[shared:]))
+        sort = ignored_kind("/".join(name.split("/")[shared:]))
         if head is not None and sort is not None and is_named_otherwise(sort):
-            sort = sort_by_bytes(sort, head(name))
+            sort = ignored_kind_by_bytes(sort, head(name))
         if sort is None:
             names.append(name)
         else:

@@ -17,15 +17,15 @@ from PIL import Image
 from ganeval.errors import listed, listed_counts, number_of
 from ganeval.images.decode import UnreadableImage, digest, find_fault, format_of, open_image
 from ganeval.images.indexed import IndexedSource
-from ganeval.images.names import left_out
+from ganeval.images.names import ignored_files_text
 from ganeval.images.summary import (
     MIXED,
     TURNED,
-    add,
+    add_counts,
     differing_values,
     impossible_values,
     lossy_share,
-    summarised,
+    summarise,
     turned_share,
 )
 from ganeval.images.types import ImageSource
@@ -93,18 +93,18 @@ class Audit:
         """A sentence for everything that someone who is about to compute a metric should know."""
         said = []
         if self.n_corrupt:
-            said.append(
-                f"{number_of(self.n_corrupt, 'image')} cannot be read: {listed([name for name, _ in self.corrupt])}."
-            )
+            names = ", ".join(name for name, _ in self.corrupt[:3])
+            more = f" and {self.n_corrupt - 3} more" if self.n_corrupt > 3 else ""
+            said.append(f"{number_of(self.n_corrupt, 'image')} cannot be read: {names}{more}.")
         if self.n_duplicates:
-            example = listed(self.duplicates[0])
+            example = ", ".join(self.duplicates[0][:3])
             copies = number_of(self.n_duplicates, "image is an exact copy", "images are exact copies")
             said.append(f"{copies} of another one, for example {example}.")
         if len(self.sizes) > 1:
             said.append(f"{len(self.sizes)} different sizes: {listed_counts(self.sizes)}.")
         if len(self.formats) > 1:
             said.append(f"Several file formats: {listed_counts(self.formats)}.")
-        if (others := left_out(self.ignored)) is not None:
+        if (others := ignored_files_text(self.ignored)) is not None:
             said.append(f"{others}.")
         said.extend(_sentences(impossible_values(self.summary, self.value_range, self.n)))
         said.extend(f"{number_of(count, 'image')}: {note}." for note, count in self.notes.most_common())
@@ -176,7 +176,7 @@ class _PixelFindings:
         """Take in one image, uint8 (H, W, 3)."""
         for channel in range(3):
             self._histograms[channel] += np.bincount(array[..., channel].ravel(), minlength=256)
-        add(self._summary, summarised(array))
+        add_counts(self._summary, summarise(array))
         self._grey += bool((array == array[..., :1]).all())
         self._groups.setdefault(digest(array), []).append(name)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganeval.images.mixed import MixedImages
-from ganeval.images.transfer import across
+from ganeval.images.transfer import to_device
 
 
 def tf1_bilinear(images: Tensor, size: int) -> Tensor:
@@ -96,7 +96,7 @@ def _neighbours(lengths: np.ndarray, size: int, *, half_pixels: bool) -> tuple[n
 def _sent(arrays: list[np.ndarray], device: torch.device) -> tuple[Tensor, ...]:
     """Arrays of int64, and then of float32, on a device; sent as one."""
     data = np.concatenate([np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays])
-    parts = torch.split(across(torch.from_numpy(data), device), [array.nbytes for array in arrays])
+    parts = torch.split(to_device(torch.from_numpy(data), device), [array.nbytes for array in arrays])
     kinds = [torch.float32 if array.dtype == np.float32 else torch.int64 for array in arrays]
     return tuple(part.view(kind).view(a.shape) for part, kind, a in zip(parts, kinds, arrays, strict=True))
 

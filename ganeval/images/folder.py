@@ -15,11 +15,11 @@ from ganeval.images.indexed import EncodedFiles, stamp_of
 from ganeval.images.names import (
     HEAD,
     HIDDEN,
+    ignored_kind,
+    ignored_kind_by_bytes,
     is_hidden,
     is_named_otherwise,
-    no_images,
-    sort_by_bytes,
-    sort_of,
+    no_images_text,
 )
 
 _SPECIAL = "pipe, socket or device"
@@ -68,7 +68,7 @@ def open_folder(root: Path, *, any_suffix: bool = False) -> FolderImages:
     """
     paths, ignored = _walk(root, any_suffix)
     if not paths:
-        raise InputError(no_images(f"The folder {root}", ignored))
+        raise InputError(no_images_text(f"The folder {root}", ignored))
     return FolderImages(root, sorted(paths), ignored)
 
 
@@ -115,7 +115,7 @@ def _walk(root: Path, any_suffix: bool) -> tuple[list[str], Counter[str]]:
 def _add_file(entry: os.DirEntry[str], prefix: str, paths: list[str], ignored: Counter[str], any_suffix: bool) -> None:
     if entry.name == MANIFEST:
         return
-    sort = sort_of(entry.name)
+    sort = ignored_kind(entry.name)
     if _is_special(entry):
         ignored[_SPECIAL] += 1
         return
@@ -152,7 +152,7 @@ def _sort_by_bytes(entry: os.DirEntry[str], sort: str) -> str | None:
     """A file that cannot be opened counts as an image, so that it is named as one that cannot be read."""
     try:
         with open(entry.path, "rb") as file:
-            return sort_by_bytes(sort, file.read(HEAD))
+            return ignored_kind_by_bytes(sort, file.read(HEAD))
     except OSError:
         return None
 

@@ -18,12 +18,12 @@ from ganeval.images.class_labels import ClassLabels, read_labels
 from ganeval.images.decode import Pixels, digest
 from ganeval.images.latents import Latents
 from ganeval.images.loading import Regrouper
-from ganeval.images.module_search import attribute
+from ganeval.images.module_search import find_attribute
 from ganeval.images.options import OpenOptions
 from ganeval.images.pixels import check_range
 from ganeval.images.specs import Rendered
-from ganeval.images.summary import add, summarised
-from ganeval.images.threads import side_by_side
+from ganeval.images.summary import add_counts, summarise
+from ganeval.images.threads import map_in_threads
 from ganeval.images.types import (
     ImageBatch,
     Images,
@@ -117,7 +117,7 @@ class GeneratedSource(NumberedSource):
             raise InputError(f"{spec} makes any number of images: say how many with --num-samples (num_samples=...).")
         self.spec = spec
         self.report = SourceReport()
-        value_range = options.value_range or check_range(attribute(generator, "value_range"))
+        value_range = options.value_range or check_range(find_attribute(generator, "value_range"))
         self.model = UserModel(
             spec, generator, value_range, options.place, exact=fixed_batch is not None, keep_mode=options.keep_mode
         )
@@ -178,7 +178,7 @@ class GeneratedSource(NumberedSource):
         regrouper = Regrouper(batch_size, self.report)
         with self.model.on_device():
             for indices, images in self._checked(batch_size):
-                prepared, digests = finished(images, prepare, self.report)
+                prepared, digests = finish_images(images, prepare, self.report)
                 yield from regrouper.add(prepared, [f"#{index}" for index in indices], digests)
             yield from regrouper.rest()
 
@@ -190,9 +190,11 @@ class GeneratedSource(NumberedSource):
         """
         waiting: deque[tuple[list[int], Tensor, Callable[[], Counter[str]]]] = deque()
         for part in (*self._parts(batch_size), None):
+            allowed = 0
             if part is not None:
                 waiting.append((part, *self._make(part)))
-            while len(waiting) > (0 if part is None else self._under_way(waiting[-1][1])):
+                allowed = self._under_way(waiting[-1][1])
+            while len(waiting) > allowed:
                 indices, images, check = waiting.popleft()
                 self.report.notes.update(check())
                 yield indices, images
@@ -229,14 +231,14 @@ class GeneratedSource(NumberedSource):
         return self.model.begin(*filled, seed=seed, what="latents", names=names, keep=keep)
 
 
-def finished(images: Tensor, prepare: Prepare | None, report: SourceReport) -> tuple[Tensor, np.ndarray | None]:
+def finish_images(images: Tensor, prepare: Prepare | None, report: SourceReport) -> tuple[Tensor, np.ndarray | None]:
     """Images as a batch holds them, prepared if so wanted; on the host also their digests and, reported, a summary."""
     digests = None
     if images.device.type == "cpu":
         arrays = images.permute(0, 2, 3, 1).numpy()
         digests = np.array([digest(array) for array in arrays], dtype=np.uint64)
         for array in arrays:
-            add(report.pixels, summarised(array))
+            add_counts(report.pixels, summarise(array))
     if prepare is not None:
-        images = torch.stack(side_by_side(prepare, list(images.permute(0, 2, 3, 1).cpu().numpy())))
+        images = torch.stack(map_in_threads(prepare, list(images.permute(0, 2, 3, 1).cpu().numpy())))
     return images, digests

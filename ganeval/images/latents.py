@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.images.class_labels import ClassLabels
-from ganeval.images.module_search import attribute
+from ganeval.images.module_search import find_attribute
 from ganeval.images.module_watch import Watch
-from ganeval.images.user_models import ENDINGS, random_states_kept, told
+from ganeval.images.user_models import EXITS, describe_error, keep_random_states
 
 _LATENT, _PAIR, _PLACE = 0, 2, 3  # parts of the stream of one number, which never meet; 1, 4 and 5 are of labels
 
@@ -47,7 +47,7 @@ class Latents:
         keep_mode: bool = False,
     ) -> None:
         self._spec, self.run_seed, self._labels, self.num_classes = spec, seed, labels, labels.num_classes
-        self._sampler = attribute(generator, "sample_latents") if latent_dim is None else None
+        self._sampler = find_attribute(generator, "sample_latents") if latent_dim is None else None
         self._shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
         self._watch = None if self._sampler is None else Watch(self._sampler, keep_mode=keep_mode)
 
@@ -77,8 +77,8 @@ class Latents:
     def digest(self, number: int) -> int:
         """64 bits that stand for latent and label: equal for two generators that are given the same."""
         latent = self.latent(number)
-        told = f"{latent.dtype}{tuple(latent.shape)}{None if self.num_classes is None else self.label(number)}"
-        state = hashlib.blake2b(told.encode(), digest_size=8)
+        text = f"{latent.dtype}{tuple(latent.shape)}{None if self.num_classes is None else self.label(number)}"
+        state = hashlib.blake2b(text.encode(), digest_size=8)
         state.update(latent.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return int.from_bytes(state.digest(), "little")
 
@@ -109,7 +109,7 @@ class Latents:
             generator.set_state(state)
             # a sampler that draws from the global states draws other numbers for every image, and the same in every run
             seed = int(torch.randint(2**31, (1,), generator=torch.Generator().set_state(state)))
-            with random_states_kept(), torch.no_grad():
+            with keep_random_states(), torch.no_grad():
                 torch.default_generator.manual_seed(seed)
                 np.random.seed(seed)  # noqa: NPY002
                 random.seed(seed)
@@ -120,10 +120,10 @@ class Latents:
                 latent = latent.clone() if isinstance(latent, Tensor) else latent
             if self._watch is not None and self._watch.first is None:  # it runs no modules
                 self._watch = None
-        except ENDINGS:
+        except EXITS:
             raise
         except BaseException as error:  # somebody's code, which may raise anything
-            raise InputError(f"{self._spec}: sample_latents({n}, generator) fails: {told(error)}.") from error
+            raise InputError(f"{self._spec}: sample_latents({n}, generator) fails: {describe_error(error)}.") from error
         if not isinstance(latent, Tensor) or latent.ndim < 2 or len(latent) != n:
             raise InputError(
                 f"{self._spec}: sample_latents({n}, generator) must return a tensor ({n}, ...); got "
@@ -139,7 +139,7 @@ def seed_of(seed: int, index: int) -> int:
 
 
 def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
-    for size in (latent_dim, attribute(generator, "latent_dim"), attribute(generator, "z_dim")):
+    for size in (latent_dim, find_attribute(generator, "latent_dim"), find_attribute(generator, "z_dim")):
         if isinstance(size, int) and size > 0:
             return (size,)
         if isinstance(size, (tuple, list)) and size and all(isinstance(n, int) and n > 0 for n in size):

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ganeval.images.decode import UnreadableImage, digest
-from ganeval.images.mixed import MixedImages, Packing, joined
-from ganeval.images.summary import add, summarised
-from ganeval.images.threads import side_by_side
+from ganeval.images.mixed import MixedImages, Packing, join_images
+from ganeval.images.summary import add_counts, summarise
+from ganeval.images.threads import map_in_threads
 from ganeval.images.types import ImageBatch, Prepare, SourceReport
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def load_chunk(
             if marked:
                 chunk.marks.append(mark)
             digests.append(digest(pixels.array))
-            add(chunk.pixels, summarised(pixels.array))
+            add_counts(chunk.pixels, summarise(pixels.array))
             image = pixels.array.transpose(2, 0, 1) if prepare is None else prepare(pixels.array).numpy()
             packing.add(image)
             size = image.nbytes
@@ -129,7 +129,7 @@ def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | Non
     shapes = None
     if prepare is not None and good:
         packing = Packing(len(good))
-        for one in side_by_side(prepare, list(data.permute(0, 2, 3, 1).cpu().numpy())):
+        for one in map_in_threads(prepare, list(data.permute(0, 2, 3, 1).cpu().numpy())):
             packing.add(one.numpy())
         data, shapes = packing.packed()
     return Chunk(good, data, shapes, None, bad, notes)
@@ -169,7 +169,7 @@ class Regrouper:
         digests, self._digests = self._digests[:n], self._digests[n:]
         self._report.used += n
         known = [d for d in digests if d is not None]
-        return ImageBatch(joined(self._taken(n)), names, np.concatenate(known) if len(known) == n else None)
+        return ImageBatch(join_images(self._taken(n)), names, np.concatenate(known) if len(known) == n else None)
 
     def _taken(self, n: int) -> list[Tensor | Sequence[Tensor]]:
         """The first n images, in pieces as they came."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.images.transfer import across
+from ganeval.images.transfer import to_device
 
 
 class MixedImages(Sequence[Tensor]):
@@ -54,10 +54,10 @@ class MixedImages(Sequence[Tensor]):
 
     def to(self, device: torch.device) -> MixedImages:
         """The same images on a device, sent as one tensor."""
-        return MixedImages(across(self.data, device), self.shapes)
+        return MixedImages(to_device(self.data, device), self.shapes)
 
 
-def joined(pieces: Sequence[Tensor | Sequence[Tensor]]) -> Tensor | Sequence[Tensor]:
+def join_images(pieces: Sequence[Tensor | Sequence[Tensor]]) -> Tensor | Sequence[Tensor]:
     """The images of all pieces, in order: (N, 3, H, W) where all have one size. One piece is returned as it is.
 
     Args:

@@ -18,7 +18,7 @@ _NAMES = ("images", "sample")  # of the outputs of diffusers: keys and attribute
 _KEYS = (*_NAMES, "image", "samples")
 
 
-def images_of(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor | np.ndarray, Counter[str]]:
+def to_image_array(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor | np.ndarray, Counter[str]]:
     """The n images that a model returned, NCHW, and notes on what was done to them.
 
     Taken are a tensor (N, 3 or 1, H, W); a numpy array, also (N, H, W, 3 or 1); N Pillow images, tensors (C, H, W) or

@@ -16,7 +16,7 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), Tensor, 
 _FOREIGN = ("torch", "numpy", "ganeval", "PIL", "builtins")
 
 
-def reachable(model: object) -> tuple[list[nn.Module], bool]:
+def find_modules(model: object) -> tuple[list[nn.Module], bool]:
     """Modules that ``model`` refers to, none of them inside another, and whether some of its code is compiled."""
     found: dict[int, nn.Module] = {}
     seen: dict[int, object] = {}
@@ -110,7 +110,7 @@ def is_compiled(module: nn.Module) -> bool:
     return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
 
 
-def attribute(model: object, name: str) -> Any:
+def find_attribute(model: object, name: str) -> Any:
     """What the model says of itself, also through wrappers: DataParallel, a compiled module, a bound method, a partial.
 
     None where none of them has such an attribute.

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from ganeval.images.module_search import is_compiled, reachable
+from ganeval.images.module_search import find_modules, is_compiled
 
 _TORCH = str(Path(torch.__file__).parent)
 _LIBRARY = sysconfig.get_path("stdlib")
@@ -61,7 +61,7 @@ class Watch:
         self.keep_mode = keep_mode
         self.switched: dict[str, None] = {}
         self.elsewhere: dict[str, None] = {}
-        self._named, self._compiled = reachable(model)
+        self._named, self._compiled = find_modules(model)
         self._met: list[weakref.ref[nn.Module]] = []  # not held: a function may build its module anew for every call
         self._looked = False
         self._first: weakref.ref[nn.Module] | None = None

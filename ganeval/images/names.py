@@ -25,7 +25,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
-def sort_of(path: str) -> str | None:
+def ignored_kind(path: str) -> str | None:
     """None for the name of an image; otherwise under what the file is counted as ignored.
 
     Args:
@@ -49,7 +49,7 @@ def shared_folders(names: Sequence[str]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def sort_by_bytes(sort: str, head: bytes) -> str | None:
+def ignored_kind_by_bytes(sort: str, head: bytes) -> str | None:
     """``sort_of`` of a file that its name does not make an image, by its first ``HEAD`` bytes."""
     return None if known_format(head) else f"{sort} (not an image by its first bytes)"
 
@@ -59,7 +59,7 @@ def is_named_otherwise(sort: str | None) -> bool:
     return sort is not None and (sort == NO_SUFFIX or (sort.startswith(".") and "(" not in sort))
 
 
-def left_out(ignored: Mapping[str, int]) -> str | None:
+def ignored_files_text(ignored: Mapping[str, int]) -> str | None:
     """A sentence on the files that were left out; None where there are none."""
     if not ignored:
         return None
@@ -68,7 +68,7 @@ def left_out(ignored: Mapping[str, int]) -> str | None:
     return told + (f"; {_ADVICE}" if any(map(is_named_otherwise, ignored)) else "")
 
 
-def no_images(what: str, ignored: Counter[str]) -> str:
+def no_images_text(what: str, ignored: Counter[str]) -> str:
     """The message for a place of which no file is taken as an image; says what it does hold."""
     if not ignored:
         return f"{what} holds no images, no files at all. Point at the place that holds the images."

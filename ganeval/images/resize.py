@@ -21,8 +21,8 @@ from torch.nn.functional import interpolate
 from ganeval.errors import ConfigError, InputError
 from ganeval.images.bilinear import bilinear_mixed, tf1_bilinear
 from ganeval.images.mixed import MixedImages
-from ganeval.images.threads import side_by_side
-from ganeval.images.transfer import across
+from ganeval.images.threads import map_in_threads
+from ganeval.images.transfer import to_device
 
 RESIZE_MODES: Mapping[str, str] = MappingProxyType(
     {
@@ -79,7 +79,7 @@ def resize(images: Tensor, size: int, mode: str) -> Tensor:
         if not len(images):
             return images.new_empty(0, 3, size, size)
         one = _PIL[mode]
-        resized = side_by_side(lambda image: one(image, size), list(images.cpu().numpy()))
+        resized = map_in_threads(lambda image: one(image, size), list(images.cpu().numpy()))
         return torch.stack(resized).to(images.device)
     return _TORCH[mode](images, size)
 
@@ -98,7 +98,7 @@ def resize_mixed(images: Sequence[Tensor], size: int, mode: str, device: torch.d
         return resize(image[None].to(device).float(), size, mode)
 
     if mode in PIL_MODES:
-        return torch.cat(side_by_side(alone, images))
+        return torch.cat(map_in_threads(alone, images))
     if device.type == "cpu":
         return torch.cat([alone(image) for image in images])
     return resize_together(MixedImages.of(images).to(device), size, mode)
@@ -122,7 +122,7 @@ def resize_together(images: MixedImages, size: int, mode: str) -> Tensor:
     if len(groups) == len(each):
         return resized
     order = torch.from_numpy(np.argsort([place for group in groups.values() for place in group]))
-    return resized.index_select(0, across(order, resized.device))
+    return resized.index_select(0, to_device(order, resized.device))
 
 
 def resize_pil(pixels: np.ndarray, size: int, mode: str) -> Tensor:

@@ -42,7 +42,7 @@ def files_of(*given: object) -> Iterator[Path]:
                 pass
 
 
-def reads(path: Path, *given: object) -> bool:
+def is_input(path: Path, *given: object) -> bool:
     """Whether an existing file is one that specs name, or an image in a folder that they name, links followed.
 
     Folders are listed only where the file may be an image, by its suffix or by its first bytes.

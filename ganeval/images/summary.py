@@ -31,7 +31,7 @@ _LISTED = 20  # sizes in a document
 _MOST, _LITTLE = 0.98, 0.5  # shares of stretched images: of nearly all of one set, and no more than this of the other
 
 
-def summarised(array: np.ndarray) -> dict[str, int]:
+def summarise(array: np.ndarray) -> dict[str, int]:
     """One image, uint8 (H, W, 3)."""
     height, width = array.shape[:2]
     low, high = int(array.min()), int(array.max())
@@ -53,7 +53,7 @@ def summarised(array: np.ndarray) -> dict[str, int]:
     return counts
 
 
-def add(total: Counter[str], image: Mapping[str, int]) -> None:
+def add_counts(total: Counter[str], image: Mapping[str, int]) -> None:
     """Add one image; ``Counter.update`` takes fifty microseconds for it."""
     for key, count in image.items():
         total[key] = total.get(key, 0) + count
@@ -130,7 +130,7 @@ def differing_values(
         said.append(told + ("; so do their aspect ratios" if reshaped else ""))
     if min(n) < _FEW:
         return said
-    if swapped(*sets):
+    if channels_swapped(*sets):
         said.append(
             f"the mean colours of {names[0]} and {names[1]} agree much better with red and blue exchanged: one of them "
             "was probably written as BGR"
@@ -146,7 +146,7 @@ def differing_values(
     return said
 
 
-def swapped(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
+def channels_swapped(one: Mapping[str, int], other: Mapping[str, int]) -> bool:
     """Whether the mean colours agree within sampling error with red and blue exchanged, and far from it as they are."""
 
     def moments(summary: Mapping[str, int], name: str) -> tuple[float, float]:

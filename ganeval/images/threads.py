@@ -14,22 +14,22 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def cores() -> int:
+def usable_cores() -> int:
     """Those that this process may use; of this machine's ranks each takes its share."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, usable // count("LOCAL_WORLD_SIZE", default=1, least=1))
 
 
-def side_by_side(function: Callable[[T], U], items: Sequence[T]) -> list[U]:
+def map_in_threads(function: Callable[[T], U], items: Sequence[T]) -> list[U]:
     """What the function makes of each, in order."""
-    if len(items) < 2 or (threads := cores()) < 2:
+    if len(items) < 2 or (threads := usable_cores()) < 2:
         return [function(item) for item in items]
     return list(_threads(os.getpid(), threads).map(function, items))
 
 
-def begun(function: Callable[[T], U], items: Iterable[T]) -> list[Future[U]]:
+def submit_each(function: Callable[[T], U], items: Iterable[T]) -> list[Future[U]]:
     """The same in the background: what the function is going to make of each, in order."""
-    pool = _threads(os.getpid(), cores())
+    pool = _threads(os.getpid(), usable_cores())
     return [pool.submit(function, item) for item in items]
 
 

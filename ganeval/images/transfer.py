@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def across(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device; from the host through page-locked memory, so that the host does not wait for CUDA."""
     if tensor.device.type != "cpu":  # what comes to the host has to be there
         return tensor.to(device)
@@ -17,7 +17,7 @@ def across(tensor: Tensor, device: torch.device) -> Tensor:
     return source.to(device, non_blocking=True)
 
 
-def brought(tensor: Tensor) -> Callable[[], Tensor]:
+def start_fetch(tensor: Tensor) -> Callable[[], Tensor]:
     """Send a tensor to the host. The function that is returned waits until it is there, and returns it."""
     if tensor.device.type != "cuda":
         return tensor.cpu

@@ -20,14 +20,14 @@ from ganeval.arithmetic import cudnn_by_rule, no_autocast, strict_float32
 from ganeval.distributed import unwrapped
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage
-from ganeval.images.model_outputs import images_of
+from ganeval.images.model_outputs import to_image_array
 from ganeval.images.module_watch import Watch
 from ganeval.images.pixels import ValueRange, range_notes, unchecked
-from ganeval.images.transfer import across, brought
+from ganeval.images.transfer import start_fetch, to_device
 
 _TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
 _RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")
-ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # what somebody's code may raise and means to end the program
+EXITS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # what somebody's code may raise and means to end the program
 Place = tuple[torch.device, torch.dtype | None]
 Begun = tuple[Tensor, Callable[[], Counter[str]], bool]  # images, the check of their values, whether noise was drawn
 NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
@@ -140,15 +140,15 @@ class UserModel:
             InputError: the model raises, or does not return N images; the check raises it for values out of range.
         """
         with self.run(*inputs, seed=seed, what=what) as (made, drawn):
-            images, notes = images_of(made, len(inputs[0]), spec=self.spec, what=what)
+            images, notes = to_image_array(made, len(inputs[0]), spec=self.spec, what=what)
             if isinstance(keep, slice):
                 images = images[keep]
             elif keep is not None:
-                images = images[across(keep, images.device) if isinstance(images, Tensor) else keep.numpy()]
+                images = images[to_device(keep, images.device) if isinstance(images, Tensor) else keep.numpy()]
             ready, ends, more = unchecked(images, value_range=self.value_range, prefer="NCHW", what=self.spec)
             if ends is None:  # what is 8-bit already: a buffer or a captured graph takes the next images in its place
                 ready = ready.clone()
-        fetched = None if ends is None else brought(ends)
+        fetched = None if ends is None else start_fetch(ends)
 
         def check() -> Counter[str]:
             if fetched is None or self.value_range is None:
@@ -183,7 +183,7 @@ class UserModel:
             exact: this time too, see the class.
         """
         device, dtype = place = self.place()
-        ready = tuple(across(x.to(dtype) if dtype and x.is_floating_point() else x, device) for x in inputs)
+        ready = tuple(to_device(x.to(dtype) if dtype and x.is_floating_point() else x, device) for x in inputs)
 
         def once() -> tuple[Any, bool]:
             with _seeded(device, seed, exact=self._exact or exact) as drew, torch.no_grad():
@@ -192,20 +192,22 @@ class UserModel:
         with contextlib.ExitStack() as until_the_end:
             try:
                 made = until_the_end.enter_context(self._watch(once))
-            except ENDINGS:
+            except EXITS:
                 raise
             except BaseException as error:  # somebody's code, which may raise anything
                 found = _place_of([first]) if (first := self._watch.first) is not None else None
                 if self._seen_at is not None or found in (None, place):
                     shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"
-                    raise InputError(f"{self.spec} fails on {shapes}: {told(error)}. {_ADVICE[what]}") from error
+                    raise InputError(
+                        f"{self.spec} fails on {shapes}: {describe_error(error)}. {_ADVICE[what]}"
+                    ) from error
                 self._seen_at = found  # of a module that only running it has shown
                 again = self.run(*inputs, seed=seed, what=what, call=call, exact=exact)
                 made = until_the_end.enter_context(again)
             yield made
 
 
-def merged_modes(described: Iterable[Mapping[str, Any]]) -> dict[str, object]:
+def merge_modes(described: Iterable[Mapping[str, Any]]) -> dict[str, object]:
     """What ``UserModel.describe`` tells of several runs."""
     described = list(described)
     merged: dict[str, object] = {"keep_mode": True} if any(one.get("keep_mode") for one in described) else {}
@@ -216,7 +218,7 @@ def merged_modes(described: Iterable[Mapping[str, Any]]) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def random_states_kept(cuda: Iterable[int] | None = None) -> Iterator[None]:
+def keep_random_states(cuda: Iterable[int] | None = None) -> Iterator[None]:
     """Put Python's, numpy's and torch's random states back at the end.
 
     Args:
@@ -246,7 +248,7 @@ _ADVICE = {
 }
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What was raised, in one line, and where in the user's code."""
     text = _reason(str(error))
     frames = traceback.extract_tb(error.__traceback__)
@@ -313,7 +315,7 @@ def _seeded(device: torch.device, seed: int, *, exact: bool) -> Iterator[Callabl
         return [of_numpy[1].tobytes(), of_numpy[2:], random.getstate(), *(state.numpy().tobytes() for state in torchs)]
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(random_states_kept(sorted(cuda)))
+        stack.enter_context(keep_random_states(sorted(cuda)))
         if exact:
             stack.enter_context(strict_float32())
             stack.enter_context(cudnn_by_rule(deterministic=True))

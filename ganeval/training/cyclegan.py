@@ -14,7 +14,7 @@ from ganeval.engine.config import ProgressFactory
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.devices import choose_device
 from ganeval.generators.cyclegan import ImagePool, check_size, default_patch, require_positive
-from ganeval.images.user_models import random_states_kept
+from ganeval.images.user_models import keep_random_states
 from ganeval.protocol import get_protocol
 from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, Recipe
 from ganeval.training.hardware import require_precision
@@ -24,7 +24,7 @@ from ganeval.training.runs import open_run
 from ganeval.training.translation import Yardstick
 
 
-@random_states_kept()
+@keep_random_states()
 @plain_defaults()
 def train_cyclegan(
     domain_a: Any,

@@ -25,7 +25,7 @@ from ganeval.errors import ConfigError
 from ganeval.features.devices import choose_device
 from ganeval.files import write_text, written_whole
 from ganeval.generators.dcgan import Discriminator, Generator, check_architecture, initialise
-from ganeval.images.user_models import random_states_kept
+from ganeval.images.user_models import keep_random_states
 from ganeval.training.checkpoints import restore_optimiser
 from ganeval.training.hardware import adam, autocast, gradient_norm, read, require_precision, send
 from ganeval.training.judge import Judge, public_name
@@ -242,7 +242,7 @@ def save_generator(path: Path, network: Generator, card: Mapping[str, object]) -
     write_text(path.with_suffix(".json"), json.dumps(fields, indent=2) + "\n")
 
 
-@random_states_kept()
+@keep_random_states()
 @plain_defaults()
 def train_dcgan(
     data: Any,

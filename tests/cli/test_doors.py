@@ -13,7 +13,7 @@ import torch
 import ganeval
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, InputError
-from ganeval.images.model_outputs import images_of
+from ganeval.images.model_outputs import to_image_array
 
 Capture = pytest.CaptureFixture[str]
 MADE = "--num-samples 20 --latent-dim 2 --value-range -1,1 --protocol compact -q --device cpu"
@@ -86,7 +86,7 @@ def test_a_generator_that_ends_or_returns_anything_iv(spec: str, message: str, h
 @pytest.mark.parametrize("made", [torch.empty(2, 3, 4, 4, device="meta"), [torch.empty(3, 4, 4, device="meta")] * 2])
 def test_a_tensor_without_values_iv(made: object) -> None:
     with pytest.raises(InputError, match="g returns a tensor on the device meta"):
-        images_of(made, 2, spec="g", what="latents")
+        to_image_array(made, 2, spec="g", what="latents")
 
 
 @pytest.mark.parametrize("way", ["ganeval.toml", "table", "--config", "GANEVAL_CONFIG"])

@@ -21,7 +21,7 @@ from ganeval.images import threads, user_models
 from ganeval.images.generated import GeneratedSource
 from ganeval.images.options import OpenOptions
 from ganeval.images.resize import PIL_MODES, resize, resize_mixed, resize_pil
-from ganeval.images.transfer import across, brought
+from ganeval.images.transfer import start_fetch, to_device
 
 RANGE = (-1.0, 1.0)
 
@@ -153,14 +153,14 @@ def test_images_latents_and_random_state_are_those_of_no_look_ahead(monkeypatch:
 
 def test_what_lies_on_the_host_stays_and_is_brought_as_it_is() -> None:
     x = torch.rand(3)
-    assert across(x, torch.device("cpu")) is x
-    assert torch.equal(brought(x)(), x)
+    assert to_device(x, torch.device("cpu")) is x
+    assert torch.equal(start_fetch(x)(), x)
 
 
 def test_images_of_a_generator_are_resized_by_pillow_in_as_many_threads_as_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(threads, "cores", lambda: 3)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 3)
     together, names = threading.Barrier(3, timeout=20), set()
 
     def prepare(pixels: np.ndarray) -> Tensor:
@@ -176,7 +176,7 @@ def test_images_of_a_generator_are_resized_by_pillow_in_as_many_threads_as_cores
 
 @pytest.mark.parametrize("mode", sorted(PIL_MODES))
 def test_pillow_side_by_side_against_one_by_one(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "cores", lambda: 3)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 3)
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (5, 3, 40, 30), generator=random, dtype=torch.uint8)
     each = torch.stack([resize_pil(image.permute(1, 2, 0).numpy(), 32, mode) for image in images])
@@ -191,4 +191,4 @@ def test_the_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(12)), raising=False)
     for ranks, cores in ((None, 12), ("4", 3), ("64", 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks) if ranks else monkeypatch.delenv("LOCAL_WORLD_SIZE", False)
-        assert threads.cores() == cores
+        assert threads.usable_cores() == cores

@@ -14,10 +14,10 @@ from ganeval.engine.prefetch import ahead
 from ganeval.features.extractor import load_extractor
 from ganeval.images import bilinear
 from ganeval.images.loading import Regrouper
-from ganeval.images.mixed import MixedImages, joined
+from ganeval.images.mixed import MixedImages, join_images
 from ganeval.images.open import open_images
 from ganeval.images.resize import PIL_MODES, RESIZE_MODES, resize, resize_mixed, resize_together
-from ganeval.images.transfer import across
+from ganeval.images.transfer import to_device
 from ganeval.images.types import ImageBatch, SourceReport
 from ganeval.protocol import get_protocol
 
@@ -48,17 +48,17 @@ def test_a_mixed_batch_is_a_sequence_of_its_images() -> None:
 def test_pieces_are_joined_to_one_tensor_of_whatever_sizes() -> None:
     a, b, c = noise([(4, 4), (4, 4), (5, 6)])
     same, mixed = torch.stack([a, b]), MixedImages.of([a, c])
-    assert joined([same]) is same
-    whole = joined([same, same[:1]])
+    assert join_images([same]) is same
+    whole = join_images([same, same[:1]])
     assert isinstance(whole, torch.Tensor)
     assert torch.equal(whole, torch.stack([a, b, a]))
-    of_one_size = joined([mixed[:1], same[1:]])
+    of_one_size = join_images([mixed[:1], same[1:]])
     assert isinstance(of_one_size, torch.Tensor)
     assert torch.equal(of_one_size, same)
-    several = joined([same, mixed])
+    several = join_images([same, mixed])
     assert isinstance(several, MixedImages)
     assert all(torch.equal(one, other) for one, other in zip(several, [a, b, a, c], strict=True))
-    apart = joined([same, same.to(META)])
+    apart = join_images([same, same.to(META)])
     assert [image.device.type for image in apart] == ["cpu", "cpu", "meta", "meta"]
 
 
@@ -68,7 +68,7 @@ def test_regrouped_images_keep_their_order(chunk: int, batch: int) -> None:
     images = noise([(8, 8)] * 6 + [(8, 8 + i % 3) for i in range(11)])
     regrouper, found = Regrouper(batch, SourceReport()), []
     for start in range(0, len(images), chunk):
-        part = joined([image[None] for image in images[start : start + chunk]])
+        part = join_images([image[None] for image in images[start : start + chunk]])
         names = [str(i) for i in range(start, start + len(part))]
         found += list(regrouper.add(part, names, np.arange(start, start + len(part), dtype=np.uint64)))
     found += list(regrouper.rest())
@@ -114,7 +114,7 @@ def test_images_resized_together_against_each_by_itself(mode: str) -> None:
 
 def test_tables_are_made_once_a_length_and_sent_as_one_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[torch.Tensor] = []
-    monkeypatch.setattr(bilinear, "across", lambda tensor, device: sent.append(tensor) or across(tensor, device))
+    monkeypatch.setattr(bilinear, "across", lambda tensor, device: sent.append(tensor) or to_device(tensor, device))
     bilinear._axis.cache_clear()
     for _ in range(2):
         for length in range(300, 520):  # more than any limit that such tables had

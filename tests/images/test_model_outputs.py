@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from ganeval.errors import InputError
-from ganeval.images.model_outputs import images_of
-from ganeval.images.module_search import attribute
-from ganeval.images.user_models import told
+from ganeval.images.model_outputs import to_image_array
+from ganeval.images.module_search import find_attribute
+from ganeval.images.user_models import describe_error
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
 NCHW = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
@@ -26,7 +26,7 @@ PIL = [Image.fromarray(image) for image in IMAGES]
     types.SimpleNamespace(images=PIL), types.SimpleNamespace(sample=NCHW), types.SimpleNamespace(images=IMAGES),
 ])  # fmt: skip
 def test_taken(made: Any) -> None:
-    images, _ = images_of(made, 2, spec="g", what="latents")
+    images, _ = to_image_array(made, 2, spec="g", what="latents")
     np.testing.assert_array_equal(np.asarray(images), NCHW.numpy())
 
 
@@ -40,11 +40,11 @@ def test_images_of_several_sizes_or_types_are_told_as_that(wrap: Any, made: list
     with pytest.raises(
         InputError, match=r"g returns images that differ in size or type: .*\(.*\), .*\).* Resize or convert"
     ):
-        images_of(wrap(made), 2, spec="g", what="latents")
+        to_image_array(wrap(made), 2, spec="g", what="latents")
 
 
 def test_alpha_of_pillow_images_is_counted() -> None:
-    _, notes = images_of([image.convert("RGBA") for image in PIL], 2, spec="g", what="latents")
+    _, notes = to_image_array([image.convert("RGBA") for image in PIL], 2, spec="g", what="latents")
     assert sum(notes.values()) == 2
 
 
@@ -65,7 +65,7 @@ def test_alpha_of_pillow_images_is_counted() -> None:
 )
 def test_refused_iv(made: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        images_of(made, 2, spec="g", what="latents")
+        to_image_array(made, 2, spec="g", what="latents")
 
 
 def test_attributes_through_wrappers() -> None:
@@ -74,11 +74,11 @@ def test_attributes_through_wrappers() -> None:
 
     own = Own(1, 1)
     for model in (own, torch.nn.DataParallel(own), own.forward, torch.compile(own, backend="eager")):
-        assert attribute(model, "latent_dim") == 7
-    assert attribute(lambda z: z, "latent_dim") is None
+        assert find_attribute(model, "latent_dim") == 7
+    assert find_attribute(lambda z: z, "latent_dim") is None
 
 
 def test_the_reason_of_torchscript_and_the_end_of_long_messages() -> None:
     text = "The following operation failed in the TorchScript interpreter.\nTraceback of TorchScript:\n" + "x\n" * 300
-    assert told(RuntimeError(text + "RuntimeError: sizes differ\n")) == "RuntimeError: sizes differ"
-    assert told(ValueError("a" * 500 + " the reason")).endswith("the reason")
+    assert describe_error(RuntimeError(text + "RuntimeError: sizes differ\n")) == "RuntimeError: sizes differ"
+    assert describe_error(ValueError("a" * 500 + " the reason")).endswith("the reason")

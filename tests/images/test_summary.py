@@ -16,7 +16,7 @@ from PIL import Image
 from ganeval import Evaluator, evaluate
 from ganeval.images.audit import audit, compare_audits
 from ganeval.images.open import open_images
-from ganeval.images.summary import impossible_values, listed_sizes, summarised
+from ganeval.images.summary import impossible_values, listed_sizes, summarise
 from ganeval.results import Evaluation
 
 N = 24
@@ -111,7 +111,7 @@ def test_declarations(images: np.ndarray, value_range: Any, message: str | None)
     counts = Counter[str]()
     for image in open_images(np.ascontiguousarray(images), value_range=value_range).batches(5):
         for one in image.images:
-            counts.update(summarised(one.permute(1, 2, 0).numpy()))
+            counts.update(summarise(one.permute(1, 2, 0).numpy()))
     said = impossible_values(counts, value_range, len(images))
     if message is None:
         assert said == []
@@ -136,7 +136,7 @@ def test_a_range_that_is_too_wide_for_files(tmp_path: Path) -> None:
 
 
 def test_what_is_not_known_whole_is_not_told() -> None:
-    counts = Counter(summarised(DARK[0]))
+    counts = Counter(summarise(DARK[0]))
     assert impossible_values(counts, None, N) == []
     assert listed_sizes(counts, N) is None
 
