@@ -200,7 +200,7 @@ class ReusedSource(NumberedSource):
     def _recalled(self, blocks: Blocks, number: int, entries: Sequence[Entry], on_error: str) -> Recalled:
         one = entries[0]  # what is not of a network is the same in all
         indices = self._source.indices[blocks.rows(number)].tolist()
-        names = self._source.met(indices, [], one.notes, one.formats, on_error)
+        names = self._source.record_chunk(indices, [], one.notes, one.formats, on_error)
         self.report.pixels.update(one.pixels)
         rows = {shelf: entry.rows for shelf, entry in zip(self._session.shelves, entries, strict=True)}
         return Recalled(torch.empty(0, 3, 0, 0, dtype=torch.uint8, device="cpu"), names, one.digests, rows)
@@ -227,7 +227,7 @@ class ReusedSource(NumberedSource):
                 while left:
                     chunk = next(decoding)
                     left -= len(chunk.indices) + len(chunk.bad)
-                    names = self._source.met(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
+                    names = self._source.record_chunk(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
                     self.report.pixels.update(chunk.pixels)
                     block.add(chunk)
                     waiting.append((block, len(names)))

@@ -43,19 +43,15 @@ from ganeval.images.specs import (
     Translation,
 )
 from ganeval.images.types import ImageSource, NumberedSource
-<<<<<<< HEAD
 from ganeval.images.user_models import told
 from ganeval.parsing.torchscript import load_torchscript
-=======
-from ganeval.images.user_models import describe_error
->>>>>>> ff2c4f3 (Functions on images are named after what they do)
 
 
 def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
     """``open_images``, which also takes the ``gen:`` specs of this module.
 
-    Our own checkpoints know their range of values and their latents. A callable that is no module gets its latents on
-    the device of the options, unless it has an attribute ``device``.
+    Our own checkpoints know their range of values and their latents. A callable that is not a module gets its latents
+    on the device of the options, unless it has an attribute ``device``.
 
     Args:
         spec: see above.
@@ -80,9 +76,10 @@ def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | Non
 
 
 def is_made(spec: object) -> bool:
-    """Whether images are made on demand, by a generator or a renderer, so that somebody must say how many.
+    """Whether images are made on demand, by a generator or a renderer, so that their number must be given.
 
-    Of a source that is open already nobody can tell, and what names nothing is told when it is opened: both count.
+    For a source that is open already this is not known, and a spec that names nothing raises when it is opened: both
+    count.
     """
     named = as_spec(spec)
     if isinstance(named, Translation):  # it makes as many as it is given
@@ -194,13 +191,13 @@ def _imported(spec: str, module_name: str, name: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise InputError(
-                f"{spec}: there is no module {error.name}, neither in {here} nor among the installed packages. "
+                f"{spec}: there is no module {error.name} in {here} or among the installed packages. "
                 "Start in the folder that holds it, or install it."
             ) from error
         raise InputError(f"{spec}: importing {module_name} fails: {describe_error(error)}.") from error
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # somebody's code, which may raise anything
+    except BaseException as error:  # user code may raise anything
         raise InputError(f"{spec}: importing {module_name} fails: {describe_error(error)}.") from error
     try:
         found = functools.reduce(getattr, name.split("."), module)
@@ -211,6 +208,6 @@ def _imported(spec: str, module_name: str, name: str) -> Callable[..., Any]:
         raise InputError(f"{spec}: {module_name} ({module.__file__}) has no {name!r}.{hint}") from error
     if isinstance(found, type) or not callable(found):
         kind = "a class: make one of it in the module, and name that" if isinstance(found, type) else "not callable"
-        raise InputError(f"{spec}: {name} is {kind}. Needed is a callable that turns latents into images.")
+        raise InputError(f"{spec}: {name} is {kind}. Expected a callable that turns latents into images.")
     generator: Callable[..., Any] = found
     return generator

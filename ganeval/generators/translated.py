@@ -27,13 +27,13 @@ class TranslatedSource(NumberedSource):
     """The images of another source, each translated by a model; names, order and labels are the other source's.
 
     The model always runs on ``batch`` images, image i in place i modulo ``batch``, the rest filled up, so the bits of
-    a translation do not depend on the batch size, on subsets or on worker processes. It is borrowed, see
+    a translation do not depend on the batch size, on subsets or on worker processes. Its state is restored, see
     ``ganeval.images.user_models``; noise that it draws by itself is of (seed, i) alone.
 
     Args:
         spec: as the user knows it.
         source: the images, all of one size.
-        model: float (N, 3, H, W) in ``value_range`` to images (N, 3 or 1, h, w) likewise.
+        model: float (N, 3, H, W) in ``value_range`` to images (N, 3 or 1, h, w) in the same range.
         value_range: black and white of its inputs, and of its outputs if they are floats.
         batch: see above.
         seed: of noise.
@@ -131,7 +131,7 @@ class TranslatedSource(NumberedSource):
                 self._drawn.append(batch.digests)
                 rows = self._rows[done : done + len(images)]
                 done += len(images)
-                # a place that does not lie behind the one before it begins the next run of the model
+                # a place that is not after the previous one begins the next run of the model
                 starts = [0, *(np.flatnonzero(np.diff(rows % self._batch) <= 0) + 1).tolist(), len(rows)]
                 for start, end in pairwise(starts):
                     made, check = self._make(images[start:end], rows[start:end].tolist(), batch.names[start:end])

@@ -136,7 +136,11 @@ class Shards(EncodedFiles):
 
 
 def open_zip(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: bool = False) -> ZipImages:
-    """Raises InputError for what is no zip archive, or one without images."""
+    """Open a zip archive.
+
+    Raises:
+        InputError: it is not a readable zip archive, or holds no images.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [info.filename for info in archive.infolist() if not info.is_dir()]
@@ -152,7 +156,11 @@ def open_zip(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: 
 
 
 def open_tar(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: bool = False) -> TarImages:
-    """Raises InputError for what is no tar archive, or one without images."""
+    """Open a tar archive; a compressed one is decompressed to a temporary file.
+
+    Raises:
+        InputError: it is not a readable tar archive, or holds no images.
+    """
     if path.suffix.lower() == ".tar":
         return _tar_images(path, path, max_image_bytes, any_suffix)
     try:
@@ -196,7 +204,7 @@ def open_shards(pattern: str, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suf
             "Check the path and the numbers in braces."
         )
     if any(path.suffix.lower() not in (".zip", ".tar", ".tgz", ".gz") for path in paths):
-        raise InputError(f"{pattern}: braces name several archives at once; needed are .tar, .tar.gz or .zip files.")
+        raise InputError(f"{pattern}: braces name several archives at once; expected .tar, .tar.gz or .zip files.")
     doors = [open_zip if path.suffix.lower() == ".zip" else open_tar for path in paths]
     shards = [door(path, max_image_bytes, any_suffix=any_suffix) for door, path in zip(doors, paths, strict=True)]
     return Shards([path.name for path in paths], shards)
@@ -262,7 +270,7 @@ def _require_small(size: int, limit: int) -> None:
 
 
 def _tar_members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:
-    """(offset, size) of every plain file, by name, and the number of entries that are none."""
+    """(offset, size) of every plain file, by name, and the number of other entries."""
     members: dict[str, tuple[int, int]] = {}
     others: Counter[str] = Counter()
     with _Headers(io.FileIO(path)) as file, tarfile.open(fileobj=file, mode="r:") as archive:
@@ -312,7 +320,7 @@ def _unpack(path: Path) -> Path:
 
 
 def _require_space(path: Path) -> None:
-    """Raise unless the temporary folder has room for the decompressed archive, as far as can be told beforehand.
+    """Raise unless the temporary folder has room for the decompressed archive, as far as this is known beforehand.
 
     A gzip file ends with its decompressed size modulo 2^32; images hardly compress, so it is not below the file's own.
     """

@@ -89,8 +89,8 @@ class ArrayImages(Images):
             image = np.ascontiguousarray(self._rows.get()[index])
         except BROKEN_ZIP:
             return None
-        told = f"{image.dtype.str} {image.shape} {self._layout} {self._range}"
-        return hashlib.blake2b(told.encode() + image.tobytes(), digest_size=16).digest()
+        description = f"{image.dtype.str} {image.shape} {self._layout} {self._range}"
+        return hashlib.blake2b(description.encode() + image.tobytes(), digest_size=16).digest()
 
     def fault(self, index: int) -> str | None:
         if self._dtype == "uint8":
@@ -160,7 +160,11 @@ def open_array(array: np.ndarray | Tensor, value_range: ValueRange | None) -> Ar
 
 
 def open_npy(path: Path, value_range: ValueRange | None) -> ArrayImages:
-    """Raises InputError for what is no npy file, pickled objects, and shapes or dtypes that are no images."""
+    """Open an npy file of images.
+
+    Raises:
+        InputError: it is not an npy file, holds pickled objects, or a shape or dtype that images do not have.
+    """
     try:
         with open(path, "rb") as file:
             header = read_header(file, path.stat().st_size, str(path))

@@ -36,7 +36,7 @@ _LISTED = 20  # names in a report; the counts are complete
 
 @dataclass(slots=True)
 class Audit:
-    """What was found. Lists of names hold the first few; the counts beside them are complete.
+    """The findings on one image set. Lists of names hold the first few; the counts are complete.
 
     Attributes:
         spec: the set.
@@ -54,9 +54,9 @@ class Audit:
         jpeg_quality: lowest, median and highest estimate, of the scale of the Independent JPEG Group.
         grey: images whose three channels are equal.
         channel_mean: of red, green and blue, in 0..255, over all pixels.
-        channel_std: likewise.
+        channel_std: their standard deviations, over all pixels.
         summary: see ``ganeval.images.summary``; not in ``to_dict``.
-        value_range: the declared one; likewise.
+        value_range: the declared range of values; not in ``to_dict``.
         first_names: digest of every different image, and the first name it has; not in ``to_dict``.
     """
 
@@ -130,7 +130,7 @@ def audit(source: ImageSource, *, decode: bool = True) -> Audit:
     else:
         found.n = source.length or 0
     if pixels is not None:
-        pixels.tell(found)
+        pixels.write_to(found)
     return found
 
 
@@ -164,7 +164,7 @@ def compare_audits(real: Audit, fake: Audit) -> list[str]:
 
 
 class _PixelFindings:
-    """What only decoded pixels tell; the moments come from exact histograms."""
+    """Findings that need decoded pixels; the moments come from exact histograms."""
 
     def __init__(self) -> None:
         self._grey = 0
@@ -180,7 +180,7 @@ class _PixelFindings:
         self._grey += bool((array == array[..., :1]).all())
         self._groups.setdefault(digest(array), []).append(name)
 
-    def tell(self, found: Audit) -> None:
+    def write_to(self, found: Audit) -> None:
         found.grey, found.summary = self._grey, self._summary
         if self._groups:
             shares = self._histograms / self._histograms.sum(1, keepdims=True)

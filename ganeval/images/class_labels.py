@@ -32,9 +32,9 @@ class ClassLabels:
 
     Args:
         spec: the generator, as the user knows it.
-        num_classes: how many classes there are; None if the given labels tell.
+        num_classes: number of classes; None to derive it from the given labels.
         distribution: see above; None for ``uniform``.
-        given: the label of each image, or a text file with one a line.
+        given: the label of each image, or a text file with one label a line.
         num_samples: how many images there will be.
 
     Raises:
@@ -56,8 +56,8 @@ class ClassLabels:
             what = given if isinstance(given, str | Path) else "labels"
             if len(self.given) != num_samples:
                 raise InputError(
-                    f"{what} holds {len(self.given)} labels for {num_samples} images of {spec}; expected one an image "
-                    "(num_samples, --num-samples)."
+                    f"{what} holds {len(self.given)} labels for {num_samples} images of {spec}; expected one for each "
+                    "image (num_samples, --num-samples)."
                 )
             num_classes = num_classes or int(self.given.max()) + 1
             wrong = np.flatnonzero((self.given < 0) | (self.given >= num_classes))
@@ -73,7 +73,7 @@ class ClassLabels:
                     "many classes there are: num_classes (--num-classes)."
                 )
         elif distribution == "like-real":
-            raise InputError("label_distribution like-real needs real images with labels, and here are none.")
+            raise InputError("label_distribution like-real needs real images with labels; found none.")
         self.num_classes = num_classes
         self.kind = "like-real" if isinstance(distribution, LikeReal) else distribution or "uniform"
         self.frequencies: np.ndarray | None = None
@@ -117,7 +117,7 @@ def read_labels(given: str | Path | Sequence[int]) -> np.ndarray:
     """Labels as int64 (N,).
 
     Raises:
-        InputError: not a file that can be read, or anything that is no whole number.
+        InputError: not a file that can be read, or a value that is not a whole number.
     """
     if isinstance(given, str | Path):
         try:
@@ -147,7 +147,7 @@ def read_labels(given: str | Path | Sequence[int]) -> np.ndarray:
         numbers.append(int(value))
     if not numbers:
         raise InputError(
-            f"{given if isinstance(given, str | Path) else 'labels'} holds no labels; expected one an image."
+            f"{given if isinstance(given, str | Path) else 'labels'} holds no labels; expected one for each image."
         )
     return np.array(numbers, dtype=np.int64)
 
@@ -162,8 +162,8 @@ def like_real(options: Options, real: ImageSource | None) -> Options:
         return options
     if real is None:
         raise InputError(
-            "label_distribution like-real takes the class frequencies of real images, and REAL is none. Give images "
-            "with labels (class folders, a data set, an npz file with arr_1), or the labels: labels=, --labels."
+            "label_distribution like-real takes the class frequencies of real images, and REAL does not hold "
+            "images. Give images with labels (class folders, a data set, an npz file with arr_1), or --labels."
         )
     labels = real.labels()
     if labels is None:

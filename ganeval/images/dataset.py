@@ -1,4 +1,4 @@
-"""Map-style datasets: torch's, torchvision's by name, and whatever has a length and gives items by number."""
+"""Map-style datasets: torch's, torchvision's by name, and any object that has a length and returns items by number."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DatasetImages(Images):
     """Items hold one image each, see ``ganeval.images.items.image_of``, and perhaps a label.
 
     Args:
-        dataset: whatever has a length and gives items by number.
+        dataset: any object that has a length and returns items by number.
         value_range: of floats.
         facts: for the provenance.
         column: the key or column that holds the image.
@@ -56,7 +56,7 @@ class DatasetImages(Images):
     def load(self, index: int) -> Pixels:
         try:
             item = self._dataset[index]
-        except Exception as error:  # whatever the user's own code raises is said of this item
+        except Exception as error:  # the error of the user's code is reported for this item
             raise UnreadableImage(f"{type(self._dataset).__name__} raises {type(error).__name__}: {error}") from error
         pixels = one_image(image_of(item, self._column), self._range)
         return replace(pixels, label=class_name(label_of(item), self._names))

@@ -5,7 +5,7 @@ anything but plain 8-bit RGB is counted in ``SourceReport.notes``:
 
 - grey and black-and-white are replicated to three channels; a palette is expanded;
 - an alpha channel (or a transparent colour) is dropped, never composited on a background;
-- the EXIF orientation is ignored, but for TIFF, whose orientation Pillow applies by itself;
+- the EXIF orientation is ignored, except for TIFF, whose orientation Pillow applies by itself;
 - one channel of more than 8 bits saturates at 255 (floats are truncated); colour of 16 bits keeps its upper byte;
 - CMYK, YCbCr, Lab and HSV are converted by Pillow's plain formulas, without colour profiles;
 - of an animation, or of several pages, the first frame is taken.
@@ -76,7 +76,7 @@ class UnreadableImage(InputError):
 class Pixels:
     """One image, uint8 (H, W, 3), what had to be done to get it, and the format of its file, where it was one.
 
-    ``label`` is its class, where the item of a data set tells it; ``encoded`` is the file that was decoded.
+    ``label`` is its class, where the item of a data set has one; ``encoded`` is the file that was decoded.
     """
 
     array: np.ndarray
@@ -99,7 +99,7 @@ def decode(data: bytes, convert: Callable[[Image.Image], Pixels] | None = None) 
     before = _notes_of_the_file(image, data)
     try:
         image.load()
-    except Exception as error:  # on damaged files, Pillow's plugins let through whatever went wrong
+    except Exception as error:  # on damaged files, Pillow's plugins raise any exception
         raise UnreadableImage(f"a truncated or damaged {image.format} file ({_reason(error)})") from error
     if ImageFile.LOAD_TRUNCATED_IMAGES and not _ends_well(image.format, io.BytesIO(data)):
         before.append(CUT)
@@ -235,7 +235,7 @@ def _ends_well(name: str | None, file: IO[bytes]) -> bool:
 
 
 def _notes_of_the_file(image: Any, data: bytes) -> list[str]:
-    """What only the encoded file tells; read before the pixels are, because Pillow forgets some of it then."""
+    """Notes that need the encoded file; read before the pixels are, because Pillow forgets some of it then."""
     notes = []
     tags = getattr(image, "tag_v2", None) or {}
     try:

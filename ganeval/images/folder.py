@@ -128,7 +128,7 @@ def _add_file(entry: os.DirEntry[str], prefix: str, paths: list[str], ignored: C
 
 
 def _shortened(folder: Path) -> str:
-    """The path of a folder, without its middle where it is so deep that nobody could read it."""
+    """The path of a folder, without its middle where it is too long to read."""
     text = str(folder)
     return text if len(text) <= 300 else f"{text[:150]} ... {text[-100:]}"
 

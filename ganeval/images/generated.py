@@ -110,7 +110,7 @@ class GeneratedSource(NumberedSource):
         fixed_batch: int | None = None,
         facts: Mapping[str, object] | None = None,
     ) -> None:
-        if options.num_samples is None and options.labels is not None:  # one an image
+        if options.num_samples is None and options.labels is not None:  # one for each image
             given = read_labels(options.labels).tolist()
             options = replace(options, num_samples=len(given), labels=given)
         if options.num_samples is None:

@@ -161,7 +161,7 @@ def _kind(text: str, path: Path) -> Literal["folder", "file"] | None:
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             return None
-        raise InputError(f"{text!r} cannot be looked at: {error.strerror or error}.") from error
+        raise InputError(f"{text!r} cannot be examined: {error.strerror or error}.") from error
     if stat.S_ISDIR(mode):
         return "folder"
     if stat.S_ISREG(mode):
@@ -178,7 +178,7 @@ def _dataset(text: str) -> Rendered | TorchvisionDataset:
         return Rendered(text, variant or "mixed", int(size or 32), None if seed is None else int(seed))
     if text.startswith("dataset:shapes"):
         raise InputError(
-            f"{text!r} names no rendered images; needed is dataset:shapes, dataset:shapes-plain or "
+            f"{text!r} does not name rendered images; expected dataset:shapes, dataset:shapes-plain or "
             "dataset:shapes-striped, with :SIZE and @SEED if you like: dataset:shapes:64@1."
         )
     _, name, *rest = text.split(":")
@@ -189,7 +189,7 @@ def _dataset(text: str) -> Rendered | TorchvisionDataset:
 
 def no_dataset(text: str) -> InputError:
     return InputError(
-        f"{text!r} names no dataset; needed is dataset:NAME:SPLIT, for example dataset:cifar10:test, "
+        f"{text!r} does not name a data set; expected dataset:NAME:SPLIT, for example dataset:cifar10:test, "
         "with a name of torchvision.datasets, or dataset:shapes."
     )
 
@@ -241,7 +241,7 @@ def _model(text: str, name: str) -> Generator:
     close = get_close_matches(name, SHIPPED, n=1)
     hint = f" Did you mean gen:{close[0]}?" if close else ""
     raise InputError(
-        f"{text!r} names no generator; there are {', '.join(f'gen:{shipped}' for shipped in SHIPPED)}, "
+        f"{text!r} does not name a generator. Available: {', '.join(f'gen:{shipped}' for shipped in SHIPPED)}, "
         f"gen:package.module:callable, and gen:FILE with a .safetensors or TorchScript .pt file.{hint}"
     )
 

@@ -95,7 +95,7 @@ class IndexedSource(NumberedSource):
         self.indices = np.arange(len(images)) if indices is None else indices
         self.report = SourceReport(ignored=Counter(images.ignored))
         self._chosen = chosen
-        self._drawn_labels: list[str | None] = []  # of the images drawn last, where their items tell it
+        self._drawn_labels: list[str | None] = []  # of the images drawn last, where their items have one
 
     @property
     def length(self) -> int:
@@ -171,7 +171,7 @@ class IndexedSource(NumberedSource):
         chunks = self.chunks(batch_size, workers, prepare)
         try:
             for chunk in chunks:
-                names = self.met(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
+                names = self.record_chunk(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
                 self._drawn_labels += chunk.labels
                 self.report.pixels.update(chunk.pixels)
                 yield from regrouper.add(chunk.images(), names, chunk.digests)
@@ -179,7 +179,7 @@ class IndexedSource(NumberedSource):
         finally:
             chunks.close()  # ends the thread, or the processes
 
-    def met(
+    def record_chunk(
         self,
         indices: Sequence[int],
         bad: Sequence[tuple[int, str]],
@@ -187,7 +187,7 @@ class IndexedSource(NumberedSource):
         formats: Mapping[str, int],
         on_error: str,
     ) -> list[str]:
-        """Put into the report what was met while these images were decoded; the names of those that can be used.
+        """Add the findings on these decoded images to the report; return the names of the usable ones.
 
         Args:
             indices: of those that can, among all the images of ``images``.
@@ -230,7 +230,7 @@ class IndexedSource(NumberedSource):
 
 
 def stamp_of(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file is written anew; None where there is none."""
+    """What changes when a file is written anew; None where the file does not exist."""
     try:
         status = os.stat(path)
     except OSError:
@@ -241,7 +241,7 @@ def stamp_of(path: Path) -> tuple[int, ...] | None:
 def class_labels(names: list[str]) -> list[str] | None:
     """The class of each image: the first folder of its path, after the folders that all images share.
 
-    None where some image lies in no folder of its own, or where all lie in one.
+    None where an image is in no class folder, or where all images are in one folder.
 
     >>> class_labels(["set/cat/1.png", "set/dog/1.png"])
     ['cat', 'dog']

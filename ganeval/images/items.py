@@ -75,8 +75,8 @@ def one_image(value: Any, value_range: ValueRange | None) -> Pixels:
         return decode(_bytes_of(value))
     if not isinstance(value, (np.ndarray, Tensor)):
         raise UnreadableImage(
-            f"a {type(value).__name__} is no image; expected a Pillow image, an array, a tensor, or the bytes of an "
-            "image file"
+            f"a {type(value).__name__} is not an image; expected a Pillow image, an array, a tensor, or the bytes of "
+            "an image file"
         )
     tensor = isinstance(value, Tensor)
     image = value[None] if value.ndim == 3 else value[None, None] if value.ndim == 2 else value
@@ -92,7 +92,7 @@ def one_image(value: Any, value_range: ValueRange | None) -> Pixels:
 
 
 def label_of(item: Any) -> Any:
-    """The label beside an image, or the labels beside a batch, as the item has them; None where it has none.
+    """The label of an image, or the labels of a batch, as the item has them; None where it has none.
 
     Of a mapping: the value under ``label``, ``labels``, ``cls``, ``class`` or ``target``. Of a tuple or a list: the
     second value, where it is a whole number or holds whole numbers (a text may as well be a caption or a file name).

@@ -15,7 +15,7 @@ _ATTRIBUTES = ("targets", "labels", "_labels")  # of torchvision and of those wh
 
 
 def labels_of(dataset: Any) -> list[str] | None:
-    """The class of every item, in order, where a data set tells it without making its items.
+    """The class of every item, in order, where a data set knows it without loading its items.
 
     Read are Subset (so also ``random_split``), ConcatDataset, the second tensor of a TensorDataset, ``targets`` or
     ``labels`` with names in ``classes``, the label column of a Hugging Face data set, and the labels in a list of
@@ -27,12 +27,12 @@ def labels_of(dataset: Any) -> list[str] | None:
     try:
         found = _found(dataset)
         return found if found is not None and len(found) == len(dataset) else None
-    except Exception:  # whatever another program's attributes do: then there are no labels
+    except Exception:  # attributes of another program may raise anything; there are no labels then
         return None
 
 
 def names_of(dataset: Any) -> Sequence[str] | None:
-    """The names of a data set's classes by their numbers; None where it does not tell them."""
+    """The names of a data set's classes by their numbers; None where it does not have them."""
     try:
         return _names_of(dataset)
     except Exception:
@@ -42,7 +42,7 @@ def names_of(dataset: Any) -> Sequence[str] | None:
 def class_name(label: Any, names: Sequence[str] | None) -> str | None:
     """One label as the name of a class: its own text, the name of that number, or the number where there are no names.
 
-    None for what is no label: a number below 0 or beyond the names, a fraction, an array.
+    None for a value that is not a label: a number below 0 or beyond the names, a fraction, an array.
 
     >>> class_name(1, ["cat", "dog"]), class_name(np.int64(7), None), class_name("dog", ["cat"]), class_name(-1, None)
     ('dog', '7', 'dog', None)
@@ -65,7 +65,7 @@ def class_name(label: Any, names: Sequence[str] | None) -> str | None:
 
 
 def class_names(labels: Iterable[Any], names: Sequence[str] | None) -> list[str] | None:
-    """``class_name`` of each; None where one of them is no label."""
+    """``class_name`` of each; None where one of them is not a label."""
     known: dict[Any, str | None] = {}
     found = []
     if isinstance(labels, (np.ndarray, Tensor)):

@@ -122,7 +122,7 @@ class Latents:
                 self._watch = None
         except EXITS:
             raise
-        except BaseException as error:  # somebody's code, which may raise anything
+        except BaseException as error:  # user code may raise anything
             raise InputError(f"{self._spec}: sample_latents({n}, generator) fails: {describe_error(error)}.") from error
         if not isinstance(latent, Tensor) or latent.ndim < 2 or len(latent) != n:
             raise InputError(
@@ -147,6 +147,6 @@ def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] |
         if size is not None:
             raise InputError(f"{spec}: a latent has a positive size, or several; got {size!r} (--latent-dim).")
     raise InputError(
-        f"{spec} does not tell the size of its latents: pass --latent-dim (latent_dim=...), or give it an attribute "
+        f"{spec} does not declare the size of its latents: pass --latent-dim (latent_dim=...), or give it an attribute "
         "latent_dim or z_dim, or a method sample_latents(n, generator)."
     )

@@ -37,8 +37,8 @@ class Chunk:
         digests: uint64 (N,); None for images on an accelerator.
         bad: (index, reason) of those that could not.
         notes: see ``SourceReport``.
-        formats: likewise.
-        labels: of the images that could be used, where their items tell it.
+        formats: see ``SourceReport``.
+        labels: of the images that could be used, where their items have one.
         pixels: see ``ganeval.images.summary``.
         marks: what ``Images.fingerprint`` says of those that could be used, from the bytes that were decoded; empty
             unless it was asked for.

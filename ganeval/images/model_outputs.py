@@ -49,19 +49,19 @@ def to_image_array(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor |
             array = array.transpose(0, 3, 1, 2)
             shape = tuple(array.shape)
         else:
-            raise InputError(f"{spec} returns NHWC images, shape {shape}; needed is (N, 3, H, W): permute(0, 3, 1, 2).")
+            raise InputError(f"{spec} returns NHWC images, shape {shape}; expected (N, 3, H, W): permute(0, 3, 1, 2).")
     if len(shape) != 4 or shape[0] != n or shape[1] not in (1, 3):
         advice = ""
         if len(shape) == 4 and shape[0] == n and shape[1] == 4:
             advice = " 4 channels are latents (decode them first) or have an alpha channel (drop it: x[:, :3])."
         raise InputError(
-            f"{spec} makes an array of shape {shape} of {n} {what}; needed is ({n}, 3, H, W), or 1 channel.{advice}"
+            f"{spec} makes an array of shape {shape} of {n} {what}; expected ({n}, 3, H, W), or 1 channel.{advice}"
         )
     return array, notes
 
 
 class _NoValues(Exception):
-    """A tensor that is no plain array of numbers."""
+    """A tensor that is not a plain array of numbers."""
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def find_modules(model: object) -> tuple[list[nn.Module], bool]:
             if id(value) in seen or len(seen) >= _MOST:
                 continue
             seen[id(value)] = value
-            with suppress(Exception):  # an object may raise at whatever it is asked
+            with suppress(Exception):  # any attribute of an object may raise
                 if isinstance(value, nn.Module):
                     found[id(value)] = value
                 else:

@@ -1,6 +1,7 @@
 """Which modules take part in a call of the user's code, found by watching it; they run in evaluation mode.
 
-Names tell little: a generator may be reached through a dictionary, a default argument, a slot, a property or a module.
+Names do not suffice: a generator may be reached through a dictionary, a default argument, a slot, a property or a
+module.
 PyTorch calls a global hook before every module that runs, and whoever runs is found by that. Modules of which only a
 method runs (``forward`` itself, too) are found by the frames above such a call, and on the first batch by every call of
 a method. TorchScript, whose inner modules and methods call no hooks, is looked for in what the callable refers to.
@@ -307,7 +308,7 @@ def _calls_of_methods(meet: Callable[[nn.Module], None]) -> Iterator[None]:
 
 
 def _busy_threads() -> set[int]:
-    """Threads with work of their own: not this one, nor those that wait in the standard library, as in a pool.
+    """Threads that do other work: not this one, nor those that wait in the standard library, as in a pool.
 
     A thread that waits for a data loader of PyTorch is busy with what takes the batches.
     """

@@ -50,7 +50,7 @@ def shared_folders(names: Sequence[str]) -> int:
 
 
 def ignored_kind_by_bytes(sort: str, head: bytes) -> str | None:
-    """``sort_of`` of a file that its name does not make an image, by its first ``HEAD`` bytes."""
+    """``sort_of`` of a file whose name is not that of an image, by its first ``HEAD`` bytes."""
     return None if known_format(head) else f"{sort} (not an image by its first bytes)"
 
 
@@ -64,24 +64,24 @@ def ignored_files_text(ignored: Mapping[str, int]) -> str | None:
     if not ignored:
         return None
     total = sum(ignored.values())
-    told = f"{number_of(total, 'file was', 'files were')} left out: {listed_counts(ignored)}"
-    return told + (f"; {_ADVICE}" if any(map(is_named_otherwise, ignored)) else "")
+    text = f"{number_of(total, 'file was', 'files were')} left out: {listed_counts(ignored)}"
+    return text + (f"; {_ADVICE}" if any(map(is_named_otherwise, ignored)) else "")
 
 
 def no_images_text(what: str, ignored: Counter[str]) -> str:
     """The message for a place of which no file is taken as an image; says what it does hold."""
     if not ignored:
-        return f"{what} holds no images, no files at all. Point at the place that holds the images."
+        return f"{what} holds no images and no other files. Point at the place that holds the images."
     found = f"{number_of(ignored.total(), 'other file')} ({listed_counts(ignored)})"
     advice = f" {_ADVICE[0].upper()}{_ADVICE[1:]}." if any(map(is_named_otherwise, ignored)) else ""
     return (
-        f"{what} has no file with the name of an image, but {found}. Expected are {' '.join(SUFFIXES)}. "
+        f"{what} has no file with the suffix of an image; found {found}. Expected {' '.join(SUFFIXES)}. "
         f"Point at the place that holds the images.{advice}"
     )
 
 
 def printable(name: str) -> str:
-    """A name that can be written as UTF-8, whatever bytes the file system has in it."""
+    """A name that can be written as UTF-8; other bytes are escaped."""
     return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""The one door to images: ``open_images`` takes whatever holds them and returns an ``ImageSource``."""
+"""Open images: ``open_images`` takes a spec or an object that holds images and returns an ``ImageSource``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ganeval.images.types import Images, ImageSource
 
 
 def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
-    """Open whatever holds images.
+    """Open a spec or an object that holds images.
 
     Args:
         spec: text or a path, see ``ganeval.images.specs``: a folder, FILE.zip, FILE.tar (also .tar.gz, and
@@ -82,19 +82,18 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
             return _registered(name, KINDS[prefix].open(text, options))
         case specs.Missing(path=path):
             raise InputError(
-                f"There is no file or folder {name!r}. Check the path; it is looked up from {_here()}."
-                f"{prefix_hint(name)}"
+                f"There is no file or folder {name!r}. Check the path, relative to {Path.cwd()}.{prefix_hint(name)}"
             )
         case specs.OtherFile(path=path):
             image = path.suffix.lower() in SUFFIXES
             hint = "Point at the folder that holds it." if image else "Put the images in a folder or archive."
-            raise InputError(f"{name} is neither a folder nor one of .zip, .tar, .tar.gz, .npz, .npy. {hint}")
+            raise InputError(f"{name} is not a folder, .zip, .tar, .tar.gz, .npz or .npy file. {hint}")
         case specs.Invalid(problem=problem):
             raise InputError(problem)
         case _:
             statistics = isinstance(spec, specs.NamedStatistics | specs.ArrayFile)
             kind = "reference statistics" if statistics else "a generator"
-            raise InputError(f"{name} names {kind}; needed are images: a folder, an archive, an array or a dataset.")
+            raise InputError(f"{name} names {kind}; expected images: a folder, an archive, an array or a dataset.")
     declare(images, options.value_range)
     return IndexedSource(name, images)
 
@@ -117,13 +116,15 @@ def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
         return generated.GeneratedSource(name, spec, options)
     if isinstance(spec, Mapping):
         keys = ", ".join(repr(key) for key in list(spec)[:5])
-        raise InputError(f"Cannot read images from a {name}; pass one of its values ({keys}), or a list of its images.")
+        raise InputError(
+            f"Cannot read images from a {name}; expected one of its values ({keys}), or a list of its images."
+        )
     if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec, column):
         return IndexedSource(name, dataset.DatasetImages(spec, options.value_range, column=column))
     if isinstance(spec, Iterable):
         return stream.StreamSource(name, spec, options.value_range, column=column)
     raise InputError(
-        f"Cannot read images from a {name}; needed is a path, a tensor, an array, a Dataset, a DataLoader, "
+        f"Cannot read images from a {name}; expected a path, a tensor, an array, a Dataset, a DataLoader, "
         "an iterable of images, or a callable z -> images."
     )
 
@@ -144,7 +145,3 @@ def _name_of(spec: Any) -> str:
     name = getattr(spec, "__name__", type(spec).__name__)
     shape = getattr(spec, "shape", None)
     return f"{name} {'x'.join(map(str, shape))}" if isinstance(shape, tuple) else str(name)
-
-
-def _here() -> str:
-    return str(Path.cwd())

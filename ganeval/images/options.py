@@ -85,7 +85,7 @@ class OpenOptions:
         None,
         None,
         "generator",
-        "The label of every generated image: a text file with one a line (in Python, integers).",
+        "The label of every generated image: a text file with one label a line (in Python, integers).",
     )
     keep_mode: bool = declare(
         False, FLAG, "generator", "Leave a generator in its current mode, training or evaluation."

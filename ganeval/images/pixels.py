@@ -80,7 +80,7 @@ def channels_first(shape: tuple[int, ...], *, prefer: str, what: str) -> bool:
     hint = "Give them a channel axis (x[:, None])." if len(shape) == 3 else "Drop an alpha channel yourself."
     raise InputError(
         f"{what}: an array of shape {tuple(shape)} is not a set of images; "
-        f"needed is (N, 3, H, W) or (N, H, W, 3), with 1 or 3 channels. {hint}"
+        f"expected (N, 3, H, W) or (N, H, W, 3), with 1 or 3 channels. {hint}"
     )
 
 
@@ -150,7 +150,7 @@ def range_notes(ends: Tensor, value_range: ValueRange) -> Counter[str]:
     ends = ends.double()
     smallest, largest = float(ends[0].min()), float(ends[1].max())
     if math.isnan(smallest) or math.isnan(largest):
-        raise UnreadableImage("it holds NaN; needed are finite values in the declared range")
+        raise UnreadableImage("it holds NaN; expected finite values in the declared range")
     margin = (high - low) / 510
     if smallest < low - margin or largest > high + margin:
         raise UnreadableImage(

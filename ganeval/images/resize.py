@@ -71,7 +71,7 @@ def resize(images: Tensor, size: int, mode: str) -> Tensor:
     _require(mode, RESIZE_MODES, size)
     if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
         raise InputError(
-            f"Cannot resize a {images.dtype} tensor of shape {tuple(images.shape)}: float32 (N, 3, H, W) is needed."
+            f"Cannot resize a {images.dtype} tensor of shape {tuple(images.shape)}; expected float32 (N, 3, H, W)."
         )
     if images.shape[2:] == (size, size):
         return images
@@ -137,13 +137,13 @@ def resize_pil(pixels: np.ndarray, size: int, mode: str) -> Tensor:
         float32 (3, size, size) in 0..255.
 
     Raises:
-        ConfigError: the mode is none of Pillow's.
+        ConfigError: the mode is not one of Pillow's.
         InputError: pixels of another shape or dtype.
     """
     _require(mode, PIL_MODES, size)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise InputError(
-            f"Cannot resize a {pixels.dtype} array of shape {pixels.shape}: uint8 (H, W, 3) is needed. "
+            f"Cannot resize a {pixels.dtype} array of shape {pixels.shape}; expected uint8 (H, W, 3). "
             "Convert the image to RGB first."
         )
     return _PIL[mode](pixels.transpose(2, 0, 1), size)
@@ -162,9 +162,9 @@ class PillowResize:
 
 def _require(mode: str, modes: Mapping[str, str] | frozenset[str], size: int) -> None:
     if mode not in modes:
-        raise ConfigError(f"There is no resize mode {mode!r} here; there are {', '.join(sorted(modes))}.")
+        raise ConfigError(f"Unknown resize mode {mode!r}. Available: {', '.join(sorted(modes))}.")
     if size < 1:
-        raise ConfigError(f"Cannot resize to {size} pixels; at least 1 is needed.")
+        raise ConfigError(f"Cannot resize to {size} pixels; expected at least 1.")
 
 
 def _interpolate(filter_name: str, *, antialias: bool) -> Callable[[Tensor, int], Tensor]:

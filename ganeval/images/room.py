@@ -59,7 +59,7 @@ class Room:
         """Wait until the next image of a part may be decoded.
 
         Returns:
-            Bytes that are reserved for it; None where nobody wants it any more.
+            Bytes that are reserved for it; None where it is no longer wanted.
         """
         while not self._closed.value and self._parent in (os.getppid(), os.getpid()):
             with self._lock:

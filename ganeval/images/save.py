@@ -72,9 +72,9 @@ def save_images(
 ) -> Saved:
     """Write ``n`` images, ``000000.png`` and so on, or one ``.zip`` of them, or one ``.npz`` (``arr_0``, NHWC uint8).
 
-    A folder is filled image by image; each file is whole or not there. A run that was broken off goes on where it
+    A folder is filled image by image; each file is written atomically. A run that was interrupted continues where it
     stopped, and may ask for more images than before: what the folder holds is said by its ``ganeval-sample.json``. An
-    archive is written whole or not at all.
+    archive is written atomically.
 
     Args:
         source: where image i does not depend on how many there are.
@@ -82,7 +82,7 @@ def save_images(
         n: how many; all of them where it is left out.
         overwrite: replace another run. Files that are of no run stay.
         batch_size: images drawn at once; changes nothing in the files.
-        workers: processes that make them; likewise.
+        workers: processes that make the images; changes nothing in the files.
         progress: called with the number of images done since the last call.
 
     Raises:
@@ -92,13 +92,15 @@ def save_images(
     if n is None or n < 1:
         raise InputError(f"{source.spec}: say how many images to write, at least 1; got {n}.")
     if source.length is not None and source.length < n:
-        raise InputError(f"{source.spec} has only {number_of(source.length, 'image')}; {n} were asked for.")
+        raise InputError(f"{source.spec} has only {number_of(source.length, 'image')}; {n} were requested.")
     run = _Run(source, n, batch_size, workers, progress or (lambda done: None))
     suffix = output.suffix.lower()
     if suffix in (".zip", ".npz"):
         return _save_archive(run, output, _write_zip if suffix == ".zip" else _write_npz, overwrite)
     if suffix in _NO_FOLDERS:
-        raise InputError(f"Images are written to a folder, a .zip or a .npz; {output} is neither. Change the ending.")
+        raise InputError(
+            f"Images are written to a folder, a .zip or a .npz; {output} is none of them. Change the suffix."
+        )
     return _save_folder(run, output, overwrite)
 
 
@@ -131,7 +133,7 @@ class _Run:
                         if (number := next(numbers, -1)) < 0:
                             return
                     drawn += 1
-        raise InputError(f"{source.spec} has only {number_of(drawn, 'image')}; {self.n} were asked for.")
+        raise InputError(f"{source.spec} has only {number_of(drawn, 'image')}; {self.n} were requested.")
 
 
 def _png(image: Pixels) -> bytes:
@@ -149,7 +151,7 @@ def _save_folder(run: _Run, folder: Path, overwrite: bool) -> Saved:
         others, resumed = _may_be_continued(run, folder, present, overwrite)
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"{folder} is no folder, or lies in something that is none. Choose another name.") from error
+        raise InputError(f"{folder} is not a folder, or one of its parents is not. Choose another name.") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"{folder} cannot be read or made: {reason}. Choose another place.") from error
@@ -169,7 +171,7 @@ def _save_folder(run: _Run, folder: Path, overwrite: bool) -> Saved:
 def _may_be_continued(run: _Run, folder: Path, present: set[str], overwrite: bool) -> tuple[tuple[str, ...], bool]:
     """What else the folder holds, and whether it holds the beginning of this run: if not, all is written anew.
 
-    Without the manifest of a run, images with numbers for names are somebody else's.
+    Without the manifest of a run, images with numbers as names are not of this command.
 
     Raises:
         InputError: it holds something else, and is not to be overwritten.
@@ -220,7 +222,7 @@ def _difference(before: dict[str, object], now: dict[str, object], *, more_is_fi
     """What differs between two manifests, empty where the second run may go on with the first one's images."""
     old, new, n_old, n_new = before.get("source"), now["source"], before.get("n"), now["n"]
     if not isinstance(old, dict) or not isinstance(new, dict) or not isinstance(n_old, int):
-        return f"its {MANIFEST} does not tell which"
+        return f"its {MANIFEST} does not name the run"
     differ = [f"{k}: {old.get(k)}, now {new.get(k)}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
     if not differ and isinstance(n_new, int) and (n_old > n_new or (n_old != n_new and not more_is_fine)):
         differ = [f"n: {n_old}, now {n_new}"]
@@ -239,7 +241,7 @@ def _save_archive(run: _Run, path: Path, write: Callable[[_Run, Path], None], ov
         except (zipfile.BadZipFile, OSError):
             before = {}
         if not before:
-            raise InputError(f"{path} exists, and is not of this command: nothing was written. {advice}")
+            raise InputError(f"{path} exists, and was not written by this command: nothing was written. {advice}")
         if difference := _difference(before, json.loads(run.manifest()), more_is_fine=False):
             raise InputError(f"{path} holds the images of another run ({difference}): nothing was written. {advice}")
         run.progress(run.n)
@@ -251,7 +253,7 @@ def _save_archive(run: _Run, path: Path, write: Callable[[_Run, Path], None], ov
 
 def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    entry.create_system = 3  # whatever the system is
+    entry.create_system = 3  # the same on every system
     entry.external_attr = 0o644 << 16
     return entry
 

@@ -131,7 +131,7 @@ class _Scene:
 
 def _scene(index: int, seed: int, size: int, variant: str) -> _Scene:
     if variant not in VARIANTS:
-        raise InputError(f"There is no variant {variant!r} of the rendered images; there are {', '.join(VARIANTS)}.")
+        raise InputError(f"Unknown variant {variant!r} of the rendered images. Available: {', '.join(VARIANTS)}.")
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise InputError(f"Rendered images have {MIN_SIZE} to {MAX_SIZE} pixels a side; got {size}.")
     draw = _Draws(index, seed)
@@ -169,7 +169,7 @@ def _object(
     name = CLASSES[kind]
     turn, tilt, stretch = draw.uniform(0, 2 * math.pi), draw.uniform(-_UPRIGHT, _UPRIGHT), draw.uniform(0.88, 1.14)
     if name in ("disc", "ring"):
-        tilt = 0.0  # nobody could see it
+        tilt = 0.0  # it would not be visible
     if name in ("disc", "ring", "square"):
         stretch = 1.0
     brightness = (0.3, 1.0) if mixed else (0.5, 1.0)  # dark bands must show on every object

@@ -25,7 +25,7 @@ from ganeval.images.specs import (
 
 
 def files_of(*given: object) -> Iterator[Path]:
-    """The files that specs name, those within translations too; objects that are no specs name none."""
+    """The files that specs name, those within translations too; other objects name no files."""
     for one in given:
         match as_spec(one):
             case Archive(path=path) | ArrayFile(path=path) | OtherFile(path=path) | ScriptFile(path=path):
@@ -81,7 +81,7 @@ def _may_be_an_image(path: Path) -> bool:
 def _holds(folder: Path, wanted: os.stat_result) -> bool:
     from ganeval.images.folder import open_folder
 
-    with suppress(InputError):  # a folder without images, or one that cannot be listed: told when it is opened
+    with suppress(InputError):  # a folder without images, or one that cannot be listed: reported when it is opened
         images = open_folder(folder, any_suffix=True)
         for index in range(len(images)):
             with suppress(OSError):

@@ -1,6 +1,6 @@
 """What a spec, text that names images, can be: one class a kind, and what each may do. ``grammar`` makes them of text.
 
-A value is opened as what it is, whatever changes on disk after the text was parsed.
+A value is opened as the kind that it is, even if the files change after the text was parsed.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def closed_to_documents(spec: Spec) -> str | None:
 
     Open are images as files, rendered images, torchvision data sets of ``HASHED_DATASETS`` (which are looked for in the
     user's own folder and never downloaded), shipped generators, generators as safetensors, and translations by open
-    models of open images. All of these are data that this package reads with code of its own.
+    models of open images. All of these are data that this package reads with its own code.
     """
     match spec:
         case Rendered() | ShippedGenerator():

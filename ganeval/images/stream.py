@@ -68,7 +68,7 @@ class StreamSource(ImageSource):
 
     def subset(self, n: int, seed: int) -> StreamSource:
         if n < 1 or (self.length is not None and n > self.length):
-            raise InputError(f"{self.spec}: {n} images were asked for; there are {self.length}.")
+            raise InputError(f"{self.spec}: {n} images were requested; it has {self.length}.")
         return StreamSource(self.spec, self._items, self._range, n, column=self._column)
 
     def labels(self) -> list[str] | None:
@@ -132,7 +132,7 @@ class StreamSource(ImageSource):
         if self._limit is None and (dropped := _dropped(self._items, self._met)):
             self.report.notes[_DROPPED] = dropped
         if self._limit is not None and self._met < self._limit:
-            raise InputError(f"{self.spec}: {self._limit} images were asked for; it ended after {self._met}.")
+            raise InputError(f"{self.spec}: {self._limit} images were requested; it ended after {self._met}.")
 
     def _leave_out(self, bad: list[tuple[str, str]], on_error: str) -> None:
         if bad and on_error == "stop":
@@ -140,7 +140,7 @@ class StreamSource(ImageSource):
         self.report.skipped.extend(bad)
 
     def _drawn(self) -> Iterator[Any]:
-        """The items; what the user's own code raises is told with the source and the number of images before it."""
+        """The items; what the user's own code raises is reported with the source and the number of images before it."""
         try:
             yield from self._iterator()
         except GanEvalError:
@@ -170,7 +170,7 @@ class StreamSource(ImageSource):
 
 
 def _labels_of(item: Any, n: int, used: list[int], names: Sequence[str] | None) -> list[str | None]:
-    """The classes of those images of an item that are used, where it tells them: one label an image."""
+    """The classes of the used images of an item, one for each image; None where it has none."""
     labels = label_of(item)
     several = isinstance(labels, (list, tuple)) or (isinstance(labels, (np.ndarray, Tensor)) and labels.ndim > 0)
     known = class_names(labels if several else [labels], names)

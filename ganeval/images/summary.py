@@ -17,7 +17,7 @@ from ganeval.errors import listed_counts
 from ganeval.images.decode import ORIENTATION
 
 LOSSY = ("JPEG", "MPO", "WEBP")
-MIXED = 0.01  # difference of two shares from which on it is told
+MIXED = 0.01  # difference of two shares from which on it is reported
 TURNED = "EXIF orientation is ignored, and {} has it in {:.0%} of its images, {} in {:.0%}: turned in one set alone"
 _SIZE = "size "
 _LEVEL = "level "
@@ -26,7 +26,10 @@ _UNIT = 256  # of sums of channel means, so that they are whole numbers
 _GRID = 64  # rows and columns of an image of which the means are taken
 _DIM = 16  # levels of a 12-bit image that is read as one of 16 bits
 _FEW = 8  # images; of fewer nothing is said
-_SCALED, _RESHAPED = 0.1, 0.02  # differences of mean logarithms, of area and of aspect ratio, from which on it is told
+_SCALED, _RESHAPED = (
+    0.1,
+    0.02,
+)  # differences of mean logarithms, of area and of aspect ratio, from which on it is reported
 _LISTED = 20  # sizes in a document
 _MOST, _LITTLE = 0.98, 0.5  # shares of stretched images: of nearly all of one set, and no more than this of the other
 
@@ -126,8 +129,8 @@ def differing_values(
     # two draws of many sizes have hardly one in common; what moves a metric is how far they are scaled
     if set(sizes[0]) != set(sizes[1]) and (min(map(len, sizes)) == 1 or scaled):
         each = ", ".join(f"{name} {listed_counts(size, 4)}" for name, size in zip(names, sizes, strict=True))
-        told = f"sizes differ: {each}. Resizing one set more than the other moves a metric by itself"
-        said.append(told + ("; so do their aspect ratios" if reshaped else ""))
+        text = f"sizes differ: {each}. Resizing one set more than the other moves a metric by itself"
+        said.append(text + ("; so do their aspect ratios" if reshaped else ""))
     if min(n) < _FEW:
         return said
     if channels_swapped(*sets):

@@ -33,7 +33,7 @@ class ImageBatch:
     Attributes:
         images: uint8 (N, 3, H, W) where all have one size, else (3, H, W) each, see ``ganeval.images.mixed``; float32
             where ``prepare`` was given. Images that were made on an accelerator stay there.
-        names: one an image.
+        names: one for each image.
         digests: uint64 (N,), see ``ganeval.images.decode.digest``; of the 8-bit pixels, before ``prepare``. None for
             images on an accelerator.
         resized: float32 (N, 3, S, S) of the same images, as far as networks want them so.
@@ -47,7 +47,7 @@ class ImageBatch:
 
 @dataclass(slots=True)
 class SourceReport:
-    """What was met while images were drawn; the counts start anew with every call of ``batches``.
+    """Findings while images were drawn; the counts start anew with every call of ``batches``.
 
     Attributes:
         used: images drawn.
@@ -149,18 +149,18 @@ class ImageSource(ABC):
 
     @property
     def reopens(self) -> bool:
-        """Whether worker processes may decode it unasked: every process opens its files for itself."""
+        """Whether worker processes may decode it by default: every process opens its files for itself."""
         return True
 
     def labels(self) -> list[str] | None:
-        """One class name an image, in order, where the source has class folders or labels.
+        """One class name for each image, in order, where the source has class folders or labels.
 
-        Of all images; or, where only the items tell it, of those that were drawn last and could be used.
+        Of all images; or, where only the items have labels, of those that were drawn last and could be used.
         """
         return None
 
     def classes(self) -> list[str] | None:
-        """Names of the classes in the order of their numbers; None where only the labels tell."""
+        """Names of the classes in the order of their numbers; None where only the labels are known."""
         return None
 
     def input_digests(self) -> np.ndarray | None:
@@ -172,7 +172,7 @@ class ImageSource(ABC):
         return None
 
     def names(self) -> list[str] | None:
-        """One file name an image, in order, where the images are files."""
+        """One file name for each image, in order, where the images are files."""
         return None
 
 
@@ -194,7 +194,7 @@ class NumberedSource(ImageSource):
 
     def subset(self, n: int, seed: int) -> ImageSource:
         if not 1 <= n <= self.length:
-            raise InputError(f"{self.spec}: {n} images were asked for; there are {self.length}.")
+            raise InputError(f"{self.spec}: {n} images were requested; it has {self.length}.")
         rows = np.sort(np.random.default_rng(seed).choice(self.length, n, replace=False, shuffle=False))
         return self.part(rows, {"n": n, "of": self.length, "seed": seed})
 
@@ -202,11 +202,11 @@ class NumberedSource(ImageSource):
         """The ``number``-th, from 1, of ``of`` runs of neighbouring images: together they are all, none of them twice.
 
         The borders lie between the batches that one process would draw (at multiples of 128, the largest batch size
-        that is chosen unasked), so that every image has the same features as in the whole; a set of fewer than 128
+        that is chosen by default), so that every image has the same features as in the whole; a set of fewer than 128
         images a shard is cut evenly.
 
         Raises:
-            InputError: there is no such shard.
+            InputError: the shard does not exist.
         """
         if not 1 <= number <= of:
             raise InputError(f"a shard is I/N with I from 1 to N, for instance 1/4; got {number}/{of}.")
@@ -256,16 +256,16 @@ class Images(ABC):
         return f"#{index}"
 
     def fault(self, index: int) -> str | None:
-        """Why image ``index`` cannot be used, as far as a cheap look tells."""
+        """Why image ``index`` cannot be used, as far as a cheap check shows."""
         return None
 
     def read(self, index: int) -> bytes:
         """Where ``encoded``: the file. Raises UnreadableImage where it cannot be read."""
-        raise UnreadableImage(f"{self.kind} images are no files")
+        raise UnreadableImage(f"{self.kind} images are not files")
 
     @property
     def on_disk(self) -> bool:
-        """Whether the images lie in files, so that ``fingerprint`` tells them apart."""
+        """Whether the images are in files, so that ``fingerprint`` distinguishes them."""
         return self.encoded
 
     def fingerprint(self, index: int) -> bytes | None:
@@ -303,7 +303,7 @@ class Images(ABC):
         return None
 
     def classes(self) -> list[str] | None:
-        """Names of the classes in the order of their numbers, where more is known than the labels tell."""
+        """Names of the classes in the order of their numbers, where they are known beyond the labels."""
         return None
 
     def facts(self) -> dict[str, object]:

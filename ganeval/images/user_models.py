@@ -1,4 +1,4 @@
-"""Somebody's model, borrowed for a while: it makes images, and afterwards it and all random state are as they were."""
+"""Run the user's model to make images; afterwards the model and all random states are as they were."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from ganeval.images.transfer import start_fetch, to_device
 
 _TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
 _RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")
-EXITS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # what somebody's code may raise and means to end the program
+EXITS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # raised by user code to end the program
 Place = tuple[torch.device, torch.dtype | None]
 Begun = tuple[Tensor, Callable[[], Counter[str]], bool]  # images, the check of their values, whether noise was drawn
-NOISE = "the generator drew noise of its own, so it made them one by one, each of the noise of its number"
+NOISE = "the generator draws random numbers itself, so each image was made alone, with the random numbers of its index"
 
 
 class UserModel:
@@ -102,7 +102,7 @@ class UserModel:
     def make(self, n: int, begin: Callable[[slice], Begun]) -> tuple[Tensor, Callable[[], Counter[str]]]:
         """Make n images at once; one by one from the first time on that the model draws random numbers itself.
 
-        Each image then has the random numbers of its own seed, whatever is made with it.
+        Each image then has the random numbers of its own seed, independent of the images made with it.
 
         Args:
             begin: calls ``begin`` for some of the n images.
@@ -194,7 +194,7 @@ class UserModel:
                 made = until_the_end.enter_context(self._watch(once))
             except EXITS:
                 raise
-            except BaseException as error:  # somebody's code, which may raise anything
+            except BaseException as error:  # user code may raise anything
                 found = _place_of([first]) if (first := self._watch.first) is not None else None
                 if self._seen_at is not None or found in (None, place):
                     shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"
@@ -208,7 +208,7 @@ class UserModel:
 
 
 def merge_modes(described: Iterable[Mapping[str, Any]]) -> dict[str, object]:
-    """What ``UserModel.describe`` tells of several runs."""
+    """The union of what ``UserModel.describe`` returned for several runs."""
     described = list(described)
     merged: dict[str, object] = {"keep_mode": True} if any(one.get("keep_mode") for one in described) else {}
     for key in ("set_to_evaluation", "training_elsewhere"):
@@ -298,7 +298,7 @@ def _seeded(device: torch.device, seed: int, *, exact: bool) -> Iterator[Callabl
     """Seed every random state inside, and put all of them back at the end.
 
     Args:
-        exact: arithmetic repeats bit by bit on every accelerator, whatever the surrounding program has set.
+        exact: arithmetic repeats bit by bit on every accelerator, whatever settings the program has.
 
     Yields a function that says whether random numbers were drawn since the start.
     """

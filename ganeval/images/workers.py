@@ -116,7 +116,7 @@ def worker_faults() -> Iterator[None]:
 
 def worker_failed(error: BaseException) -> ConfigError:
     """The error for a worker that died, or whose images could not be handed over."""
-    reason = (str(error).strip() or "it ended without a word").splitlines()[-1].strip().rstrip(".")
+    reason = (str(error).strip() or "it ended without a message").splitlines()[-1].strip().rstrip(".")
     return ConfigError(
         f"A decode worker failed: {reason}. Where workers are killed, give the machine more memory, or more shared "
         "memory (docker run --shm-size), or take fewer of them: --workers 0 (workers=0) decodes without worker "
@@ -134,7 +134,7 @@ def _unwatch(iterator: Any) -> None:
 def _watched_next(iterator: Any) -> Any:
     """The next item; a worker that has died, or dies meanwhile, is an error here and nowhere else.
 
-    Without the handler, a message that a worker had half written when it was killed would be waited for in vain.
+    Without the handler, a message that a worker had half written when it was killed would be waited for forever.
 
     Raises:
         RuntimeError: a worker was killed.
@@ -170,7 +170,7 @@ def _no_room_for_sockets() -> bool:
     """Whether the temporary folder's name is too long for sharing tensors.
 
     Torch hands their memory over by sockets in that folder, and a socket's name has at most 107 characters; a worker
-    that cannot make one would be waited for in vain.
+    that cannot make one would be waited for forever.
     """
     by_socket = torch.multiprocessing.get_sharing_strategy() == "file_descriptor"  # type: ignore[no-untyped-call]
     return by_socket and len(os.fsencode(tempfile.gettempdir())) + _SOCKET_NAME > 107

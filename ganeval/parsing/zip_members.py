@@ -23,7 +23,7 @@ BROKEN_ZIP = (
 _LOCAL_HEADER = 30  # bytes, before the member's name
 _DEFLATE_RATIO = 1032  # deflate turns one byte into at most so many
 _STEP = 2**20
-_SMALL_STEP = 2**12  # LZMA inflates whatever it is given, up to some thousand times its size
+_SMALL_STEP = 2**12  # LZMA inflates all of its input, up to some thousand times its size
 
 
 def require_plausible(info: zipfile.ZipInfo, archive_bytes: int) -> None:

@@ -86,7 +86,7 @@ def no_zip(folder: Path) -> Path:
     ("make", "message"),
     [
         (lambda f: f / "missing", "missing"),
-        (empty_folder, "no file with the name of an image"),
+        (empty_folder, "no file with the suffix of an image"),
         (lambda f: write_images(f, 1), "at least 2"),
         (text_as_png, "bad.png"),
         (truncated, "bad.jpg"),

@@ -65,7 +65,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize(
     ("generator", "options", "message"),
     [
-        ("nhwc", GOOD, "returns NHWC images, shape (2, 8, 8, 3); needed is (N, 3, H, W)"),
+        ("nhwc", GOOD, "returns NHWC images, shape (2, 8, 8, 3); expected (N, 3, H, W)"),
         ("loud", GOOD, "outside the declared range -1..1"),
         ("nan", GOOD, "image 0 (--seed 0) holds NaN"),
         ("wrong_batch", GOOD, "makes an array of shape (1, 3, 8, 8) of 2 latents"),

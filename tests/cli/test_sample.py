@@ -42,7 +42,7 @@ def test_overwrite_says_what_stays(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["real/"], "no generator or renderer"),
-        (["dataset:shapes-dotted"], "names no rendered images"),
+        (["dataset:shapes-dotted"], "does not name rendered images"),
         (["dataset:shapes:4"], "8 to 4096 pixels"),
     ],
 )

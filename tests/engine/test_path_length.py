@@ -437,7 +437,7 @@ def test_what_rounding_would_have_measured() -> None:
         (lambda: Tanh().half(), {}, "its weights are float16"),
         (Tanh, {"space": "w"}, "paths in w need a generator with two callables"),
         (lambda: lambda z: Tanh()(z), {"latent_dim": 6}, "say which values stand for black and for white"),
-        (lambda: lambda z: Tanh()(z), {"value_range": (-1, 1)}, "does not tell the size of its latents"),
+        (lambda: lambda z: Tanh()(z), {"value_range": (-1, 1)}, "does not declare the size of its latents"),
         (Tanh, {"value_range": (0, 0.01)}, "far outside the declared range"),
         (lambda: lambda z: z, {"latent_dim": 6, "value_range": (-1, 1)}, r"makes an array of shape \(24, 6\)"),
         (lambda: np.zeros((5, 8, 8, 3), np.uint8), {}, "it takes a generator, and FAKE is not one"),

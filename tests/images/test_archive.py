@@ -182,7 +182,7 @@ def test_a_tar_that_lost_images_silently_iv(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.zip", "a.tar"])
 def test_archives_without_images_iv(name: str, tmp_path: Path) -> None:
     (write_zip if name.endswith("zip") else write_tar)(tmp_path / name, {"a.txt": b"x"})
-    with pytest.raises(InputError, match=r"no file with the name of an image, but 1 other file \(1 x .txt\)"):
+    with pytest.raises(InputError, match=r"no file with the suffix of an image; found 1 other file \(1 x .txt\)"):
         open_images(tmp_path / name)
 
 

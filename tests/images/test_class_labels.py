@@ -189,7 +189,7 @@ def test_reals_without_labels_or_with_more_classes_iv() -> None:
     like = {**ON, "num_samples": 10, "label_distribution": "like-real"}
     with pytest.raises(InputError, match="the labels of Tensor 20x3x16x16 are not known"):
         ganeval.fid(images, make, **like)
-    with pytest.raises(InputError, match="takes the class frequencies of real images, and REAL is none"):
+    with pytest.raises(InputError, match="takes the class frequencies of real images, and REAL does not hold"):
         ganeval.fid(ganeval.build_statistics(images, protocol="compact"), make, **like)
     with pytest.raises(InputError, match=r"has 4 classes \(0, 1, 2, 3\), the generator 2"):
         ganeval.fid(TensorDataset(images, labels + 2), make, **like)

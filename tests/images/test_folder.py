@@ -68,14 +68,14 @@ def test_missing_iv(tmp_path: Path) -> None:
 
 
 def test_empty_iv(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no images, no files at all"):
+    with pytest.raises(InputError, match="holds no images and no other files"):
         open_images(tmp_path)
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "b.txt").write_text("x")
     (tmp_path / "c.npy").write_text("x")
     with pytest.raises(
         InputError,
-        match=r"no file with the name of an image, but 3 other files \(2 x .txt, 1 x .npy\). Expected are .png",
+        match=r"no file with the suffix of an image; found 3 other files \(2 x .txt, 1 x .npy\). Expected .png",
     ):
         open_images(tmp_path)
 

@@ -333,7 +333,7 @@ def test_half_precision_weights_get_half_precision_latents() -> None:
             lambda z: torch.zeros(len(z), 4, 5, 3),
             r"returns NHWC images, shape \(2, 4, 5, 3\); .* permute\(0, 3, 1, 2\)",
         ),
-        (lambda z: torch.zeros(3, 3, 4, 4), r"makes an array of shape \(3, 3, 4, 4\) of 2 latents; needed is \(2, 3,"),
+        (lambda z: torch.zeros(3, 3, 4, 4), r"makes an array of shape \(3, 3, 4, 4\) of 2 latents; expected \(2, 3,"),
         (lambda z: torch.zeros(3, 4, 4), r"of shape \(3, 4, 4\)"),
         (lambda z: torch.zeros(len(z), 4, 8, 8), r"of shape \(2, 4, 8, 8\)"),
         (lambda z: torch.full((len(z), 3, 4, 4), float("nan")), r"image 0 \(--seed 0\) holds NaN"),
@@ -357,14 +357,14 @@ def test_outputs_iv(output: Any, message: str) -> None:
 def test_iv() -> None:
     with pytest.raises(InputError, match="say how many with --num-samples"):
         open_images(Generator(), value_range=RANGE)
-    with pytest.raises(InputError, match="does not tell the size of its latents: pass --latent-dim"):
+    with pytest.raises(InputError, match="does not declare the size of its latents: pass --latent-dim"):
         opened(lambda z: z)
     for size in (0, -3, 2.5, (4, 0)):
         with pytest.raises(ConfigError, match="latent_dim must be a positive whole number, or several"):
             opened(lambda z: z, latent_dim=size)
     with pytest.raises(InputError, match="need a declared range"):
         opened(Generator(), value_range=None).check()
-    with pytest.raises(InputError, match="11 images were asked for; there are 10"):
+    with pytest.raises(InputError, match="11 images were requested; it has 10"):
         opened(Generator(), num=11)
 
 
@@ -442,7 +442,7 @@ def test_shapes_iv() -> None:
     with pytest.raises(InputError, match="any number of images: say how many with --num-samples"):
         open_images("dataset:shapes")
     for spec in ("dataset:shapes-round", "dataset:shapes:big", "dataset:shapes@1:64", "dataset:shapes:"):
-        with pytest.raises(InputError, match="names no rendered images"):
+        with pytest.raises(InputError, match="does not name rendered images"):
             open_images(spec, num_samples=3)
     with pytest.raises(InputError, match="8 to 4096 pixels a side; got 1"):
         open_images("dataset:shapes:1", num_samples=3)

@@ -69,7 +69,7 @@ def test_no_part_is_waited_for_before_the_next_is_under_way(fixed: int | None, m
         return lambda: events.append("wait") or ends  # type: ignore[func-returns-value]
 
     monkeypatch.setattr(user_models.UserModel, "run", running)
-    monkeypatch.setattr(user_models, "brought", bringing)
+    monkeypatch.setattr(user_models, "start_fetch", bringing)
     # random states lie on the host, where a FakeTensor has no bytes
     monkeypatch.setattr(user_models, "_seeded", lambda *_, **__: nullcontext(lambda: False))
     monkeypatch.setattr(user_models, "range_notes", lambda ends, value_range: Counter())

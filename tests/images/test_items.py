@@ -135,7 +135,7 @@ def test_image_column(kind: str) -> None:
         ({"png": b"no image"}, "not an image in a format known here"),
         (b"", "the file is empty"),
         ({"image": {"bytes": None, "path": None}}, "neither its bytes nor its path are given"),
-        (None, "a NoneType is no image"),
+        (None, "a NoneType is not an image"),
     ],
 )
 def test_items_iv(item: Any, message: str) -> None:

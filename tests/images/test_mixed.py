@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ganeval.engine.prefetch import ahead
+from ganeval.engine.prefetch import prefetched
 from ganeval.features.extractor import load_extractor
 from ganeval.images import bilinear
 from ganeval.images.loading import Regrouper
@@ -157,7 +157,7 @@ def test_mixed_sizes_cost_the_host_no_more_than_equal_ones(
     for name, sizes in (("equal", [(40, 40)] * n), ("mixed", mixed)):
         source, counted = open_images(folder_of(tmp_path / name, sizes)), Counted()
         with counted, torch.no_grad():
-            for batch in ahead(source.batches(n), META):
+            for batch in prefetched(source.batches(n), META):
                 assert extractor(batch)["2048"].shape == (n, 2048)
         found[name] = counted
     assert [one.waits for one in found.values()] == [0, 0]

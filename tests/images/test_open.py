@@ -77,7 +77,7 @@ def test_subsets(folder: Path) -> None:
     assert chosen.length == 8
     again = chosen.subset(3, 0)
     assert set(digests(again)) < set(found)
-    with pytest.raises(InputError, match="21 images were asked for; there are 20"):
+    with pytest.raises(InputError, match="21 images were requested; it has 20"):
         open_images(folder, num=21)
 
 
@@ -94,8 +94,8 @@ def test_a_subset_against_uniform_theory() -> None:
     [
         ("nowhere/", {}, "There is no file or folder 'nowhere/'"),
         (Path("nowhere.zip"), {}, "There is no file or folder 'nowhere.zip'"),
-        ("stats:cifar10-test", {}, "names reference statistics; needed are images"),
-        ("gen:dcgan-cifar10", {}, "names a generator; needed are images"),
+        ("stats:cifar10-test", {}, "names reference statistics; expected images"),
+        ("gen:dcgan-cifar10", {}, "names a generator; expected images"),
         ("", {}, "an empty name"),
         (" ", {}, "an empty name"),
         (IMAGES, {"num": 0}, "must be at least 1; got 0"),
@@ -103,7 +103,7 @@ def test_a_subset_against_uniform_theory() -> None:
         (IMAGES, {"seed": -1}, "must not be negative; got -1"),
         (IMAGES, {"value_range": (1, 0)}, "two numbers in order"),
         ({"a": IMAGES}, {}, "Cannot read images from a dict"),
-        (3, {}, "Cannot read images from a int; needed is a path"),
+        (3, {}, "Cannot read images from a int; expected a path"),
         (None, {}, "Cannot read images from a NoneType"),
     ],
 )
@@ -114,7 +114,7 @@ def test_specs_iv(spec: Any, options: dict[str, Any], message: str) -> None:
 
 def test_other_files_iv(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x")
-    with pytest.raises(InputError, match=r"is neither a folder nor one of .zip, .tar, .tar.gz, .npz, .npy"):
+    with pytest.raises(InputError, match=r"is not a folder, .zip, .tar, .tar.gz, .npz or .npy file"):
         open_images(tmp_path / "a.csv")
 
 

@@ -206,19 +206,19 @@ def test_decode_workers_can_take_it() -> None:
 
 def test_resize_iv() -> None:
     images = noise(8, 8)
-    with pytest.raises(ConfigError, match=r"no resize mode 'bilinear' here; there are .*tf1-bilinear"):
+    with pytest.raises(ConfigError, match=r"Unknown resize mode 'bilinear'. Available: .*tf1-bilinear"):
         resize(images, 4, "bilinear")
     with pytest.raises(ConfigError, match="at least 1"):
         resize(images, 0, "tf1-bilinear")
     for wrong in (images.byte(), images[0], images[:, :1], images.double(), torch.empty(1, 3, 0, 4)):
-        with pytest.raises(InputError, match=r"float32 \(N, 3, H, W\) is needed"):
+        with pytest.raises(InputError, match=r"expected float32 \(N, 3, H, W\)"):
             resize(wrong, 4, "tf1-bilinear")
 
 
 def test_resize_pil_iv() -> None:
     pixels = as_pixels(noise(8, 8)[0])
-    with pytest.raises(ConfigError, match=r"'tf1-bilinear' here; there are pil-bicubic-float, pil-bicubic-uint8, "):
+    with pytest.raises(ConfigError, match=r"'tf1-bilinear'. Available: pil-bicubic-float, pil-bicubic-uint8, "):
         resize_pil(pixels, 4, "tf1-bilinear")
     for wrong in (pixels.astype(np.float32), pixels[..., 0], pixels[..., :1], pixels[:0]):
-        with pytest.raises(InputError, match=r"uint8 \(H, W, 3\) is needed"):
+        with pytest.raises(InputError, match=r"expected uint8 \(H, W, 3\)"):
             resize_pil(wrong, 4, "pil-bicubic-float")

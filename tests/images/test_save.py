@@ -147,11 +147,11 @@ def test_what_is_there_already_iv(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="mine holds other things \\(000000.png\\)"):
         save_images(shapes(2), tmp_path / "mine")
     (tmp_path / "out" / MANIFEST).write_text("{}")
-    with pytest.raises(InputError, match=f"its {MANIFEST} does not tell which"):
+    with pytest.raises(InputError, match=f"its {MANIFEST} does not name the run"):
         save_images(shapes(2), tmp_path / "out")
 
     (tmp_path / "a.zip").write_text("something else")
-    with pytest.raises(InputError, match=r"a.zip exists, and is not of this command"):
+    with pytest.raises(InputError, match=r"a.zip exists, and was not written by this command"):
         save_images(shapes(2), tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_text() == "something else"
     save_images(shapes(2), tmp_path / "b.npz")
@@ -173,7 +173,7 @@ def test_overwrite_replaces_a_run_and_leaves_what_is_of_no_run(tmp_path: Path) -
 
 
 def test_bad_input_iv(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has only 2 images; 3 were asked for"):
+    with pytest.raises(InputError, match="has only 2 images; 3 were requested"):
         save_images(shapes(2), tmp_path / "out", n=3)
     with pytest.raises(InputError, match="at least 1; got 0"):
         save_images(shapes(2), tmp_path / "out", n=0)
@@ -182,9 +182,9 @@ def test_bad_input_iv(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its folder does not exist"):
         save_images(shapes(2), tmp_path / "none" / "out.zip")
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         save_images(shapes(2), tmp_path / "file" / "out")
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         save_images(shapes(2), tmp_path / "file")
     mixed = open_images([np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.uint8)])
     with pytest.raises(InputError, match="8 x 8 and 9 x 8 pixels .* holds one size"):

@@ -131,9 +131,9 @@ def test_a_generator_object_is_read_once_iv() -> None:
 
 
 def test_a_stream_that_is_too_short_iv() -> None:
-    with pytest.raises(InputError, match="9 images were asked for; it ended after 7"):
+    with pytest.raises(InputError, match="9 images were requested; it ended after 7"):
         pixels(open_images(LOADERS["generator"](), num=9))
-    with pytest.raises(InputError, match="9 images were asked for; there are 7"):
+    with pytest.raises(InputError, match="9 images were requested; it has 7"):
         open_images(LOADERS["images"](), num=9)
 
 
@@ -193,7 +193,7 @@ def test_what_a_dataset_raises_is_said_of_its_item_iv(workers: int) -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ("text", "a str is no image"),
+        ("text", "a str is not an image"),
         ({"text": 1}, "the item has no image: its columns are text. Name the one that holds it: image_column"),
         (torch.zeros(5), r"shape \(5,\) is not one image"),
         (torch.zeros(2, 9, 9, dtype=torch.uint8), "is not a set of images"),
@@ -269,10 +269,10 @@ def test_torchvision_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("dataset:cifar11:test", "names no dataset; needed is dataset:NAME:SPLIT"),
-        ("dataset:cifar10", "names no dataset"),
-        ("dataset:cifar10:", "names no dataset"),
-        ("dataset:cifar10:test:x", "names no dataset"),
+        ("dataset:cifar11:test", "does not name a data set; expected dataset:NAME:SPLIT"),
+        ("dataset:cifar10", "does not name a data set"),
+        ("dataset:cifar10:", "does not name a data set"),
+        ("dataset:cifar10:test:x", "does not name a data set"),
         ("dataset:cifar10:valid", "CIFAR10 has no split 'valid'; its splits are train and test"),
         ("dataset:svhn:valid", "Unknown value 'valid'"),
         ("dataset:semeion:test", "has no splits that can be named"),
