@@ -82,7 +82,7 @@ def test_a_run_with_two_of_pillows_resizes_takes_them_from_the_batch(monkeypatch
         monkeypatch.setattr(loop, "_is_asynchronous", lambda device, queued=queued: queued)
         kept = [LayerAccumulator(None, FeatureRows(256)) for _ in networks]
         if queued:  # no network may do it then, in the main thread
-            monkeypatch.setattr(resizing, "side_by_side", None)
+            monkeypatch.setattr(resizing, "map_in_threads", None)
         batches = open_images(images).batches(size)
         run(batches, [(one, {"256": rows}) for one, rows in zip(networks, kept, strict=True)])
         found.append([rows.rows.to_array().copy() for rows in kept if rows.rows is not None])

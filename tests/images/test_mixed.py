@@ -114,7 +114,7 @@ def test_images_resized_together_against_each_by_itself(mode: str) -> None:
 
 def test_tables_are_made_once_a_length_and_sent_as_one_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[torch.Tensor] = []
-    monkeypatch.setattr(bilinear, "across", lambda tensor, device: sent.append(tensor) or to_device(tensor, device))
+    monkeypatch.setattr(bilinear, "to_device", lambda tensor, device: sent.append(tensor) or to_device(tensor, device))
     bilinear._axis.cache_clear()
     for _ in range(2):
         for length in range(300, 520):  # more than any limit that such tables had
