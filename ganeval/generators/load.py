@@ -101,9 +101,7 @@ def _generated(spec: str, model: Checkpoint | Callable[..., Any], options: OpenO
     return GeneratedSource(spec, model.module, own, fixed_batch=model.architecture.batch, facts=_facts(model))
 
 
-def _translated(
-    spec: str, model: Checkpoint | Callable[..., Any], inner: Spec, options: OpenOptions
-) -> NumberedSource:  # fmt: skip
+def _translated(spec: str, model: Checkpoint | Callable[..., Any], inner: Spec, options: OpenOptions) -> NumberedSource:
     source = open_source(inner, options=options)
     if not isinstance(source, NumberedSource):
         raise InputError(f"{spec}: the images of {inner} cannot be counted; put them in a folder or archive.")
@@ -115,16 +113,21 @@ def _translated(
                 f"{spec}: say which values stand for black and for white in what it takes and makes, for example "
                 "--value-range -1,1 (value_range=(-1, 1) in Python)."
             )
-        return TranslatedSource(
-            spec, source, model, value_range, seed=seed, device=device, keep_mode=options.keep_mode
-        )  # fmt: skip
+        return TranslatedSource(spec, source, model, value_range, seed=seed, device=device, keep_mode=options.keep_mode)
     if not model.architecture.translates:
         raise InputError(f"{spec} makes images of latents, it does not translate; leave ({inner}) out.")
     return TranslatedSource(
-        spec, source, model.module, (-1.0, 1.0),
-        batch=model.architecture.batch, seed=seed, device=device, exact=True, check_size=_check_size,
+        spec,
+        source,
+        model.module,
+        (-1.0, 1.0),
+        batch=model.architecture.batch,
+        seed=seed,
+        device=device,
+        exact=True,
+        check_size=_check_size,
         facts=_facts(model),
-    )  # fmt: skip
+    )
 
 
 def _check_size(height: int, width: int) -> None:

@@ -18,7 +18,7 @@ from ganeval.images.latents import seed_of
 from ganeval.images.loading import Regrouper
 from ganeval.images.pixels import ValueRange
 from ganeval.images.types import ImageBatch, NumberedSource, Prepare, SourceReport, check_batches
-from ganeval.images.user_models import Begun, UserModel
+from ganeval.images.user_models import PendingImages, UserModel
 
 CheckSize = Callable[[int, int], None]
 
@@ -168,7 +168,7 @@ class TranslatedSource(NumberedSource):
         """Translations of the images in these places of the whole source, and what checks them."""
         return self._model.make(len(rows), lambda part: self._begin(images[part], rows[part], names[part]))
 
-    def _begin(self, images: Tensor, rows: list[int], names: list[str]) -> Begun:
+    def _begin(self, images: Tensor, rows: list[int], names: list[str]) -> PendingImages:
         low, high = self._range
         places = torch.tensor(rows, device=images.device) % self._batch
         floats = images.new_zeros(self._batch, *images.shape[1:]).index_copy(0, places, images).float()

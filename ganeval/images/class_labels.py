@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ Options = TypeVar("Options", bound=OpenOptions)
 _LABEL, _ORDER, _START = 1, 4, 5  # parts of the stream of one number, see ``ganeval.images.latents``
 _GOLDEN = (5**0.5 - 1) / 2
 _LISTED = 5
+_WHOLE, _LONGEST = re.compile(r"-?[0-9]+"), 40  # of a label in a file, and its characters
 _DIGITS = 18  # of the largest label that is taken for a number
 
 
@@ -130,21 +132,18 @@ def read_labels(given: str | Path | Sequence[int]) -> np.ndarray:
         while lines and not lines[-1].strip():
             lines.pop()
         values: list[Any] = [line.strip() for line in lines]
-        what = f"{given}: line"
+        what, first = f"{given}: line", 1
     else:
         values = given.tolist() if hasattr(given, "tolist") else list(given)
-        what = "labels: entry"
+        what, first = "labels: entry", 0
     numbers = []
-    for place, value in enumerate(values):
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole and not (isinstance(value, str) and value.lstrip("-").isdecimal() and value.isascii()):
-            if isinstance(value, np.integer):
-                value = int(value)
-            else:
-                raise InputError(f"{what} {place + (what[-1] == 'e')} is not a whole number: {str(value)[:40]!r}.")
-        if not -(2**62) < int(value) < 2**62:
-            raise InputError(f"{what} {place + (what[-1] == 'e')} is out of range: {str(value)[:40]}.")
-        numbers.append(int(value))
+    for place, value in enumerate(values, first):
+        text = str(value)
+        if isinstance(value, bool) or not isinstance(value, str | int | np.integer) or not _WHOLE.fullmatch(text):
+            raise InputError(f"{what} {place} is not a whole number: {text[:40]!r}.")
+        if len(text) > _LONGEST or not -(2**62) < int(text) < 2**62:
+            raise InputError(f"{what} {place} is out of range: {text[:40]}.")
+        numbers.append(int(text))
     if not numbers:
         raise InputError(
             f"{given if isinstance(given, str | Path) else 'labels'} holds no labels; expected one for each image."

@@ -33,7 +33,7 @@ from ganeval.images.types import (
     check_batches,
     check_on_error,
 )
-from ganeval.images.user_models import Begun, UserModel
+from ganeval.images.user_models import PendingImages, UserModel
 
 
 class ShapesImages(Images):
@@ -215,7 +215,7 @@ class GeneratedSource(NumberedSource):
         """Images of these numbers: uint8 (N, 3, H, W) on the generator's device, and what checks them."""
         return self.model.make(len(indices), lambda part: self._begin(indices[part]))
 
-    def _begin(self, indices: list[int]) -> Begun:
+    def _begin(self, indices: list[int]) -> PendingImages:
         inputs = [torch.cat([self.latents.latent(index) for index in indices])]
         if self.latents.num_classes is not None:
             inputs.append(torch.tensor([self.latents.label(index) for index in indices], device="cpu"))

@@ -112,7 +112,7 @@ def _names_of(dataset: Any) -> Sequence[str] | None:
         names = [names_of(part) for part in parts]
         return names[0] if names and all(one == names[0] for one in names) else None
     if (column := _label_column(dataset)) is not None:
-        return _names_of_column(dataset, column)
+        return _class_names_of(dataset.features[column])
     classes, numbers = getattr(dataset, "classes", None), getattr(dataset, "class_to_idx", None)
     if isinstance(classes, (list, tuple, np.ndarray)):
         return [str(name) for name in classes]
@@ -141,17 +141,13 @@ def _label_column(dataset: Any) -> str | None:
     if not isinstance(features, Mapping):
         return None
     usual = [name for name in LABEL_KEYS if name in features]
-    classes = [name for name, feature in features.items() if _has_names(feature)]
+    classes = [str(name) for name, feature in features.items() if _class_names_of(feature)]
     if usual:
         return usual[0]
-    return str(classes[0]) if len(classes) == 1 else None
+    return classes[0] if len(classes) == 1 else None
 
 
-def _names_of_column(dataset: Any, column: str) -> Sequence[str] | None:
-    feature = dataset.features[column]
-    return [str(name) for name in feature.names] if _has_names(feature) else None
-
-
-def _has_names(feature: Any) -> bool:
+def _class_names_of(feature: Any) -> list[str] | None:
+    """The class names of a Hugging Face column; None where it has none."""
     names = getattr(feature, "names", None)
-    return isinstance(names, (list, tuple)) and bool(names)
+    return [str(name) for name in names] if isinstance(names, (list, tuple)) and names else None

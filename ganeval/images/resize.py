@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -167,11 +168,8 @@ def _require(mode: str, modes: Mapping[str, str] | frozenset[str], size: int) ->
         raise ConfigError(f"Cannot resize to {size} pixels; expected at least 1.")
 
 
-def _interpolate(filter_name: str, *, antialias: bool) -> Callable[[Tensor, int], Tensor]:
-    def resize_batch(images: Tensor, size: int) -> Tensor:
-        return interpolate(images, (size, size), mode=filter_name, align_corners=False, antialias=antialias)
-
-    return resize_batch
+def _interpolate(images: Tensor, size: int, *, mode: str, antialias: bool) -> Tensor:
+    return interpolate(images, (size, size), mode=mode, align_corners=False, antialias=antialias)
 
 
 def _pil_bicubic_float(channels: np.ndarray, size: int) -> Tensor:
@@ -217,9 +215,9 @@ def _tensor(image: Image.Image) -> Tensor:
 
 _TORCH: Mapping[str, Callable[[Tensor, int], Tensor]] = {
     "tf1-bilinear": tf1_bilinear,
-    "torch-bilinear": _interpolate("bilinear", antialias=False),
-    "torch-bilinear-antialias": _interpolate("bilinear", antialias=True),
-    "torch-bicubic-antialias": _interpolate("bicubic", antialias=True),
+    "torch-bilinear": partial(_interpolate, mode="bilinear", antialias=False),
+    "torch-bilinear-antialias": partial(_interpolate, mode="bilinear", antialias=True),
+    "torch-bicubic-antialias": partial(_interpolate, mode="bicubic", antialias=True),
 }
 _PIL: Mapping[str, Callable[[np.ndarray, int], Tensor]] = {
     "pil-bicubic-float": _pil_bicubic_float,

@@ -41,11 +41,8 @@ def summarise(array: np.ndarray) -> dict[str, int]:
     part = array[:: max(1, height // _GRID), :: max(1, width // _GRID)].astype(np.float32).reshape(-1, 3)
     sums = np.ones(len(part), np.float32) @ part  # whole numbers below 2^24, so exact
     means = sums.astype(np.float64) / len(part)
-    counts = {
-        "n": 1, "dark": int(high <= 1), "dim": int(high <= _DIM),
-        "bright": int(low >= 127), "stretched": 0,
-        f"{_SIZE}{width}x{height}": 1,
-    }  # fmt: skip
+    counts = {"n": 1, "dark": int(high <= 1), "dim": int(high <= _DIM), "bright": int(low >= 127), "stretched": 0}
+    counts[f"{_SIZE}{width}x{height}"] = 1
     for name, mean in zip(_CHANNELS, means.tolist(), strict=True):
         counts[name] = round(mean * _UNIT)
         counts[f"{name} squared"] = round(mean * mean * _UNIT)

@@ -29,7 +29,8 @@ _TORCH, _HERE = Path(torch.__file__).parent, Path(__file__).parent
 _RAISED = re.compile(r"\w+(\.\w+)*(Error|Exception): ")
 EXITS = (KeyboardInterrupt, SystemExit, GeneratorExit)  # raised by user code to end the program
 Place = tuple[torch.device, torch.dtype | None]
-Begun = tuple[Tensor, Callable[[], Counter[str]], bool]  # images, the check of their values, whether noise was drawn
+# images, the check of their values, and whether the model drew random numbers
+PendingImages = tuple[Tensor, Callable[[], Counter[str]], bool]
 NOISE = "the generator draws random numbers itself, so each image was made alone, with the random numbers of its index"
 
 
@@ -99,7 +100,7 @@ class UserModel:
             return torch.device(device), None
         return self._device or torch.device("cpu"), None
 
-    def make(self, n: int, begin: Callable[[slice], Begun]) -> tuple[Tensor, Callable[[], Counter[str]]]:
+    def make(self, n: int, begin: Callable[[slice], PendingImages]) -> tuple[Tensor, Callable[[], Counter[str]]]:
         """Make n images at once; one by one from the first time on that the model draws random numbers itself.
 
         Each image then has the random numbers of its own seed, independent of the images made with it.
@@ -121,7 +122,7 @@ class UserModel:
 
     def begin(
         self, *inputs: Tensor, seed: int, what: str, names: Sequence[str], keep: Tensor | slice | None = None
-    ) -> Begun:
+    ) -> PendingImages:
         """Run the model on N inputs; an accelerator is not waited for.
 
         Args:

@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import IO
 
 # what zipfile and its decompressors raise for archives that are damaged, encrypted or of an unknown method
-BROKEN_ZIP = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, LookupError,
-    ValueError, OverflowError, MemoryError,
-)  # fmt: skip
+_DECOMPRESSION = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
+BROKEN_ZIP = (*_DECOMPRESSION, RuntimeError, LookupError, ValueError, OverflowError, MemoryError)
 _LOCAL_HEADER = 30  # bytes, before the member's name
 _DEFLATE_RATIO = 1032  # deflate turns one byte into at most so many
 _STEP = 2**20
