@@ -398,7 +398,7 @@ def test_needs_a_number_of_images_iv() -> None:
     for spec in ("gen:dcgan-cifar10", f"gen:cyclegan-plain2striped({PLAIN})"):
         with pytest.raises(InputError, match="--num-samples"):
             open_source(spec)
-        with pytest.raises(InputError, match="at least 1"):
+        with pytest.raises(GanEvalError, match="at least 1"):
             open_source(spec, num_samples=0)
     assert open_source("gen:dcgan-cifar10", num=3).length == 3
 
