@@ -43,7 +43,7 @@ from ganeval.images.specs import (
     Translation,
 )
 from ganeval.images.types import ImageSource, NumberedSource
-from ganeval.images.user_models import told
+from ganeval.images.user_models import describe_error
 from ganeval.parsing.torchscript import load_torchscript
 
 

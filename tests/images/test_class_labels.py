@@ -158,7 +158,10 @@ def test_given_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ({"labels": "missing.txt"}, "cannot be read from missing.txt: No such file"),
         ({"labels": [0], "label_distribution": "balanced"}, "give one of them"),
         ({"label_distribution": "like-real", "num_samples": 3}, "needs real images with labels"),
-        ({"label_distribution": "skewed", "num_samples": 3}, "must be one of uniform, balanced, like-real; got 'skewed'"),
+        (
+            {"label_distribution": "skewed", "num_samples": 3},
+            "must be one of .*like-real; got 'skewed'",
+        ),
         ({"label_distribution": "balanced", "num_samples": 3, "num_classes": None}, "say how many classes there are"),
     ],
 )

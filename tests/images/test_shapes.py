@@ -114,7 +114,7 @@ def test_objects_are_seen() -> None:
 
 
 def test_bad_input_iv() -> None:
-    with pytest.raises(InputError, match="no variant 'dotted'.*mixed, plain, striped"):
+    with pytest.raises(InputError, match="Unknown variant 'dotted'.*mixed, plain, striped"):
         render(0, variant="dotted")
     with pytest.raises(InputError, match="8 to 4096 pixels a side; got 7"):
         render(0, size=7)
