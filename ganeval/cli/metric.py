@@ -1,4 +1,4 @@
-"""``ganeval eval`` and one command a metric: all made from the registry, so that none can lag behind it."""
+"""``ganeval eval`` and one command per metric, all derived from the registry."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 _SPECS = """\
 Images are folders, zip or tar archives, npz or npy arrays, dataset:NAME or generators (gen:NAME, gen:FILE,
-gen:package.module:callable); REAL may also be statistics: an npz file or stats:NAME. Of an npz file with both, each
-metric takes the part that it needs; FILE.npz:images and FILE.npz:statistics choose one."""
+gen:package.module:callable). REAL may also be statistics: an npz file or stats:NAME. If an npz file has both, each
+metric uses the part that it needs. FILE.npz:images and FILE.npz:statistics select one part."""
 
 
 def metric_command(name: str) -> click.Command:
@@ -63,7 +63,8 @@ def eval_command() -> click.Command:
         "ganeval eval real/ fake/ --metrics fid,kid,is -o results.json",
     )
     text = _help(
-        "Every metric that applies to REAL and FAKE, from one decode and one forward pass a network.", examples
+        "Compute every metric that applies to REAL and FAKE, with one decode and one forward pass per network.",
+        examples,
     )
     return _command("eval", text, group("setting"), both=True, test=True, metrics=None)
 
@@ -80,7 +81,11 @@ def _command(
         decorators.append(click.argument("real", type=Source(), metavar="TRAIN" if test and metrics else "REAL"))
     decorators += [click.argument("fake", type=Source()), compute_options, network_options, image_options]
     if metrics is None:
-        decorators.append(declared("metrics", default=None, help=f"In place of all that apply: {', '.join(METRICS)}."))
+        decorators.append(
+            declared(
+                "metrics", default=None, help=f"Compute these metrics instead of all that apply: {', '.join(METRICS)}."
+            )
+        )
     if both:
         decorators.append(declared(*group("comparison")))
     if test:
@@ -89,7 +94,7 @@ def _command(
         "--per-image",
         type=Output(),
         metavar="FILE.csv|.npz",
-        help="Also write a table with a line for each image: realism, nearest image, influence, score, covered.",
+        help="Also write a table with one row per image: realism, nearest image, influence, score, covered.",
     )
     decorators += [declared(*group("result"), *settings), per_image, report_path, record_path, output_options]
     decorated: Decorated = functools.partial(_run, metrics)
@@ -102,7 +107,7 @@ def _run(
     metrics: tuple[str, ...] | None, /, *, fake: str, fmt: str, output: Path | None, report: Path | None,
     per_image: Path | None, **options: Any,
 ) -> None:  # fmt: skip
-    """Measure, and write what was asked for."""
+    """Measure, and write the requested outputs."""
     from ganeval.api import evaluate
     from ganeval.cli.present import present
 
@@ -114,7 +119,7 @@ def _run(
     if wanted and all(metric.protocol for metric in named_metrics(wanted)):
         source = click.get_current_context().get_parameter_source("protocol")
         if source is click.core.ParameterSource.COMMANDLINE or not isinstance(options["protocol"], str):
-            raise ConfigError(f"the network of {', '.join(wanted)} is part of its definition; leave out --protocol.")
+            raise ConfigError(f"the network of {', '.join(wanted)} is part of its definition. Omit --protocol.")
     real = options.pop("real", None)
     single = report is not None or per_image is not None
     evaluation = evaluate(real, fake, metrics=wanted, progress=progress, single_images=single, **options)
@@ -126,8 +131,8 @@ def _run(
 
 _GENERATORS = """\
 GENERATOR is gen:NAME, gen:FILE (a checkpoint of `ganeval train` or TorchScript) or gen:package.module:callable, and
-must not round what it makes: floats, neither clamped nor of half precision. For --space w it needs two callables
-besides, mapping(z) and synthesis(w).
+must return floats that are neither rounded nor clamped, and not of half precision. For --space w it also needs two
+callables, mapping(z) and synthesis(w).
 
 \b
 Examples:

@@ -210,7 +210,9 @@ def _one_each(
 ) -> dict[str, Path] | None:
     files = dict(value)
     if len(files) < len(value):
-        raise ConfigError("--weights names two files for one network. Say which is for which: --weights NETWORK=PATH.")
+        raise ConfigError(
+            "--weights names two files for one network. Name the network of each: --weights NETWORK=PATH."
+        )
     return files or None
 
 
@@ -224,15 +226,15 @@ def output_options(f: Decorated, *, formats: tuple[str, ...] = ("text", "json", 
         return f(*args, fmt=fmt, **kwargs)
 
     return _stack(
-        option("--json", is_flag=True, help="Exactly one JSON document on stdout, also on failure."),
-        option("--format", "fmt", type=click.Choice(formats), default="text", help="Form of the result."),
-        option("-q", "--quiet", is_flag=True, help="No progress and no notes."),
-        option("-v", "--verbose", is_flag=True, help="Say more on stderr."),
+        option("--json", is_flag=True, help="Print exactly one JSON document on stdout, also on failure."),
+        option("--format", "fmt", type=click.Choice(formats), default="text", help="Output format."),
+        option("-q", "--quiet", is_flag=True, help="Print no progress and no notes."),
+        option("-v", "--verbose", is_flag=True, help="Print more on stderr."),
         click.option(
             "--config",
             envvar="GANEVAL_CONFIG",
             type=click.Path(dir_okay=False),
-            help="Configuration file; default ganeval.toml, then pyproject.toml.",
+            help="Configuration file.  [default: ganeval.toml, then pyproject.toml]",
         ),
     )(wrapper)
 
@@ -257,7 +259,7 @@ def cache_place(f: Decorated) -> Decorated:
         "--cache-dir",
         type=click.Path(file_okay=False),
         callback=lambda ctx, param, value: Path(value) if value else None,
-        help="Folder of the cache.  [default: below the user's cache folder]",
+        help="Folder of the cache.  [default: in the user's cache folder]",
     )(f)
 
 
@@ -272,13 +274,13 @@ def cache_options(f: Decorated) -> Decorated:
         option(
             "--cache/--no-cache",
             default=True,
-            help="Recall the features of files that were seen before, and keep others.",
+            help="Reuse the features of files that were measured before, and store new ones.",
         ),
         option(
             "--cache-size",
             type=_TEXTS["size"](SIZE),
             default="4GB",
-            help="Bound of the cache; what was used last stays.",
+            help="Size limit of the cache. Entries that were not used for longest are removed first.",
         ),
         cache_place,
     )(wrapper)
@@ -318,11 +320,11 @@ def network_options(f: Decorated) -> Decorated:
             "--network",
             type=Source(),
             metavar="FILE.pt",
-            help="A network of your own in place of a protocol's: TorchScript.",
+            help="Your own network, a TorchScript file, in place of the protocol's.",
         ),
-        option("--network-size", type=click.IntRange(min=1), help="Height and width that it takes, in pixels."),
-        option("--network-resize", help=f"How images are brought to that size: {', '.join(_RESIZES)}."),
-        option("--network-scale", help=f"The map from 0..255 to its values: {', '.join(_SCALES)}."),
+        option("--network-size", type=click.IntRange(min=1), help="Input height and width of --network, in pixels."),
+        option("--network-resize", help=f"How images are resized to that size: {', '.join(_RESIZES)}."),
+        option("--network-scale", help=f"Map from 0..255 to the input values of --network: {', '.join(_SCALES)}."),
     )(wrapper)
 
 
@@ -342,11 +344,11 @@ def _own_network(options: dict[str, Any]) -> Any:
     if len(given) < len(options):
         missing = ["--" + name.replace("_", "-") for name, value in options.items() if value is None]
         raise ConfigError(
-            f"{', '.join(given)} needs {', '.join(missing)}: nothing is guessed about a network of yours."
+            f"{', '.join(given)} needs {', '.join(missing)}: ganeval does not guess how to use your network."
         )
     source = click.get_current_context().get_parameter_source("protocol")
     if source not in (None, click.core.ParameterSource.DEFAULT):
-        raise ConfigError("--network stands in place of --protocol; give one of them.")
+        raise ConfigError("--network replaces --protocol. Give one of them.")
     from ganeval.features.custom import CustomNetwork
 
     return CustomNetwork(
@@ -357,13 +359,13 @@ def _own_network(options: dict[str, Any]) -> Any:
 
 def report_path(f: Decorated) -> Decorated:
     return option(
-        "--report", type=Output(), metavar="FILE.html", help="Also write a page to look at: plots and images."
+        "--report", type=Output(), metavar="FILE.html", help="Also write an HTML page with plots and images."
     )(f)
 
 
 def output_path(f: Decorated, *, kind: Output | None = None) -> Decorated:
     kind = kind or Output()
-    return option("-o", "--output", type=kind, help="Write the JSON document to this file, whole or not at all.")(f)
+    return option("-o", "--output", type=kind, help="Write the JSON document to this file, atomically.")(f)
 
 
 record_path = functools.partial(output_path, kind=RecordFile())

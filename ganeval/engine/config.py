@@ -48,7 +48,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Progress(Protocol):
-    """Told how many images are done; see ``ganeval.cli.output.progress`` for one that shows it."""
+    """Receives the number of images that are done; see ``ganeval.cli.output.progress`` for one that shows it."""
 
     def update(self, n: int) -> None: ...
 
@@ -77,12 +77,12 @@ class InputOptions(OpenOptions):
     )
     progress: ProgressFactory | None = declare(
         None, CALLABLE.or_none(), "",
-        "Called with a description and the number of images; returns a progress display.",
+        "A function of a description and the number of images that returns a progress display.",
     )  # fmt: skip
     cache: bool | str | Path | FeatureCache | None = declare(
         None, None, "",
-        "Whether features of files are recalled and kept: True, in the user's cache folder; a folder; False, no. None "
-        "is True, unless GANEVAL_CACHE=0.",
+        "Where features of files are cached: True for the user's cache folder; a folder; False for no cache. None is "
+        "True, unless GANEVAL_CACHE=0.",
     )  # fmt: skip
 
 
@@ -106,7 +106,10 @@ class NetworkOptions(InputOptions):
         "distance of ppl stays float32.", default_text="the protocol's own, float32",
     )  # fmt: skip
     compile: bool = declare(
-        False, FLAG, "compute", "Compile the networks first: faster for many images. Values move by float32 noise."
+        False,
+        FLAG,
+        "compute",
+        "Compile the networks first, which is faster for many images. Values move by float32 noise.",
     )
 
 
@@ -133,7 +136,7 @@ class EvaluationConfig(NetworkOptions):
     )
     assume_protocol: bool = declare(
         False, FLAG, "comparison",
-        "Take a statistics file of unknown origin as made under this run's protocol with its published weights.",
+        "Assume that a statistics file of unknown origin has this run's protocol with its published weights.",
     )  # fmt: skip
     sync: bool = declare(
         True, FLAG, "",
@@ -155,7 +158,7 @@ class StatisticsConfig(NetworkOptions):
     num: int | None = declare(None, WHOLE.from_(1).or_none(), "statistics", "Use a seeded subset of this size.")
     shard: tuple[int, int] | None = declare(
         None, SHARD.or_none(), "statistics",
-        "Only share I of N, counted from 1, for N machines; `stats merge` (merge_statistics) makes one of all N.",
+        "Process only shard I of N, counted from 1. `stats merge` (merge_statistics) combines all N shards.",
     )  # fmt: skip
     rows: bool = declare(False, FLAG, "statistics", "Keep the features too, so that the file can be used as a sample.")
     sample_rows: int | None = declare(
@@ -164,7 +167,7 @@ class StatisticsConfig(NetworkOptions):
         "images (fewer than 2.5 for each feature). 2500 are enough.",
     )  # fmt: skip
     note: str | None = declare(
-        None, TEXT.or_none(), "statistics", "A note about these images, shown wherever the statistics are used."
+        None, TEXT.or_none(), "statistics", "A note about these images, shown where the statistics are used."
     )
 
 

@@ -22,7 +22,7 @@ class Settings:
         False,
         FLAG,
         "setting",
-        "Also compute the distance between two halves of REAL, as a perfect generator would have it.",
+        "Also compute the distance between two halves of REAL, the value of a perfect generator.",
     )
     splits: int | None = declare(
         None,
@@ -42,14 +42,21 @@ class Settings:
         None,
         WHOLE.from_(1).or_none(),
         "setting",
-        "k of the nearest-neighbour balls.",
+        "k of the nearest-neighbour balls: the radius is the distance to the k-th neighbour.",
         default_text="3 for precision and recall, 5 for density and coverage",
     )
     strict: bool | None = declare(
-        None, FLAG.or_none(), "setting", "Leave out the border of balls.", default_text="the rule of each metric"
+        None,
+        FLAG.or_none(),
+        "setting",
+        "Exclude the border of the nearest-neighbour balls.",
+        default_text="the rule of each metric",
     )
     radius: float | None = declare(
-        None, NUMBER.between(0).or_none(), "setting", "One radius for all balls, in place of the k-th neighbour."
+        None,
+        NUMBER.between(0).or_none(),
+        "setting",
+        "One radius for all balls, instead of the distance to the k-th neighbour.",
     )
     directions: int = declare(1000, WHOLE.from_(1), "setting", "Random projections of MIND.")
     per_class: bool = declare(
@@ -65,14 +72,14 @@ class Settings:
         None,
         WHOLE.from_(2).or_none(),
         "setting",
-        "Pairs of latents of path length; papers take 50000 or 100000.",
+        "Pairs of latents for path length. Papers use 50000 or 100000.",
         default_text="10000 for ppl alone, else the number of fakes",
     )
     space: str = declare("z", choice("z", "w"), "setting", "Paths are great circles in z, or lines in w.")
     sampling: str = declare(
         "full", choice("full", "end"), "setting", "Step anywhere on the path (full), or at its start (end)."
     )
-    epsilon: float = declare(1e-4, NUMBER.between(0), "setting", "The step on the path.")
+    epsilon: float = declare(1e-4, NUMBER.between(0), "setting", "Step length on the path.")
     crop: bool = declare(
         False,
         FLAG,
@@ -86,9 +93,9 @@ class Settings:
         "Height and width before the distance, in pixels.",
         default_text="averaged down to 256 if larger",
     )
-    trim: bool = declare(True, FLAG, "setting", "Drop the outer percentiles, as StyleGAN's scripts do.")
+    trim: bool = declare(True, FLAG, "setting", "Drop the outer percentiles, as in StyleGAN's scripts.")
     unit: bool = declare(
-        False, FLAG, "setting", "Great circles of radius 1 in z, in place of the radius where the latents are."
+        False, FLAG, "setting", "Use great circles of radius 1 in z, instead of the radius of the latents."
     )
     distance: object = declare(
         None,

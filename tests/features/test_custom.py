@@ -159,7 +159,7 @@ def test_through_the_program(file: Path, capsys: pytest.CaptureFixture[str], tmp
     assert main(["fid", target, *sets[1:], *own]) == 0
     capsys.readouterr()
     for arguments, message in (
-        ([*sets, *own, "--protocol", "compact"], "--network stands in place of --protocol"),
+        ([*sets, *own, "--protocol", "compact"], "--network replaces --protocol"),
         ([*sets, *own[:4]], "needs --network-resize, --network-scale"),
         ([*sets, "--network-scale", "x"], "needs --network, --network-size, --network-resize"),
         ([*sets, *own, "--network-scale", "y"], "imagenet, clip; got 'y'"),
