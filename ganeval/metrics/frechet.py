@@ -109,11 +109,8 @@ class FrechetInference:
         influence_real, influence_fake: one number a row, mean zero, in order: the derivative of D when mass moves to
             that row. The largest are the images that raise D most. None where they were not computed.
         rank_real, rank_fake: numerical ranks of the covariances.
-        n_distinct_real, n_distinct_fake: rows that differ; None where rows are missing.
-        n_shared: distinct rows that are, bit for bit, in both sets.
         reference: ``sample`` or ``population``.
         reason: why there is no interval; None where it is valid.
-        warnings: what a reader of the numbers should know.
     """
 
     value: float
@@ -125,13 +122,8 @@ class FrechetInference:
     influence_fake: np.ndarray | None
     rank_real: int
     rank_fake: int
-    n_distinct_real: int | None
-    n_distinct_fake: int | None
-    n_shared: int
     reference: Reference
-    method: str
     reason: Reason | None
-    warnings: tuple[str, ...] = ()
 
     @property
     def bias(self) -> float | None:
@@ -152,7 +144,7 @@ class FrechetInference:
         if self.corrected is None or self.standard_error is None:
             return None
         return symmetric_interval(
-            self.corrected, quantile(level) * self.standard_error, level, self.method, ESTIMAND[self.reference]
+            self.corrected, quantile(level) * self.standard_error, level, "influence", ESTIMAND[self.reference]
         )
 
 
@@ -199,7 +191,7 @@ def frechet_inference(
     plan = plan or Coupling.of(real.covariance, fake.covariance, eigh=eigh_for(device))
     shift = fake.mean - real.mean
     traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
-    value, notes = assembled(real, fake, float(plan.s.sum()), "svd")
+    value, _ = assembled(real, fake, float(plan.s.sum()), "svd")
     influence_fake, bias_fake = _one_side(fake, fake_rows, plan.to_real, plan.s, shift, device)
     se_fake = sqrt(variance_of_mean(influence_fake))
     influence_real, bias_real, se_real = None, None, None
@@ -208,11 +200,9 @@ def frechet_inference(
     elif real_rows is not None:
         influence_real, bias_real = _one_side(real, real_rows, plan.to_fake, plan.s, -shift, device)
         se_real = sqrt(variance_of_mean(influence_real))
-    distinct_real = None if real_rows is None else real_rows.distinct()
-    distinct_fake = fake_rows.distinct()
     reason = too_few("fake", fake, fake_rows, plan.rank_fake, plan.rank_real)
     if mode == "sample" and reason is None:
-        if real_rows is None or distinct_real is None:
+        if real_rows is None:
             reason = Reason("no_real_rows")
         else:
             reason = too_few("real", real, real_rows, plan.rank_real, plan.rank_fake)
@@ -227,13 +217,8 @@ def frechet_inference(
         influence_fake=influence_fake,
         rank_real=plan.rank_real,
         rank_fake=plan.rank_fake,
-        n_distinct_real=distinct_real,
-        n_distinct_fake=distinct_fake,
-        n_shared=0 if real_rows is None else fake_rows.shared_with(real_rows),
         reference=mode,
-        method="influence",
         reason=reason or degenerate(se_real, se_fake, traces),
-        warnings=notes,
     )
 
 

@@ -164,7 +164,7 @@ def _of_population(
         parts=parts,
         standard_error=found.standard_error,
         bias=found.bias,
-        method=found.method,
+        method="influence",
         estimand=ESTIMAND[reference],
         reason=found.reason,
         influence_fake=found.influence_fake,

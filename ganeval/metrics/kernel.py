@@ -19,6 +19,7 @@ one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
+from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import ESTIMAND, variance_of_mean
 from ganeval.metrics.types import MetricInputs
@@ -34,7 +35,6 @@ from ganeval.results import MetricResult
 from ganeval.statistics.pair_sums import Kernel, pair_sums
 
 Rows = TypeVar("Rows", np.ndarray, Tensor)
-KERNELS = ("polynomial", "rbf")
 RBF_SIGMA = 10.0
 PEER_SEED = 2020  # torch-fidelity's, of its subsets
 TOO_LARGE = 1e12  # of |x|^2 / d: its cube nears the end of float32
@@ -106,16 +106,7 @@ def _exponents(x: Rows, y: Rows, sigma: float) -> Rows:
     return result
 
 
-def kernel_of(name: str) -> Kernel:
-    """The kernel of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    kernels: dict[str, Kernel] = {"polynomial": polynomial, "rbf": rbf}
-    if name not in kernels:
-        raise ConfigError(f"the kernel of KID is one of {', '.join(KERNELS)}; got {name!r}.")
-    return kernels[name]
+KERNELS: Mapping[str, Kernel] = {"polynomial": polynomial, "rbf": rbf}
 
 
 def kernel_distance(
@@ -212,7 +203,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
 
     Where REAL is the target itself, ``corrected`` is the distance from it: pairs of a real with itself count.
     """
-    kernel = kernel_of(inputs.settings.kid_kernel)
+    kernel = KERNELS[inputs.settings.kid_kernel]
     real, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
     found = kernel_distance(real, fake, kernel=kernel, device=inputs.device)
     less_noise = found.variance_less_noise(inputs.reference)

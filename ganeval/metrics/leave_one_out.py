@@ -90,14 +90,12 @@ class LeaveOneOut:
 
     Attributes:
         value: D, or the calibrated value.
-        mean_bias: tr S / n, plus tr W / m where the reals are drawn: the bias of the mean term, exact.
         pseudo_fake: (n,) mean zero, in order.
         pseudo_real: (m,), likewise; None where the reference is fixed.
         copies_fake, copies_real: (n,) and (m,) ids of what is independent, where that is not the single row.
     """
 
     value: float
-    mean_bias: float
     pseudo_fake: np.ndarray
     pseudo_real: np.ndarray | None
     copies_fake: np.ndarray | None = None
@@ -191,15 +189,14 @@ def leave_one_out(
         sides.append((real, real_rows, parts.real, -shift))
     pseudo = [_pseudo_values(side, rows, along, parts.s, difference, kappa) for side, rows, along, difference in sides]
     traces = float(np.trace(real.covariance) + np.trace(fake.covariance))
-    mean_bias = sum(_unbiased_trace(side, len(rows)) / len(rows) for side, rows, _, _ in sides)
     value = float(shift @ shift) + traces - 2.0 * parts.total / (kappa or 1.0)
-    if kappa is not None:
-        value -= mean_bias
+    if kappa is not None:  # without tr S / n, and tr W / m where the reals are drawn: the exact bias of the mean term
+        value -= sum(_unbiased_trace(side, len(rows)) / len(rows) for side, rows, _, _ in sides)
     copies = [
         rows.hashes if rows.distinct() > 1 and repeats(rows.distinct(), len(rows)) else None for _, rows, _, _ in sides
     ]
     both = len(sides) == 2
-    return LeaveOneOut(value, mean_bias, pseudo[0], pseudo[1] if both else None, copies[0], copies[1] if both else None)
+    return LeaveOneOut(value, pseudo[0], pseudo[1] if both else None, copies[0], copies[1] if both else None)
 
 
 def _unbiased_trace(side: Gaussian, n: int) -> float:

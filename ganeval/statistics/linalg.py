@@ -108,7 +108,7 @@ def trace_sqrt(real_cov: np.ndarray, fake_cov: np.ndarray, *, method: str = "aut
     return TraceSqrt(result.value, result.method, (*notes, *result.warnings))
 
 
-def covariance_factor(covariance: np.ndarray, *, method: Literal["auto", "cholesky", "eigh"] = "auto") -> Factor:
+def covariance_factor(covariance: np.ndarray) -> Factor:
     """A factor of full column rank: Cholesky where the matrix is regular, truncated eigenvectors otherwise.
 
     Cholesky succeeds on some exactly singular matrices; it is accepted only if every squared pivot exceeds d eps
@@ -117,22 +117,15 @@ def covariance_factor(covariance: np.ndarray, *, method: Literal["auto", "choles
 
     Args:
         covariance: (d, d), symmetric, positive semi-definite.
-        method: ``cholesky`` and ``eigh`` force one form.
 
     Raises:
-        InputError: NaN or infinity; a singular matrix under ``cholesky``.
+        InputError: NaN or infinity.
     """
-    return _factor(_symmetric(covariance, "given")[0], method)
+    return _factor(_symmetric(covariance, "given")[0])
 
 
-def _factor(matrix: np.ndarray, method: str = "auto") -> Factor:
-    if method != "eigh":
-        factor = _cholesky_factor(matrix)
-        if factor is not None:
-            return factor
-        if method == "cholesky":
-            raise InputError("the covariance is singular to rounding, so it has no Cholesky factor; use eigh.")
-    return _eigen_factor(matrix)
+def _factor(matrix: np.ndarray) -> Factor:
+    return _cholesky_factor(matrix) or _eigen_factor(matrix)
 
 
 def thin_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,12 +14,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ganeval.errors import GanEvalError, InputError
 from ganeval.parsing.array_files import NpzReader
+from ganeval.parsing.documents import DocumentError, parse_json, plain, typed
+from ganeval.parsing.result_document import ImageSet
 from ganeval.protocol import Protocol
-from ganeval.statistics.meta import protocol_of, read_provenance
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.npz import with_suffix_npz, write_npz
 
@@ -77,7 +79,7 @@ class Statistics:
     @property
     def protocol(self) -> Protocol | None:
         """None where it is not known."""
-        return None if self.meta is None else protocol_of(self.meta, self.spec)
+        return None if self.meta is None else _protocol_of(self.meta, self.spec)
 
     @property
     def digest(self) -> str:
@@ -310,4 +312,49 @@ def _row_sample(archive: NpzReader, path: Path, d: int) -> np.ndarray:
 def _meta(archive: NpzReader, path: Path) -> Mapping[str, Any] | None:
     if archive.header("meta").dtype.kind != "U":
         return None  # another tool's member of that name
-    return read_provenance(str(archive.read("meta")), path)
+    return _provenance(str(archive.read("meta")), path)
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """How statistics were made."""
+
+    protocol: Protocol | None = None
+    source: ImageSet | None = None
+    environment: dict[str, Any] | None = None
+    warnings: list[str] = []
+    note: str | None = None
+
+
+def _provenance(text: str, path: Path) -> Mapping[str, Any] | None:
+    """The provenance of a file; None where the member is another tool's, which names no protocol.
+
+    Raises:
+        InputError: no JSON, or not what ``Provenance`` declares.
+    """
+    try:
+        tree = parse_json(text)
+        if not isinstance(tree, dict):
+            return None
+        try:
+            typed(tree, Provenance)
+        except DocumentError:
+            if "protocol" not in tree:
+                return None
+            raise
+    except DocumentError as error:
+        raise InputError(f"{path}: its provenance cannot be read (meta: {error}). Build the file again.") from error
+    return tree
+
+
+def _protocol_of(meta: Mapping[str, Any], spec: str) -> Protocol | None:
+    """The protocol under which statistics were made, where their provenance names one.
+
+    Raises:
+        InputError: it is incomplete.
+    """
+    if meta.get("protocol") is None:
+        return None
+    try:
+        return typed(plain(meta["protocol"]), Protocol)
+    except DocumentError as error:
+        raise InputError(f"the protocol in {spec} cannot be used ({error}). Build the file again.") from error

@@ -12,7 +12,7 @@ from support.peers import needs_peer
 from support.sides import metric_inputs
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError
-from ganeval.metrics.kernel import kernel_distance, kernel_of, measure, polynomial, rbf, subset_distances
+from ganeval.metrics.kernel import KERNELS, kernel_distance, measure, polynomial, rbf, subset_distances
 from ganeval.metrics.types import MetricInputs
 
 
@@ -57,7 +57,7 @@ def test_subsets_against_torch_fidelity(kernel: str, theirs: str) -> None:
         torch.from_numpy(fake), torch.from_numpy(real), kid_subsets=20, kid_subset_size=100, kid_kernel=theirs,
         kid_kernel_rbf_sigma=10.0, verbose=False, rng_seed=2020,
     )  # fmt: skip
-    ours = subset_distances(real, fake, subsets=20, size=100, kernel=kernel_of(kernel))
+    ours = subset_distances(real, fake, subsets=20, size=100, kernel=KERNELS[kernel])
     tolerance = {"rel": 1e-6} if kernel == "polynomial" else {"abs": 1e-6}
     assert ours.mean() == pytest.approx(out["kernel_inception_distance_mean"], **tolerance)
     assert ours.std() == pytest.approx(out["kernel_inception_distance_std"], rel=1e-4)
@@ -105,7 +105,7 @@ def test_a_reference_that_is_the_target_against_itself(kernel: str) -> None:
         (drawn(30_000, seed=2, shift=0.3), None),
     ):
         if truth is None:
-            large = kernel_distance(target, source, kernel=kernel_of(kernel))
+            large = kernel_distance(target, source, kernel=KERNELS[kernel])
             truth = large.value + large.shortfall
         found = []
         for _ in range(150):

@@ -287,8 +287,8 @@ def test_cholesky_of_a_singular_matrix_is_not_believed_degenerate() -> None:
 
 @pytest.mark.parametrize("method", ["cholesky", "eigh"])
 def test_both_factors_give_the_covariance_back(method: str) -> None:
-    w = covariance(rows(300, 20, 1))
-    factor = covariance_factor(w, method=method)  # type: ignore[arg-type]
+    w = covariance(rows(300 if method == "cholesky" else 15, 20, 1))
+    factor = covariance_factor(w)
     assert factor.method == method
     np.testing.assert_allclose(factor.matrix @ factor.matrix.T, w, atol=1e-13 * np.abs(w).max())
 
@@ -410,8 +410,6 @@ def test_shapes_and_method_iv() -> None:
         trace_sqrt(np.ones((3, 2)), np.ones((3, 2)))
     with pytest.raises(InputError, match="auto, sqrtm, svd, eigvals; got 'newton'"):
         trace_sqrt(np.eye(3), np.eye(3), method="newton")
-    with pytest.raises(InputError, match="singular to rounding"):
-        covariance_factor(np.diag([1.0, 0.0]), method="cholesky")
 
 
 def test_asymmetry_is_averaged_with_a_warning_iv() -> None:
