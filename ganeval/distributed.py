@@ -13,7 +13,6 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -170,7 +169,6 @@ class Group:
 
 
 ONE = Group()
-_active: ContextVar[Group] = ContextVar("ganeval_group", default=ONE)
 _alone: list[bool] = []
 _stores: list[tuple[Any, int, int]] = []  # by which ranks find each other, with rank and size: one at most
 _made: list[int] = []  # groups that were made here, so that each has keys of its own in the store
@@ -180,21 +178,6 @@ _known: list[tuple[Any, Any]] = []  # (the user's default group, our gloo group 
 def stay_alone() -> None:
     """From now on nothing in this process is shared, whatever torchrun started beside it."""
     _alone.append(True)
-
-
-def current() -> Group:
-    """The group whose ranks are all in this same code; one process unless something was ``shared``."""
-    return _active.get()
-
-
-@contextlib.contextmanager
-def shared(group: Group) -> Iterator[Group]:
-    """``current`` inside."""
-    token = _active.set(group)
-    try:
-        yield group
-    finally:
-        _active.reset(token)
 
 
 @contextlib.contextmanager

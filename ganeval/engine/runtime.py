@@ -70,4 +70,7 @@ def started(config: NetworkOptions, call: str, *, sync: bool = True, timeout: fl
         group.agree(call)
         device = choose_device(config.device)
         stack.callback(give_back, device)
-        yield Runtime(group, device, open_cache(config.cache), stack)
+        cache = open_cache(config.cache)
+        if cache is not None:
+            cache.warns = group.rank == 0
+        yield Runtime(group, device, cache, stack)

@@ -30,7 +30,6 @@ import platformdirs
 from filelock import FileLock, Timeout
 from PIL import Image, ImageFile, features
 
-from ganeval.distributed import current
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.cache_entry import Entry, packed, spec_of, unpacked
 from ganeval.features.cached_numbers import forget
@@ -107,7 +106,7 @@ class FeatureCache:
         self._bytes, self._counted = 0, -_COUNT_AGAIN
         self._writes = True  # until it turns out that nothing can be written
         self._full_until = 0.0
-        self._speaks, self._said = True, set[str]()
+        self.warns, self._said = True, set[str]()
 
     def shelf(self, extractor: FeatureExtractor, tap: str, batch_size: int) -> Shelf:
         """The place of one layer's features; the batch counts where its float noise is that of a lower precision."""
@@ -179,7 +178,6 @@ class FeatureCache:
     @contextmanager
     def held(self) -> Iterator[None]:
         """While the block runs, nothing that is used in it is thrown away, by any process."""
-        self._speaks = current().rank == 0
         lock = None
         with suppress(OSError, NotImplementedError):  # a file system without locks
             (self.folder / _HELD).mkdir(parents=True, exist_ok=True)
@@ -305,7 +303,7 @@ class FeatureCache:
         return min(started)
 
     def _say(self, message: str) -> None:
-        if message not in self._said and self._speaks:
+        if message not in self._said and self.warns:
             _logger.info("%s", message)
         self._said.add(message)
 

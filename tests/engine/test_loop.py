@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,9 @@ from support.fakes import FakeExtractor, over_ranks, runtime
 
 from ganeval.distributed import Group
 from ganeval.engine.accumulator import LayerAccumulator, Requirement, SetAccumulator, SetFeatures
-from ganeval.engine.config import InputOptions
+from ganeval.engine.config import InputOptions, NetworkOptions
 from ganeval.engine.loop import accumulate, batching, measure_images, run
+from ganeval.engine.runtime import started
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.images.open import open_images
 from ganeval.images.types import ImageBatch
@@ -161,3 +164,19 @@ def test_batches_suit_every_network() -> None:
     assert batching([small, large], None) == (4, None)  # type: ignore[list-item]
     large.prepare = resize  # type: ignore[assignment]
     assert batching([small, large], None) == (4, resize)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_the_first_rank_tells_of_the_cache(
+    rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Quiet(Group):
+        def agree(self, call: str) -> None:
+            pass
+
+    monkeypatch.setattr("ganeval.engine.runtime.joined", lambda **_: nullcontext(Quiet(rank, 2)))
+    caplog.set_level("INFO", "ganeval")
+    with started(NetworkOptions(protocol="compact", device="cpu", cache=tmp_path), "x") as made:
+        assert made.cache is not None
+        made.cache.failed(OSError("no room"))
+    assert ("no room" in caplog.text) == (rank == 0)

@@ -134,20 +134,17 @@ def other_sources(folder: Path) -> Any:
 def loop(folder: Path) -> Any:
     """Each rank gives images of its own, of which one process gives all; a generator's are shared out."""
     from ganeval import Evaluator
-    from ganeval.distributed import current
 
     real, fake = image_sets()
     logged = []
     with Evaluator(real, metrics=("fid", "kid", "precision"), log=lambda flat, step: logged.append(step), **ON) as e:
-        rank, size = e._group.rank, e._group.size
+        rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         if rank != 1 or size == 1:  # one rank has nothing
             givers = [r for r in range(size) if r != 1] or [0]
             for part in np.array_split(fake, 16)[givers.index(rank) :: len(givers)]:
                 e.update(part)
         first = told(e.compute())
         e.reset()
-        with e._borrowing("inside", together=False):
-            assert current().size == 1
         e.update_from(dots(), 70)
         e.update_from(dots(), 30)
         second = told(e.compute(7))
