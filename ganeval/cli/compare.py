@@ -45,7 +45,7 @@ def compare(a: Path, b: Path, *, metrics: str | None, level: float, fmt: str, ou
 
     if math.isnan(level):
         raise ConfigError(f"--level lies between 0.5 and 1; got {level}. The usual one is 0.95.")
-    names = None if metrics is None else [name for part in metrics.split(",") if (name := part.strip())]
+    names = None if metrics is None else [name for name in metrics if name]
     found = compared(read_record(a), read_record(b), metrics=names, level=level)
     for said in dict.fromkeys(row.note for row in found.rows if row.note):
         note(said)

@@ -31,5 +31,7 @@ def load_torchscript(path: Path, advice: str) -> torch.jit.ScriptModule:
                 module: torch.jit.ScriptModule = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         reason = (str(error).splitlines() or ["damaged"])[0][:200]
-        raise WeightsError(f"{path} is not a TorchScript file: {reason}. {advice}") from error
+        raise WeightsError(
+            f"{path} is not a TorchScript file ({reason}), and pickles are never read. {advice}"
+        ) from error
     return module

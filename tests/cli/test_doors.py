@@ -129,7 +129,7 @@ def test_a_batch_size_below_one_iv(size: int, here: Path) -> None:
         lambda: ganeval.path_length("gen:dcgan-cifar10", distance="compact", pairs=4, batch_size=size, device="cpu"),
     )
     for call in calls:
-        with pytest.raises(InputError, match="batch-size must be at least 1"):
+        with pytest.raises(ConfigError, match=r"--batch-size \(batch_size=\) must be at least 1"):
             call()
 
 

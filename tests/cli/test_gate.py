@@ -241,7 +241,7 @@ def test_github(
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if line.startswith("::")]
     assert line.startswith("::error title=ganeval gate%3A fid max::at most 0")
-    assert summary.read_text(encoding="utf-8").startswith("**gate: fail (1 failed, 1 passed)**\n\n| |")
+    assert summary.read_text(encoding="utf-8").startswith("**gate: fail (1 failed, 1 passed)**\n\n|  | metric")
     assert main(["gate", "--results", str(measured), "--format", "md"]) == 1
     assert capsys.readouterr().out.strip() == summary.read_text(encoding="utf-8").strip()
 

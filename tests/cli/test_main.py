@@ -34,7 +34,7 @@ def test_every_command_has_help_with_examples(name: str, capsys: Capture) -> Non
         (["fid", "--josn", "a", "b"], "Did you mean '--json'?"),
         (["fid", "a"], "Missing argument 'FAKE'"),
         (["fid", "a", "b", "--trace", "magic"], "magic"),
-        (["fid", "a", "b", "--value-range", "1,-1"], "must be below"),
+        (["fid", "a", "b", "--value-range", "1,-1"], "is not two finite numbers"),
         (["fid", "a", "b", "--value-range", "nan,1"], "finite"),
         (["fid", "a", "b", "--feature-memory", "much"], "not a size, for instance 256MB or 2GB. Try 'ganeval fid"),
         (["cite", "fid", "kid"], "unexpected extra argument (kid). Try"),
@@ -196,6 +196,6 @@ def test_shards_of_statistics_merge(tmp_path: Path, capsys: Capture) -> None:
     assert main(["stats", "merge", parts[0], *parts, "-o", str(tmp_path / "twice.npz")]) == 2
     assert "3 images are in both" in capsys.readouterr().err
     assert not (tmp_path / "twice.npz").exists()
-    for text, message in (("3/2", "shards of N are 1/N to N/N"), ("0/2", "1/N"), ("half", "not I/N")):
+    for text, message in (("3/2", "is not a share from 1/N to N/N"), ("0/2", "1/N"), ("half", "not I/N")):
         assert main([*build, "--shard", text, "-o", str(tmp_path / "no.npz")]) == 2
         assert message in capsys.readouterr().err

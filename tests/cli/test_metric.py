@@ -96,8 +96,8 @@ def test_what_does_not_apply(capsys: Capture) -> None:
     [
         (["eval", *SETS, "--metrics", "fid,kidd"], "Did you mean kid?"),
         (["eval", *SETS, "--metrics", ","], "names no metric"),
-        (["kid", *SETS, "--kid-subsets", "100"], "not NUMBERxSIZE"),
-        (["kid", *SETS, "--kid-subsets", "0x9"], "at least 1 subset"),
+        (["kid", *SETS, "--kid-subsets", "100"], "not a number of subsets and a size"),
+        (["kid", *SETS, "--kid-subsets", "0x9"], "a size of at least 2"),
         (["kid", *SETS, "--kid-subsets", "9x900"], "found 120 real and 120 fake"),
         (["pr", *SETS[:2], "--num-samples", "4"], "at least 6"),
         (["pr", *SETS, "--neighbours", "500"], "need more than 500 real images; found 120"),

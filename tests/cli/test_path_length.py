@@ -88,7 +88,7 @@ def test_a_callable_with_a_mapping(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["dataset:shapes"], "walks between the latents of a generator"),
+        (["dataset:shapes"], "it takes a generator, and FAKE is not one"),
         (["gen:dcgan-cifar10", "--space", "w"], "mapping(z) to w and synthesis(w)"),
         (["gen:dcgan-cifar10", "--epsilon", "0"], "0"),
         (["gen:dcgan-cifar10", "--pairs", "1"], "x>=2"),

@@ -456,7 +456,7 @@ def test_options_iv() -> None:
         ppl(Tanh(), distance="lpips")
     with pytest.raises(ConfigError, match="the distance is loaded already"):
         ppl(Tanh(), weights="x.pth")
-    with pytest.raises(InputError, match="level of an interval"):
+    with pytest.raises(ConfigError, match="must be a number between 0 and 1; got 1.5"):
         ppl(Tanh(), level=1.5)
 
 
