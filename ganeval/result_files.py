@@ -1,4 +1,4 @@
-"""The document of a run in files: its JSON, and beside it one value an image, by which runs can be paired."""
+"""The document of a run in files: its JSON, and next to it one value per image, by which runs can be paired."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Record:
 
     Attributes:
         name: the file, or how else messages call it.
-        arrays: one value an image: influences and digests; empty where they are not at hand.
+        arrays: one value an image: influences and digests; empty where they are not available.
         missing: why there are no arrays.
         unusable: metrics whose entry holds no finite number, and why.
         verdict: the key ``gate`` of the document of a gate.
@@ -75,7 +75,7 @@ def write_record(
     arrays: Mapping[str, np.ndarray] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Write ``target`` and, where there are arrays, ``TARGET.samples.npz`` beside it; both, or neither.
+    """Write ``target`` and, where there are arrays, ``TARGET.samples.npz`` next to it; both, or neither.
 
     Beside a device or a pipe no arrays are written.
 

@@ -14,7 +14,7 @@ from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.results import Interval, MetricResult, Reason
 
 NO_REFERENCE = "none: of the fakes alone"
-LEAST = 10  # images of a side from which the spread over all is told
+LEAST = 10  # images of a set, from which on its spread is estimated
 _ROUNDING = 1e-12  # of the value: an error so small is one of arithmetic
 
 
@@ -38,7 +38,7 @@ def build_result(
     and cut to the range of the metric.
 
     Args:
-        standard_error: of ``value``; None, one that is nothing but rounding, or one that was told from fewer than
+        standard_error: of ``value``; None, one that is nothing but rounding, or one that was estimated from fewer than
             ``LEAST`` images of a side, gives no interval.
         bias: expected excess of ``value`` over the estimand; the interval is then around ``value - bias``.
         method: how the standard error was made, for instance ``delta``.

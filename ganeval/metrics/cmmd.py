@@ -8,7 +8,7 @@ rows k = exp(-1 / sigma^2) exp(x.y / sigma^2), so with the moments M_j = mean of
     CMMD = 1000 exp(-1 / sigma^2) sum_{j >= 1} |M_j(x) - M_j(y)|^2 / (j! sigma^(2j))
 
 All terms are positive, and at sigma = 10 the first, the distance between the two means, is nearly everything: the value
-says little about variety. How much it is stands in the details.
+says little about variety. Its share is in the details.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class UndecidedError(GanEvalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """A result, and one value an image where they are at hand."""
+    """A result, and one value per image where available."""
 
     result: MetricResult
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
@@ -84,7 +84,7 @@ class Measurement:
         return (fake, real) if abs(sqrt(variance) / result.standard_error - 1) <= SAME else None
 
     def digests(self, name: str, influence: np.ndarray) -> np.ndarray | None:
-        """One of the image behind each value, if they are at hand."""
+        """One of the image behind each value, if available."""
         found = self.arrays.get(name)
         return found if found is not None and len(found) == len(influence) else None
 
@@ -96,8 +96,8 @@ class Measurement:
     @property
     def freedom(self) -> float | None:
         """Degrees of freedom of the standard error; None: many."""
-        told = self.result.details.get("degrees_of_freedom")
-        return float(told) if isinstance(told, int | float) and not isinstance(told, bool) else None
+        freedom = self.result.details.get("degrees_of_freedom")
+        return float(freedom) if isinstance(freedom, int | float) and not isinstance(freedom, bool) else None
 
     def shares(self) -> tuple[float, float]:
         """The squared standard error: what the fakes add, and what the reals add."""
@@ -298,7 +298,7 @@ def pooled_freedom(parts: Sequence[tuple[float, float | None]]) -> float | None:
 
 
 def _unique(ids: np.ndarray) -> np.ndarray:
-    """Ids of which the second, third, ... of one kind are told apart, in order: copies are paired with copies."""
+    """Ids of which the second, third, ... of one kind are made distinct, in order: copies are paired with copies."""
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     first = np.concatenate([[True], ordered[1:] != ordered[:-1]])

@@ -65,7 +65,7 @@ def vendi(rows: FeatureRows, moment: np.ndarray | None = None) -> Diversity:
     """Vendi score of order 1 under cosine similarity; equals the entropy of the n x n matrix of similarities.
 
     Args:
-        moment: their ``second_moment``, where it is at hand.
+        moment: their ``second_moment``, where it is already known.
 
     >>> rows = FeatureRows(4)
     >>> rows.append(np.repeat(np.eye(4, dtype=np.float32), 5, axis=0))  # four groups that share nothing
@@ -93,7 +93,7 @@ def renyi(rows: FeatureRows, moment: np.ndarray | None = None) -> Diversity:
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
-    """Of the fakes, with the reals' own number beside it where their features are at hand."""
+    """Compute Vendi and RKE of the fakes, and those of the reals where their features are available."""
     rows = inputs.fake_rows()
     others = inputs.real.rows if inputs.real is not None else None
     moment, others_moment = second_moment(rows), second_moment(others) if others is not None else None
@@ -113,7 +113,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             }
             if name == "vendi" and len(others) != len(rows):
                 warnings = (
-                    f"the Vendi score grows with the number of images: that of {len(rows)} fakes and the one beside "
+                    f"the Vendi score grows with the number of images: that of {len(rows)} fakes and the one next to "
                     f"it of {len(others)} reals are not comparable (--num-real, --num-fake)",
                 )
         results[name] = build_result(

@@ -114,7 +114,7 @@ def _tap(protocol: Protocol) -> str:
 
 
 def _few_for_features(real: Gaussian, fake: Gaussian, protocol: Protocol) -> tuple[str, ...]:
-    """A covariance of as many features as images has directions that no image told anything about."""
+    """A covariance of as many features as images has directions of which no image holds any information."""
     few = [
         number_of(g.n or 0, f"{side} image")
         for side, g in (("real", real), ("fake", fake))

@@ -11,7 +11,8 @@ v_i = sum_k a_k 1[i in subset k] / N_k and
 
     Var FID-inf = Var IF_fake sum_i v_i^2 + Var IF_real / m
 
-``fid`` has a correction of its own that needs one distance in place of 15 and has the smaller error: it stands beside.
+``fid`` has a correction of its own that needs one distance in place of 15 and has the smaller
+error: it is in the details.
 """
 
 from __future__ import annotations

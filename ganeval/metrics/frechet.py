@@ -105,7 +105,7 @@ class FrechetInference:
         value: the plug-in value, from the same decomposition as the rest.
         bias_real, bias_fake: expected excess because each set is finite; 0 for a reference that is the population, None
             where the rows of the reference are missing.
-        se_real, se_fake: each set's share of the standard error, likewise.
+        se_real, se_fake: each set's share of the standard error; None and 0 as for the bias.
         influence_real, influence_fake: one number a row, mean zero, in order: the derivative of D when mass moves to
             that row. The largest are the images that raise D most. None where they were not computed.
         rank_real, rank_fake: numerical ranks of the covariances.
@@ -169,11 +169,11 @@ def frechet_inference(
     Args:
         real: moments of ``real_rows``, or of the population.
         fake: moments of ``fake_rows``.
-        real_rows: None where they are not at hand; there is an interval then only under ``population``.
+        real_rows: None where they are not available; there is then an interval only under ``population``.
         fake_rows: the fake features.
         reference: ``sample``: both sets are samples. ``population``: the reference is the target itself, and has
             neither bias nor sampling error.
-        plan: ``Coupling.of`` the two covariances, where it is at hand.
+        plan: ``Coupling.of`` the two covariances, where it is already known.
         device: an accelerator for the large products, where it is fast at float64.
 
     Raises:
@@ -185,8 +185,8 @@ def frechet_inference(
     for name, gaussian, rows in (("real", real, real_rows), ("fake", fake, fake_rows)):
         if rows is not None and (rows.dimension != gaussian.dimension or gaussian.n not in (None, len(rows))):
             raise InputError(
-                f"the {name} moments are of {gaussian.n} rows of {gaussian.dimension} features, the rows at hand are "
-                f"{len(rows)} of {rows.dimension}: they are not of one set."
+                f"the {name} moments are of {gaussian.n} rows of {gaussian.dimension} features, the given rows are "
+                f"{len(rows)} of {rows.dimension}: they are not of the same set."
             )
     plan = plan or Coupling.of(real.covariance, fake.covariance, eigh=eigh_for(device))
     shift = fake.mean - real.mean

@@ -1,8 +1,8 @@
 """A Frechet distance with the error bar that its numbers of images allow.
 
 Above the rule (more than 2.5 distinct images for each direction of the covariance, hardly any copies, on every drawn
-side) the distance between the distributions can be told: ``frechet_inference``, estimand ``population``. Below it what
-these numbers of images give on average can be told: ``leave_one_out``, estimand ``protocol``, or
+side) the distance between the distributions can be estimated: ``frechet_inference``, estimand ``population``. Below
+it, what these numbers of images give on average can be estimated: ``leave_one_out``, estimand ``protocol``, or
 ``protocol-given-reference`` where the reference is the target itself; with a value that is calibrated for comparisons,
 and bounds of the distance itself.
 """
@@ -115,7 +115,7 @@ def distance(
     memo: Memo = nothing_is_kept,
     device: torch.device | None = None,
 ) -> Distance:
-    """The distance of two sets of which the rows are at hand, or of the fakes' rows from a fixed reference.
+    """The distance of two sets of which the rows are available, or of the fakes' rows from a fixed reference.
 
     Args:
         real_rows: of the reals; under ``population`` some of them, or None.

@@ -13,7 +13,7 @@ from ganeval.results import Interval
 ESTIMAND = {"sample": "population", "population": "population-given-reference"}
 
 
-MAX_COPIES = 0.01  # of a set: more are told, and count as one image
+MAX_COPIES = 0.01  # of a set: with more, the distinct images are what counts
 
 
 def repeats(distinct: int, n: int) -> bool:

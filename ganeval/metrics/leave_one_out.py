@@ -14,9 +14,9 @@ row i into a factor of a determinant. With t = u^2, and the mean taken anew with
     p_i      = (n-1) (mean D_. - D_i)                       the pseudo-value of row i, less their mean
     Var D    = Var p / n + Var q / m                        q: the same of the real rows
 
-The expectation of this variance is never below the true one (Efron & Stein 1981), whatever the rank, n / d and the
+The expectation of this variance is never below the true one (Efron & Stein 1981), for any rank, n / d and
 distributions; for equal distributions it is up to twice as large. It is the error of what n and m images give on
-average, not of the distance between the distributions: below n = 2.5 d that one cannot be told.
+average, not of the distance between the distributions: below n = 2.5 d that error cannot be estimated.
 
 ``kappa`` gives the calibrated value instead, D with N / kappa in place of N and without the bias of the mean term:
 ``ganeval.metrics.calibration`` says why. At kappa = 1 that is an upper bound of the population's distance in the mean.
@@ -54,7 +54,7 @@ class SingularValues:
     Attributes:
         s: (r,), decreasing and positive; their sum is tr (W^1/2 S W^1/2)^1/2.
         fake: (n, r) V_ik^2, or the map (d, r) that gives them: V_ik^2 = (c_i K)_k^2 / ((n - ddof) s_k).
-        real: (m, r) U_jk^2, or the map, likewise; None where the reference is fixed.
+        real: (m, r) U_jk^2, or the map; None where the reference is fixed.
         method: ``gram``, or how the ``Coupling`` was made.
     """
 
@@ -91,7 +91,7 @@ class LeaveOneOut:
     Attributes:
         value: D, or the calibrated value.
         pseudo_fake: (n,) mean zero, in order.
-        pseudo_real: (m,), likewise; None where the reference is fixed.
+        pseudo_real: (m,), as ``pseudo_fake``; None where the reference is fixed.
         copies_fake, copies_real: (n,) and (m,) ids of what is independent, where that is not the single row.
     """
 
@@ -166,7 +166,7 @@ def leave_one_out(
 ) -> LeaveOneOut:
     """D of these rows and the pseudo-value of each of them.
 
-    Pseudo-values equal those of deleting rows one by one to 1e-7 of the largest; time O((n + m) r (d + 100)) beside the
+    Pseudo-values equal those of deleting rows one by one to 1e-7 of the largest; time O((n + m) r (d + 100)) after the
     decomposition, memory O(n r) where n <= d.
 
     Args:
@@ -174,7 +174,7 @@ def leave_one_out(
         fake: moments of ``fake_rows``.
         real_rows: None where the reference is the target itself.
         kappa: in (0, 1]: gives the calibrated value.
-        parts: ``singular_values`` of the same sets, where they are at hand.
+        parts: ``singular_values`` of the same sets, where they are already known.
 
     Raises:
         InputError: fewer than 10 rows of a drawn set.

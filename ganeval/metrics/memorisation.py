@@ -12,8 +12,8 @@ With t*(x) the training row nearest to x, and L(x) = |x - t*(x)|
 over the cells c of a k-means partition of the training set that hold more than 20 of the fakes; n' fakes and p'
 held-out reals are in a cell, w_c is its share of the held-out reals.
 
-AuthPct has no universal null: 33, 38 and 41 for uniform laws in 1, 2 and 3 dimensions, over 80 in 64. It is read beside
-the AuthPct of held-out reals. C_T has 0; it grows with the square root of the numbers of images, the effect size
+AuthPct has no universal null: 33, 38 and 41 for uniform distributions in 1, 2 and 3 dimensions, over 80 in 64. Read it next
+to the AuthPct of held-out reals. C_T has 0; it grows with the square root of the numbers of images, the effect size
 sum w_c U_c / n'p' (one half at equality) does not. Errors are of the fakes and the held-out reals, given the training
 set; those of C_T by the influence of every image on ranks, numbers and weights of its cell.
 """
@@ -167,7 +167,7 @@ def copying(
 
 
 def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
-    """AuthPct, in percent of all fakes, with that of held-out images and the difference where they are at hand."""
+    """AuthPct, in percent of all fakes, with that of held-out images and the difference where they are available."""
     train, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
     ratios = authenticity(train, fake, device=inputs.device, group=inputs.group)
     value, error = _percent(ratios)
@@ -200,7 +200,7 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
             "reason": None if overlap is None else str(overlap),
         }
     else:
-        warnings.append("AuthPct has no value to expect: give held-out reals with --test to have theirs beside it")
+        warnings.append("AuthPct has no expected value: pass held-out reals with --test to get theirs for comparison")
     reason = None
     if not error:
         reason = Reason("none_authentic" if value == 0 else "all_authentic", n=len(ratios))

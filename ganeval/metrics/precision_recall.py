@@ -11,7 +11,7 @@ and, from the same searches, with C' = mean_j 1[some y_i has |y_i - x_j| <= r_k(
 
     symmetric precision = min(precision, C'),   symmetric recall = min(recall, C)    (Khayatkhoei & AbdAlmageed 2023)
 
-and the forms of ``ganeval.metrics.clipped`` and ``ganeval.metrics.realism``; these stand in the details of the four.
+and the forms of ``ganeval.metrics.clipped`` and ``ganeval.metrics.realism``; these are in the details.
 
 All four drift with m and n, so their intervals are of the value at these numbers (estimand ``protocol``). Standard
 errors: six random partitions of both sets into four disjoint blocks, the mean variance between blocks over four;
@@ -44,7 +44,7 @@ STRICT = {"precision": False, "recall": False, "density": True, "coverage": True
 FORMS = {"precision": "symmetric", "recall": "symmetric", "density": "clipped", "coverage": "clipped"}
 PARTITIONS, BLOCKS = 6, 4
 NEAR = 0.1  # of the reals' median distance to the nearest other real: nearer is a near-duplicate
-REPEATED = 0.01  # share of near-duplicates, beyond twice that of the reals, from which on it is said
+REPEATED = 0.01  # share of near-duplicates, beyond twice that of the reals, from which on there is a warning
 _SEED = 0  # of the partitions: part of the estimator
 
 
@@ -276,7 +276,7 @@ def _searched(
 
 
 def null_coverage(m: int, n: int, k: int) -> float:
-    """Expected coverage of equal laws, whatever they are and in any dimension: 1 - prod_{i=1..k} (m - i) / (n + m - i).
+    """Expected coverage of equal distributions of any kind and dimension: 1 - prod_{i=1..k} (m - i) / (n + m - i).
 
     >>> round(null_coverage(200, 200, 5), 4)
     0.9699

@@ -1,4 +1,4 @@
-"""What each metric is: its direction, what it needs, and whom to cite. These facts stand here and nowhere else."""
+"""What each metric is: its direction, what it needs, and whom to cite. Each is declared once, here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Metric:
             the same function come out of one call.
         layer: of the network: ``features`` (the layer that the protocol names), ``logits`` or ``spatial``.
         sides: ``both``, or ``fake`` for a metric of the fakes alone.
-        beside: a metric of the fakes alone that also tells the reals' own value, where there are reals.
+        beside: a metric of the fakes alone that also reports the value of the reals, where there are reals.
         rows: whether it needs the features themselves, not only their moments.
         generator: whether it is of the generator of the fakes itself, and not of features; the engine of
             ``ganeval.engine.path_length`` then computes it, and ``measure`` turns what that finds into a result.
@@ -288,7 +288,7 @@ METRICS: Mapping[str, Metric] = _METRICS
 
 
 def register(metric: Metric) -> None:
-    """Make a metric of your own known in this process: ``evaluate``, ``Evaluator`` and a gate then take its name.
+    """Register a metric in this process: ``evaluate``, ``Evaluator``, the command line, gate and report then accept it.
 
     Its ``measure`` names a function of ``ganeval.metrics.types.MetricInputs``, and is imported when it is needed.
 
@@ -296,7 +296,7 @@ def register(metric: Metric) -> None:
         ConfigError: the name, or the command of that name, is taken.
     """
     if metric.name in {name for m in METRICS.values() for name in (m.name, m.command)}:
-        raise ConfigError(f"there is a metric {metric.name!r} already. Give yours another name.")
+        raise ConfigError(f"metric {metric.name!r} is already registered. Choose another name.")
     _METRICS[metric.name] = metric
 
 
@@ -314,7 +314,7 @@ def get_metric(name: str) -> Metric:
     if name not in METRICS:
         close = get_close_matches(name, METRICS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise ConfigError(f"There is no metric {name!r}; there are {', '.join(METRICS)}.{hint}")
+        raise ConfigError(f"Unknown metric {name!r}.{hint} Available: {', '.join(METRICS)}.")
     return METRICS[name]
 
 
@@ -350,5 +350,5 @@ def named_metrics(names: Iterable[str]) -> list[Metric]:
     for name in filter(None, names):
         found += family(name)
     if not found:
-        raise ConfigError(f"{option('metrics')} names no metric. Available: {', '.join(METRICS)}.")
+        raise ConfigError(f"{option('metrics')} expected at least one metric. Available: {', '.join(METRICS)}.")
     return list({metric.name: metric for metric in found}.values())

@@ -41,7 +41,7 @@ def neighbours_across(
     of_fake, of_real = (nearest(*sets, device=device, group=group) for sets in ((real, fake), (fake, real)))
     own = np.sqrt(nearest(real, device=device, group=group).distances[:, 0])
     closest, distance = of_fake.indices[:, 0], np.sqrt(of_fake.distances[:, 0])
-    ratio: np.ndarray = np.full(len(fake), np.inf)  # what is no copy, beside a real that has one
+    ratio: np.ndarray = np.full(len(fake), np.inf)  # not a copy, but next to a real that has one
     np.divide(distance, own[closest], out=ratio, where=own[closest] > 0)
     ratio[distance == 0] = 0.0
     return {

@@ -6,7 +6,7 @@ A fair coin decides whether a real or a fake image is shown, and the adversary g
 
 is at most the total variation between the two laws. It is a logistic regression on frozen features, trained on one half
 and judged on the other, and the reverse; the advantage is the mean of both, signed, and its standard error the mean of
-both halves' errors, an upper bound whatever their correlation. Copies of one image, and whatever else is known to
+both halves' errors, an upper bound at any correlation. Copies of one image, and anything else known to
 belong together, stay in one half and count as one observation in the errors. The held-out cross-entropy bounds the
 Jensen-Shannon divergence from below, as the discriminator's value does in the game of Goodfellow et al. 2014:
 
@@ -318,7 +318,7 @@ class _Judged:
     """One held-out half, a value for each of its reals and each of its fakes.
 
     Attributes:
-        right: whether it was told rightly; one half where it was not told at all.
+        right: whether it was classified correctly; one half where it was not classified.
         logs: the log of the probability of its kind.
         placements: the share of the other kind that it is on the right side of; either mean is the AUC.
     """

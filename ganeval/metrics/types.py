@@ -31,9 +31,9 @@ class FeatureSet:
 
     Attributes:
         gaussian: mean and covariance; None where the layer has none (logits).
-        rows: (n, d) float32 features; None where only moments are at hand.
+        rows: (n, d) float32 features; None where only moments are available.
         row_sample: features of some of the images, where a statistics file has those; ``rows`` then is None.
-        digest: stands for the set of images, whatever their order; None where it is not known.
+        digest: of the set of images, independent of their order; None where it is not known.
         image_digests: (n,) uint64, one an image in order; empty where they are not known.
         labels: (n,) class names, where the images are in class folders or a generator was given labels.
     """
@@ -97,7 +97,7 @@ class MetricInputs:
         """The fakes' features.
 
         Raises:
-            InputError: only their moments are at hand.
+            InputError: only their moments are available.
             NotEnoughSamplesError: there are fewer than the metric needs.
         """
         return self._rows("fake", self.fake)

@@ -49,7 +49,7 @@ def largest_ratio(
 ) -> np.ndarray:
     """(n,) float64: for each query the largest r_i^2 / (|x - y_i|^2 + epsilon) over the centres.
 
-    Infinity where a query equals a centre (and ``epsilon`` is 0), whatever its radius: it could not be nearer.
+    Infinity where a query equals a centre (and ``epsilon`` is 0), for any radius: it could not be nearer.
 
     Args:
         device: an accelerator that does the products; None or a CPU: here.

@@ -141,7 +141,7 @@ def thin_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def eigh_in_place(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a symmetric matrix, of which the lower triangle is read, and whose memory becomes the vectors'."""
+    """Eigenvalues and vectors of a symmetric matrix: reads its lower triangle, reuses its memory for the vectors."""
     eigenvalues, vectors = scipy.linalg.eigh(matrix, driver="evd", overwrite_a=True, check_finite=False)
     return eigenvalues, vectors
 

@@ -1,6 +1,6 @@
 """Exact nearest neighbours, and balls around points: what precision, recall, density, coverage and 1-NN tests ask.
 
-Distances are found in float32 and trusted only where float64 would say the same: whatever lies within the rounding
+Distances are found in float32 and trusted only where float64 would say the same: anything within the rounding
 band of a decision is recomputed from the features in float64. The answers equal a float64 brute force, ties included,
 and no n x n matrix is ever made. Between two sets faiss searches; inside one set tiles do, each of which serves twice
 (``tiles``); membership in balls, each with a radius of its own, is a comparison of tiles. On an accelerator all three

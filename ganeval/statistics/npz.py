@@ -15,7 +15,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # in every archive: the same arrays are the same
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an uncompressed npz: whole or not at all, without times, so that equal arrays give equal bytes."""
+    """Write an uncompressed npz: atomically and without times, so that equal arrays give equal bytes."""
     with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy", date_time=_EPOCH)

@@ -115,7 +115,7 @@ def _there(first: np.ndarray, second: np.ndarray, kernel: Kernel, device: torch.
     """Sums stay there until the end: the host waits for the level and for the results alone.
 
     Raises:
-        torch.OutOfMemoryError: the memory does not hold the smallest tile beside the rows.
+        torch.OutOfMemoryError: the memory does not hold the smallest tile together with the rows.
     """
     tile, found = Tile(), None
     with exact_float32(device):

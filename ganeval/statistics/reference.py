@@ -49,7 +49,7 @@ class Statistics:
         row_sample: (k, d) features of some of the images, drawn evenly: what a calibration needs of them.
         digests: (n,) uint64, one an image, where they were kept.
         digest_sample: of more than ``MAX_DIGESTS`` images the smallest digests in their place, sorted: an even draw,
-            whatever the order and the shards, by which a share that counts twice still shows.
+            independent of order and shards, which still shows a share that counts twice.
         source_path: the file.
         name: the NAME of ``stats:NAME``.
         spatial: mean and covariance on the layer that keeps places, the members ``mu_s`` and ``sigma_s`` of the ADM
@@ -102,7 +102,7 @@ class Statistics:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was said when they were made."""
+        """The warnings of the run that made them."""
         return tuple(str(w) for w in (self.meta or {}).get("warnings", ()))
 
     @property
@@ -144,7 +144,7 @@ def load_statistics(path: str | PathLike[str]) -> Statistics:
 
 
 def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
-    """Write statistics as npz, whole or not at all; equal statistics give equal bytes. ``.npz`` is appended if missing.
+    """Write statistics as npz, atomically; equal statistics give equal bytes. ``.npz`` is appended if missing.
 
     The members ``mu`` and ``sigma`` are what pytorch-fid, clean-fid and their relatives read. Beside them stand ``n``,
     ``ddof``, ``meta`` (one JSON string), and, where there are any, ``features`` (float32), ``feature_sample`` (float16)

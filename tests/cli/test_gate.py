@@ -138,7 +138,7 @@ def test_results_that_never_pass(
 @pytest.mark.parametrize(
     ("text", "head", "message"),
     [
-        ("[gate.rules.fdi]\nmax = 1", None, "ganeval.toml, rules: There is no metric 'fdi'"),
+        ("[gate.rules.fdi]\nmax = 1", None, "ganeval.toml, rules: Unknown metric 'fdi'"),
         ("[gate.rules.fid]\nmaxx = 1", None, "Did you mean 'max'?"),
         ("[gate.rules.fid]\nmax = inf", None, "rules.fid.max: found inf, expected a finite number"),
         ("[gate.rules.fid]\nmax = 1", "protokol = 'compact'", "no option 'protokol'. Did you mean 'protocol'?"),

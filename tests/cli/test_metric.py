@@ -95,7 +95,7 @@ def test_what_does_not_apply(capsys: Capture) -> None:
     ("arguments", "message"),
     [
         (["eval", *SETS, "--metrics", "fid,kidd"], "Did you mean kid?"),
-        (["eval", *SETS, "--metrics", ","], "names no metric"),
+        (["eval", *SETS, "--metrics", ","], "expected at least one metric"),
         (["kid", *SETS, "--kid-subsets", "100"], "not a number of subsets and a size"),
         (["kid", *SETS, "--kid-subsets", "0x9"], "a size of at least 2"),
         (["kid", *SETS, "--kid-subsets", "9x900"], "found 120 real and 120 fake"),

@@ -60,7 +60,7 @@ def test_it_is_computed_under_its_name() -> None:
 
 def test_a_name_that_is_taken_iv() -> None:
     for name in ("fid", "pr"):  # pr is a command
-        with pytest.raises(ConfigError, match=f"there is a metric '{name}' already"):
+        with pytest.raises(ConfigError, match=f"metric '{name}' is already registered"):
             register(replace(OWN, name=name))
     register(OWN)
     with pytest.raises(ConfigError, match="already"):
