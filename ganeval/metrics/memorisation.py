@@ -12,10 +12,10 @@ With t*(x) the training row nearest to x, and L(x) = |x - t*(x)|
 over the cells c of a k-means partition of the training set that hold more than 20 of the fakes; n' fakes and p'
 held-out reals are in a cell, w_c is its share of the held-out reals.
 
-AuthPct has no universal null: 33, 38 and 41 for uniform distributions in 1, 2 and 3 dimensions, over 80 in 64. Read it
-next to the AuthPct of held-out reals. C_T has 0; it grows with the square root of the numbers of images, the effect
-size sum w_c U_c / n'p' (one half at equality) does not. Errors are of the fakes and the held-out reals, given the training
-set; those of C_T by the influence of every image on ranks, numbers and weights of its cell.
+AuthPct has no universal null: 33, 38 and 41 for uniform distributions in 1, 2 and 3 dimensions, over 80 in 64. Read
+it next to the AuthPct of held-out reals. C_T has 0; it grows with the square root of the numbers of images, the
+effect size sum w_c U_c / n'p' (one half at equality) does not. Errors are of the fakes and the held-out reals, given
+the training set; those of C_T by the influence of every image on ranks, numbers and weights of its cell.
 """
 
 from __future__ import annotations
