@@ -243,13 +243,6 @@ def local_index(cards: int) -> int | None:
     return count("LOCAL_RANK", default=0) % cards
 
 
-def unwrapped(model: Any) -> Any:
-    """The module inside DistributedDataParallel, whose forward would wait for ranks that have no batch left."""
-    from torch.nn.parallel import DistributedDataParallel
-
-    return model.module if isinstance(model, DistributedDataParallel) else model
-
-
 def _several() -> bool:
     import torch.distributed as dist
 

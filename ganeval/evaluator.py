@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganeval.distributed import unwrapped
 from ganeval.engine.accumulator import SetAccumulator
 from ganeval.engine.config import NOT_IN_EVALUATOR, EvaluationConfig, all_options, configure, documented
 from ganeval.engine.inputs import LATER, open_images_alone, require_enough
@@ -27,6 +26,7 @@ from ganeval.engine.sharding import gathered
 from ganeval.errors import ConfigError, IncomparableError, InputError, warn
 from ganeval.images.class_labels import like_real, read_labels
 from ganeval.images.grammar import spec_or_object
+from ganeval.images.module_search import unwrap_distributed
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.images.user_models import keep_random_states
 from ganeval.parsing.arguments import CALLABLE, FLAG, NUMBER, RANGE, WHOLE, require_known
@@ -144,7 +144,7 @@ class Evaluator:
         """
         n = WHOLE.from_(1)("n", n)
         with self._exclusive("update_from"):
-            source = self._opened(unwrapped(generator), value_range, num_samples=self._drawn + n)
+            source = self._opened(unwrap_distributed(generator), value_range, num_samples=self._drawn + n)
             if isinstance(source, NumberedSource) and self._drawn:
                 source = source.part(range(self._drawn, self._drawn + n), {"n": n, "from": self._drawn})
             accumulate(self._fakes, "fake", source, self._session.config, self._runtime, call="update_from")

@@ -219,7 +219,7 @@ def _mapped(path: Path) -> mmap.mmap:
 def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple[list[str], Counter[str]]:
     """The members that are taken as images, and how many others there are of each sort.
 
-    The folders that all members lie in count as the place that was named: they may be hidden.
+    The folders that all members share count as the place that was named: they may be hidden.
 
     Args:
         head: the first bytes of a member, where files of other suffixes are looked into.

@@ -91,24 +91,24 @@ class Audit:
 
     def problems(self) -> list[str]:
         """A sentence for everything that someone who is about to compute a metric should know."""
-        said = []
+        sentences = []
         if self.n_corrupt:
             names = ", ".join(name for name, _ in self.corrupt[:3])
             more = f" and {self.n_corrupt - 3} more" if self.n_corrupt > 3 else ""
-            said.append(f"{number_of(self.n_corrupt, 'image')} cannot be read: {names}{more}.")
+            sentences.append(f"{number_of(self.n_corrupt, 'image')} cannot be read: {names}{more}.")
         if self.n_duplicates:
             example = ", ".join(self.duplicates[0][:3])
             copies = number_of(self.n_duplicates, "image is an exact copy", "images are exact copies")
-            said.append(f"{copies} of another one, for example {example}.")
+            sentences.append(f"{copies} of another one, for example {example}.")
         if len(self.sizes) > 1:
-            said.append(f"{len(self.sizes)} different sizes: {listed_counts(self.sizes)}.")
+            sentences.append(f"{len(self.sizes)} different sizes: {listed_counts(self.sizes)}.")
         if len(self.formats) > 1:
-            said.append(f"Several file formats: {listed_counts(self.formats)}.")
+            sentences.append(f"Several file formats: {listed_counts(self.formats)}.")
         if (others := ignored_files_text(self.ignored)) is not None:
-            said.append(f"{others}.")
-        said.extend(_sentences(impossible_values(self.summary, self.value_range, self.n)))
-        said.extend(f"{number_of(count, 'image')}: {note}." for note, count in self.notes.most_common())
-        return said
+            sentences.append(f"{others}.")
+        sentences.extend(_sentences(impossible_values(self.summary, self.value_range, self.n)))
+        sentences.extend(f"{number_of(count, 'image')}: {note}." for note, count in self.notes.most_common())
+        return sentences
 
 
 def audit(source: ImageSource, *, decode: bool = True) -> Audit:
@@ -136,10 +136,10 @@ def audit(source: ImageSource, *, decode: bool = True) -> Audit:
 
 def compare_audits(real: Audit, fake: Audit) -> list[str]:
     """What differs between two sets in a way that moves a metric without saying anything about the generator."""
-    said = []
+    sentences = []
     lossy = [lossy_share(one.formats) for one in (real, fake)]
     if None not in lossy and abs((lossy[0] or 0) - (lossy[1] or 0)) > MIXED:
-        said.append(
+        sentences.append(
             f"File formats differ: real {listed_counts(real.formats)}, fake {listed_counts(fake.formats)}. "
             "The traces of JPEG compression alone move a Frechet distance; save both sets losslessly, or both the same "
             "way."
@@ -147,20 +147,20 @@ def compare_audits(real: Audit, fake: Audit) -> list[str]:
     elif real.jpeg_quality and fake.jpeg_quality:
         one, other = real.jpeg_quality["median"], fake.jpeg_quality["median"]
         if abs(one - other) >= 5:
-            said.append(f"JPEG qualities differ: median about {one:g} for real, {other:g} for fake.")
+            sentences.append(f"JPEG qualities differ: median about {one:g} for real, {other:g} for fake.")
     turned = [turned_share(one.notes, one.n) for one in (real, fake)]
     if abs(turned[0] - turned[1]) > MIXED:
-        said.append(TURNED.format("real", turned[0], "fake", turned[1]) + ".")
-    said.extend(_sentences(differing_values(real.summary, fake.summary, ("real", "fake"), (real.n, fake.n))))
+        sentences.append(TURNED.format("real", turned[0], "fake", turned[1]) + ".")
+    sentences.extend(_sentences(differing_values(real.summary, fake.summary, ("real", "fake"), (real.n, fake.n))))
     if real.channel_mean and fake.channel_mean:
-        said.extend(_compare_pixels(real, fake))
+        sentences.extend(_compare_pixels(real, fake))
     shared = sorted(fake.first_names[key] for key in real.first_names.keys() & fake.first_names.keys())
     if shared:
-        said.append(
+        sentences.append(
             f"{number_of(len(shared), 'image is', 'images are')} in both sets, pixel by pixel: {listed(shared)}. "
             "If the fakes are meant to be new, the sets are mixed up, or the generator copies."
         )
-    return said
+    return sentences
 
 
 class _PixelFindings:
@@ -263,17 +263,17 @@ def _corrupt(found: Audit, name: str, reason: str) -> None:
 
 
 def _compare_pixels(real: Audit, fake: Audit) -> list[str]:
-    said = []
+    sentences = []
     shares = [side.grey / side.n for side in (real, fake)]
     if abs(shares[0] - shares[1]) > 0.1:
-        said.append(f"Grey images: {shares[0]:.0%} of real, {shares[1]:.0%} of fake.")
+        sentences.append(f"Grey images: {shares[0]:.0%} of real, {shares[1]:.0%} of fake.")
     means, stds = [side.channel_mean or [] for side in (real, fake)], real.channel_std or []
     shift = max(abs(a - b) for a, b in zip(*means, strict=True))
     # a shift beyond what sampling explains: a tenth of the spread of pixels, and two grey levels at least
     if shift > max(2.0, 0.1 * max(stds)):
         one, other = (", ".join(f"{m:.1f}" for m in mean) for mean in means)
-        said.append(f"Mean colours differ by up to {shift:.1f} grey levels: real ({one}), fake ({other}).")
-    return said
+        sentences.append(f"Mean colours differ by up to {shift:.1f} grey levels: real ({one}), fake ({other}).")
+    return sentences
 
 
 def _sentences(clauses: Sequence[str]) -> list[str]:

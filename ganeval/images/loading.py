@@ -75,7 +75,7 @@ def load_chunk(
         stop: ends it before the next image.
         marked: fill ``Chunk.marks``.
         turn: asked before each image, which waits until there is room for it.
-        shared: the pixels lie in memory that other processes can map.
+        shared: put the pixels in memory that other processes can map.
     """
     chunk = Chunk([], torch.empty(0, dtype=torch.uint8, device="cpu"), None, None, [], Counter())
     packing, digests = Packing(len(indices), shared=shared), []

@@ -89,7 +89,7 @@ class Packing:
 
     Args:
         n: images, at most.
-        shared: the tensor lies in memory that other processes can map.
+        shared: put the tensor in memory that other processes can map.
     """
 
     def __init__(self, n: int, *, shared: bool = False) -> None:

@@ -126,3 +126,8 @@ def find_attribute(model: object, name: str) -> Any:
         if model is None:
             return None
     return None
+
+
+def unwrap_distributed(model: Any) -> Any:
+    """The module inside DistributedDataParallel, whose forward would wait for ranks that have no batch left."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

@@ -59,7 +59,7 @@ class StreamSource(ImageSource):
         self._limit = limit
         self._column = column
         self._labels: list[str | None] = []  # of the images drawn last
-        self._met = 0  # images drawn, usable or not; an item in which none can be found counts as one
+        self._seen = 0  # images drawn, usable or not; an item in which none can be found counts as one
         self._spent = False
 
     @property
@@ -107,32 +107,32 @@ class StreamSource(ImageSource):
         self._labels = []
         regrouper = Regrouper(batch_size, self.report)
         names = names_of(getattr(self._items, "dataset", self._items))
-        self._met = 0
+        self._seen = 0
         for item in self._drawn():
-            met = self._met
+            seen = self._seen
             try:
                 images = self._images(item)
             except InputError as error:
-                self._leave_out([(f"#{met}", str(error).rstrip("."))], on_error)
-                self._met += 1
+                self._leave_out([(f"#{seen}", str(error).rstrip("."))], on_error)
+                self._seen += 1
             else:
-                rows = range(len(images) if self._limit is None else min(len(images), self._limit - met))
+                rows = range(len(images) if self._limit is None else min(len(images), self._limit - seen))
                 load = take_chunk if images.on_accelerator else load_chunk
                 chunk = load(images, rows, prepare=prepare)
-                self._leave_out([(f"#{met + row}", reason) for row, reason in chunk.bad], on_error)
+                self._leave_out([(f"#{seen + row}", reason) for row, reason in chunk.bad], on_error)
                 self.report.notes.update(chunk.notes)
                 self.report.formats.update(chunk.formats)
                 self.report.pixels.update(chunk.pixels)
                 self._labels += _labels_of(item, len(images), chunk.indices, names)
-                yield from regrouper.add(chunk.images(), [f"#{met + row}" for row in chunk.indices], chunk.digests)
-                self._met += len(rows)
-            if self._met == self._limit:
+                yield from regrouper.add(chunk.images(), [f"#{seen + row}" for row in chunk.indices], chunk.digests)
+                self._seen += len(rows)
+            if self._seen == self._limit:
                 break
         yield from regrouper.rest()
-        if self._limit is None and (dropped := _dropped(self._items, self._met)):
+        if self._limit is None and (dropped := _dropped(self._items, self._seen)):
             self.report.notes[_DROPPED] = dropped
-        if self._limit is not None and self._met < self._limit:
-            raise InputError(f"{self.spec}: {self._limit} images were requested; it ended after {self._met}.")
+        if self._limit is not None and self._seen < self._limit:
+            raise InputError(f"{self.spec}: {self._limit} images were requested; it ended after {self._seen}.")
 
     def _leave_out(self, bad: list[tuple[str, str]], on_error: str) -> None:
         if bad and on_error == "stop":
@@ -147,7 +147,7 @@ class StreamSource(ImageSource):
             raise
         except Exception as error:  # after which an iterator has ended: nothing can be left out
             raise InputError(
-                f"{self.spec} raises {type(error).__name__} at #{self._met}: {error}. Repair what it reads, or let it "
+                f"{self.spec} raises {type(error).__name__} at #{self._seen}: {error}. Repair what it reads, or let it "
                 "leave that out itself."
             ) from error
 
@@ -177,7 +177,7 @@ def _labels_of(item: Any, n: int, used: list[int], names: Sequence[str] | None) 
     return [known[row] if known is not None and len(known) == n else None for row in used]
 
 
-def _dropped(items: Any, met: int) -> int:
+def _dropped(items: Any, seen: int) -> int:
     """How many images a DataLoader leaves out because they do not fill its last batch."""
     batches: Any = getattr(items, "batch_sampler", None)
     if (
@@ -186,7 +186,7 @@ def _dropped(items: Any, met: int) -> int:
         or not isinstance(sampler := getattr(batches, "sampler", None), Sized)
     ):
         return 0
-    left = len(sampler) - met
+    left = len(sampler) - seen
     return left if 0 < left < batches.batch_size else 0
 
 

@@ -2,7 +2,7 @@
 
 A summary is a ``Counter`` of whole numbers, added up image by image, rank by rank and update by update. It covers the
 images that were decoded in this run: where ``n`` is less than the images of the set, some were recalled, and nothing is
-said of values.
+reported on values.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CHANNELS = ("red", "green", "blue")
 _UNIT = 256  # of sums of channel means, so that they are whole numbers
 _GRID = 64  # rows and columns of an image of which the means are taken
 _DIM = 16  # levels of a 12-bit image that is read as one of 16 bits
-_FEW = 8  # images; of fewer nothing is said
+_FEW = 8  # images; with fewer nothing is reported
 _SCALED, _RESHAPED = (
     0.1,
     0.02,
@@ -115,7 +115,7 @@ def differing_values(
         names: of the sets, for messages.
         n: images of the sets.
     """
-    said = []
+    sentences = []
     sets = one, other
     sizes = [sizes_of(summary) for summary in sets]
     known = all(summary.get("n", 0) == count for summary, count in zip(sets, n, strict=True))
@@ -127,23 +127,23 @@ def differing_values(
     if set(sizes[0]) != set(sizes[1]) and (min(map(len, sizes)) == 1 or scaled):
         each = ", ".join(f"{name} {listed_counts(size, 4)}" for name, size in zip(names, sizes, strict=True))
         text = f"sizes differ: {each}. Resizing one set more than the other moves a metric by itself"
-        said.append(text + ("; so do their aspect ratios" if reshaped else ""))
+        sentences.append(text + ("; so do their aspect ratios" if reshaped else ""))
     if min(n) < _FEW:
-        return said
+        return sentences
     if channels_swapped(*sets):
-        said.append(
+        sentences.append(
             f"the mean colours of {names[0]} and {names[1]} agree much better with red and blue exchanged: one of them "
             "was probably written as BGR"
         )
     shares = [summary["stretched"] / count for summary, count in zip(sets, n, strict=True)]
     for i, j in ((0, 1), (1, 0)):
         if shares[i] >= _MOST and shares[j] <= _LITTLE:
-            said.append(
+            sentences.append(
                 f"{shares[i]:.0%} of {names[i]} reach from 0 to 255 exactly, {shares[j]:.0%} of {names[j]} do: each "
                 f"image of {names[i]} was probably stretched to its own extremes (normalize=True). Save them by a "
                 "fixed range"
             )
-    return said
+    return sentences
 
 
 def channels_swapped(one: Mapping[str, int], other: Mapping[str, int]) -> bool:

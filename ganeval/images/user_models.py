@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from ganeval.arithmetic import cudnn_by_rule, no_autocast, strict_float32
-from ganeval.distributed import unwrapped
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.model_outputs import to_image_array
+from ganeval.images.module_search import unwrap_distributed
 from ganeval.images.module_watch import Watch
 from ganeval.images.pixels import ValueRange, range_notes, unchecked
 from ganeval.images.transfer import start_fetch, to_device
@@ -61,7 +61,7 @@ class UserModel:
         exact: bool = False,
         keep_mode: bool = False,
     ) -> None:
-        self.spec, self.model, self.value_range = spec, unwrapped(model), value_range
+        self.spec, self.model, self.value_range = spec, unwrap_distributed(model), value_range
         self._module = _module_of(self.model)
         self._watch = Watch(self.model, keep_mode=keep_mode)
         self._device = device
