@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from ganeval.engine.generator_notes import notes_on
+from ganeval.engine.set_warnings import generator_notes
 from torch import Tensor, nn
 
 import ganeval
@@ -113,7 +113,7 @@ def _anew() -> Iterator[None]:
 def drawn(model: Any, batch: int = 4, **options: Any) -> tuple[Tensor, list[str]]:
     source = open_images(model, num_samples=12, **{**OPTIONS, **options})
     made = torch.cat([batch.images for batch in source.batches(batch)])  # type: ignore[arg-type]
-    return made, notes_on({"fake": source.describe()})
+    return made, generator_notes({"fake": source.describe()})
 
 
 def state(module: nn.Module) -> list[Any]:
