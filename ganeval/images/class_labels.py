@@ -1,4 +1,4 @@
-"""Which class each image of a conditional generator is asked for."""
+"""Class labels for the images of a conditional generator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DIGITS = 18  # of the largest label that is taken for a number
 
 
 class ClassLabels:
-    """The label of image i: of (seed, i) alone, or the i-th of those that are given.
+    """Labels of generated images: the label of image i depends only on (seed, i), or is given.
 
     ``uniform`` draws each label independently. ``balanced`` gives every class once, in a random order, to each run of
     ``num_classes`` images. ``like-real`` reads the cumulated frequencies of the real images at the places
@@ -85,7 +85,7 @@ class ClassLabels:
                 raise InputError(f"{spec}: {len(self.frequencies)} class frequencies for {num_classes} classes.")
 
     def label(self, number: int, stream: Callable[[int, int], np.random.Generator]) -> int:
-        """Of image ``number``.
+        """The label of image ``number``.
 
         Args:
             stream: random numbers of (number, part).
@@ -103,7 +103,7 @@ class ClassLabels:
         return int(stream(number, _LABEL).integers(self.num_classes))
 
     def describe(self) -> dict[str, object]:
-        """For the provenance."""
+        """Facts for the provenance."""
         if self.num_classes is None:
             return {}
         described: dict[str, object] = {"num_classes": self.num_classes}

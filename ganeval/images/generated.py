@@ -1,4 +1,4 @@
-"""Images that are made when they are asked for: rendered shapes, and what a generator makes of latents."""
+"""Images that are made on demand: rendered shapes, and the images of a generator."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def open_shapes(spec: Rendered, num_samples: int | None, seed: int) -> ShapesIma
 
 
 class GeneratedSource(NumberedSource):
-    """What a callable makes of latents; latent, label and noise of image i depend on ``(seed, i)`` alone.
+    """The images that a generator makes of latents; latent, label and noise of image i depend only on ``(seed, i)``.
 
     Batch size, subsets and the global random state change nothing, see ``ganeval.images.latents``. A generator that
     is seen to draw random numbers by itself makes its images one by one, each with all random states
@@ -200,11 +200,11 @@ class GeneratedSource(NumberedSource):
                 yield indices, images
 
     def _under_way(self, images: Tensor) -> int:
-        """Parts that may wait for their check."""
+        """Number of parts that may wait for their check."""
         return 0 if images.device.type == "cpu" else 1
 
     def _parts(self, batch_size: int) -> Iterator[list[int]]:
-        """Numbers of the images that are made together."""
+        """Indices of the images that are made together."""
         if (fixed := self._fixed) is not None:
             yield from (list(block) for _, block in groupby(self._indices.tolist(), lambda index: index // fixed))
             return
@@ -232,7 +232,7 @@ class GeneratedSource(NumberedSource):
 
 
 def finish_images(images: Tensor, prepare: Prepare | None, report: SourceReport) -> tuple[Tensor, np.ndarray | None]:
-    """Images as a batch holds them, prepared if so wanted; on the host also their digests and, reported, a summary."""
+    """Prepare the images of a batch; on the host, also compute digests and add a summary to the report."""
     digests = None
     if images.device.type == "cpu":
         arrays = images.permute(0, 2, 3, 1).numpy()

@@ -32,7 +32,7 @@ _FEW = 16  # images that are decoded sooner than a process has started
 
 
 class PerProcess(Generic[T]):
-    """Something opened on first use, once in each process: an inherited file position is shared between processes."""
+    """A resource that each process opens on first use; an inherited file position would be shared between processes."""
 
     def __init__(self, open_it: Callable[[], T]) -> None:
         self._open = open_it
@@ -212,7 +212,7 @@ class IndexedSource(NumberedSource):
         unit: int | None = None,
         marked: bool = False,
     ) -> Generator[Chunk, None, None]:
-        """The images decoded, in order, ahead of their use.
+        """Decode the images in order, before they are used.
 
         Args:
             batch_size: images that one thread decodes at a time; worker processes take a few, as many as is good for
@@ -230,7 +230,7 @@ class IndexedSource(NumberedSource):
 
 
 def stamp_of(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file is written anew; None where the file does not exist."""
+    """A value that changes when a file is rewritten; None where the file does not exist."""
     try:
         status = os.stat(path)
     except OSError:

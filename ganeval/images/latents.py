@@ -1,4 +1,4 @@
-"""What a generator starts from: latents, labels and places on a path, each of the seed and of its number alone."""
+"""Inputs of a generator: latents, labels and places on a path; each depends only on the seed and its index."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Latents:
         return int.from_bytes(state.digest(), "little")
 
     def seed(self, number: int) -> int:
-        """Of the random numbers that a generator draws by itself."""
+        """The seed for random numbers that the generator draws itself."""
         return seed_of(self.run_seed, number)
 
     def describe(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The decode loop: chunks of images decoded in a thread, ahead of their use, in order; batches made of chunks."""
+"""Decode chunks of images in a thread, in order, before they are used, and make batches of the chunks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def load_chunk(
     turn: Turn | None = None,
     shared: bool = False,
 ) -> Chunk:
-    """Decode some images; what is wrong with one of them is in the chunk, not raised.
+    """Decode some images; a fault of one of them is in the chunk and not raised.
 
     Args:
         stop: ends it before the next image.
@@ -109,7 +109,7 @@ def load_chunk(
 
 
 def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | None) -> Chunk:
-    """Images on an accelerator, which stay there, without digests; only ``prepare`` brings them to the host."""
+    """Take images on an accelerator; they stay there, without digests, unless ``prepare`` brings them to the host."""
     good, bad, notes = list(indices), list[tuple[int, str]](), Counter[str]()
     try:
         data, notes = images.take(good)
@@ -136,7 +136,7 @@ def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | Non
 
 
 class Regrouper:
-    """Chunks of any number of images in, batches of exactly ``batch_size`` out, and one smaller batch at the end."""
+    """Turn chunks of any length into batches of ``batch_size`` images; only the last batch may be smaller."""
 
     def __init__(self, batch_size: int, report: SourceReport) -> None:
         self._batch_size = batch_size

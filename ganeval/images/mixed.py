@@ -1,4 +1,4 @@
-"""Images of several sizes in one tensor: they cross to an accelerator as one, and no operation is needed for each."""
+"""Images of several sizes in one tensor: one copy to an accelerator, and no operation for each image."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _shapes(piece: Tensor | MixedImages) -> Sequence[tuple[int, ...]]:
 
 
 class Packing:
-    """Takes images one by one and writes them to where they stay.
+    """Collect images one by one into one tensor.
 
     Where all have one size, that is one tensor, made when the first of them comes. Others are kept until the end and
     joined.

@@ -1,4 +1,4 @@
-"""What the user's model returned, as one array of images."""
+"""Turn what the user's model returned into one array of images."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def find_modules(model: object) -> tuple[list[nn.Module], bool]:
 
 
 def _parts(value: object) -> list[object]:
-    """What an object is made of, as far as it may hold a module; nothing of the user's is run for it."""
+    """Parts of an object that may hold a module; no user code runs for it."""
     if isinstance(value, (*_PLAIN, types.ModuleType)):  # members of modules are found where a function names them
         return []
     if isinstance(value, functools.partial):
@@ -111,7 +111,7 @@ def is_compiled(module: nn.Module) -> bool:
 
 
 def find_attribute(model: object, name: str) -> Any:
-    """What the model says of itself, also through wrappers: DataParallel, a compiled module, a bound method, a partial.
+    """An attribute of the model, also through wrappers: DataParallel, a compiled module, a bound method, a partial.
 
     None where none of them has such an attribute.
     """

@@ -1,4 +1,4 @@
-"""Which modules take part in a call of the user's code, found by watching it; they run in evaluation mode.
+"""Find the modules that take part in a call of the user's code by watching it; they run in evaluation mode.
 
 Names do not suffice: a generator may be reached through a dictionary, a default argument, a slot, a property or a
 module.
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Watch:
-    """Calls the user's code with the modules that it runs in evaluation mode, and gives them back as they were.
+    """Call the user's code with its modules in evaluation mode, and restore them afterwards.
 
     Mode and buffers (running statistics, power iterations, moving averages) are restored after every call, however it
     ends, once what it returned was used. Where a module is met in training mode, it is switched before its forward
@@ -78,7 +78,7 @@ class Watch:
 
     @contextmanager
     def __call__(self, call: Callable[[], T]) -> Iterator[T]:
-        """What ``call`` returns, to be used inside: it may be a buffer, and these are restored at the end.
+        """Yield what ``call`` returns; it may be a buffer, and buffers are restored at the end.
 
         Args:
             call: may be called up to three times, and seeds what it draws by itself.
@@ -113,7 +113,7 @@ class Watch:
 
 
 class _Call:
-    """Modules that take part in one call, and how they were.
+    """Modules that take part in one call, and their state before it.
 
     Args:
         keep_mode: they are not switched.
@@ -149,7 +149,7 @@ class _Call:
 
     @contextmanager
     def watched(self, *, first: bool) -> Iterator[None]:
-        """Modules that run inside are met.
+        """Register the modules that run inside.
 
         Args:
             first: what is compiled runs as it was written, and methods are watched too.
@@ -198,7 +198,7 @@ def _trains(parts: Iterable[nn.Module]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """One module without its children, as it was: its mode, and its buffers with their values."""
+    """The state of one module without its children: its mode, and its buffers with their values."""
 
     module: nn.Module
     training: bool | None
@@ -242,7 +242,7 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
 
 @contextmanager
 def _watched(hook: Callable[[nn.Module, object], None], *, eager: bool) -> Iterator[None]:
-    """The hook is called before every module.
+    """Call the hook before every module.
 
     Args:
         eager: compiled functions run as they were written, so that the hook sees into them.

@@ -1,4 +1,4 @@
-"""How much worker processes may decode ahead: counted in bytes, because images have any size."""
+"""The memory for images that worker processes decode in advance, in bytes, because images have any size."""
 
 from __future__ import annotations
 

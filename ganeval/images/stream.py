@@ -1,4 +1,4 @@
-"""Images that come as they come: a DataLoader, an iterable dataset, a generator, a list of batches."""
+"""Images from an iterable: a DataLoader, an iterable dataset, a Python generator, a list of batches."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class StreamSource(ImageSource):
         }
 
     def check(self, on_error: str = "stop") -> None:
-        """The first image of a list of batches; nothing else can be looked at before it comes."""
+        """Check the first image of a list of batches; other iterables cannot be checked beforehand."""
         check_on_error(on_error)
         if self.length == 0:
             raise InputError(f"{self.spec} holds no images.")
@@ -191,7 +191,7 @@ def _dropped(items: Any, seen: int) -> int:
 
 
 def _known_length(items: Any) -> int | None:
-    """What a DataLoader is going to yield, where it makes the batches itself."""
+    """The number of images of a DataLoader that makes its batches itself; None for other objects."""
     if not isinstance(items, DataLoader) or isinstance(items.dataset, IterableDataset):
         return None
     if items.batch_size is None or items.drop_last or not isinstance(items.sampler, Sized):

@@ -1,4 +1,4 @@
-"""What the pixels of an image set look like as a whole, and sentences on what cannot be meant.
+"""A summary of the pixels of an image set, and sentences on values that are probably a mistake.
 
 A summary is a ``Counter`` of whole numbers, added up image by image, rank by rank and update by update. It covers the
 images that were decoded in this run: where ``n`` is less than the images of the set, some were recalled, and nothing is

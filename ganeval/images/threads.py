@@ -15,20 +15,20 @@ U = TypeVar("U")
 
 
 def usable_cores() -> int:
-    """Those that this process may use; of this machine's ranks each takes its share."""
+    """The number of cores that this process may use; the ranks of a machine share its cores."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, usable // count("LOCAL_WORLD_SIZE", default=1, least=1))
 
 
 def map_in_threads(function: Callable[[T], U], items: Sequence[T]) -> list[U]:
-    """What the function makes of each, in order."""
+    """Apply the function to each item in threads; results in order."""
     if len(items) < 2 or (threads := usable_cores()) < 2:
         return [function(item) for item in items]
     return list(_threads(os.getpid(), threads).map(function, items))
 
 
 def submit_each(function: Callable[[T], U], items: Iterable[T]) -> list[Future[U]]:
-    """The same in the background: what the function is going to make of each, in order."""
+    """Submit the function on each item to the threads; futures in order."""
     pool = _threads(os.getpid(), usable_cores())
     return [pool.submit(function, item) for item in items]
 

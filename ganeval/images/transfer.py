@@ -1,4 +1,4 @@
-"""Tensors on their way to an accelerator and back, without a wait for it."""
+"""Copy tensors to an accelerator and back without waiting for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on the device; from the host through page-locked memory, so that the host does not wait for CUDA."""
+    """Copy a tensor to a device; from the host through page-locked memory, so that the host does not wait for CUDA."""
     if tensor.device.type != "cpu":  # what comes to the host has to be there
         return tensor.to(device)
     # the allocator of page-locked memory keeps the source until the copy is done
@@ -18,7 +18,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def start_fetch(tensor: Tensor) -> Callable[[], Tensor]:
-    """Send a tensor to the host. The function that is returned waits until it is there, and returns it."""
+    """Start to copy a tensor to the host. The returned function waits for the copy and returns it."""
     if tensor.device.type != "cuda":
         return tensor.cpu
     host = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)

@@ -144,7 +144,7 @@ class ImageSource(ABC):
 
     @property
     def decode_policy(self) -> str | None:
-        """How its files are decoded, where that is not the protocol's own policy."""
+        """The decode policy of the files, where it differs from the protocol's."""
         return None
 
     @property
@@ -164,7 +164,7 @@ class ImageSource(ABC):
         return None
 
     def input_digests(self) -> np.ndarray | None:
-        """What each image was made of, uint64, in order: of a generator latent and label, of a translation the image.
+        """Digests of the inputs of each image, uint64, in order: latent and label, or the translated image.
 
         Two models that were given the same have the same digests, which is what allows their images to be paired. None
         where it is not known; of a translation, of the images that were drawn last.
@@ -177,7 +177,7 @@ class ImageSource(ABC):
 
 
 class NumberedSource(ImageSource):
-    """Images whose number is known, of which any can be had without the others."""
+    """Images of known number, each of which can be read without the others."""
 
     @property
     @abstractmethod
@@ -185,10 +185,10 @@ class NumberedSource(ImageSource):
 
     @abstractmethod
     def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> NumberedSource:
-        """The images in these places, in increasing order; each is the same as in the whole.
+        """Select images by index, in increasing order; each is the same as in the whole set.
 
         Args:
-            rows: places among the images of this source.
+            rows: indices of the images of this source.
             chosen: how they were chosen, for the provenance.
         """
 
@@ -199,7 +199,7 @@ class NumberedSource(ImageSource):
         return self.part(rows, {"n": n, "of": self.length, "seed": seed})
 
     def shard(self, number: int, of: int) -> NumberedSource:
-        """The ``number``-th, from 1, of ``of`` runs of neighbouring images: together they are all, none of them twice.
+        """Shard ``number``, from 1, of ``of`` shards of neighbouring images; each image is in exactly one shard.
 
         The borders lie between the batches that one process would draw (at multiples of 128, the largest batch size
         that is chosen by default), so that every image has the same features as in the whole; a set of fewer than 128
@@ -219,7 +219,7 @@ class NumberedSource(ImageSource):
 
 
 class Images(ABC):
-    """What ``IndexedSource`` needs to know of one kind of source. Picklable; opens its files again in each process.
+    """Interface of one kind of numbered images. Picklable; each process opens the files again.
 
     Attributes:
         kind: one word for the provenance.
@@ -249,7 +249,7 @@ class Images(ABC):
     def __len__(self) -> int: ...
 
     def load(self, index: int) -> Pixels:
-        """Image ``index``; where ``encoded``, its decoded file. Raises UnreadableImage where it cannot be used."""
+        """Load image ``index``; where ``encoded``, decode its file. Raises UnreadableImage where it cannot be used."""
         return self.decoder(self.read(index))
 
     def name(self, index: int) -> str:
@@ -260,7 +260,7 @@ class Images(ABC):
         return None
 
     def read(self, index: int) -> bytes:
-        """Where ``encoded``: the file. Raises UnreadableImage where it cannot be read."""
+        """Where ``encoded``: read the file. Raises UnreadableImage where it cannot be read."""
         raise UnreadableImage(f"{self.kind} images are not files")
 
     @property
@@ -269,7 +269,7 @@ class Images(ABC):
         return self.encoded
 
     def fingerprint(self, index: int) -> bytes | None:
-        """Where ``on_disk``: 16 bytes that stand for what image ``index`` is decoded from; None if it is unreadable."""
+        """Where ``on_disk``: 16 bytes that identify the data of image ``index``; None if it is unreadable."""
         try:
             data = self.read(index)
         except UnreadableImage:
@@ -288,7 +288,7 @@ class Images(ABC):
         return mark
 
     def stamp(self, index: int) -> tuple[int, ...] | None:
-        """What changes when the file of image ``index`` is written anew: time, size and number; None: not known."""
+        """A value that changes when the file of image ``index`` is rewritten: time, size, inode; None: not known."""
         return None
 
     def take(self, indices: Sequence[int]) -> tuple[Tensor, Counter[str]]:
@@ -315,7 +315,7 @@ def _fingerprint(data: bytes) -> bytes:
 
 
 def unusable(spec: str, bad: list[tuple[str, str]], n: int | None) -> InputError:
-    """The error for images, (name, reason) each, that cannot be used; it names the first few."""
+    """The error for unusable images, (name, reason) each; it names the first few."""
     named = "; ".join(f"{name}: {reason}" for name, reason in bad[:_NAMED])
     more = f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
     count = "an image that" if len(bad) == 1 else f"{len(bad)} of {n} images that"

@@ -70,7 +70,7 @@ class UserModel:
         self._draws_noise = False  # until it is seen to
 
     def describe(self) -> dict[str, object]:
-        """What is known of modes: whether they are kept, or the classes of modules that were in training mode."""
+        """Facts on modes for the provenance: whether they are kept, or the classes of modules in training mode."""
         if self._watch.keep_mode:
             return {"keep_mode": True}
         names = {"set_to_evaluation": self._watch.switched, "training_elsewhere": self._watch.elsewhere}
@@ -78,7 +78,7 @@ class UserModel:
 
     @contextlib.contextmanager
     def on_device(self) -> Iterator[None]:
-        """The module is moved before and moved back after; one that is spread over devices stays where it is."""
+        """Move the module to the device and back at the end; a module on several devices is not moved."""
         homes = {tensor.device for tensor in _tensors(self._module)}
         if self._module is None or self._device is None or len(homes) != 1 or _same(home := homes.pop(), self._device):
             yield
@@ -90,7 +90,7 @@ class UserModel:
             self._module.to(home)
 
     def place(self) -> Place:
-        """Where inputs have to be, and the floating-point type of the weights that they meet."""
+        """The device for inputs, and the floating-point type of the weights."""
         if self._seen_at is not None:
             return self._seen_at
         if (place := _place_of(self._watch.modules())) is not None:
@@ -250,7 +250,7 @@ _ADVICE = {
 
 
 def describe_error(error: BaseException) -> str:
-    """What was raised, in one line, and where in the user's code."""
+    """An exception in one line, with its place in the user's code."""
     text = _reason(str(error))
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(f) for f in (_TORCH, _HERE))]
@@ -280,7 +280,7 @@ def _same(home: torch.device, wanted: torch.device) -> bool:
 
 
 def _module_of(model: Any) -> nn.Module | None:
-    """The module that this is, or whose method it is."""
+    """The model itself if it is a module, or the module whose method it is."""
     if isinstance(model, functools.partial):
         return _module_of(model.func)
     owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)

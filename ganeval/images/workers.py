@@ -1,4 +1,4 @@
-"""The decode loop in worker processes: parts of the images decoded ahead of their use, in order, within bounds."""
+"""Decode in worker processes: parts of the images, in order, before they are used, within a memory limit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _AHEAD = 2  # parts that each worker is given before the first of them is asked 
 def in_processes(
     load: Callable[..., Chunk], indices: Sequence[int], workers: int, *, unit: int
 ) -> Generator[Chunk, None, None]:
-    """Decode in worker processes, ahead of the use within ``Room``; when the generator is closed, they end.
+    """Decode in worker processes, within the memory of ``Room``; when the generator is closed, they end.
 
     Args:
         unit: no chunk crosses a multiple of it.

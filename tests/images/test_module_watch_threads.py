@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from ganeval.engine.set_warnings import generator_notes
 from torch import Tensor, nn
 
 import ganeval
+from ganeval.engine.set_warnings import generator_notes
 from ganeval.images.open import open_images
 
 OPTIONS: dict[str, Any] = {"latent_dim": 6, "value_range": (0, 1)}
