@@ -67,15 +67,15 @@ class TranslatedSource(NumberedSource):
         self._range, self._batch, self._seed, self._check_size = value_range, batch, seed, check_size
         self._facts = dict(facts or {})
         self._drawn: list[np.ndarray | None] = []
-        self._chosen: dict[str, object] | None = None
+        self._selection: dict[str, object] | None = None
 
     @property
     def length(self) -> int:
         return len(self._rows)
 
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> TranslatedSource:
+    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> TranslatedSource:
         some = copy.copy(self)
-        some._chosen, some._drawn = chosen, []
+        some._selection, some._drawn = selection, []
         some._rows = self._rows[np.asarray(rows, dtype=np.intp)]
         some._source = self._whole.part(some._rows)
         some.report = some._source.report
@@ -102,7 +102,7 @@ class TranslatedSource(NumberedSource):
             "spec": self.spec,
             "kind": "translation",
             "n": self.length,
-            "subset": self._chosen,
+            "subset": self._selection,
             "source": described,
             "value_range": list(self._range),
             **self._model.describe(),

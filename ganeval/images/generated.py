@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganeval.errors import InputError
+from ganeval.images import shapes
 from ganeval.images.class_labels import ClassLabels, read_labels
 from ganeval.images.decode import Pixels, digest
 from ganeval.images.latents import Latents
@@ -50,19 +51,13 @@ class ShapesImages(Images):
         return self._n
 
     def load(self, index: int) -> Pixels:
-        from ganeval.images.shapes import render
-
-        return Pixels(render(index, seed=self._seed, size=self._size, variant=self._variant))
+        return Pixels(shapes.render(index, seed=self._seed, size=self._size, variant=self._variant))
 
     def labels(self) -> list[str]:
-        from ganeval.images.shapes import CLASSES, label
-
-        return [CLASSES[label(index, seed=self._seed)] for index in range(self._n)]
+        return [shapes.CLASSES[shapes.label(index, seed=self._seed)] for index in range(self._n)]
 
     def classes(self) -> list[str]:
-        from ganeval.images.shapes import CLASSES
-
-        return list(CLASSES)
+        return list(shapes.CLASSES)
 
     def facts(self) -> dict[str, object]:
         return {"variant": self._variant, "size": self._size, "seed": self._seed}
@@ -126,15 +121,15 @@ class GeneratedSource(NumberedSource):
         self._fixed = fixed_batch
         self._facts = dict(facts or {})
         self._indices = np.arange(options.num_samples)
-        self._chosen: dict[str, object] | None = None
+        self._selection: dict[str, object] | None = None
 
     @property
     def length(self) -> int:
         return len(self._indices)
 
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> GeneratedSource:
+    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> GeneratedSource:
         source = copy.copy(self)
-        source.report, source._chosen = SourceReport(), chosen
+        source.report, source._selection = SourceReport(), selection
         source._indices = self._indices[np.asarray(rows, dtype=np.intp)]
         return source
 
@@ -153,7 +148,7 @@ class GeneratedSource(NumberedSource):
             "spec": self.spec,
             "kind": "generator",
             "n": self.length,
-            "subset": self._chosen,
+            "subset": self._selection,
             **self.latents.describe(),
             "value_range": None if value_range is None else list(value_range),
             **self.model.describe(),

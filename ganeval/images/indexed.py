@@ -88,13 +88,13 @@ class IndexedSource(NumberedSource):
     """Some of the images of an ``Images``, in order."""
 
     def __init__(
-        self, spec: str, images: Images, indices: np.ndarray | None = None, chosen: dict[str, object] | None = None
+        self, spec: str, images: Images, indices: np.ndarray | None = None, selection: dict[str, object] | None = None
     ) -> None:
         self.spec = spec
         self.images = images
         self.indices = np.arange(len(images)) if indices is None else indices
         self.report = SourceReport(ignored=Counter(images.ignored))
-        self._chosen = chosen
+        self._selection = selection
         self._drawn_labels: list[str | None] = []  # of the images drawn last, where their items have one
 
     @property
@@ -132,8 +132,8 @@ class IndexedSource(NumberedSource):
         if bad:
             raise unusable(self.spec, bad, self.length)
 
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> IndexedSource:
-        return IndexedSource(self.spec, self.images, self.indices[np.asarray(rows, dtype=np.intp)], chosen)
+    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> IndexedSource:
+        return IndexedSource(self.spec, self.images, self.indices[np.asarray(rows, dtype=np.intp)], selection)
 
     def classes(self) -> list[str] | None:
         return self.images.classes()
@@ -153,7 +153,7 @@ class IndexedSource(NumberedSource):
             "spec": self.spec,
             "kind": self.images.kind,
             "n": self.length,
-            "subset": self._chosen,
+            "subset": self._selection,
             **({} if self.images.deep_range is None else {"value_range": list(self.images.deep_range)}),
             **self.images.facts(),
         }

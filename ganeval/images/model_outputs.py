@@ -34,10 +34,7 @@ def to_image_array(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor |
         InputError: it is none of these; the message says how to wrap the model.
     """
     notes = Counter[str]()
-    try:
-        array = _array_of(made, n, notes, spec)
-    except _NoValues as error:
-        raise InputError(f"{spec} returns {error}; expected a dense tensor (N, 3, H, W) that holds values.") from None
+    array = _array_of(made, n, notes, spec)
     if array is None:
         raise InputError(
             f"{spec} returns a {type(made).__name__}; expected a tensor (N, 3, H, W){_contents(made)}. "
@@ -60,33 +57,36 @@ def to_image_array(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor |
     return array, notes
 
 
-class _NoValues(Exception):
-    """A tensor that is not a plain array of numbers."""
+def _plain(tensor: Tensor, spec: str) -> Tensor:
+    """The tensor itself.
 
-
-def _plain(tensor: Tensor) -> Tensor:
-    """Raises _NoValues for a tensor that is nested, sparse, or only a shape."""
+    Raises:
+        InputError: it is nested, sparse, or only a shape.
+    """
+    problem = None
     if tensor.is_nested:
-        raise _NoValues("a nested tensor: stack its images (torch.stack)")
-    if tensor.layout != torch.strided:
-        raise _NoValues(f"a tensor of the layout {tensor.layout}: convert it (x.to_dense())")
-    if tensor.is_meta:
-        raise _NoValues("a tensor on the device meta, which is a shape without values")
+        problem = "a nested tensor: stack its images (torch.stack)"
+    elif tensor.layout != torch.strided:
+        problem = f"a tensor of the layout {tensor.layout}: convert it (x.to_dense())"
+    elif tensor.is_meta:
+        problem = "a tensor on the device meta, which is a shape without values"
+    if problem is not None:
+        raise InputError(f"{spec} returns {problem}; expected a dense tensor (N, 3, H, W) that holds values.")
     return tensor
 
 
 def _array_of(made: Any, n: int, notes: Counter[str], spec: str) -> Tensor | np.ndarray | None:
     if isinstance(made, Tensor):
-        return _plain(made)
+        return _plain(made, spec)
     if isinstance(made, np.ndarray):
         return made
     if isinstance(made, Mapping):
-        likely = {key: value for key, value in made.items() if _may_be_images(value, n)}
+        likely = {key: value for key, value in made.items() if _may_be_images(value, n, spec)}
         named = [value for key, value in likely.items() if key in _KEYS]
         chosen = list(likely.values()) if len(likely) == 1 else named
         return _array_of(chosen[0], n, notes, spec) if len(chosen) == 1 else None
     if isinstance(made, (list, tuple)):
-        return _stacked(made, notes, spec) if len(made) == n and all(map(_is_one, made)) else None
+        return _stacked(made, notes, spec) if len(made) == n and all(_is_one(one, spec) for one in made) else None
     for name in _NAMES:
         value = getattr(made, name, None)
         if value is not None and not callable(value):  # a distribution has a method of the name ``sample``
@@ -94,15 +94,15 @@ def _array_of(made: Any, n: int, notes: Counter[str], spec: str) -> Tensor | np.
     return None
 
 
-def _may_be_images(value: Any, n: int) -> bool:
+def _may_be_images(value: Any, n: int, spec: str) -> bool:
     if isinstance(value, (Tensor, np.ndarray)):
         return value.ndim == 4
-    return isinstance(value, (list, tuple)) and len(value) == n and all(map(_is_one, value))
+    return isinstance(value, (list, tuple)) and len(value) == n and all(_is_one(one, spec) for one in value)
 
 
-def _is_one(value: Any) -> bool:
+def _is_one(value: Any, spec: str) -> bool:
     if isinstance(value, Tensor):
-        return _plain(value).ndim == 3
+        return _plain(value, spec).ndim == 3
     return isinstance(value, Image.Image) or (isinstance(value, np.ndarray) and value.ndim == 3)
 
 

@@ -184,12 +184,12 @@ class NumberedSource(ImageSource):
     def length(self) -> int: ...
 
     @abstractmethod
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> NumberedSource:
+    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> NumberedSource:
         """Select images by index, in increasing order; each is the same as in the whole set.
 
         Args:
             rows: indices of the images of this source.
-            chosen: how they were chosen, for the provenance.
+            selection: how they were selected, for the provenance.
         """
 
     def subset(self, n: int, seed: int) -> ImageSource:
@@ -214,8 +214,8 @@ class NumberedSource(ImageSource):
         units = -(-self.length // unit)
         first, stop = (min(units * k // of * unit, self.length) for k in (number - 1, number))
         whole = {k: v for k, v in self.describe().items() if k in ("spec", "kind", "n", "seed", "subset")}
-        chosen = {"shard": number, "of": of, "first": first, "n": stop - first, "whole": whole}
-        return self.part(range(first, stop), chosen)
+        selection = {"shard": number, "of": of, "first": first, "n": stop - first, "whole": whole}
+        return self.part(range(first, stop), selection)
 
 
 class Images(ABC):
