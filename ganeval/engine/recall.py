@@ -151,8 +151,8 @@ class ReusedSource(NumberedSource):
     def length(self) -> int:
         return self._source.length
 
-    def part(self, rows: Sequence[int] | np.ndarray, chosen: dict[str, object] | None = None) -> ReusedSource:
-        return ReusedSource(self._source.part(rows, chosen), self._session)
+    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> ReusedSource:
+        return ReusedSource(self._source.part(rows, selection), self._session)
 
     @property
     def reopens(self) -> bool:
