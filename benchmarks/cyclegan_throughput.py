@@ -12,6 +12,7 @@ import argparse
 import itertools
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,9 +20,10 @@ from torch import Tensor
 
 from benchmarks.turns import add_options, between_ends, clock, compare
 from ganeval.generators.cyclegan import PatchDiscriminator, TranslationGenerator
-from ganeval.training.cycle_game import CycleGame, Recipe
+from ganeval.training.config import CycleGANConfig
+from ganeval.training.cycle_game import CycleGame
 from ganeval.training.hardware import autocast
-from ganeval.training.loop import Batches, Schedule, play
+from ganeval.training.loop import Batches, play
 from ganeval.training.runs import open_run
 from ganeval.training.translation import Yardstick
 
@@ -72,13 +74,12 @@ def bare(a: Tensor, b: Tensor, options: argparse.Namespace) -> Callable[[int], f
 def ours(a: Tensor, b: Tensor, options: argparse.Namespace) -> Callable[[int], float]:
     """The loop as users run it, without evaluations, pictures and the end."""
     device, n = torch.device(options.device), options.batch_size
-    game = CycleGame(
-        (Batches(a, n, 0, stream="a"), Batches(b, n, 0, stream="b")),
-        generator={"width": options.width, "blocks": options.blocks},
-        discriminator={"width": 64, "patch": 34},
-        recipe=Recipe(), steps=10**6, yardsticks=(Yardstick(a, b), Yardstick(b, a)), seed=0, device=device,
-        precision=options.precision, domains=("a", "b"), card={},
+    config = CycleGANConfig(
+        width=options.width, blocks=options.blocks, patch=34, steps=10**6, precision=options.precision, eval_every=0,
+        sample_every=0,
     )  # fmt: skip
+    batches = Batches(a, n, 0, stream="a"), Batches(b, n, 0, stream="b")
+    game = CycleGame(batches, config, yardsticks=(Yardstick(a, b), Yardstick(b, a)), device=device, card={})
     game.grid = lambda: (torch.zeros(1, 3, 2, 2, dtype=torch.uint8), 1)  # type: ignore[method-assign]
     game.export = lambda folder, history: None  # type: ignore[method-assign]
     numbers = itertools.count()
@@ -89,9 +90,8 @@ def ours(a: Tensor, b: Tensor, options: argparse.Namespace) -> Callable[[int], f
 
         game.step, ends = between_ends(step, steps, device)  # type: ignore[method-assign]
         with tempfile.TemporaryDirectory() as folder:
-            schedule = Schedule(steps=steps, eval_every=0, sample_every=0, checkpoint_every=steps)
             run = open_run(Path(folder) / "run", {"model": "cyclegan", "architecture": {}})
-            play(game, run, schedule, device=device, precision=options.precision)
+            play(game, run, replace(config, steps=steps, checkpoint_every=steps), device=device)
         return (ends[-1] - ends[0]) / steps
 
     return run

@@ -11,16 +11,18 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.turns import add_options, between_ends, clock, compare
 from ganeval.generators.dcgan import Discriminator, Generator
-from ganeval.training.dcgan import DCGANGame, Recipe
+from ganeval.training.config import DCGANConfig
+from ganeval.training.dcgan import DCGANGame
 from ganeval.training.hardware import autocast
 from ganeval.training.judge import Judge
-from ganeval.training.loop import Schedule, play
+from ganeval.training.loop import play
 from ganeval.training.losses import discriminator_loss, generator_loss
 from ganeval.training.runs import open_run
 
@@ -56,10 +58,9 @@ def bare(images: torch.Tensor, width: int, batch: int, precision: str, device: t
 
 def ours(images: torch.Tensor, width: int, batch: int, precision: str, device: torch.device) -> Callable[[int], float]:
     """The loop as users run it, without evaluations, pictures and the end."""
-    architecture = {"size": 32, "channels": 3, "latent_dim": 100, "width": width}
-    recipe = Recipe(batch_size=batch, precision=precision, flip=True)
+    config = DCGANConfig(width=width, batch_size=batch, precision=precision, flip=True, eval_every=0, sample_every=0)
     judge = Judge(None, images, device=str(device))
-    game = DCGANGame(images, architecture, recipe, device=device, judge=judge, samples=(2, 2), about={})
+    game = DCGANGame(images, config, device=device, judge=judge, about={})
     game.grid = lambda: (torch.zeros(1, 3, 2, 2, dtype=torch.uint8), 1)  # type: ignore[method-assign]
     game.export = lambda folder, history: None  # type: ignore[method-assign]
 
@@ -69,9 +70,8 @@ def ours(images: torch.Tensor, width: int, batch: int, precision: str, device: t
 
         game.step, ends = between_ends(step, steps, device)  # type: ignore[method-assign]
         with tempfile.TemporaryDirectory() as folder:
-            schedule = Schedule(steps=steps, eval_every=0, sample_every=0, checkpoint_every=steps)
-            run = open_run(Path(folder) / "run", {"model": "dcgan", "architecture": architecture})
-            play(game, run, schedule, device=device, precision=precision)
+            run = open_run(Path(folder) / "run", {"model": "dcgan", "architecture": {}})
+            play(game, run, replace(config, steps=steps, checkpoint_every=steps), device=device)
         return (ends[-1] - ends[0]) / steps  # the figure at the end is not part of a step
 
     return run

@@ -55,9 +55,9 @@ def speed(bench: Bench) -> Found:
 
 def game(name: str, bench: Bench) -> tuple[Any, str]:
     """A game at its beginning, and the name of what it trains."""
+    from ganeval.training.config import CycleGANConfig, DCGANConfig
     from ganeval.training.cycle_game import CycleGame
-    from ganeval.training.cycle_game import Recipe as CycleRecipe
-    from ganeval.training.dcgan import DCGANGame, Recipe
+    from ganeval.training.dcgan import DCGANGame
     from ganeval.training.judge import Judge
     from ganeval.training.loop import Batches
     from ganeval.training.translation import Yardstick
@@ -65,20 +65,15 @@ def game(name: str, bench: Bench) -> tuple[Any, str]:
     if name == "DCGAN":
         width, batch = bench.pick((128, 128), (4, 4))
         images = pictures(bench.pick(2000, 16), 32, 0)
-        architecture = {"size": 32, "channels": 3, "latent_dim": 100, "width": width}
         judge = Judge(None, images, device=str(bench.device))
-        recipe = Recipe(batch_size=batch, flip=True)
-        return DCGANGame(
-            images, architecture, recipe, device=bench.device, judge=judge, samples=(2, 2), about={}
-        ), "generator"  # fmt: skip
+        config = DCGANConfig(width=width, batch_size=batch, flip=True)
+        return DCGANGame(images, config, device=bench.device, judge=judge, about={}), "generator"
     width, blocks = bench.pick((64, 6), (4, 1))
     a, b = (pictures(bench.pick(100, 4), bench.pick(64, 32), seed) for seed in (1, 2))
-    return CycleGame(
-        (Batches(a, 1, 0, stream="a"), Batches(b, 1, 0, stream="b")), generator={"width": width, "blocks": blocks},
-        discriminator={"width": width, "patch": 34}, recipe=CycleRecipe(), steps=10**6,
-        yardsticks=(Yardstick(a, b), Yardstick(b, a)), seed=0, device=bench.device, precision="float32",
-        domains=("a", "b"), card={},
-    ), "generators"  # fmt: skip
+    config = CycleGANConfig(width=width, blocks=blocks, discriminator_width=width, patch=34, steps=10**6)
+    batches = Batches(a, 1, 0, stream="a"), Batches(b, 1, 0, stream="b")
+    yardsticks = Yardstick(a, b), Yardstick(b, a)
+    return CycleGame(batches, config, yardsticks=yardsticks, device=bench.device, card={}), "generators"
 
 
 def repeats(bench: Bench) -> Found:

@@ -18,7 +18,7 @@ from ganeval.errors import ConfigError
 from ganeval.features.registry import DISTANCES
 from ganeval.files import parse_size
 from ganeval.images.options import LABEL_DISTRIBUTIONS
-from ganeval.parsing.arguments import NAMES, RANGE, SIZE, Kind, Option
+from ganeval.parsing.arguments import NAMES, RANGE, SIZE, Kind, Option, options_of
 from ganeval.protocol import PROTOCOLS
 
 Decorated = Callable[..., Any]
@@ -153,8 +153,10 @@ def _click_type(one: Option) -> dict[str, Any]:
     if kind.name in _TEXTS:
         return {"type": _TEXTS[kind.name](kind)}
     plain: Mapping[str, Any] = {
-        "whole": click.IntRange(min=kind.least),
-        "number": click.FloatRange(kind.above, kind.below, min_open=True, max_open=True),
+        "whole": click.INT if kind.least is None else click.IntRange(min=kind.least),
+        "number": click.FloatRange(
+            kind.least if kind.above is None else kind.above, kind.below, min_open=kind.above is not None, max_open=True
+        ),
         "folder": click.Path(file_okay=False),
         "text": None,
     }
@@ -172,7 +174,8 @@ _SPECIAL: Mapping[str, Callable[[], dict[str, Any]]] = {
     "weights": lambda: {"type": WeightsFile(), "multiple": True, "callback": _one_each},
     "label_distribution": lambda: {"type": click.Choice(LABEL_DISTRIBUTIONS)},
     "labels": lambda: {"type": click.Path(dir_okay=False)},
-    "test": lambda: {"type": Source()},
+    **dict.fromkeys(("test", "test_a", "test_b", "eval_reference"), lambda: {"type": Source()}),
+    "names": lambda: {"nargs": 2},
     "distance": _distances,
 }
 
@@ -186,6 +189,11 @@ def declared(*names: str, **changes: Any) -> Callable[[Decorated], Decorated]:
         changes: what is different on this command, for click.
     """
     return _stack(*(_declared(OPTIONS[name], changes) for name in names))
+
+
+def all_declared(declaration: type[Any]) -> Callable[[Decorated], Decorated]:
+    """The click options of everything that a dataclass declares."""
+    return _stack(*(_declared(one, {}) for one in options_of(declaration).values()))
 
 
 def group(*groups: str) -> tuple[str, ...]:

@@ -16,39 +16,22 @@ from ganeval.errors import InputError, number_of
 @click.command(cls=Command)
 @click.argument("generator", type=Source())
 @option("-n", "--num-samples", type=click.IntRange(min=1), required=True, help="How many images.")
-@option(
-    "-o",
-    "--output",
-    type=Output(either=True),
-    required=True,
-    help="A folder, or a file that ends in .zip or .npz.",
-)
-@option("--seed", type=click.IntRange(min=0), default=0, help="Image i depends on the seed and on i alone.")
+@option("-o", "--output", type=Output(either=True), required=True, help="A folder, or a file: .zip or .npz.")
+@declared("seed", help="Image i depends on the seed and on i alone.")
 @generator_options
 @declared("value_range", "device", "data_root", "download")
 @option("--overwrite", is_flag=True, help="Replace the images of another run.")
 @option("--batch-size", type=click.IntRange(min=1), default=64, help="Images drawn at once; changes nothing in them.")
 @option("--workers", type=click.IntRange(min=0), default=0, help="Processes that draw; changes nothing in them.")
 @output_options
-def sample(
-    generator: str,
-    *,
-    num_samples: int,
-    output: Path,
-    overwrite: bool,
-    batch_size: int,
-    workers: int,
-    device: str,
-    fmt: str,
-    **options: Any,
-) -> None:
+def sample(generator: str, *, output: Path, num_samples: int, device: str, fmt: str, **options: Any) -> None:
     """Write the images of GENERATOR as lossless PNG, 000000.png and so on, or as one .zip or .npz (arr_0, NHWC).
 
-    A folder that an earlier, broken off run of the same command began is completed.
+    A folder of an earlier run of the same command that did not finish is completed.
 
     \b
-    Rendered images: dataset:shapes, dataset:shapes-plain, dataset:shapes-striped, each with :SIZE and @SEED if you
-    like. Plain and striped are the same scenes, image by image.
+    Rendered images: dataset:shapes, dataset:shapes-plain, dataset:shapes-striped, each optionally with :SIZE and
+    @SEED. Plain and striped are the same scenes, image by image.
 
     \b
     Generators: gen:package.module:callable; gen:FILE, a checkpoint of `ganeval train` or TorchScript. A translation
@@ -69,30 +52,23 @@ def sample(
     named = parse_spec(generator)
     if not isinstance(named, Rendered | Generator | Translation | Invalid):
         raise InputError(
-            f"{generator!r} is no generator or renderer to draw from; needed is for example dataset:shapes, "
+            f"{generator!r} is not a generator or renderer. Expected for example dataset:shapes, "
             "dataset:shapes-striped, gen:dcgan-cifar10 or gen:package.module:callable."
         )
+    writing = {name: options.pop(name) for name in ("overwrite", "batch_size", "workers")}
     source = open_source(named, num_samples=num_samples, device=choose_device(device), **options)
-    source.check()  # so that nothing is written, and no other run replaced, by a generator that does not work
+    source.check()  # a generator that does not work writes nothing, and replaces nothing
     bar = out.progress("writing", num_samples)
     try:
-        saved = save_images(
-            source,
-            output,
-            n=num_samples,
-            overwrite=overwrite,
-            batch_size=batch_size,
-            workers=workers,
-            progress=bar.update,
-        )
+        saved = save_images(source, output, n=num_samples, progress=bar.update, **writing)
     finally:
         bar.close()
     if saved.others:
         names = ", ".join(saved.others[:3]) + (", ..." if len(saved.others) > 3 else "")
-        out.warning(f"{output} also holds what is not of this run: {names}.")
+        out.warning(f"{output} also holds files of another origin: {names}.")
     if fmt == "json":
         counts = {"n": num_samples, "written": saved.written, "kept": saved.kept}
         out.document({"sample": {"output": str(output), **counts, "source": source.describe()}})
         return
-    kept = f", {saved.kept} of them there already" if saved.kept else ""
+    kept = f", {saved.kept} of them existing before" if saved.kept else ""
     out.say(f"{number_of(num_samples, 'image')} of {generator} in {output}{kept}")

@@ -1,7 +1,7 @@
-"""Generators as files: the weights in NAME.safetensors, what they are the weights of in NAME.json beside it.
+"""Generators as files: the weights in NAME.safetensors, and their model card in NAME.json next to it.
 
-The JSON has at least ``{"model": "dcgan", "arguments": {...}}``; whatever else it says (data, recipe, metrics) is for
-people. With ``sha256`` it also vouches for the weights.
+The JSON has at least ``{"model": "dcgan", "arguments": {...}}``; other keys (data, recipe, metrics) are for people.
+With ``sha256`` it also identifies the weights.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ganeval.errors import ConfigError, WeightsError
 from ganeval.files import write_text, written_whole
 from ganeval.parsing.documents import DocumentError, Sha256, read_json_tree, shown, typed
 
-_LARGEST = 4096  # of a number in a card: layers, channels
-WEIGHTS = Path(__file__).with_name("weights")  # those that ship with ganeval
+_LARGEST = 4096  # largest number in a card: layers, channels
+WEIGHTS = Path(__file__).with_name("weights")  # those of the generators that ship with ganeval
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Architecture:
     """A class of this package, built from the ``arguments`` of a checkpoint.
 
     Attributes:
-        module: where it is; imported when it is needed.
-        name: of the class.
+        module: where the class is; imported when it is needed.
+        name: name of the class.
         translates: images to images; else latents to images.
-        batch: it always runs on so many images, so that their bits depend on nothing else.
+        batch: number of images in every call, so that their bits depend on nothing else.
     """
 
     module: str
@@ -62,9 +62,9 @@ class Checkpoint:
 
     Attributes:
         module: float32, in evaluation mode, on the CPU.
-        architecture: of it.
-        card: the JSON.
-        sha256: of the weights.
+        architecture: class of the module.
+        card: content of the JSON.
+        sha256: digest of the weights.
     """
 
     module: nn.Module
@@ -74,13 +74,13 @@ class Checkpoint:
 
 
 def save_generator(path: Path, module: nn.Module, model: str, card: Mapping[str, object] | None = None) -> None:
-    """Write ``module.half()`` to ``path`` (.safetensors) and its card to the .json beside it.
+    """Write ``module.half()`` to ``path`` (.safetensors) and its card to the .json next to it.
 
     Args:
         path: the file of the weights.
-        module: of an architecture that keeps what builds it again in ``module.arguments``.
+        module: a network that holds the arguments of its constructor in ``module.arguments``.
         model: name of the architecture.
-        card: whatever else the JSON shall say.
+        card: further keys of the JSON; the value of ``bytes``, if there is that key, becomes the size of the file.
     """
     half = {
         name: (tensor.half() if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
@@ -89,23 +89,25 @@ def save_generator(path: Path, module: nn.Module, model: str, card: Mapping[str,
     with written_whole(path) as temporary:
         save_file(half, temporary)
     fields = {"model": model, "arguments": module.arguments, **(card or {}), "sha256": sha256_of(path)}
+    if "bytes" in fields:
+        fields["bytes"] = path.stat().st_size
     write_text(path.with_suffix(".json"), json.dumps(fields, indent=2) + "\n")
 
 
 @plain_defaults()
 def load_generator(path: Path) -> Checkpoint:
-    """The generator of ``NAME.safetensors`` and ``NAME.json``.
+    """Load the generator of ``NAME.safetensors`` and ``NAME.json``.
 
     Raises:
         WeightsError: one of the files is missing or damaged, or they do not belong together.
     """
     if not path.is_file():
-        raise WeightsError(f"there is no file {path}. Give the path of a generator's .safetensors file.")
+        raise WeightsError(f"{path} does not exist. Give the path of a generator's .safetensors file.")
     card, fields = _read_card(path)
     architecture = ARCHITECTURES[card.model]
     described = f"a {card.model} with {json.dumps(card.arguments)}"
     try:
-        with torch.device("meta"):  # shapes alone: what a card describes may be larger than any memory
+        with torch.device("meta"):  # shapes only: the network that a card describes may be larger than any memory
             wanted = architecture.load()(**card.arguments).state_dict()
     except (ConfigError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise WeightsError(
@@ -115,7 +117,9 @@ def load_generator(path: Path) -> Checkpoint:
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is no whole safetensors file: {_line(error)}. Copy or train it again.") from error
+        raise WeightsError(
+            f"{path} is not a complete safetensors file: {_line(error)}. Copy or train it again."
+        ) from error
     _require_same(path, described, wanted, state)
     with torch.random.fork_rng(devices=[]):  # its first weights are random
         module = architecture.load()(**card.arguments)
@@ -130,7 +134,7 @@ def load_generator(path: Path) -> Checkpoint:
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """The declared keys of a model card; whatever else it says (data, recipe, metrics) is for people."""
+    """The declared keys of a model card; other keys (data, recipe, metrics) are for people."""
 
     model: str
     arguments: dict[str, bool | Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]]
@@ -142,17 +146,16 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _read_card(path: Path) -> tuple[Card, dict[str, Any]]:
-    """The card of a file of weights: its declared keys, and all keys."""
+    """Read the card of a file of weights: its declared keys, and all keys."""
     beside = path.with_suffix(".json")
-    if not beside.is_file():  # also a pipe, which would be waited for
+    if not beside.is_file():  # nor a pipe, which would block
         if (path.parent / "run.json").is_file() and path.name.startswith("checkpoint-"):
             raise WeightsError(
-                f"{path} is the state of a training run, not a generator. Finish the run (--resume) and take the "
-                f"generator that it writes into {path.parent}."
+                f"{path} is the state of a training run, not a generator. Finish the run (--resume) and use the "
+                f"generator that it writes to {path.parent}."
             )
         raise WeightsError(
-            f"{path} has no {beside.name} beside it, which says what it holds the weights of. "
-            "Copy both files that the training wrote."
+            f"{path} has no model card {beside.name} next to it. Copy both files that the training wrote."
         )
     advice = "Copy it again, with the file that was written with the weights."
     fields = read_json_tree(beside, what="model card", advice=advice, error=WeightsError)
@@ -163,15 +166,15 @@ def _read_card(path: Path) -> tuple[Card, dict[str, Any]]:
 
 
 def _require_same(path: Path, described: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """The same names and shapes, or WeightsError naming the first difference of each kind."""
+    """Raise WeightsError with the first difference of each kind unless names and shapes are equal."""
     kinds = {
         "is missing": [name for name in wanted if name not in found],
-        "is too many": [name for name in found if name not in wanted],
+        "is unexpected": [name for name in found if name not in wanted],
         "has another shape": [n for n in wanted if n in found and wanted[n].shape != found[n].shape],
     }
     differences = [f"{names[0]} {kind}" for kind, names in kinds.items() if names]
     if name := next(iter(kinds["has another shape"]), None):
-        differences[-1] += f" ({tuple(found[name].shape)}, needed {tuple(wanted[name].shape)})"
+        differences[-1] += f" ({tuple(found[name].shape)}, expected {tuple(wanted[name].shape)})"
     if differences:
         raise WeightsError(
             f"{path} holds the weights of another architecture than {described}, which its JSON describes: "

@@ -1,7 +1,7 @@
-"""The networks of CycleGAN (Zhu, Park, Isola, Efros 2017), as the paper says, for images of any size from 16 pixels.
+"""The networks of CycleGAN (Zhu, Park, Isola, Efros 2017), as in the paper, for images of any size from 16 pixels.
 
 Two generators translate between two domains, and a PatchGAN discriminator judges each domain. Width and depth are
-parameters, so that small images need no network made for 256 pixels.
+parameters, so that small images do not need networks for 256 pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from ganeval.errors import ConfigError
 
 PATCHES = {16: 1, 34: 2, 70: 3}  # receptive field of a discriminator in pixels: its convolutions of stride 2
 MIN_SIZE = 16
-
-
 _MOST_BLOCKS = 100
 
 
@@ -27,9 +25,9 @@ class TranslationGenerator(nn.Module):
     c7s1 is a 7 x 7 convolution, d a 3 x 3 one of stride 2, R a residual block of two 3 x 3 ones, u a transposed 3 x 3
     one of stride 2. Borders are reflected, and the output is a tanh.
 
-    With ``skip`` it departs from the paper, for domains that share most of their pixels: the output is what is added
-    to the input, and it starts as the identity; and only the residual blocks are normalised. Normalised from the first
-    layer on, a network cannot see how bright or how rich in contrast an image is.
+    ``skip`` departs from the paper, for domains that share most of their pixels: the layers compute a change that is
+    added to the input and is 0 at first, and only the residual blocks are normalised. A network that is normalised
+    from its first layer on cannot see the brightness and the contrast of an image.
 
     Shape:
         float (N, 3, H, W) in [-1, 1], H and W multiples of 4 and at least 16 -> the same.
@@ -38,21 +36,30 @@ class TranslationGenerator(nn.Module):
     def __init__(self, *, width: int = 64, blocks: int = 9, skip: bool = False) -> None:
         super().__init__()
         require_positive(width=width, blocks=blocks)
-        if blocks > _MOST_BLOCKS:  # a model card that asks for millions is not built before its weights are looked at
-            raise ConfigError(f"a generator has at most {_MOST_BLOCKS} residual blocks, the paper's 9; got {blocks}.")
+        if blocks > _MOST_BLOCKS:  # a model card may ask for millions before its weights are checked
+            raise ConfigError(f"A generator has at most {_MOST_BLOCKS} residual blocks; got {blocks}. The paper has 9.")
         self.arguments: dict[str, Any] = {"width": width, "blocks": blocks, "skip": skip}
         self.skip = skip
         k = width
         outer = nn.Identity if skip else nn.InstanceNorm2d
+
+        def convolution(before: int, after: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+            layer = nn.Conv2d(before, after, kernel, stride=stride, bias=skip)
+            return [Reflected(kernel // 2), layer, outer(after), nn.ReLU()]
+
+        def transposed(before: int, after: int) -> list[nn.Module]:
+            layer = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1, bias=skip)
+            return [layer, outer(after), nn.ReLU()]
+
         self.layers = nn.Sequential(
-            Reflected(3), nn.Conv2d(3, k, 7, bias=skip), outer(k), nn.ReLU(),
-            Reflected(1), nn.Conv2d(k, 2 * k, 3, stride=2, bias=skip), outer(2 * k), nn.ReLU(),
-            Reflected(1), nn.Conv2d(2 * k, 4 * k, 3, stride=2, bias=skip), outer(4 * k), nn.ReLU(),
+            *convolution(3, k, 7),
+            *convolution(k, 2 * k, 3, stride=2),
+            *convolution(2 * k, 4 * k, 3, stride=2),
             *[ResidualBlock(4 * k) for _ in range(blocks)],
-            _up(4 * k, 2 * k, bias=skip), outer(2 * k), nn.ReLU(),
-            _up(2 * k, k, bias=skip), outer(k), nn.ReLU(),
-            Reflected(3), nn.Conv2d(k, 3, 7),
-        )  # fmt: skip
+            *transposed(4 * k, 2 * k),
+            *transposed(2 * k, k),
+            *[Reflected(3), nn.Conv2d(k, 3, 7)],
+        )
         self.apply(_initialise)
         if skip:
             for layer in self.layers:
@@ -66,10 +73,10 @@ class TranslationGenerator(nn.Module):
 
 
 class Reflected(nn.Module):
-    """Borders of ``width`` pixels that mirror the image, bit for bit those of ``nn.ReflectionPad2d``.
+    """Add borders of ``width`` pixels that mirror the image, bit for bit those of ``nn.ReflectionPad2d``.
 
-    On an accelerator made of flipped slices: the gradient of that layer adds up in any order on CUDA, and a training
-    would not repeat.
+    On an accelerator they are made of flipped slices: the gradient of that layer adds up in any order on CUDA, and a
+    training would not repeat.
     """
 
     def __init__(self, width: int) -> None:
@@ -83,7 +90,7 @@ class Reflected(nn.Module):
 
 
 def mirrored(x: Tensor, width: int) -> Tensor:
-    """(..., H, W) with borders of ``width`` pixels that mirror it, whose gradient has one order."""
+    """Add mirrored borders of ``width`` pixels to (..., H, W); the gradient is summed in one order."""
     for axis in (-1, -2):
         first = x.narrow(axis, 1, width)
         last = x.narrow(axis, x.shape[axis] - 1 - width, width)
@@ -92,14 +99,15 @@ def mirrored(x: Tensor, width: int) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """R: two 3 x 3 convolutions with reflected borders, added to what went in."""
+    """R: two 3 x 3 convolutions with reflected borders, added to the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            Reflected(1), nn.Conv2d(channels, channels, 3, bias=False), _norm(channels), nn.ReLU(),
-            Reflected(1), nn.Conv2d(channels, channels, 3, bias=False), _norm(channels),
-        )  # fmt: skip
+
+        def convolution() -> list[nn.Module]:
+            return [Reflected(1), nn.Conv2d(channels, channels, 3, bias=False), nn.InstanceNorm2d(channels)]
+
+        self.layers = nn.Sequential(*convolution(), nn.ReLU(), *convolution())
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.layers(x)
@@ -107,7 +115,7 @@ class ResidualBlock(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Ck, C2k, C4k, C8k, then one channel: 4 x 4 convolutions, LeakyReLU 0.2, each output a judgement of one patch.
+    """Ck, C2k, C4k, C8k, then one channel: 4 x 4 convolutions, LeakyReLU 0.2, each output judges one patch.
 
     With ``patch=70``, the paper's, three convolutions have stride 2; 34 and 16 have two and one, for small images.
 
@@ -125,7 +133,7 @@ class PatchDiscriminator(nn.Module):
         for i in range(1, strided + 1):
             stride = 2 if i < strided else 1
             before, after = width * 2 ** (i - 1), width * 2**i
-            layers += [nn.Conv2d(before, after, 4, stride, 1, bias=False), _norm(after), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(before, after, 4, stride, 1, bias=False), nn.InstanceNorm2d(after), nn.LeakyReLU(0.2)]
         layers.append(nn.Conv2d(width * 2**strided, 1, 4, padding=1))
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
@@ -136,17 +144,17 @@ class PatchDiscriminator(nn.Module):
 
 
 class ImagePool:
-    """The last translations, so that a discriminator is not shown only the newest (Shrivastava et al. 2017).
+    """The last translations, so that a discriminator sees not only the newest (Shrivastava et al. 2017).
 
-    Until it is full it keeps and returns what comes. Then each image is, by the toss of a coin, returned as it is, or
-    exchanged for one of the pool, drawn at random. A pool of size 0 returns what comes.
+    Until it is full, the pool keeps and returns its inputs. Then each image is, with probability 1/2 each, returned as
+    it is or exchanged for one of the pool, drawn at random. A pool of size 0 returns its inputs.
     """
 
     def __init__(self, size: int = 50, *, seed: int = 0) -> None:
         if size < 0:
-            raise ConfigError(f"an image pool holds 0 images or more; got {size}. The paper's holds 50.")
+            raise ConfigError(f"The size of an image pool must be at least 0; got {size}. The paper has 50.")
         self.size = size
-        self._images: Tensor | None = None  # room for all, of which so many are held
+        self._images: Tensor | None = None  # room for ``size`` images, of which ``_held`` are present
         self._held = 0
         self._random = torch.Generator().manual_seed(seed)
 
@@ -154,7 +162,7 @@ class ImagePool:
         return self._held
 
     def exchange(self, images: Tensor) -> Tensor:
-        """As many images as come, some of them older ones. Gradients stop here.
+        """Return as many images as are given, some of them older ones. Gradients stop here.
 
         Shape:
             (N, C, H, W) -> the same.
@@ -197,33 +205,25 @@ def check_size(size: int, patch: int | None = None) -> None:
     """Raise ConfigError unless generator and discriminator can take images of this size."""
     if size < MIN_SIZE or size % 4:
         raise ConfigError(
-            f"CycleGAN takes images of {MIN_SIZE} pixels a side or more, in steps of 4, because it halves them twice; "
-            f"got {size}. The next that it takes is {max(MIN_SIZE, -(-size // 4) * 4)}."
+            f"CycleGAN needs images with a side of at least {MIN_SIZE} pixels, a multiple of 4; got {size}. The next "
+            f"size is {max(MIN_SIZE, -(-size // 4) * 4)}."
         )
     patch = default_patch(size) if patch is None else patch
     _require_patch(patch)
     if size < 2 ** PATCHES[patch] * 4:
         fits = [p for p, strided in PATCHES.items() if size >= 2**strided * 4]
-        raise ConfigError(f"a discriminator's patch of {patch} pixels is too large for {size}; take {_listed(fits)}.")
+        raise ConfigError(f"--patch {patch} is too large for images of {size} pixels. Choose from {_listed(fits)}.")
 
 
 def _require_patch(patch: int) -> None:
     if patch not in PATCHES:
-        raise ConfigError(f"a discriminator's patch is one of {_listed(PATCHES)} pixels; got {patch}.")
+        raise ConfigError(f"--patch must be one of {_listed(PATCHES)} pixels; got {patch}.")
 
 
 def require_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
-            raise ConfigError(f"{name} is a number from 1 on; got {number}.")
-
-
-def _norm(channels: int) -> nn.InstanceNorm2d:
-    return nn.InstanceNorm2d(channels)  # each channel of each image to mean 0 and variance 1, without weights
-
-
-def _up(channels_in: int, channels_out: int, *, bias: bool) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(channels_in, channels_out, 3, stride=2, padding=1, output_padding=1, bias=bias)
+            raise ConfigError(f"{name} must be at least 1; got {number}.")
 
 
 def _initialise(module: nn.Module) -> None:

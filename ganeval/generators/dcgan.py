@@ -1,9 +1,8 @@
-"""DCGAN (Radford, Metz and Chintala, ICLR 2016): two networks made of strided convolutions alone.
+"""DCGAN (Radford, Metz and Chintala, ICLR 2016): two networks of strided convolutions only.
 
 No pooling and no fully connected hidden layers. The generator's first layer is a transposed convolution from 1 x 1 to
-4 x 4, which is the paper's projection of z; every further one doubles the size. The discriminator goes the same way
-down.
-Kernels are 4 x 4 (the paper's figure has 5 x 5): with stride 2 every pixel is then covered equally often.
+4 x 4, which is the paper's projection of z; every further one doubles the size. The discriminator has the same
+layers in reverse. Kernels are 4 x 4 (the paper's figure has 5 x 5), which cover every pixel equally often at stride 2.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _SLOPE = 0.2
 
 
 class Generator(nn.Module):
-    """z to images: transposed convolutions, batch normalisation and ReLU; tanh and no normalisation at the end.
+    """Map z to images: transposed convolutions, batch normalisation and ReLU; tanh and no normalisation at the end.
 
     Shape:
         float (N, latent_dim), standard normal -> (N, channels, size, size) in [-1, 1].
@@ -33,11 +32,11 @@ class Generator(nn.Module):
 
     Attributes:
         latent_dim: size of z.
-        value_range: of black and white.
-        arguments: what builds the same architecture again.
+        value_range: values of black and white.
+        arguments: arguments of the constructor.
 
     Raises:
-        ConfigError: the architecture cannot take these.
+        ConfigError: a number that the architecture does not support.
     """
 
     value_range = (-1.0, 1.0)
@@ -62,7 +61,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to logits of being real: strided convolutions, LeakyReLU 0.2, batch normalisation but at the input.
+    """Map images to logits of being real: strided convolutions, LeakyReLU 0.2, batch normalisation but at the input.
 
     Shape:
         float (N, channels, size, size) in [-1, 1] -> (N,).
@@ -71,7 +70,7 @@ class Discriminator(nn.Module):
         size, channels, width: as the generator's.
 
     Raises:
-        ConfigError: the architecture cannot take these.
+        ConfigError: a number that the architecture does not support.
     """
 
     def __init__(self, *, size: int = 32, channels: int = 3, width: int = 64) -> None:
@@ -91,7 +90,7 @@ class Discriminator(nn.Module):
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Weights from N(0, 0.02), scales of normalisations from N(1, 0.02), all biases 0; by ``generator`` alone."""
+    """Draw weights from N(0, 0.02) and scales of normalisations from N(1, 0.02), and set biases to 0."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
             centre = 1.0 if isinstance(module, nn.BatchNorm2d) else 0.0
@@ -101,12 +100,12 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def check_architecture(*, size: int, channels: int, latent_dim: int, width: int) -> None:
-    """Raise ConfigError, saying what there is, unless a DCGAN can be built so."""
+    """Raise ConfigError unless a DCGAN can have this architecture."""
     if size not in SIZES:
         sizes = ", ".join(map(str, SIZES))
-        raise ConfigError(f"a DCGAN makes images of {sizes} pixels; got --size {size}. Images are resized to it.")
+        raise ConfigError(f"--size must be one of {sizes}; got {size}. Images are resized to it.")
     if channels not in (1, 3):
-        raise ConfigError(f"images have 3 channels, or 1 if they are grey; got --channels {channels}.")
+        raise ConfigError(f"--channels must be 3, or 1 for grey; got {channels}.")
     for name, value in (("latent-dim", latent_dim), ("width", width)):
         if value < 1:
             raise ConfigError(f"--{name} must be at least 1; got {value}.")

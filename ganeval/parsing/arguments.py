@@ -70,6 +70,7 @@ class Kind:
         low, high = self.above, self.below
         if (low is not None and not value > low) or (high is not None and not value < high):
             between = f"above {low:g}" if high is None else f"between {low:g} and {high:g}"
+            between = f"below {high:g}" if low is None else between
             raise ConfigError(f"{option(name)} must be a number {between}; got {value}.")
         if low is not None and not math.isfinite(value):
             raise ConfigError(f"{option(name)} must be finite; got {value}.")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,15 @@ from ganeval.arithmetic import plain_defaults
 from ganeval.engine.config import ProgressFactory
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.devices import choose_device
-from ganeval.generators.cyclegan import ImagePool, check_size, default_patch, require_positive
+from ganeval.generators.cyclegan import check_size
 from ganeval.images.user_models import keep_random_states
+from ganeval.parsing.arguments import options_of, require_known
 from ganeval.protocol import get_protocol
-from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, Recipe
+from ganeval.training.config import CycleGANConfig
+from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, architecture, discriminator
 from ganeval.training.hardware import require_precision
 from ganeval.training.judge import public_name
-from ganeval.training.loop import Batches, Schedule, digest_of, load_images, play
+from ganeval.training.loop import Batches, digest_of, load_images, play
 from ganeval.training.runs import open_run
 from ganeval.training.translation import Yardstick
 
@@ -27,49 +28,7 @@ from ganeval.training.translation import Yardstick
 @keep_random_states()
 @plain_defaults()
 def train_cyclegan(
-    domain_a: Any,
-    domain_b: Any,
-    output: str | Path,
-    *,
-    size: int = 64,
-    width: int = 32,
-    blocks: int = 6,
-    skip: bool = False,
-    discriminator_width: int = 64,
-    patch: int | None = None,
-    steps: int = 20_000,
-    batch_size: int = 1,
-    seed: int = 0,
-    device: str = "auto",
-    precision: str = "float32",
-    cycle_weight: float = 10.0,
-    identity_weight: float = 5.0,
-    identity_every: int = 1,
-    pool_size: int = 50,
-    rate: float = 2e-4,
-    cycle_noise: float = 0.0,
-    cycle_through: float = 1.0,
-    keep_weight: float = 0.0,
-    average: float = 0.999,
-    names: tuple[str, str] = ("a", "b"),
-    test_a: Any = None,
-    test_b: Any = None,
-    paired_test: bool = False,
-    num_samples: int | None = None,
-    num_test: int = 1000,
-    protocol: str = "compact",
-    metrics: Sequence[str] | None = None,
-    log_every: int = 20,
-    sample_every: int = 500,
-    eval_every: int = 1000,
-    checkpoint_every: int = 500,
-    max_minutes: float | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    on_error: str = "stop",
-    data_root: str | Path | None = None,
-    download: bool = False,
-    progress: ProgressFactory | None = None,
+    domain_a: Any, domain_b: Any, output: str | Path, *, progress: ProgressFactory | None = None, **options: Any
 ) -> Path:
     """Train translators between two domains of images that are not paired, and write them to a folder.
 
@@ -77,116 +36,73 @@ def train_cyclegan(
     ``game.png`` and the last checkpoint.
 
     Args:
-        domain_a: images of the first domain: whatever ``open_images`` takes.
-        domain_b: of the second.
-        output: a folder.
-        size: of the square images that the networks see, in pixels: a multiple of 4, at least 16.
-        width: channels of the generators' first convolution (the paper: 64).
-        blocks: residual blocks (the paper: 6 at 128 pixels, 9 from 256 on).
-        skip: the generators make what is added to their input; a departure from the paper.
-        discriminator_width: channels of the discriminators' first convolution (the paper: 64).
-        patch: receptive field of the discriminators, 16, 34 or 70 pixels; by default one that suits the size.
-        steps: updates of each player.
-        batch_size: images of each domain in a step (the paper: 1).
-        seed: of first weights, order and noise.
-        device: ``auto``, ``cpu``, ``cuda``, ...
-        precision: ``float32``; ``bf16`` for mixed precision; ``tf32``, on CUDA alone, for products of 10 bits.
-        cycle_weight, identity_weight, identity_every, pool_size, rate: see ``Recipe``.
-        cycle_noise, cycle_through, keep_weight, average: likewise.
-        names: of the domains, for the cards.
-        test_a: images to evaluate on; by default the first ones of domain a.
-        test_b: likewise.
-        paired_test: image i of ``test_a`` and of ``test_b`` are true counterparts.
-        num_samples: a seeded subset of this size of each domain; of rendered images, how many.
-        num_test: images of each domain in an evaluation. Of pairs, twice as many are read: half of them stand for the
-            target, since counterparts are no independent samples.
-        protocol: of the distances.
-        metrics: measured beside FD; by default ``ganeval.training.judge.METRICS``, if ``num_test`` allows them.
-        log_every, sample_every, eval_every, checkpoint_every: in steps.
-        max_minutes: stop then; the run can be resumed.
-        resume: go on with the run in the folder.
-        overwrite: replace it.
-        on_error: ``stop`` at an unreadable file, or ``skip`` it, with a note.
-        data_root, download: for torchvision's datasets.
-        progress: called with what is done and the number of images, returns a progress display.
+        domain_a: images of the first domain: any source that ``open_images`` takes.
+        domain_b: images of the second domain.
+        output: the folder of this run.
+        progress: called with a title and the number of images, returns a progress display.
+        options: the fields of ``ganeval.training.config.CycleGANConfig``, as keyword arguments.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: a size or setting that the networks cannot take.
-        InputError: images that cannot be used, or a folder that holds another run.
+        ConfigError: an option is outside its limits, or does not suit the networks or the device.
+        InputError: the images cannot be used, or the folder holds another run.
     """
-    patch = default_patch(size) if patch is None else patch
-    check_size(size, patch)
-    recipe = Recipe(
-        cycle_weight=cycle_weight, identity_weight=identity_weight, identity_every=identity_every,
-        pool_size=pool_size, rate=rate, cycle_noise=cycle_noise, cycle_through=cycle_through,
-        keep_weight=keep_weight, average=average,
-    )  # fmt: skip
-    schedule = Schedule(
-        steps=steps, log_every=log_every, sample_every=sample_every, eval_every=eval_every,
-        checkpoint_every=checkpoint_every, max_minutes=max_minutes,
-    )  # fmt: skip
-    torch_device = choose_device(device)
-    require_precision(precision, torch_device)
-    get_protocol(protocol)
-    if paired_test and (test_a is None or test_b is None):
-        raise ConfigError("paired test images need both domains: give test_a and test_b.")
-    generator: dict[str, Any] = {"width": width, "blocks": blocks, "skip": skip}
-    discriminator: dict[str, Any] = {"width": discriminator_width, "patch": patch}
-    require_positive(width=width, blocks=blocks, discriminator_width=discriminator_width, num_test=num_test)
-    ImagePool(pool_size)  # a bad number is said before the images are read
-    opening: dict[str, Any] = {
-        "size": size, "seed": seed, "on_error": on_error, "data_root": data_root, "download": download
-    }  # fmt: skip
-    a, b = (
-        load_images(spec, least=max(2, batch_size), what=f"domain {k}", num=num_samples, **opening)
-        for spec, k in ((domain_a, "a"), (domain_b, "b"))
-    )
-    held_out = num_test * (2 if paired_test else 1)
+    require_known(options, options_of(CycleGANConfig))
+    config = CycleGANConfig(**options)
+    check_size(config.size, config.patch)
+    device = choose_device(config.device)
+    require_precision(config.precision, device)
+    get_protocol(config.protocol)
+    if config.paired_test and (config.test_a is None or config.test_b is None):
+        raise ConfigError("--paired-test needs test images of both domains. Give --test-a and --test-b.")
+    domains = [_load(config, domain, k) for domain, k in ((domain_a, "a"), (domain_b, "b"))]
     tests = [
-        first[:num_test] if spec is None
-        else load_images(
-            spec, least=4 if paired_test else 2, what=f"test images of domain {k}", num_samples=held_out, **opening
-        )[:held_out]
-        for spec, first, k in ((test_a, a, "a"), (test_b, b, "b"))
-    ]  # fmt: skip
-    if paired_test and len(tests[0]) != len(tests[1]):
+        domain[: config.num_test] if spec is None else _load_test(config, spec, k)
+        for spec, domain, k in zip((config.test_a, config.test_b), domains, "ab", strict=True)
+    ]
+    if config.paired_test and len(tests[0]) != len(tests[1]):
         raise InputError(
-            f"paired test images come in equal numbers; {public_name(test_a)} has {len(tests[0])}, "
-            f"{public_name(test_b)} {len(tests[1])}. Leave out --paired-test where they are no pairs."
+            f"{public_name(config.test_a)} has {len(tests[0])} images and {public_name(config.test_b)} "
+            f"{len(tests[1])}; paired test images must be equally many. Leave out --paired-test if they are not pairs."
         )
-    data = {"domains": list(names), "data": [_describe(domain_a, a), _describe(domain_b, b)]}
+    data = {"domains": list(config.names), "data": [*map(_describe, (domain_a, domain_b), domains)]}
+    weights = config.chosen("cycle_weight", "identity_weight", "identity_every", "pool_size", "rate", "cycle_noise")
+    others = config.chosen("cycle_through", "keep_weight", "average")
     settings = {
-        "size": size, "steps": steps, "batch_size": batch_size, "seed": seed, "precision": precision,
-        "recipe": {**asdict(recipe), "loss": LEAST_SQUARES, "optimiser": "Adam, beta1 0.5, linear decay"},
-        "discriminator": discriminator,
-    }  # fmt: skip
-    yardsticks = tuple(_yardsticks(*tests, paired=paired_test, protocol=protocol, metrics=metrics, device=device))
-    run = open_run(
-        output, {"model": "cyclegan", "architecture": generator, **settings, **data}, resume=resume, overwrite=overwrite
-    )
-    game = CycleGame(
-        (Batches(a, batch_size, seed, stream="a"), Batches(b, batch_size, seed, stream="b")),
-        generator=generator,
-        discriminator=discriminator,
-        recipe=recipe,
-        steps=steps,
-        yardsticks=yardsticks,  # type: ignore[arg-type]
-        seed=seed,
-        device=torch_device,
-        precision=precision,
-        domains=names,
-        card={**data, **settings, "protocol": protocol, "test": [*map(_describe, (test_a, test_b), tests)]},
-    )
-    play(game, run, schedule, device=torch_device, precision=precision, progress=progress)
+        **config.chosen("size", "steps", "batch_size", "seed", "precision"),
+        "recipe": {**weights, **others, "loss": LEAST_SQUARES, "optimiser": "Adam, beta1 0.5, linear decay"},
+        "discriminator": discriminator(config),
+    }
+    a_to_b, b_to_a = _yardsticks(config, *tests)
+    described = {"model": "cyclegan", "architecture": architecture(config), **settings, **data}
+    run = open_run(output, described, resume=config.resume, overwrite=config.overwrite)
+    a, b = (Batches(images, config.batch_size, config.seed, stream=k) for images, k in zip(domains, "ab", strict=True))
+    tested = [*map(_describe, (config.test_a, config.test_b), tests)]
+    card = {**data, **settings, "protocol": config.protocol, "test": tested}
+    game = CycleGame((a, b), config, yardsticks=(a_to_b, b_to_a), device=device, card=card)
+    play(game, run, config, device=device, progress=progress)
     return run.folder
 
 
-def _yardsticks(a: Tensor, b: Tensor, *, paired: bool, **settings: Any) -> Iterator[Yardstick]:
-    """Of a to b, and of b to a. Counterparts must not stand in source and target at once: those are two samples."""
-    if not paired:
+def _load(config: CycleGANConfig, domain: Any, name: str) -> Tensor:
+    least, what = max(2, config.batch_size), f"domain {name}"
+    return load_images(domain, size=config.size, least=least, what=what, num=config.num_samples, **config.opening())
+
+
+def _load_test(config: CycleGANConfig, spec: Any, name: str) -> Tensor:
+    """Test images; of pairs twice as many, since one half stands for the target: counterparts are not independent."""
+    number, least = (2 * config.num_test, 4) if config.paired_test else (config.num_test, 2)
+    what = f"test images of domain {name}"
+    images = load_images(spec, size=config.size, least=least, what=what, num_samples=number, **config.opening())
+    return images[:number]
+
+
+def _yardsticks(config: CycleGANConfig, a: Tensor, b: Tensor) -> Iterator[Yardstick]:
+    """Yardsticks of a to b, and of b to a. Source and target must be two samples: counterparts are never in both."""
+    settings = config.chosen("protocol", "metrics", "device")
+    if not config.paired_test:
         yield Yardstick(a, b, **settings)
         yield Yardstick(b, a, **settings)
         return

@@ -47,9 +47,15 @@ class Judge:
     """
 
     def __init__(
-        self, reference: Any, images: Tensor, *, protocol: str = "compact", metrics: Sequence[str] | None = None,
-        device: str = "auto", seed: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        reference: Any,
+        images: Tensor,
+        *,
+        protocol: str = "compact",
+        metrics: Sequence[str] | None = None,
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
         self.protocol, self.device, self.seed = get_protocol(protocol), device, seed
         self._unasked = metrics is None
         self.metrics = require_metrics(METRICS if metrics is None else metrics)
@@ -96,9 +102,10 @@ class Judge:
         """The metrics for which the reference holds what they need."""
         wanted = [get_metric(name) for name in self.metrics]
         lacking = [
-            m.name for m in wanted
+            m.name
+            for m in wanted
             if m.sides == "both" and (m.layer != "features" or (m.rows and reference.rows is None))
-        ]  # fmt: skip
+        ]
         if not lacking:
             return self.metrics
         why = f"{', '.join(lacking)} cannot be measured against {reference.spec or 'statistics'}, which hold"
@@ -128,7 +135,7 @@ class Judge:
 
 def measured(
     real: object, fake: object, names: tuple[str, ...], *, unasked: bool, **settings: Any
-) -> Mapping[str, MetricResult]:  # fmt: skip
+) -> Mapping[str, MetricResult]:
     """``evaluate``; where there are too few images for metrics that nobody asked for, FD alone, with a note."""
     try:
         return evaluate(real, fake, metrics=names, **settings).results

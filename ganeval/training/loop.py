@@ -1,6 +1,6 @@
-"""The part of training that does not know the model: the clock of a game, its log, its pictures, its checkpoints.
+"""The part of training that does not depend on the model: the loop, its log, its pictures, its checkpoints.
 
-A model is a ``Game``: it takes one alternating step, says what it measured, and gives and takes its whole state. All
+A model is a ``Game``: it makes one alternating step, returns what it measured, and gives and takes its whole state. All
 randomness of step i comes from (seed, i) alone, see ``random_for``: a run that was killed and resumed sees the same
 batches and the same latents as one that was not.
 """
@@ -14,7 +14,6 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,11 @@ from torch import Tensor, nn
 
 from ganeval.arithmetic import plain_defaults
 from ganeval.engine.config import ProgressFactory
-from ganeval.errors import ConfigError, InputError, number_of
+from ganeval.errors import InputError, number_of
 from ganeval.images.open import open_images
-from ganeval.training.checkpoints import load_checkpoint, save_checkpoint
-from ganeval.training.hardware import hardware, repeating
+from ganeval.training.checkpoints import load_checkpoint, restore_optimiser, save_checkpoint
+from ganeval.training.config import TrainingConfig
+from ganeval.training.hardware import adam, hardware, repeating
 from ganeval.training.pictures import Panel, draw_game, save_grid
 from ganeval.training.runs import FIGURE, Run
 
@@ -37,101 +37,104 @@ class Game(ABC):
     """A generator and its adversary.
 
     Attributes:
+        players: names of the attributes that hold the generator's and the discriminator's network.
+        average: exponential moving average of the generator.
+        optimisers: of each player, by its name.
         images_per_step: real images that a step consumes, for the rate in the progress bar.
-        panels: what the figure of the game shows.
-        caption: what its images are.
+        panels: the plots in the figure of the game.
+        caption: title of the images in that figure.
     """
 
+    players: tuple[str, str]
+    average: Average
+    optimisers: dict[str, torch.optim.Adam]
     images_per_step: int
     panels: tuple[Panel, ...]
     caption: str = "samples at the end"
 
+    def prepare(self, device: torch.device, layout: torch.memory_format, *, rate: float, average: float) -> None:
+        """Move the players to the device, and make their optimisers and the average."""
+        networks = {name: getattr(self, name).to(device).to(memory_format=layout) for name in self.players}
+        self.average = Average(networks[self.players[0]], average)
+        self.optimisers = {name: adam(network.parameters(), rate, 0.5, device) for name, network in networks.items()}
+
+    def move(self, player: str, cost: Tensor) -> None:
+        """Make one step of a player's optimiser."""
+        optimiser = self.optimisers[player]
+        optimiser.zero_grad(set_to_none=True)
+        cost.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
     @abstractmethod
     def step(self, step: int, *, measure: bool) -> dict[str, float]:
-        """One alternating update, number ``step`` (from 0); the measured values if asked for, else nothing."""
+        """Make one alternating update, number ``step`` (from 0); return the measured values if asked for."""
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on: networks, averages, optimisers, pools."""
+        """Everything that the next step depends on: networks, average, optimisers."""
+        return {
+            **{name: getattr(self, name).state_dict() for name in self.players},
+            "average": self.average.module.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+        }
 
-    @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
-        """Take back what ``state`` gave."""
+        """Load what ``state`` returned."""
+        for name in self.players:
+            getattr(self, name).load_state_dict(state[name])
+        self.average.module.load_state_dict(state["average"])
+        for name, optimiser in self.optimisers.items():
+            restore_optimiser(optimiser, state["optimisers"][name])
 
     @abstractmethod
     def grid(self) -> tuple[Tensor, int]:
-        """Images to look at, uint8 (N, C, H, W), and how many of them stand in a row."""
+        """Images to look at, uint8 (N, C, H, W), and the number of them in a row."""
 
     @abstractmethod
     def evaluate(self, *, final: bool) -> dict[str, object]:
-        """The metrics of the generator as it is now, in values that JSON can hold; ``final`` at the end of the run."""
+        """Measure the generator, in values that JSON can hold; ``final`` at the end of the run."""
 
     @abstractmethod
     def export(self, folder: Path, history: Mapping[str, object]) -> None:
-        """Write what outlives the training; ``history`` has steps, seconds, curve, metrics and hardware."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """When what happens, in steps; 0 means never (samples, evaluations)."""
-
-    steps: int
-    log_every: int = 20
-    sample_every: int = 500
-    eval_every: int = 1000
-    checkpoint_every: int = 500
-    max_minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("steps", 1),
-            ("log_every", 1),
-            ("checkpoint_every", 1),
-            ("sample_every", 0),
-            ("eval_every", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}; got {getattr(self, name)}.")
-        if self.max_minutes is not None and not self.max_minutes > 0:
-            raise ConfigError(f"--max-minutes must be above 0; got {self.max_minutes}.")
+        """Write the trained generators; ``history`` has steps, seconds, curve, metrics and hardware."""
 
 
 @plain_defaults()
 def play(
-    game: Game, run: Run, schedule: Schedule, *, device: torch.device, precision: str = "float32",
-    progress: ProgressFactory | None = None,
-) -> None:  # fmt: skip
+    game: Game, run: Run, config: TrainingConfig, *, device: torch.device, progress: ProgressFactory | None = None
+) -> None:
     """Play the game to its end, from the last checkpoint of the run if it has one; then export and draw it.
 
     The log gets a line ``train`` every ``log_every`` steps and a line ``eval`` at the start, on the schedule and at the
-    end. With ``max_minutes`` the end is when that time, from the first step on, is over; the run can be resumed.
+    end. With ``max_minutes`` the run ends when that time, from the first step on, is over; it can be resumed.
 
     Raises:
-        InputError: the checkpoint is damaged or of another architecture, or the game has left the finite numbers.
+        InputError: the checkpoint is damaged or of another architecture, or a measured value is not finite.
     """
-    with repeating(precision):
-        _play(game, run, schedule, hardware(device, precision), progress)
+    with repeating(config.precision):
+        done, seconds = _play(game, run, config, progress)
+        _finish(game, run, done, seconds, hardware(device, config.precision), evaluated=config.eval_every > 0)
 
 
-def _play(game: Game, run: Run, schedule: Schedule, where: str, progress: ProgressFactory | None) -> None:
+def _play(game: Game, run: Run, config: TrainingConfig, progress: ProgressFactory | None) -> tuple[int, float]:
+    """Make the steps that are left; returns the number of steps and of seconds in all."""
     done, seconds = _restored(game, run)
     started = time.perf_counter() - seconds
     if done == 0:
-        _look(game, run, schedule, 0)
-    deadline = math.inf if schedule.max_minutes is None else time.perf_counter() + 60 * schedule.max_minutes
+        _look(game, run, config, 0)
+    deadline = math.inf if config.max_minutes is None else time.perf_counter() + 60 * config.max_minutes
     last_checkpoint = done
-    bar = progress("training", (schedule.steps - done) * game.images_per_step) if progress else None
+    bar = progress("training", (config.steps - done) * game.images_per_step) if progress else None
     try:
-        while done < schedule.steps and time.perf_counter() < deadline:
-            measure = (done + 1) % schedule.log_every == 0 or done == 0
+        while done < config.steps and time.perf_counter() < deadline:
+            measure = (done + 1) % config.log_every == 0 or done == 0
             values = game.step(done, measure=measure)
             done += 1
             if measure:
                 _require_finite(values, done)
                 run.write("train", done, {**values, "seconds": round(time.perf_counter() - started, 3)})
-            if done < schedule.steps:
-                _look(game, run, schedule, done)
-                if done % schedule.checkpoint_every == 0:
+            if done < config.steps:
+                _look(game, run, config, done)
+                if done % config.checkpoint_every == 0:
                     last_checkpoint = _keep(game, run, done, started)
             if bar is not None:
                 bar.update(game.images_per_step)
@@ -140,7 +143,7 @@ def _play(game: Game, run: Run, schedule: Schedule, where: str, progress: Progre
             bar.close()
     if last_checkpoint != done:
         _keep(game, run, done, started)
-    _finish(game, run, done, time.perf_counter() - started, where, evaluated=schedule.eval_every > 0)
+    return done, time.perf_counter() - started
 
 
 def _restored(game: Game, run: Run) -> tuple[int, float]:
@@ -156,11 +159,11 @@ def _restored(game: Game, run: Run) -> tuple[int, float]:
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         first = " ".join(str(error).split())[:160]
         raise InputError(
-            f"the checkpoint in {run.folder} is of another architecture ({first}). Resume with the settings that the "
-            "run was begun with, or start anew with --overwrite."
+            f"The checkpoint in {run.folder} is of another architecture ({first}). Resume with the settings that the "
+            "run was started with, or start again with --overwrite."
         ) from error
     run.rewind(step)
-    logger.info("%s: going on after step %d", run.folder, step)
+    logger.info("%s: resumed after step %d", run.folder, step)
     return step, seconds
 
 
@@ -169,11 +172,11 @@ def _keep(game: Game, run: Run, step: int, started: float) -> int:
     return step
 
 
-def _look(game: Game, run: Run, schedule: Schedule, step: int) -> None:
-    """The pictures and metrics that are due at this step."""
-    if schedule.sample_every and step % schedule.sample_every == 0:
+def _look(game: Game, run: Run, config: TrainingConfig, step: int) -> None:
+    """Save the pictures and log the metrics that are due at this step."""
+    if config.sample_every and step % config.sample_every == 0:
         save_grid(run.sample_path(step), *game.grid())
-    if schedule.eval_every and step % schedule.eval_every == 0:
+    if config.eval_every and step % config.eval_every == 0:
         run.write("eval", step, game.evaluate(final=False))
 
 
@@ -192,8 +195,8 @@ def _require_finite(values: Mapping[str, float], step: int) -> None:
     bad = sorted(name for name, value in values.items() if not math.isfinite(value))
     if bad:
         raise InputError(
-            f"at step {step} the game has left the finite numbers ({', '.join(bad)}). Resume from the last checkpoint "
-            "with --precision float32, or begin with another --seed, loss or learning rate."
+            f"At step {step} these values are not finite: {', '.join(bad)}. Resume from the last checkpoint with "
+            "--precision float32, or start again with another --seed, loss or learning rate."
         )
 
 
@@ -201,7 +204,7 @@ def _require_finite(values: Mapping[str, float], step: int) -> None:
 
 
 def random_for(seed: int, step: int, purpose: str) -> torch.Generator:
-    """The generator on the CPU for one purpose at one step: the same whatever was drawn before."""
+    """The random generator, on the CPU, for one purpose at one step; it does not depend on earlier draws."""
     digest = hashlib.blake2b(f"{seed}/{step}/{purpose}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
@@ -210,21 +213,21 @@ def random_for(seed: int, step: int, purpose: str) -> torch.Generator:
 
 
 class Batches:
-    """Images in memory, drawn in random order, each once an epoch; batch i depends on (seed, i) alone.
+    """Batches of images in memory in random order, each image once an epoch; batch i depends on (seed, i) alone.
 
     Args:
         images: uint8 (N, C, H, W).
-        batch_size: at most N. What is left over at the end of an epoch is left out.
+        batch_size: at most N. An incomplete batch at the end of an epoch is left out.
         seed: of order and flips.
-        flip: mirror every other image, by chance.
-        stream: tells two streams of one seed apart (two domains).
+        flip: mirror each image with probability 1/2.
+        stream: a name that distinguishes two streams of one seed (two domains).
     """
 
     def __init__(self, images: Tensor, batch_size: int, seed: int, *, flip: bool = False, stream: str = "data") -> None:
         if not 1 <= batch_size <= len(images):
             raise InputError(
-                f"a batch has at least 1 and at most all images: got --batch-size {batch_size} for {len(images)} "
-                "images. Make it smaller, or give more images."
+                f"--batch-size {batch_size} does not fit {len(images)} images: expected a number from 1 to that of the "
+                "images. Choose a smaller one, or give more images."
             )
         self.images, self.batch_size, self.seed, self.flip, self.stream = images, batch_size, seed, flip, stream
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64, device="cpu")
@@ -244,28 +247,36 @@ class Batches:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 to [-1, 1]."""
+    """Map uint8 to [-1, 1]."""
     return images.float().div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """[-1, 1] to uint8, rounded."""
+    """Map [-1, 1] to uint8, rounded."""
     return images.detach().float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def load_images(
-    spec: Any, *, size: int, channels: int = 3, least: int = 2, num: int | None = None, seed: int = 0,
-    what: str = "training images", on_error: str = "stop", **options: Any,
-) -> Tensor:  # fmt: skip
-    """All images of a source, in memory: the largest centred square of each, resized with antialiasing.
+    spec: Any,
+    *,
+    size: int,
+    channels: int = 3,
+    least: int = 2,
+    num: int | None = None,
+    seed: int = 0,
+    what: str = "training images",
+    on_error: str = "stop",
+    **options: Any,
+) -> Tensor:
+    """Load all images of a source: the largest centred square of each, resized with antialiasing.
 
     Args:
-        spec: whatever ``open_images`` takes.
-        size: of the square that comes out, in pixels.
+        spec: any source that ``open_images`` takes.
+        size: side of the squares, in pixels.
         channels: 3, or 1 for grey (luma, ITU-R 601).
-        least: how many there must be.
-        num: a seeded subset of this size; for rendered images, how many.
-        what: they are called so in errors.
+        least: the smallest number of images allowed.
+        num: size of a seeded subset; of rendered images, their number.
+        what: name of the images in messages.
         on_error: ``stop`` at an unreadable file, or ``skip`` it, with a note.
         options: of ``open_images``.
 
@@ -273,11 +284,11 @@ def load_images(
         uint8 (N, channels, size, size).
 
     Raises:
-        InputError: images that cannot be used, or too few.
+        InputError: the images cannot be used, or are too few.
     """
     source = open_images(spec, num=num, seed=seed, **options)
     source.check(on_error)
-    few = f"{what}: needed are at least {least}, {source.spec} has {{}}. Point at a source that holds more images."
+    few = f"{what}: {source.spec} has {{}}, expected at least {least}. Give a source with more images."
     if source.length is not None and source.length < least:
         raise InputError(few.format(source.length))
     batches = []
@@ -320,14 +331,13 @@ def digest_of(images: Tensor) -> str:
 class Average:
     """Exponential moving average of a network: parameters and running statistics.
 
-    The first steps count less: the decay at step t is at most (1 + t) / (10 + t).
+    The decay at step t is at most (1 + t) / (10 + t), so that the first steps have less weight.
 
     Attributes:
         module: the average, in evaluation mode.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        require_decay(decay)
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
 
@@ -336,12 +346,6 @@ class Average:
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         mine, theirs = _floats(self.module), _floats(module)
         torch._foreach_lerp_(mine, theirs, weight)
-
-
-def require_decay(decay: float) -> None:
-    """Raise ConfigError unless an average can have this decay."""
-    if not 0 <= decay < 1:
-        raise ConfigError(f"the decay of the average is at least 0 and below 1; got {decay}.")
 
 
 def _floats(module: nn.Module) -> list[Tensor]:

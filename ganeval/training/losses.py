@@ -1,4 +1,4 @@
-"""What the two players pay: pure functions of the discriminator's outputs, computed from logits.
+"""The losses of the two players: pure functions of the discriminator's outputs, computed from logits.
 
 No logarithm is taken of a sigmoid: ``logsigmoid`` is exact where the sigmoid has rounded to 0 or 1.
 """
@@ -12,24 +12,24 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, relu, softplus
 
 from ganeval.errors import ConfigError
+from ganeval.training.config import LOSSES
 
-LOSSES = ("non-saturating", "minimax", "least-squares", "hinge")
 EQUILIBRIUM = -math.log(4.0)  # V(D, G) where the generator has become the data and D is 1/2 everywhere
 _EDGE = 1e-4  # outputs of a least-squares discriminator may leave (0, 1), probabilities may not
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, kind: str = "non-saturating") -> Tensor:
-    """What the discriminator minimises.
+    """The loss that the discriminator minimises.
 
     - ``minimax`` and ``non-saturating``: -V(D, G) = -E log D(x) - E log(1 - D(G(z))) (Goodfellow et al. 2014, eq. 1).
     - ``least-squares``: half of E (D(x) - 1)^2 + E D(G(z))^2 (Mao et al. 2017, eq. 9), on the outputs themselves.
-    - ``hinge``: E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) (Lim and Ye 2017), likewise.
+    - ``hinge``: E max(0, 1 - D(x)) + E max(0, 1 + D(G(z))) (Lim and Ye 2017), on the outputs themselves.
 
     Shape:
         Any two shapes (one output an image, or a map of them) -> scalar.
 
     Raises:
-        ConfigError: there is no such loss.
+        ConfigError: the loss is unknown.
 
     >>> zeros = torch.zeros(4)
     >>> math.isclose(discriminator_loss(zeros, zeros).item(), -EQUILIBRIUM, rel_tol=1e-6)
@@ -44,7 +44,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, kind: str = "no
 
 
 def generator_loss(fake_logits: Tensor, kind: str = "non-saturating") -> Tensor:
-    """What the generator minimises.
+    """The loss that the generator minimises.
 
     - ``minimax``: E log(1 - D(G(z))), which saturates where the discriminator wins.
     - ``non-saturating``: -E log D(G(z)) (Goodfellow et al. 2014, section 3).
@@ -55,7 +55,7 @@ def generator_loss(fake_logits: Tensor, kind: str = "non-saturating") -> Tensor:
         Any -> scalar.
 
     Raises:
-        ConfigError: there is no such loss.
+        ConfigError: the loss is unknown.
     """
     require_loss(kind)
     if kind == "least-squares":
@@ -80,7 +80,7 @@ def minimax_value(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def log_odds(outputs: Tensor, kind: str) -> Tensor:
-    """Outputs of a discriminator as the logits of a probability, so that all losses share ``minimax_value``.
+    """Convert outputs of a discriminator to logits of a probability, so that all losses share ``minimax_value``.
 
     The optimum of the least-squares discriminator is the probability itself, here kept inside (0, 1). A hinge
     discriminator has no probability; its margin is taken for the logit, as its sign is.
@@ -94,4 +94,4 @@ def log_odds(outputs: Tensor, kind: str) -> Tensor:
 def require_loss(kind: str) -> None:
     """Raise ConfigError unless ``kind`` is one of LOSSES."""
     if kind not in LOSSES:
-        raise ConfigError(f"there is no loss {kind!r}; there are {', '.join(LOSSES)}.")
+        raise ConfigError(f"Unknown loss {kind!r}. Available: {', '.join(LOSSES)}.")

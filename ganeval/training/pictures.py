@@ -71,9 +71,13 @@ def save_grid(path: Path, images: Tensor, columns: int) -> None:
 
 
 def draw_game(
-    path: Path, log: Sequence[Mapping[str, Any]], panels: Sequence[Panel], images: Tensor, columns: int,
+    path: Path,
+    log: Sequence[Mapping[str, Any]],
+    panels: Sequence[Panel],
+    images: Tensor,
+    columns: int,
     caption: str = "samples at the end",
-) -> None:  # fmt: skip
+) -> None:
     """The whole game in one figure: the panels, each over the steps, and beside them the last samples.
 
     A line that was never logged is left out, and so is a panel without lines. A measured line has its interval.

@@ -1,4 +1,4 @@
-"""The folder of one training run: whose it is, whether it may go on, and its log."""
+"""The folder of one training run: which run it holds, whether it can be continued, and its log."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LOG = "log.jsonl"
 SAMPLES = "samples"
 FIGURE = "game.png"
 _SCHEMA = "ganeval-run/1"
-_UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.[a-z]+")  # what a kill leaves of a file that is written whole
+_UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.[a-z]+")  # the temporary name of a file, left by a kill
 _EXPORTS = re.compile(r"(generator|a2b|b2a)\.(safetensors|json)")
-
-
-_WHAT, _ADVICE = "description of a training run", "Give the folder that `ganeval train` filled."
+_OURS = re.compile(rf"{RUN}|{LOG}|{SAMPLES}|{FIGURE}|{POINTER}|checkpoint-\d{{8}}\.safetensors|{_EXPORTS.pattern}")
+_SAMPLE = re.compile(r"\d{8}\.png")
+_WHAT, _ADVICE = "description of a training run", "Give the folder that `ganeval train` wrote."
 _LONGEST = 2**20  # bytes of a line of the log
 
 
 class RunFile(msgspec.Struct, frozen=True):
-    """The declared keys of ``run.json``; each model has others besides."""
+    """The declared keys of ``run.json``; each model adds others."""
 
     schema: Literal["ganeval-run/1"]
     model: str | None = None
@@ -57,7 +57,7 @@ class Run:
         self.log: list[dict[str, Any]] = []
 
     def write(self, kind: str, step: int, values: Mapping[str, object]) -> None:
-        """Add a line to the log, at once and for good."""
+        """Append a line to the log and write it at once."""
         line = {"kind": kind, "step": step, **values}
         self.log.append(line)
         try:
@@ -65,12 +65,12 @@ class Run:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise InputError(
-                f"cannot write {self.folder / LOG}: {error.strerror or error}. The run can be resumed from its last "
+                f"Cannot write {self.folder / LOG}: {error.strerror or error}. The run can be resumed from its last "
                 "checkpoint."
             ) from error
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged after ``step``, and an end: it is going to be done, and logged, again."""
+        """Remove lines after ``step`` and the line of an end: these steps are done, and logged, again."""
         self.log = [line for line in _read_log(self.folder / LOG) if line["step"] <= step and line.get("kind") != "end"]
         write_text(self.folder / LOG, "".join(json.dumps(line) + "\n" for line in self.log))
 
@@ -79,43 +79,44 @@ class Run:
 
 
 def open_run(output: str | Path, config: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False) -> Run:
-    """Take a folder for a run, or go on with the run that it holds.
+    """Take a folder for a new run, or continue the run that it holds.
 
     Args:
-        output: the folder; made where it is missing.
-        config: what makes two runs the same one, in values that JSON can hold: ``model``, ``architecture`` (a
-            dictionary of the constructor's arguments) and everything else that changes the numbers.
-        resume: go on with the run in the folder, from its last checkpoint; begin one where the folder is empty.
-        overwrite: remove the files of the run in the folder. Files that are of no run stay.
+        output: the folder; it is made if it does not exist.
+        config: what identifies the run, in values that JSON can hold: ``model``, ``architecture`` (the constructor's
+            arguments) and everything else that changes the numbers.
+        resume: continue the run in the folder from its last checkpoint; start one if the folder is empty.
+        overwrite: remove the files of the run in the folder. Other files stay.
 
     Raises:
-        InputError: the folder holds another run, or something that is none; nothing was changed.
-        ConfigError: both were asked for.
+        InputError: the folder holds another run, or other files; nothing was changed.
+        ConfigError: both ``resume`` and ``overwrite`` are set.
     """
     if resume and overwrite:
-        raise ConfigError("--resume and --overwrite contradict each other: go on with the run, or replace it.")
+        raise ConfigError("--resume and --overwrite contradict each other: continue the run, or replace it.")
     folder = Path(output)
-    wanted = json.loads(json.dumps({"schema": _SCHEMA, **config}))  # as it is when it is read again
+    wanted = json.loads(json.dumps({"schema": _SCHEMA, **config}))  # equal to what a reader gets
     try:
         present = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".")) if folder.exists() else []
     except (NotADirectoryError, PermissionError) as error:
-        raise InputError(f"{folder} is no folder that can be read. Choose another name.") from error
-    held = _read_config(folder / RUN)
-    others = [name for name in present if not _is_ours(name)]
+        raise InputError(f"{folder} is not a folder that can be read. Choose another name.") from error
+    held = None
+    with suppress(InputError):
+        held = _read_config(folder / RUN)
     if present and not overwrite:
         if held is None:
             raise InputError(
-                f"{folder} holds other things ({', '.join(present[:3])}{', ...' if len(present) > 3 else ''}) and no "
-                "run: nothing was written. Choose an empty or a new folder."
+                f"{folder} holds no training run but other files ({', '.join(present[:3])}"
+                f"{', ...' if len(present) > 3 else ''}). Nothing was written. Choose an empty or a new folder."
             )
         if not resume:
             raise InputError(
-                f"{folder} holds a training run already: nothing was written. Go on with it by --resume, replace it "
-                "by --overwrite, or choose another folder."
+                f"{folder} already holds a training run. Nothing was written. Continue it with --resume, replace it "
+                "with --overwrite, or choose another folder."
             )
         _require_same(folder, held, wanted)
-    if overwrite and held is None and (present and others != present):
-        raise InputError(f"{folder} holds files named like those of a run, but no {RUN}. Choose another folder.")
+    if overwrite and held is None and any(map(_OURS.fullmatch, present)):
+        raise InputError(f"{folder} holds files with the names of those of a run, but no {RUN}. Choose another folder.")
     run = Run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,36 +125,25 @@ def open_run(output: str | Path, config: Mapping[str, Any], *, resume: bool = Fa
         (folder / SAMPLES).mkdir(exist_ok=True)
         for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
             match = _UNFINISHED.fullmatch(path.name)
-            if match and (_is_ours(match[1]) or re.fullmatch(r"\d{8}\.png", match[1])):
+            if match and (_OURS.fullmatch(match[1]) or _SAMPLE.fullmatch(match[1])):
                 path.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made or written to ({error.strerror}). Choose another place.") from error
+        raise InputError(f"{folder} cannot be made or written to ({error.strerror}). Choose another folder.") from error
     if not resume or held is None:
         write_text(folder / RUN, json.dumps(wanted, indent=2) + "\n")
     return run
 
 
 def read_run(folder: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What a run was begun with, and its log so far.
+    """Read the description of a run and its log so far.
 
     Raises:
         InputError: the folder holds no run.
     """
     path = Path(folder) / RUN
     if not path.is_file():
-        raise InputError(f"{folder} holds no training run. Give the folder that `ganeval train` filled.")
-    config = read_json_tree(path, what=_WHAT, advice=_ADVICE)
-    try:
-        typed(config, RunFile)
-    except DocumentError as error:
-        raise InputError(f"{path} is not a valid {_WHAT}: {error}. {_ADVICE}") from error
-    return config, _read_log(Path(folder) / LOG)
-
-
-def _is_ours(name: str) -> bool:
-    return name in (RUN, LOG, SAMPLES, FIGURE, POINTER) or bool(
-        _EXPORTS.fullmatch(name) or re.fullmatch(r"checkpoint-\d{8}\.safetensors", name)
-    )
+        raise InputError(f"{folder} holds no training run. {_ADVICE}")
+    return _read_config(path), _read_log(Path(folder) / LOG)
 
 
 def _remove(folder: Path) -> None:
@@ -161,21 +151,21 @@ def _remove(folder: Path) -> None:
     for name in (LOG, FIGURE, RUN):
         (folder / name).unlink(missing_ok=True)
     for path in [*folder.iterdir(), *(folder / SAMPLES).glob("*.png")]:
-        if _EXPORTS.fullmatch(path.name) or re.fullmatch(r"\d{8}\.png", path.name):
+        if _EXPORTS.fullmatch(path.name) or _SAMPLE.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 
-def _read_config(path: Path) -> dict[str, Any] | None:
+def _read_config(path: Path) -> dict[str, Any]:
+    fields: dict[str, Any] = read_json_tree(path, what=_WHAT, advice=_ADVICE)
     try:
-        fields: dict[str, Any] = read_json_tree(path, what=_WHAT, advice=_ADVICE)
         typed(fields, RunFile)
-    except (InputError, DocumentError):
-        return None
+    except DocumentError as error:
+        raise InputError(f"{path} is not a valid {_WHAT}: {error}. {_ADVICE}") from error
     return fields
 
 
 def _require_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise unless the run in the folder is the one that is to go on."""
+    """Raise InputError unless the run in the folder is the one to continue."""
     if held.get("model") != wanted.get("model"):
         raise InputError(f"{folder} holds a run of {held.get('model')}, not of {wanted.get('model')}.")
     for part, what in (("architecture", "the checkpoint of another architecture"), (None, "another run")):
@@ -186,19 +176,19 @@ def _require_same(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, An
         differences = [f"{k}: {old.get(k)}, now {new.get(k)}" for k in keys if old.get(k) != new.get(k)]
         if differences:
             raise InputError(
-                f"{folder} holds {what} ({'; '.join(differences)}). Resume with the settings that it was begun with, "
+                f"{folder} holds {what} ({'; '.join(differences)}). Resume with the settings that it was started with, "
                 "or choose another folder."
             )
 
 
 def _read_log(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; a run that was killed may have left half a line at the end."""
+    """Read the complete lines of a log; a killed run may have left half a line at the end."""
     lines = []
     try:
         with path.open("rb") as file:
             for text in iter(lambda: file.readline(_LONGEST), b""):
                 with suppress(DocumentError):
-                    fields = parse_json(text, not_finite=True)  # a game that has diverged is logged too
+                    fields = parse_json(text, not_finite=True)  # the log of a diverged run has NaN and infinity
                     typed(fields, LogLine)
                     lines.append(fields)
     except FileNotFoundError:

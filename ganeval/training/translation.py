@@ -90,9 +90,16 @@ class Yardstick:
     """
 
     def __init__(
-        self, source: Tensor, target: Tensor, *, pairs: Tensor | None = None, protocol: str = "compact",
-        metrics: Sequence[str] | None = (), device: str = "auto", level: float = 0.95,
-    ) -> None:  # fmt: skip
+        self,
+        source: Tensor,
+        target: Tensor,
+        *,
+        pairs: Tensor | None = None,
+        protocol: str = "compact",
+        metrics: Sequence[str] | None = (),
+        device: str = "auto",
+        level: float = 0.95,
+    ) -> None:
         if pairs is not None and pairs.shape != source.shape:
             raise InputError(f"pairs of shape {tuple(pairs.shape)} do not match images of shape {tuple(source.shape)}.")
         self.source, self.target, self.pairs, self.level = source, target, pairs, level
@@ -125,9 +132,14 @@ class Yardstick:
         if self._reference is None:
             self._reference = build_statistics(self.target, rows=True, **self._settings)
         results = measured(
-            self._reference, images, self._metrics, unasked=self._unasked, reference="sample", level=self.level,
+            self._reference,
+            images,
+            self._metrics,
+            unasked=self._unasked,
+            reference="sample",
+            level=self.level,
             **self._settings,
-        )  # fmt: skip
+        )
         self._metrics = tuple(results)
         return results
 

@@ -59,8 +59,11 @@ class ClusteredMean:
 
     def to_dict(self) -> dict[str, object]:
         return {
-            "value": self.value, "standard_error": self.standard_error, "n": self.n, "clusters": self.clusters,
-        }  # fmt: skip
+            "value": self.value,
+            "standard_error": self.standard_error,
+            "n": self.n,
+            "clusters": self.clusters,
+        }
 
 
 def clustered_mean(values: np.ndarray, sources: Sequence[object] | np.ndarray | None = None) -> ClusteredMean:
@@ -256,9 +259,13 @@ def translation_errors(
                 "its source where nobody sees it, and the cycle error says little about what it shows"
             )
     return TranslationErrors(
-        cycle=means["clean"], cycle_rounded=means["rounded"], cycle_noisy=means["noisy"], identity=same,
-        cycle_perceptual=means.get("perceptual"), warnings=tuple(warnings),
-    )  # fmt: skip
+        cycle=means["clean"],
+        cycle_rounded=means["rounded"],
+        cycle_noisy=means["noisy"],
+        identity=same,
+        cycle_perceptual=means.get("perceptual"),
+        warnings=tuple(warnings),
+    )
 
 
 def _floats(images: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def test_generators_that_do_not_fit(
         ("gen:dcgan-cifar11", "Did you mean gen:dcgan-cifar10?"),
         ("gen:not_a_module_of_anybody:f", "there is no module not_a_module_of_anybody"),
         ("gen:other.safetensors", "another architecture"),
-        ("gen:lonely.safetensors", "has no lonely.json beside it"),
+        ("gen:lonely.safetensors", "has no model card lonely.json next to it"),
         ("gen:pickle.pt", "pickles are never read"),
         ("gen:missing.pt", "there is no file missing.pt"),
     ],

@@ -21,7 +21,7 @@ def test_writes_and_goes_on(tmp_path: Path) -> None:
     first = run("dataset:shapes-plain:8@1", "-n", 3, "-o", tmp_path / "out")
     assert first.stdout == f"3 images of dataset:shapes-plain:8@1 in {tmp_path / 'out'}\n"
     second = run("dataset:shapes-plain:8@1", "-n", 4, "-o", tmp_path / "out", "--batch-size", 2)
-    assert second.stdout.endswith("3 of them there already\n")
+    assert second.stdout.endswith("3 of them existing before\n")
     assert len(list((tmp_path / "out").glob("*.png"))) == 4
 
 
@@ -41,7 +41,7 @@ def test_overwrite_says_what_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["real/"], "no generator or renderer"),
+        (["real/"], "not a generator or renderer"),
         (["dataset:shapes-dotted"], "does not name rendered images"),
         (["dataset:shapes:4"], "8 to 4096 pixels"),
     ],

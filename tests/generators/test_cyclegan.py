@@ -125,10 +125,10 @@ def test_default_patch(size: int, patch: int) -> None:
 @pytest.mark.parametrize(
     ("size", "patch", "message"),
     [
-        (8, None, "16 pixels a side or more, in steps of 4.*got 8. The next that it takes is 16"),
-        (30, None, "got 30. The next that it takes is 32"),
-        (33, None, "got 33. The next that it takes is 36"),
-        (16, 70, "patch of 70 pixels is too large for 16; take 16, 34"),
+        (8, None, "at least 16 pixels, a multiple of 4; got 8. The next size is 16"),
+        (30, None, "got 30. The next size is 32"),
+        (33, None, "got 33. The next size is 36"),
+        (16, 70, "--patch 70 is too large for images of 16 pixels. Choose from 16, 34"),
     ],
 )
 def test_size_iv(size: int, patch: int | None, message: str) -> None:
@@ -137,13 +137,13 @@ def test_size_iv(size: int, patch: int | None, message: str) -> None:
 
 
 def test_arguments_iv() -> None:
-    with pytest.raises(ConfigError, match="width is a number from 1 on; got 0"):
+    with pytest.raises(ConfigError, match="width must be at least 1; got 0"):
         TranslationGenerator(width=0)
-    with pytest.raises(ConfigError, match="blocks is a number from 1 on; got -1"):
+    with pytest.raises(ConfigError, match="blocks must be at least 1; got -1"):
         TranslationGenerator(blocks=-1)
     with pytest.raises(ConfigError, match="one of 16, 34, 70 pixels; got 50"):
         PatchDiscriminator(patch=50)
-    with pytest.raises(ConfigError, match="holds 0 images or more; got -1"):
+    with pytest.raises(ConfigError, match="image pool must be at least 0; got -1"):
         ImagePool(-1)
 
 

@@ -219,7 +219,7 @@ def test_a_card_cannot_ask_for_more_than_its_file_holds(here: Path) -> None:
     Path("huge.safetensors").write_bytes(b"\0" * 1000)
     for model, arguments in (("cyclegan", {"blocks": 10**9}), ("dcgan", {"width": 10**9}), ("dcgan", {"width": 4096})):
         Path("huge.json").write_text(json.dumps({"model": model, "arguments": arguments}))
-        with pytest.raises(GanEvalError, match="at most 4096|no whole safetensors file"):
+        with pytest.raises(GanEvalError, match="at most 4096|not a complete safetensors file"):
             open_source("gen:huge.safetensors", num_samples=2)
 
 

@@ -16,7 +16,8 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.generators.checkpoint import load_generator
 from ganeval.training import cycle_game
 from ganeval.training.checkpoints import load_checkpoint
-from ganeval.training.cycle_game import CycleGame, Recipe, learning_rate
+from ganeval.training.config import CycleGANConfig
+from ganeval.training.cycle_game import CycleGame, learning_rate
 from ganeval.training.cyclegan import train_cyclegan
 from ganeval.training.loop import Batches
 from ganeval.training.translation import Yardstick
@@ -29,18 +30,23 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
+PLAYED: dict[str, Any] = {"width": 2, "blocks": 1, "discriminator_width": 2, "patch": 16, "steps": 10}
+
+
 def domain(seed: int) -> Tensor:
     return torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def game(*, skip: bool = False, seed: int = 0, precision: str = "float32", **recipe: Any) -> CycleGame:
+def game(**options: Any) -> CycleGame:
     a, b = domain(1), domain(2)
+    config = CycleGANConfig(**{**PLAYED, **options})
     return CycleGame(
-        (Batches(a, 2, seed, stream="a"), Batches(b, 2, seed, stream="b")),
-        generator={"width": 2, "blocks": 1, "skip": skip}, discriminator={"width": 2, "patch": 16},
-        recipe=Recipe(**recipe), steps=10, yardsticks=(Yardstick(a, b), Yardstick(b, a)), seed=seed,
-        device=torch.device("cpu"), precision=precision, domains=("a", "b"), card={},
-    )  # fmt: skip
+        (Batches(a, 2, config.seed, stream="a"), Batches(b, 2, config.seed, stream="b")),
+        config,
+        yardsticks=(Yardstick(a, b), Yardstick(b, a)),
+        device=torch.device("cpu"),
+        card={},
+    )
 
 
 def copies(network: nn.Module) -> list[Tensor]:
@@ -321,26 +327,26 @@ def test_counterparts_are_not_source_and_target_at_once(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 30}, "in steps of 4.*got 30"),
-        ({"size": 8}, "16 pixels a side or more.*got 8"),
-        ({"patch": 70}, "patch of 70 pixels is too large for 16"),
+        ({"size": 30}, "a multiple of 4; got 30"),
+        ({"size": 8}, "at least 16 pixels.*got 8"),
+        ({"patch": 70}, "--patch 70 is too large for images of 16"),
         ({"patch": 35}, "one of 16, 34, 70 pixels; got 35"),
-        ({"width": 0}, "width is a number from 1 on; got 0"),
-        ({"blocks": 0}, "blocks is a number from 1 on; got 0"),
-        ({"discriminator_width": 0}, "discriminator_width is a number from 1 on"),
-        ({"pool_size": -1}, "holds 0 images or more; got -1"),
-        ({"cycle_weight": -1.0}, "cycle_weight is a number from 0 on; got -1"),
-        ({"cycle_weight": float("nan")}, "cycle_weight is a number from 0 on; got nan"),
-        ({"cycle_through": 2.0}, "share from 0 to 1; got 2"),
-        ({"identity_every": 0}, "identity_every is a number from 1 on"),
-        ({"rate": 0.0}, "learning rate lies between 0 and 1; got 0"),
-        ({"precision": "fp16"}, "--precision is one of float32, bf16"),
-        ({"average": 1.0}, "decay of the average"),
-        ({"steps": 0}, "--steps must be at least 1"),
+        ({"width": 0}, "--width .* must be at least 1; got 0"),
+        ({"blocks": 0}, "--blocks .* must be at least 1; got 0"),
+        ({"discriminator_width": 0}, "--discriminator-width .* must be at least 1"),
+        ({"pool_size": -1}, "--pool-size .* must be at least 0; got -1"),
+        ({"cycle_weight": -1.0}, "--cycle-weight .* must be at least 0; got -1"),
+        ({"cycle_weight": float("nan")}, "--cycle-weight .* got nan"),
+        ({"cycle_through": 2.0}, "--cycle-through .* must be from 0 to 1; got 2"),
+        ({"identity_every": 0}, "--identity-every .* must be at least 1"),
+        ({"rate": 0.0}, "--rate .* must be a number between 0 and 1; got 0"),
+        ({"precision": "fp16"}, "--precision .* must be one of float32, bf16"),
+        ({"average": 1.0}, "--average .* must be a number below 1"),
+        ({"steps": 0}, "--steps .* must be at least 1"),
         ({"device": "cuda:99"}, "no device 'cuda:99'"),
         ({"protocol": "fidd"}, "Unknown protocol 'fidd'"),
-        ({"paired_test": True}, "paired test images need both domains"),
-        ({"test_a": A, "num_test": 0}, "num_test is a number from 1 on"),
+        ({"paired_test": True}, "--paired-test needs test images of both domains"),
+        ({"test_a": A, "num_test": 0}, "--num-test .* must be at least 2"),
     ],
 )
 def test_settings_iv(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
@@ -353,14 +359,14 @@ def test_domains_iv(tmp_path: Path) -> None:
     one = tmp_path / "one"
     one.mkdir()
     Image.new("RGB", (16, 16)).save(one / "0.png")
-    with pytest.raises(InputError, match=r"domain a: needed are at least 2, .*one has 1"):
+    with pytest.raises(InputError, match=r"domain a: .*one has 1, expected at least 2"):
         train_cyclegan(one, one, tmp_path / "run", **{**TINY, "num_samples": None})
     with pytest.raises(InputError, match="no file or folder"):
         train_cyclegan(tmp_path / "nowhere", B, tmp_path / "run", **TINY)
-    with pytest.raises(InputError, match=r"domain a: needed are at least 10, .* has 9"):
+    with pytest.raises(InputError, match=r"domain a: .* has 9, expected at least 10"):
         train_cyclegan(A, B, tmp_path / "run", **{**TINY, "batch_size": 10})
     pairs = {"test_a": domain(1), "test_b": domain(1)[:6], "paired_test": True}
-    with pytest.raises(InputError, match="come in equal numbers; Tensor has 8, Tensor 6"):
+    with pytest.raises(InputError, match="Tensor has 8 images and Tensor 6; .* equally many"):
         train_cyclegan(A, B, tmp_path / "run", **TINY, **pairs)
     assert not (tmp_path / "run").exists()
 
@@ -368,7 +374,7 @@ def test_domains_iv(tmp_path: Path) -> None:
 def test_folder_iv(tmp_path: Path) -> None:
     settings = {**TINY, "steps": 2}
     run = train_cyclegan(A, B, tmp_path / "run", **settings)
-    with pytest.raises(InputError, match="holds a training run already"):
+    with pytest.raises(InputError, match="already holds a training run"):
         train_cyclegan(A, B, run, **settings)
     with pytest.raises(InputError, match=r"checkpoint of another architecture \(blocks: 1, now 2\)"):
         train_cyclegan(A, B, run, **{**settings, "blocks": 2}, resume=True)

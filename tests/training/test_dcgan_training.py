@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from ganeval.errors import ConfigError, InputError
 from ganeval.generators.dcgan import Generator
 from ganeval.training.checkpoints import load_checkpoint
-from ganeval.training.dcgan import DCGANGame, Recipe, train_dcgan
+from ganeval.training.config import DCGANConfig
+from ganeval.training.dcgan import DCGANGame, train_dcgan
 from ganeval.training.judge import Judge, public_name
 from ganeval.training.losses import LOSSES
 
@@ -50,13 +51,10 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_dcgan(data, tmp_path_factory.mktemp("whole"), **TINY).parent
 
 
-def game(**recipe: Any) -> DCGANGame:
-    architecture = {"size": 32, "channels": 3, "latent_dim": 5, "width": 2}
+def game(**options: Any) -> DCGANGame:
+    config = DCGANConfig(**{"latent_dim": 5, "width": 2, "batch_size": 4, **options})
     judge = Judge(None, images(), device="cpu")
-    recipe = {"batch_size": 4, **recipe}
-    return DCGANGame(
-        images(), architecture, Recipe(**recipe), device=torch.device("cpu"), judge=judge, samples=(2, 2), about={}
-    )
+    return DCGANGame(images(), config, device=torch.device("cpu"), judge=judge, about={})
 
 
 def copies(network: nn.Module) -> list[Tensor]:
@@ -73,7 +71,7 @@ def moved(before: list[Tensor], network: nn.Module) -> bool:
 def test_each_player_moves_only_its_own_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     play = game()
     moves = []
-    move = play._move
+    move = play.move
 
     def watched(player: str, cost: Tensor) -> None:
         before = {"discriminator": copies(play.discriminator), "generator": copies(play.generator)}
@@ -81,7 +79,7 @@ def test_each_player_moves_only_its_own_parameters(monkeypatch: pytest.MonkeyPat
         changed = {name for name, old in before.items() if moved(old, getattr(play, name))}
         moves.append((player, changed))
 
-    monkeypatch.setattr(play, "_move", watched)
+    monkeypatch.setattr(play, "move", watched)
     play.step(0, measure=False)
     assert moves == [("discriminator", {"discriminator"}), ("generator", {"generator"})]
     assert all(p.requires_grad for p in play.discriminator.parameters())
@@ -305,13 +303,14 @@ def test_grey_at_64(tmp_path: Path, data: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 48}, "images of 32, 64, 128 pixels; got --size 48"),
-        ({"loss": "wasserstein"}, "no loss 'wasserstein'"),
-        ({"precision": "fp16"}, "--precision is one of float32, bf16"),
-        ({"batch_size": 1}, "needs a --batch-size of at least 2; got 1"),
-        ({"learning_rate": 0.0}, "--learning-rate must be above 0"),
-        ({"average": 1.0}, "decay of the average"),
-        ({"steps": 0}, "--steps must be at least 1"),
+        ({"size": 48}, "--size must be one of 32, 64, 128; got 48"),
+        ({"loss": "wasserstein"}, "--loss .* must be one of .*; got 'wasserstein'"),
+        ({"precision": "fp16"}, "--precision .* must be one of float32, bf16"),
+        ({"batch_size": 1}, "--batch-size .* must be at least 2; got 1"),
+        ({"learning_rate": 0.0}, "--learning-rate .* must be a number above 0"),
+        ({"average": 1.0}, "--average .* must be a number below 1"),
+        ({"learning_rat": 1.0}, "Did you mean learning_rate"),
+        ({"steps": 0}, "--steps .* must be at least 1"),
         ({"device": "cuda:99"}, "no device 'cuda:99'"),
         ({"protocol": "fidd"}, "Unknown protocol 'fidd'"),
     ],
@@ -323,7 +322,7 @@ def test_settings_iv(tmp_path: Path, data: Path, settings: dict[str, Any], messa
 
 
 def test_too_few_images_iv(tmp_path: Path, data: Path) -> None:
-    with pytest.raises(InputError, match=r"needed are at least 13, .* has 12"):
+    with pytest.raises(InputError, match=r"has 12, expected at least 13"):
         train_dcgan(data, tmp_path / "run", **{**TINY, "batch_size": 13})
     assert not (tmp_path / "run").exists()
 
@@ -339,7 +338,7 @@ def test_reference_iv(tmp_path: Path, data: Path) -> None:
 def test_folder_and_checkpoint_iv(tmp_path: Path, data: Path, whole: Path) -> None:
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     before = sorted((p.name, p.stat().st_mtime_ns) for p in tmp_path.iterdir())
-    with pytest.raises(InputError, match="holds a training run already"):
+    with pytest.raises(InputError, match="already holds a training run"):
         train_dcgan(data, tmp_path, **TINY)
     with pytest.raises(InputError, match=r"checkpoint of another architecture \(width: 2, now 3\)"):
         train_dcgan(data, tmp_path, **{**TINY, "width": 3}, resume=True)

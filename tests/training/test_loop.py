@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganeval.errors import ConfigError, InputError
+from ganeval.errors import InputError
+from ganeval.training.config import TrainingConfig
 from ganeval.training.loop import (
     Average,
     Batches,
     Game,
-    Schedule,
     load_images,
     play,
     random_for,
@@ -80,7 +80,7 @@ def test_pixels_keep_their_values() -> None:
 
 @pytest.mark.parametrize("batch_size", [0, 11])
 def test_batch_size_iv(batch_size: int) -> None:
-    with pytest.raises(InputError, match=f"got --batch-size {batch_size} for 10 images"):
+    with pytest.raises(InputError, match=f"--batch-size {batch_size} does not fit 10 images"):
         Batches(numbered(10), batch_size, seed=0)
 
 
@@ -135,7 +135,7 @@ def test_unreadable_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
 
 def test_too_few_images_iv(tmp_path: Path) -> None:
     write(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(InputError, match=r"domain a: needed are at least 2, .* has 1\."):
+    with pytest.raises(InputError, match=r"domain a: has 1, expected at least 2"):
         load_images(tmp_path, size=8, what="domain a")
 
 
@@ -158,12 +158,6 @@ def test_average_against_theory() -> None:
     assert average.module.running_mean.item() == pytest.approx(2 * expected, rel=1e-5)  # type: ignore[operator, union-attr]
     assert not average.module.training
     assert network.training
-
-
-@pytest.mark.parametrize("decay", [1.0, -0.1])
-def test_average_iv(decay: float) -> None:
-    with pytest.raises(ConfigError, match="decay of the average"):
-        Average(nn.Linear(1, 1), decay)
 
 
 # --- the clock -----------------------------------------------------------------------------------------------------
@@ -210,7 +204,7 @@ class Counting(Game):
 def start(folder: Path, game: Game, *, resume: bool = False, **schedule: Any) -> Run:
     run = open_run(folder, {"model": "counting", "architecture": {}}, resume=resume)
     schedule = {"steps": 10, "log_every": 3, "sample_every": 5, "eval_every": 4, "checkpoint_every": 2, **schedule}
-    play(game, run, Schedule(**schedule), device=torch.device("cpu"))
+    play(game, run, TrainingConfig(**schedule), device=torch.device("cpu"))
     return run
 
 
@@ -275,7 +269,7 @@ def test_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_left_the_finite_numbers_iv(tmp_path: Path) -> None:
     game = Counting()
     game.value = math.nan
-    with pytest.raises(InputError, match=r"at step 1 the game has left the finite numbers \(count\)"):
+    with pytest.raises(InputError, match=r"At step 1 these values are not finite: count"):
         start(tmp_path, game)
 
 
@@ -294,19 +288,5 @@ def test_progress_is_told(tmp_path: Path) -> None:
         return Bar()
 
     run = open_run(tmp_path, {"model": "counting", "architecture": {}})
-    play(Counting(), run, Schedule(steps=2, eval_every=0), device=torch.device("cpu"), progress=progress)
+    play(Counting(), run, TrainingConfig(steps=2, eval_every=0), device=torch.device("cpu"), progress=progress)
     assert seen == [("training", 8), 4, 4, "closed"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"steps": 0}, "--steps must be at least 1; got 0"),
-        ({"checkpoint_every": 0}, "--checkpoint-every must be at least 1"),
-        ({"eval_every": -1}, "--eval-every must be at least 0"),
-        ({"max_minutes": 0.0}, "--max-minutes must be above 0"),
-    ],
-)
-def test_schedule_iv(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Schedule(**{"steps": 1, **settings})

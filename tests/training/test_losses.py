@@ -100,7 +100,7 @@ def test_log_odds_against_theory() -> None:
 @pytest.mark.parametrize("function", [lambda x, k: discriminator_loss(x, x, k), generator_loss])
 def test_unknown_loss_iv(function: object) -> None:
     with pytest.raises(
-        ConfigError, match="no loss 'wasserstein'; there are non-saturating, minimax, least-squares, hinge"
+        ConfigError, match="Unknown loss 'wasserstein'. Available: non-saturating, minimax, least-squares, hinge"
     ):
         function(torch.zeros(2), "wasserstein")  # type: ignore[operator]
 
