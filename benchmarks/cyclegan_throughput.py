@@ -1,9 +1,9 @@
-"""Does the training loop cost anything? CycleGAN's steps with log, pool and average, against a bare torch loop.
+"""The cost of the training loop: CycleGAN's steps with log, pool and average, against a bare torch loop.
 
     python -m benchmarks.cyclegan_throughput [--width 64] [--batch-size 1] [--precision bf16] [--threads 1] [-o FILE]
 
 Both do the same steps at 64 pixels, in turns, in CPU time (on an accelerator: in wall time). The bare loop has the
-batches ready, and neither averages nor logs nor keeps a pool. At most 10 % slower is what we promise.
+batches ready, and neither averages nor logs nor keeps a pool. The promise is: at most 10 % slower.
 """
 
 from __future__ import annotations

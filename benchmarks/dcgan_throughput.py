@@ -1,9 +1,9 @@
-"""Does the training loop cost anything? A DCGAN's steps with log and average, against a bare torch loop.
+"""The cost of the training loop: A DCGAN's steps with log and average, against a bare torch loop.
 
     python -m benchmarks.dcgan_throughput [--width 128] [--batch-size 128] [--precision bf16] [--threads 1] [-o FILE]
 
 Both do the same steps, in turns, in CPU time (on an accelerator: in wall time). The bare loop has the batch ready, and
-neither averages nor logs. At most 10 % slower is what we promise.
+neither averages nor logs. The promise is: at most 10 % slower.
 """
 
 from __future__ import annotations

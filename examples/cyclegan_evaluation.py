@@ -7,7 +7,7 @@ A translator a to b must *move the domain*: FD(b, G(a)) and KD far below FD(b, a
 nothing. It must *keep the scene*: F(G(a)) is a again (cycle error), also if G(a) is rounded or disturbed on the way, so
 that nothing is hidden in it; images of b stay as they are (identity error); and, for rendered scenes, whose true pairs
 are known, G(a) is the counterpart of a. Neither alone means anything: the identity keeps every scene, and a generator
-that returns one fixed picture's neighbours can move the domain. A translator that draws noise of its own should use it:
+that returns one fixed picture's neighbours can move the domain. A translator that draws noise should use it:
 its diversity is the perceptual distance between two translations of one image.
 """
 
@@ -27,7 +27,7 @@ from ganeval.training.loop import load_images
 from ganeval.training.translation import Direction, Yardstick, float_translator, translator
 from ganeval.training.translation_errors import ClusteredMean, TranslationErrors, diversity, translation_errors
 
-BESIDE = ("kid",)  # the kernel distance, beside FD
+METRICS = ("kid",)  # the kernel distance, in addition to FD
 SHIPPED = ("cyclegan-plain2striped", "cyclegan-striped2plain")
 
 
@@ -48,13 +48,13 @@ def main(arguments: list[str] | None = None) -> dict[str, tuple[Direction, Trans
     #    because a distance between a scene and its own counterpart would not be one between two samples.
     if options.domains:
         a, b = (load_images(spec, size=options.size, num_samples=options.n) for spec in options.domains)
-        yardsticks = Yardstick(a, b, metrics=BESIDE), Yardstick(b, a, metrics=BESIDE)
+        yardsticks = Yardstick(a, b, metrics=METRICS), Yardstick(b, a, metrics=METRICS)
     else:
         n = options.n
         a, b = (scenes(variant, 2 * n, options) for variant in ("plain", "striped"))
         yardsticks = (
-            Yardstick(a[:n], b[n:], pairs=b[:n], metrics=BESIDE),
-            Yardstick(b[:n], a[n:], pairs=a[:n], metrics=BESIDE),
+            Yardstick(a[:n], b[n:], pairs=b[:n], metrics=METRICS),
+            Yardstick(b[:n], a[n:], pairs=a[:n], metrics=METRICS),
         )
 
     # 2. Both directions: distances of 8-bit images; errors of the floats, before anything rounds them.
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> dict[str, tuple[Direction, Trans
         errors = translation_errors(floats[one], floats[other], yardstick.source, yardstick.target)
         varied = variety(floats[one], yardstick.source)
         found[name] = direction, errors
-        print(f"\n{name}\n" + "\n".join(f"  {line}" for line in told(direction, errors, varied)))
+        print(f"\n{name}\n" + "\n".join(f"  {line}" for line in lines(direction, errors, varied)))
     if options.json:
         numbers = {name: {**direction.to_dict(), "errors": e.to_dict()} for name, (direction, e) in found.items()}
         options.json.write_text(json.dumps(numbers, indent=2) + "\n")
@@ -84,7 +84,7 @@ def variety(translate: Callable[[Tensor], Tensor], images: Tensor) -> ClusteredM
     return diversity(torch.stack([one, other], dim=1), load_distance("compact", device=one.device))
 
 
-def told(found: Direction, errors: TranslationErrors, varied: ClusteredMean | None = None) -> list[str]:
+def lines(found: Direction, errors: TranslationErrors, varied: ClusteredMean | None = None) -> list[str]:
     lines = [f"untranslated  {found.untranslated}", f"translated    {found.translated}"]
     if found.interval is not None:
         low, high = found.interval.low, found.interval.high

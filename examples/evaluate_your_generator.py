@@ -41,7 +41,7 @@ blobs = Blobs()
 
 
 def noise(z: Tensor) -> Tensor:
-    """A function does as well: every pixel a colour of its own, uint8, so no value range is needed."""
+    """A function is a generator too: a random colour for every pixel, uint8, so no value range is needed."""
     return (z.sigmoid() * 255).round().to(torch.uint8)
 
 

@@ -136,7 +136,7 @@ def discriminator_map(discriminator: nn.Module) -> Tensor:
 
 @dataclass
 class Played:
-    """How a game went, at some of its steps."""
+    """The measured values of a game at some of its steps."""
 
     name: str
     steps: list[int] = field(default_factory=list)
@@ -152,7 +152,7 @@ def play(
     name: str, loss: str, *, steps: int, adam: bool = False, d_steps: int = 3, g_steps: int = 1, batch: int = 256,
     every: int = 50, seed: int = 0,
 ) -> Played:  # fmt: skip
-    """Alternating updates, each player moving only its own parameters."""
+    """Play with alternating updates; each player updates only its own parameters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator, discriminator = Generator(), network(1)
@@ -271,7 +271,7 @@ def draw(games: list[Played], output: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> list[Played]:
-    parser = argparse.ArgumentParser(description="The adversarial game in two dimensions, with its theory beside it.")
+    parser = argparse.ArgumentParser(description="The adversarial game in two dimensions, compared with theory.")
     parser.add_argument("-o", "--output", type=Path, default=Path("toy-game.png"))
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)

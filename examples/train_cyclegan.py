@@ -1,4 +1,4 @@
-"""Train a CycleGAN from nothing, offline: plain objects become striped and back, though no picture of one has its pair.
+"""Train a CycleGAN from scratch, offline: plain objects become striped and back, without any paired images.
 
     python examples/train_cyclegan.py --output plain-striped                       # rendered shapes, an hour on a CPU
     python examples/train_cyclegan.py --output plain-striped --size 32 --steps 2000    # a first look, in minutes
@@ -21,7 +21,7 @@ from torch import Tensor
 from ganeval.images.open import open_images
 from ganeval.training.cyclegan import train_cyclegan
 
-# What translates small images on a CPU. The paper's networks, `--paper`, are made for 128 pixels and more, and a GPU.
+# Settings for small images on a CPU. The paper's networks, `--paper`, are for 128 pixels and more, and a GPU.
 SMALL: dict[str, Any] = {
     "width": 16, "blocks": 6, "discriminator_width": 32, "batch_size": 4, "rate": 4e-4, "precision": "bf16",
     "skip": True,  # generators make what is added to their input
@@ -66,13 +66,13 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             "paired_test": True, "num_samples": options.images,
         }  # fmt: skip
 
-    # 2. The game. Killed? Run it again: it goes on from the last checkpoint, to the same end.
+    # 2. The game. If it is killed, run it again: it continues from the last checkpoint, with the same result.
     folder = train_cyclegan(
         *domains, options.output, names=names, size=size, steps=options.steps, num_test=options.test_images,
         eval_every=max(1, options.steps // 8), resume=True, **recipe,
     )  # fmt: skip
 
-    # 3. What became of it, both ways; examples/cyclegan_evaluation.py says more, with error bars.
+    # 3. The results in both directions; examples/cyclegan_evaluation.py has more, with error bars.
     metrics: dict[str, Any] = json.loads((folder / "a2b.json").read_text(encoding="utf-8"))["metrics"]
     for direction, (source, target) in (("a2b", names), ("b2a", names[::-1])):
         before, after = metrics[f"{direction}_fd_untranslated"], metrics[f"{direction}_fd"]
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 def classes(spec: str, names: tuple[str, ...]) -> tuple[Tensor, ...]:
-    """The images of two classes, as tensors: whatever holds images can be a domain."""
+    """The images of two classes as tensors: any image source can be a domain."""
     source = open_images(spec, download=spec.startswith("dataset:"))
     labels = source.labels() or []
     if missing := [name for name in names if name not in labels]:

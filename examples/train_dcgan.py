@@ -1,4 +1,4 @@
-"""Train a DCGAN from nothing, offline, and see whether it has come nearer to the data.
+"""Train a DCGAN from scratch, offline, and measure whether it has come nearer to the data.
 
     python examples/train_dcgan.py --output dcgan-shapes          # rendered shapes, a few minutes on a CPU
     python examples/train_dcgan.py --data my-images/ --size 64 --output dcgan-mine --minutes 120
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--samples", type=int, default=2000, help="images in an evaluation")
     options = parser.parse_args(arguments)
 
-    # 1. The game. Killed? Run it again: it goes on from the last checkpoint, to the same end.
+    # 1. The game. If it is killed, run it again: it continues from the last checkpoint, with the same result.
     weights = train_dcgan(
         options.data,
         options.output,
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         resume=True,
     )
 
-    # 2. What became of it stands in the card. FD[compact-v1] is no FID, but needs no download.
+    # 2. The card has the results. FD[compact-v1] is not FID, but needs no download.
     card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
     before, after = card["curve"][0]["fd"], card["metrics"]["fd"]
     print(f"FD[compact-v1] {before:.3g} before, {after:.3g} after {card['steps']} steps")

@@ -1,6 +1,6 @@
 """Compare two versions of ganeval: the same commands must give the same numbers, keys and exit codes.
 
-``python scripts/same_numbers.py BASE`` checks BASE (a commit or a tag) out beside this working tree, runs about forty
+``python scripts/same_numbers.py BASE`` checks BASE (a commit or a tag) out in a temporary folder, runs about forty
 cases with both, one after the other, on one thread with a fixed batch size and without the cache, and lists what
 differs. Nothing is kept: both sides are computed on the same machine.
 
@@ -215,9 +215,9 @@ def _script(where: Path, text: str) -> str:
     return "program.py"
 
 
-def everything(where: Path, told: list[object]) -> dict[str, object]:
+def everything(where: Path, codes: list[object]) -> dict[str, object]:
     """What a case left: its exit codes, and every document and array in its folder."""
-    found: dict[str, object] = {"exit codes": told}
+    found: dict[str, object] = {"exit codes": codes}
     there = [
         path for path in sorted(where.rglob("*")) if not any(p.startswith(".") for p in path.relative_to(where).parts)
     ]
@@ -277,8 +277,8 @@ def main() -> int:
             for number, case in enumerate(chosen):
                 sides = []
                 for side, where in (("base", tree), ("head", ROOT)):
-                    told = run_case(case, folder / side / case.name, where, 29600 + number)
-                    sides.append(everything(folder / side / case.name, told))
+                    codes = run_case(case, folder / side / case.name, where, 29600 + number)
+                    sides.append(everything(folder / side / case.name, codes))
                 found = list(differences(sides[0], sides[1], options.tolerance, case.name))
                 codes = [one for one in sides[0]["exit codes"] if isinstance(one, int)]  # type: ignore[union-attr]
                 print(

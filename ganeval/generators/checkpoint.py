@@ -147,22 +147,22 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 def _read_card(path: Path) -> tuple[Card, dict[str, Any]]:
     """Read the card of a file of weights: its declared keys, and all keys."""
-    beside = path.with_suffix(".json")
-    if not beside.is_file():  # nor a pipe, which would block
+    described = path.with_suffix(".json")
+    if not described.is_file():  # nor a pipe, which would block
         if (path.parent / "run.json").is_file() and path.name.startswith("checkpoint-"):
             raise WeightsError(
                 f"{path} is the state of a training run, not a generator. Finish the run (--resume) and use the "
                 f"generator that it writes to {path.parent}."
             )
         raise WeightsError(
-            f"{path} has no model card {beside.name} next to it. Copy both files that the training wrote."
+            f"{path} has no model card {described.name} next to it. Copy both files that the training wrote."
         )
     advice = "Copy it again, with the file that was written with the weights."
-    fields = read_json_tree(beside, what="model card", advice=advice, error=WeightsError)
+    fields = read_json_tree(described, what="model card", advice=advice, error=WeightsError)
     try:
         return typed(fields, Card), fields
     except DocumentError as error:
-        raise WeightsError(f"{beside} is not a valid model card: {error}. {advice}") from error
+        raise WeightsError(f"{described} is not a valid model card: {error}. {advice}") from error
 
 
 def _require_same(path: Path, described: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

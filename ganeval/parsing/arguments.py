@@ -69,9 +69,8 @@ class Kind:
             raise ConfigError(f"{option(name)} must be at least {self.least}; got {value}.")
         low, high = self.above, self.below
         if (low is not None and not value > low) or (high is not None and not value < high):
-            between = f"above {low:g}" if high is None else f"between {low:g} and {high:g}"
-            between = f"below {high:g}" if low is None else between
-            raise ConfigError(f"{option(name)} must be a number {between}; got {value}.")
+            bounds = [f"{word} {limit:g}" for word, limit in (("above", low), ("below", high)) if limit is not None]
+            raise ConfigError(f"{option(name)} must be a number {' and '.join(bounds)}; got {value}.")
         if low is not None and not math.isfinite(value):
             raise ConfigError(f"{option(name)} must be finite; got {value}.")
         return value

@@ -1,8 +1,8 @@
 """Checkpoints that survive a kill at any moment: tensors in safetensors, the rest in JSON, no pickle.
 
-A checkpoint is a new file ``checkpoint-00001500.safetensors``; once it lies on the disk, the small ``checkpoint.json``
-is replaced by one that names it, and only then the one before is removed. Whatever the moment of a kill,
-``checkpoint.json`` names a whole file.
+A checkpoint is a new file ``checkpoint-00001500.safetensors``. Once it is on the disk, the small ``checkpoint.json`` is
+replaced by one that names it, and only then is the previous file removed. At every moment of a kill,
+``checkpoint.json`` names a complete file.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ganeval.parsing.documents import Count, parse_json, read_bytes, shown, type
 
 POINTER = "checkpoint.json"
 _SCHEMA = "ganeval-checkpoint/1"
-_ADVICE = "Start anew with --overwrite, or put back the file."
+_ADVICE = "Start again with --overwrite, or restore the file."
 _PLAIN = (bool, int, float, str, type(None))
 
 
 class Pointer(msgspec.Struct, frozen=True):
-    """``checkpoint.json``: which file holds the tensors, and everything else."""
+    """``checkpoint.json``: the name of the file with the tensors, and all other values."""
 
     schema: Literal["ganeval-checkpoint/1"]
     step: Count
@@ -45,7 +45,7 @@ class Pointer(msgspec.Struct, frozen=True):
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     """Write ``state`` (dicts, lists and tuples of tensors, numbers, strings and None) as the checkpoint of ``step``.
 
-    Tensors are written from the CPU, contiguous; numbers come back bit for bit.
+    Tensors are copied to the CPU, contiguous; numbers are restored bit for bit.
 
     Returns:
         The file with the tensors.
@@ -70,10 +70,10 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
-    """(step, state) of the last checkpoint, on the CPU; None where there is none.
+    """Load (step, state) of the last checkpoint, on the CPU; None if there is none.
 
     Raises:
-        InputError: it is damaged, or not one of ours.
+        InputError: it is damaged, or not a checkpoint of ganeval.
     """
     pointer = folder / POINTER
     if not pointer.is_file():
@@ -87,21 +87,23 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
         return found.step, state
     except (ValueError, KeyError, TypeError, OSError, SafetensorError) as error:
         raise InputError(
-            f"the checkpoint in {folder} cannot be read ({' '.join(str(error).split())[:160]}). " + _ADVICE
+            f"The checkpoint in {folder} cannot be read ({' '.join(str(error).split())[:160]}). " + _ADVICE
         ) from error
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """Remove the checkpoint; the pointer goes first, so that it never names a file that is gone."""
+    """Remove the checkpoint, the pointer first, so that it never names a file that does not exist."""
     (folder / POINTER).unlink(missing_ok=True)
     for path in folder.glob("checkpoint-*.safetensors"):
         path.unlink(missing_ok=True)
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """``load_state_dict``, and every moment laid out in memory as its parameter is: then the next steps are the same
-    bits as if the run had never stopped. Whether the moments move in one kernel is a matter of this device, and not of
-    the one that the state is from."""
+    """Load the state of an optimiser, with the memory layout of each moment equal to that of its parameter.
+
+    The next steps then give the same bits as in an uninterrupted run. Whether one kernel updates all moments depends on
+    this device, not on that of the state.
+    """
     groups = [
         {**group, "fused": own["fused"]}
         for group, own in zip(state["param_groups"], optimiser.param_groups, strict=True)
@@ -120,7 +122,7 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {"tensor": name}
-    if isinstance(value, Mapping):  # keys of an optimiser's state are integers, which JSON would turn into strings
+    if isinstance(value, Mapping):  # integer keys, as of an optimiser's state, would become strings in JSON
         return {"dict": [[key, _pack(item, f"{name}.{key}", tensors)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
@@ -143,6 +145,6 @@ def _unpack(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _to_disk(path: Path) -> None:
-    """A crash of the machine, too, must find the file before its name is used."""
+    """Write through to the disk: the file must survive a crash of the machine before its name is used."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

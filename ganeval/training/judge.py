@@ -1,4 +1,4 @@
-"""The metrics of this package on a generator in training, against a reference that is measured once."""
+"""The metrics of this package for a generator in training, against a reference that is measured once."""
 
 from __future__ import annotations
 
@@ -22,8 +22,13 @@ from ganeval.statistics.reference import Statistics
 from ganeval.training.loop import random_for
 
 logger = logging.getLogger("ganeval")
-METRICS = ("fid", "precision", "recall", "ind")  # measured unasked, where reference and numbers of images allow it
-_MOST = 10_000  # images of the training data that stand for all of them
+METRICS = (
+    "fid",
+    "precision",
+    "recall",
+    "ind",
+)  # by default, if reference and numbers of images allow it
+_MOST = 10_000  # training images in the reference
 
 
 class Judge:
@@ -33,17 +38,17 @@ class Judge:
         reference: statistics (a file, or ``stats:NAME``) or images; None for the training images, of which at most
             10 000 are taken, drawn by the seed.
         images: the training images, uint8 (N, C, H, W).
-        protocol: of all metrics.
-        metrics: their names; None for ``METRICS``, of which those are left out, with a note, that the reference or
-            the number of images does not serve.
+        protocol: protocol of all metrics.
+        metrics: their names; None for those of ``METRICS`` that the reference and the number of images allow. A note
+            names the others.
         device: where the protocol's network runs.
-        seed: of latents and of the subset.
+        seed: seed of latents and of the subset.
 
     Attributes:
-        protocol_key: what the numbers may be compared with, once there are any.
+        protocol_key: ``Protocol.key()`` of the last results, None before there are any.
 
     Raises:
-        ConfigError: no such metric.
+        ConfigError: a metric is unknown.
     """
 
     def __init__(
@@ -64,11 +69,11 @@ class Judge:
         self.protocol_key: str | None = None
 
     def __call__(self, fake: object, **options: Any) -> dict[str, object]:
-        """The results on ``fake`` as one flat dictionary: ``fd``, ``fd_corrected``, ``fd_low``, ``fd_high``, ...
+        """Evaluate ``fake``; the results as one flat dictionary: ``fd``, ``fd_corrected``, ``fd_low``, ``fd_high``, ...
 
         Args:
-            fake: whatever ``evaluate`` takes: a generator, images, a spec.
-            options: of ``evaluate``: ``num_samples``, ``value_range``, ...
+            fake: anything that ``evaluate`` takes: a generator, images, a spec.
+            options: options of ``evaluate``: ``num_samples``, ``value_range``, ...
         """
         settings = {"protocol": self.protocol, "device": self.device, "seed": self.seed, **options}
         results = measured(self.reference(), fake, self.metrics, unasked=self._unasked, **settings)
@@ -80,12 +85,12 @@ class Judge:
         return out
 
     def describe(self) -> dict[str, object]:
-        """Against what and how, in values that JSON can hold; nothing is measured for it."""
+        """Protocol, metrics and reference in values that JSON can hold; measures nothing."""
         named = "training images" if self._reference is None else public_name(self._reference)
         return {"protocol": self.protocol.name, "metrics": list(self.metrics), "reference": named}
 
     def reference(self) -> Statistics:
-        """The reference, images as statistics; measured when it is first needed."""
+        """The statistics of the reference, measured at the first call."""
         if self._measured is None:
             given = self._reference
             if given is not None and is_statistics(given):
@@ -99,7 +104,7 @@ class Judge:
         return self._measured
 
     def _served(self, reference: Statistics) -> tuple[str, ...]:
-        """The metrics for which the reference holds what they need."""
+        """The metrics that the reference allows."""
         wanted = [get_metric(name) for name in self.metrics]
         lacking = [
             m.name
@@ -136,7 +141,7 @@ class Judge:
 def measured(
     real: object, fake: object, names: tuple[str, ...], *, unasked: bool, **settings: Any
 ) -> Mapping[str, MetricResult]:
-    """``evaluate``; where there are too few images for metrics that nobody asked for, FD alone, with a note."""
+    """Call ``evaluate``; with too few images for the default metrics, measure FD alone and log a note."""
     try:
         return evaluate(real, fake, metrics=names, **settings).results
     except NotEnoughSamplesError as error:
@@ -147,17 +152,17 @@ def measured(
 
 
 def require_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, if they are of metrics that need no held-out images; else ConfigError."""
+    """Return the names; ConfigError if one needs held-out images, or there is none."""
     for name in names:
         if get_metric(name).test:
-            raise ConfigError(f"{name} needs held-out real images, which a training run has not; leave it out.")
+            raise ConfigError(f"{name} needs held-out real images, which a training does not have. Leave it out.")
     if not names:
-        raise ConfigError("name at least one metric, or switch evaluations off by --eval-every 0.")
+        raise ConfigError("--metrics must name at least one metric. --eval-every 0 switches evaluations off.")
     return tuple(names)
 
 
 def flat(key: str, result: MetricResult) -> dict[str, object]:
-    """A result in values that a line of a log can hold: ``key``, ``key_n``, ``key_corrected``, ``key_low``, ..."""
+    """Flatten a result for a line of a log: ``key``, ``key_n``, ``key_corrected``, ``key_low``, ..."""
     out: dict[str, object] = {key: result.value, f"{key}_n": result.n_fake}
     if result.corrected is not None:
         out[f"{key}_corrected"] = result.corrected
@@ -167,6 +172,6 @@ def flat(key: str, result: MetricResult) -> dict[str, object]:
 
 
 def public_name(spec: object) -> str:
-    """What a card may say of where images come from: names of files, not the folders of this machine."""
+    """The name of an image source for a card: without the folders of this machine."""
     named = as_spec(spec)
     return type(spec).__name__ if named is None else public_text(named)

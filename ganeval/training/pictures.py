@@ -1,4 +1,4 @@
-"""Pictures of a game: grids of samples, and one figure of all that was logged."""
+"""Pictures of a game: grids of samples, and one figure of the log."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Panel:
     """One plot over the steps.
 
     Attributes:
-        title: above it.
-        lines: key in the log, and what the legend calls it.
+        title: title of the plot.
+        lines: keys in the log, and their names in the legend.
         level: a value to compare with, drawn as a dashed line, and its name.
-        kind: which lines of the log, ``train`` or ``eval``.
-        logarithmic: the vertical axis, where the values are positive and differ enough.
-        limits: of the vertical axis.
+        kind: kind of the lines of the log: ``train`` or ``eval``.
+        logarithmic: a logarithmic vertical axis, if the values are positive and differ enough.
+        limits: limits of the vertical axis.
     """
 
     title: str
@@ -41,13 +41,13 @@ class Panel:
 
 
 def judgement(title: str, prefix: str = "") -> Panel:
-    """The shares among the metrics that a run is judged by."""
+    """The plot of those metrics of the evaluations that are shares."""
     names = {"precision": "precision", "recall": "recall", "ind": "advantage of the adversary"}
     return Panel(title, {f"{prefix}{k}": name for k, name in names.items()}, kind="eval", limits=(-0.05, 1.05))
 
 
 def tile(images: Tensor, columns: int, *, gap: int = 2) -> NDArray[np.uint8]:
-    """Images side by side on white.
+    """Arrange images side by side on white.
 
     Shape:
         uint8 (N, 1 or 3, H, W) -> uint8 (rows, columns, 3).
@@ -65,7 +65,7 @@ def tile(images: Tensor, columns: int, *, gap: int = 2) -> NDArray[np.uint8]:
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Write ``tile(images, columns)`` as PNG, whole or not at all."""
+    """Write ``tile(images, columns)`` as PNG, atomically."""
     with written_whole(path) as temporary:
         Image.fromarray(tile(images, columns)).save(temporary, "PNG")
 
@@ -78,9 +78,9 @@ def draw_game(
     columns: int,
     caption: str = "samples at the end",
 ) -> None:
-    """The whole game in one figure: the panels, each over the steps, and beside them the last samples.
+    """Draw the whole game in one figure: the panels, each over the steps, and to their right the last samples.
 
-    A line that was never logged is left out, and so is a panel without lines. A measured line has its interval.
+    A line that was never logged is left out, and so is a panel without lines. Intervals of metrics are drawn as bands.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -90,10 +90,10 @@ def draw_game(
     tall = max(1, math.ceil(len(shown) / 3))
     pixels = tile(images, columns)
     height = 3.4 * tall
-    beside = min(max(4.0, height * pixels.shape[1] / pixels.shape[0]), 2 * height)  # samples as high as all panels
-    figure = Figure(figsize=(4.8 * wide + beside, height), layout="constrained")
+    right = min(max(4.0, height * pixels.shape[1] / pixels.shape[0]), 2 * height)  # samples as high as all panels
+    figure = Figure(figsize=(4.8 * wide + right, height), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(tall, wide + 1, width_ratios=[4.8] * wide + [beside])
+    grid = figure.add_gridspec(tall, wide + 1, width_ratios=[4.8] * wide + [right])
     for i, (panel, found) in enumerate(shown):
         _draw_panel(figure.add_subplot(grid[i // 3, i % 3]), panel, found, log)
     axes = figure.add_subplot(grid[:, wide])
@@ -146,14 +146,14 @@ def _series(log: Sequence[Mapping[str, Any]], panel: Panel) -> Series:
 
 
 def _band(log: Sequence[Mapping[str, Any]], panel: Panel, name: str) -> tuple[NDArray[np.float64], ...]:
-    """Steps and ends of the intervals of a measured line, where there are any."""
+    """Steps, lower and upper ends of the intervals of a metric, if it has any."""
     low, high = (f"{name}_{end}" for end in ("low", "high"))
     both = _series(log, Panel(panel.title, {low: "", high: ""}, kind=panel.kind))
     return (both[low][0], both[low][1], both[high][1]) if len(both) == 2 else ()
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A centred running mean over a thirtieth of the values, so that a trend is seen in long runs."""
+    """A centred running mean over a thirtieth of the values, which shows the trend of long runs."""
     window = len(values) // 30
     if window < 2:
         return values

@@ -38,11 +38,11 @@ class Direction:
         difference: translated - untranslated, bias-corrected; None where the distances have no interval.
         interval: of the difference, the images paired and the target shared; its whole length below 0 means that the
             translation moves the domain.
-        cycle: L1 between the source images and what comes back from the target domain.
-        identity: L1 between target images and what the translator, which should leave them alone, makes of them.
-        pair: L1 between translations and true counterparts, where those are known.
+        cycle: L1 between the source images and their translations translated back.
+        identity: L1 between target images and their translations, which should be equal.
+        pair: L1 between translations and true counterparts, if known.
         pair_untranslated: L1 between source images and true counterparts.
-        others: other metrics, by name: of the untranslated images, and of the translations.
+        others: other metrics by name, of the untranslated images and of the translations.
     """
 
     untranslated: MetricResult
@@ -56,7 +56,7 @@ class Direction:
     others: Mapping[str, tuple[MetricResult, MetricResult]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
-        """Flat, for a log or a model card."""
+        """A flat dictionary for a log or a model card."""
         out: dict[str, object] = {}
         for name, result in (("fd", self.translated), ("fd_untranslated", self.untranslated)):
             out[name], out[f"{name}_corrected"] = result.value, result.corrected
@@ -73,20 +73,22 @@ class Direction:
 
 
 class Yardstick:
-    """Measures translators on fixed images; what does not depend on the translator is measured once.
+    """Measure translators on fixed images; values that do not depend on the translator are measured once.
 
     Args:
         source: uint8 (N, 3, H, W), not among the images of the training.
-        target: uint8 (M, 3, H, W) of the target domain, likewise; not the counterparts of ``source``.
+        target: uint8 (M, 3, H, W) of the target domain, not among the images of the training, nor the counterparts of
+            ``source``.
         pairs: uint8 (N, 3, H, W), the true counterparts of ``source``, where they are known.
-        protocol: of the distances.
-        metrics: measured beside the Frechet distance; None for those of ``judge.METRICS`` that so many images allow.
-        device: of the protocol's network.
-        level: of the intervals.
+        protocol: protocol of the distances.
+        metrics: measured in addition to the Frechet distance; None for those of ``judge.METRICS`` that the number of
+            images allows.
+        device: device of the protocol's network.
+        level: confidence level of the intervals.
 
     Raises:
-        InputError: pairs that do not match.
-        ConfigError: no such metric.
+        InputError: the pairs have another shape than the source.
+        ConfigError: a metric is unknown.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Yardstick:
         level: float = 0.95,
     ) -> None:
         if pairs is not None and pairs.shape != source.shape:
-            raise InputError(f"pairs of shape {tuple(pairs.shape)} do not match images of shape {tuple(source.shape)}.")
+            raise InputError(f"Pairs of shape {tuple(pairs.shape)} do not match images of shape {tuple(source.shape)}.")
         self.source, self.target, self.pairs, self.level = source, target, pairs, level
         self._settings: dict[str, Any] = {"protocol": protocol, "device": device}
         self._unasked = metrics is None
@@ -171,12 +173,12 @@ def paired_difference(
 
 
 def l1(images: Tensor, others: Tensor) -> float:
-    """Mean absolute difference of 8-bit images, as a number on the scale from -1 to 1."""
+    """Mean absolute difference of 8-bit images, on the scale from -1 to 1."""
     return 2 * float(absolute_error(images, others).mean())
 
 
 def translator(generator: nn.Module, *, batch_size: int = 32) -> Translate:
-    """A generator as a function of 8-bit images, in evaluation mode, without gradients, in batches of one shape.
+    """Wrap a generator as a function of 8-bit images, in evaluation mode, without gradients, in batches of one shape.
 
     Shape:
         uint8 (N, 3, H, W) -> the same, on the CPU.
@@ -190,7 +192,7 @@ def translator(generator: nn.Module, *, batch_size: int = 32) -> Translate:
 
 
 def float_translator(generator: nn.Module) -> Translate:
-    """The same for floats in [-1, 1], not rounded and as one batch; what it returns is where the generator is."""
+    """Wrap a generator as a function of floats in [-1, 1], in one batch; the result stays on its device."""
 
     def translate(images: Tensor) -> Tensor:
         first, training = next(generator.parameters()), generator.training

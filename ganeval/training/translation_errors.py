@@ -71,7 +71,7 @@ def clustered_mean(values: np.ndarray, sources: Sequence[object] | np.ndarray | 
 
     Args:
         values: (n,).
-        sources: (n,) whatever names the source of each; None: each has its own.
+        sources: (n,) the source of each, as any hashable value; None: all sources differ.
 
     Raises:
         NotEnoughSamplesError: no value.
@@ -88,7 +88,7 @@ def clustered_mean(values: np.ndarray, sources: Sequence[object] | np.ndarray | 
     if sources is None:
         places = np.arange(len(x))
     elif len(sources) != len(x):
-        raise InputError(f"{len(sources)} sources were named for {len(x)} values; needed is one for each.")
+        raise InputError(f"{len(sources)} sources were named for {len(x)} values; expected one for each.")
     else:
         order: dict[object, int] = {}
         places = np.array([order.setdefault(source, len(order)) for source in list(sources)])
@@ -112,7 +112,7 @@ def diversity(
     """How different the outputs for one input are: the mean distance over its pairs, then over inputs.
 
     With LPIPS and 10 outputs an input, all 45 pairs, this is the diversity of StarGAN v2; with 19 of the pairs that of
-    BicycleGAN (Zhang et al. 2018 give the distance). Noise is diverse: read it beside a metric of fidelity.
+    BicycleGAN (Zhang et al. 2018 give the distance). Noise is diverse: read it together with a metric of fidelity.
 
     Args:
         outputs: for each input (K, 3, H, W) floats in [-1, 1], K at least 2.

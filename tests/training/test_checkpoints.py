@@ -71,7 +71,7 @@ def test_damaged_iv(tmp_path: Path, damage: str) -> None:
         pointer.write_text(json.dumps({"schema": "other/1"}))
     else:
         pointer.write_text(pointer.read_text()[:-30])
-    with pytest.raises(InputError, match=r"the checkpoint in .* cannot be read .* --overwrite"):
+    with pytest.raises(InputError, match=r"The checkpoint in .* cannot be read .* --overwrite"):
         load_checkpoint(tmp_path)
 
 

@@ -87,7 +87,7 @@ def test_yardstick_measures_other_metrics_before_and_after() -> None:
 
 
 def test_pairs_iv() -> None:
-    with pytest.raises(InputError, match=r"pairs of shape \(4, 3, 32, 32\) do not match images of shape \(5, 3,"):
+    with pytest.raises(InputError, match=r"Pairs of shape \(4, 3, 32, 32\) do not match images of shape \(5, 3,"):
         Yardstick(pictures(5, 0), pictures(5, 1), pairs=pictures(4, 2))
 
 
