@@ -69,8 +69,11 @@ class Kind:
             raise ConfigError(f"{option(name)} must be at least {self.least}; got {value}.")
         low, high = self.above, self.below
         if (low is not None and not value > low) or (high is not None and not value < high):
-            bounds = [f"{word} {limit:g}" for word, limit in (("above", low), ("below", high)) if limit is not None]
-            raise ConfigError(f"{option(name)} must be a number {' and '.join(bounds)}; got {value}.")
+            if low is None or high is None:
+                limits = f"below {high:g}" if low is None else f"above {low:g}"
+            else:
+                limits = f"between {low:g} and {high:g}"
+            raise ConfigError(f"{option(name)} must be a number {limits}; got {value}.")
         if low is not None and not math.isfinite(value):
             raise ConfigError(f"{option(name)} must be finite; got {value}.")
         return value

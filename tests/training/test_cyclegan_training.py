@@ -339,7 +339,7 @@ def test_counterparts_are_not_source_and_target_at_once(monkeypatch: pytest.Monk
         ({"cycle_weight": float("nan")}, "--cycle-weight .* got nan"),
         ({"cycle_through": 2.0}, "--cycle-through .* must be from 0 to 1; got 2"),
         ({"identity_every": 0}, "--identity-every .* must be at least 1"),
-        ({"rate": 0.0}, "--rate .* must be a number above 0 and below 1; got 0"),
+        ({"rate": 0.0}, "--rate .* must be a number between 0 and 1; got 0"),
         ({"precision": "fp16"}, "--precision .* must be one of float32, bf16"),
         ({"average": 1.0}, "--average .* must be a number below 1"),
         ({"steps": 0}, "--steps .* must be at least 1"),
