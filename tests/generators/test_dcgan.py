@@ -68,7 +68,7 @@ def test_arguments_build_it_again() -> None:
     ("arguments", "message"),
     [
         ({"size": 48}, "--size must be one of 32, 64, 128; got 48"),
-        ({"size": 0}, "got --size 0"),
+        ({"size": 0}, "got 0"),
         ({"channels": 4}, "--channels must be 3, or 1 for grey; got 4"),
         ({"width": 0}, "--width must be at least 1; got 0"),
         ({"latent_dim": 0}, "--latent-dim must be at least 1; got 0"),
