@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
@@ -21,6 +22,8 @@ from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.types import ImageBatch, ImageSource, Prepare
 from ganeval.images.workers import worker_faults
 from ganeval.protocol import Protocol
+
+_logger = logging.getLogger("ganeval")
 
 
 def measure_images(
@@ -50,6 +53,8 @@ def measure_images(
         own.close()
         runtime.stack.callback(whole.close)
     require_enough(name, whole.n, source.describe(), minimum, spec=_with_skipped(source.spec, whole))
+    if runtime.cache is not None and runtime.group.rank == 0:
+        _logger.debug("%s: %d of %d images recalled from the cache", name, whole.log.recalled, whole.n)
     features = whole.finish(name)
     for one in (own, whole):
         one.drop_moments()
