@@ -40,8 +40,8 @@ def networks() -> Iterator[tuple[str, int, int, nn.Module]]:
     from torchvision.models import vgg16
 
     from ganeval.features.compact import load_compact
-    from ganeval.features.dinov2 import DINOv2
     from ganeval.features.inception import FIDInception
+    from ganeval.features.single_tap import SingleTap
     from ganeval.features.vgg16 import VGG16
 
     yield "compact-v1", 32, 256, load_compact(load_state_dict(COMPACT_FILE), device=torch.device("cpu"))
@@ -56,7 +56,7 @@ def networks() -> Iterator[tuple[str, int, int, nn.Module]]:
     model = model.to_empty(device="cpu")
     for tensor in model.state_dict().values():
         tensor.normal_(std=0.02)
-    yield "dinov2-vitl14", 224, 1024, DINOv2(model, "1024")
+    yield "dinov2-vitl14", 224, 1024, SingleTap(model, "1024")
 
 
 def of_networks(images: int) -> None:

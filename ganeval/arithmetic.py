@@ -43,19 +43,19 @@ def strict_float32(*, tf32: bool = False) -> Iterator[None]:
 
     Afterwards every setting is what it was, whether it was made through ``allow_tf32``,
     ``torch.set_float32_matmul_precision`` or the ``fp32_precision`` attributes. The settings are global: another
-    thread that computes meanwhile computes strictly too.
+    thread that computes at the same time is strict too.
 
     Args:
         tf32: on CUDA, TF32 wherever there is float32.
     """
-    _hear_the_warning_out()
+    _silence_deprecation()
     with _precisions(tf32):
         yield
 
 
 @functools.lru_cache
-def _hear_the_warning_out() -> None:
-    """PyTorch 2.9 and 2.10 warn once a process of the older names, which are used here on purpose."""
+def _silence_deprecation() -> None:
+    """Consume the one warning by PyTorch 2.9 and 2.10 about the older names, which are used here on purpose."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with _precisions(tf32=False):
@@ -92,12 +92,12 @@ def _precisions(tf32: bool) -> Iterator[None]:
 
 @contextmanager
 def cudnn_by_rule(*, deterministic: bool = False) -> Iterator[None]:
-    """Inside, cuDNN is on and takes its kernels by rule and not by a timing, whatever ``cudnn.benchmark`` is.
+    """Inside, cuDNN is on and chooses its kernels by rule, not by timing, for any ``cudnn.benchmark``.
 
-    A timing costs seconds for every new shape of a batch, and lets chance choose the last digits.
+    Timing costs seconds for every new shape of a batch, and makes the last digits depend on chance.
 
     Args:
-        deterministic: it takes only kernels that repeat bit by bit.
+        deterministic: use only kernels that repeat bit by bit.
     """
     cudnn = torch.backends.cudnn
     before = cudnn.enabled, cudnn.benchmark, cudnn.deterministic
@@ -112,8 +112,8 @@ def cudnn_by_rule(*, deterministic: bool = False) -> Iterator[None]:
 def own_kernels() -> Iterator[None]:
     """``cudnn_by_rule``, and no operation is refused as nondeterministic.
 
-    A training program sets ``torch.use_deterministic_algorithms`` for its own sake. Here it would refuse products and
-    sums that need no order.
+    A training program may set ``torch.use_deterministic_algorithms``. Here that would refuse products and sums
+    whose order does not matter.
     """
     strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     with cudnn_by_rule():
@@ -127,7 +127,7 @@ def own_kernels() -> Iterator[None]:
 
 
 def no_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Inside, what runs on ``device`` keeps its type, whatever autocast surrounds it."""
+    """Inside, operations on ``device`` keep their type under any surrounding autocast."""
     if not torch.amp.is_autocast_available(device.type):  # a device that has none cannot be in one
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
@@ -142,7 +142,7 @@ def _read(getter: Callable[[], T]) -> T | None:
 
 @contextmanager
 def plain_defaults() -> Iterator[None]:
-    """Inside, new tensors are float32 on the CPU unless they say otherwise; afterwards the defaults are as before.
+    """Inside, new tensors are float32 on the CPU by default; afterwards the defaults are as before.
 
     A program may have called ``torch.set_default_dtype`` or ``torch.set_default_device``, or be inside
     ``with torch.device(...)``. Networks of this package are built and run under plain defaults; code of the user runs

@@ -1,4 +1,4 @@
-"""Files from the network: fetched once, announced, verified, and put in place whole or not at all."""
+"""Files from the network: fetched once, announced, verified, and put in place atomically."""
 
 from __future__ import annotations
 
@@ -53,22 +53,21 @@ def fetch(
     licence: str | None = None,
     notify: Notify | None = None,
 ) -> Path:
-    """Make sure that ``target`` is the file behind ``url``; goes to the network only if it is not there yet.
+    """Make sure that ``target`` is the file at ``url``; download it only if it is not there yet.
 
     The download goes to a temporary name in the target's folder and takes the target's name after its size and all 64
-    digits of its hash were checked. Whatever fails, an interrupt included, a file that was there stays and no partial
-    file does. Of several threads and processes that ask for one file, one downloads it.
+    digits of its hash were checked. After any failure, an interrupt included, an earlier file
+    stays and no partial file does. Of several threads and processes that ask for one file, one downloads it.
 
     Args:
         url: http or https.
         target: where the file belongs; its folder is made if needed.
-        sha256: what the file must be. None: the hash seen first is written to ``<target>.sha256``, and later calls hold
-            the file to it.
-        bytes: the size it must have, if known.
+        sha256: expected hash. None: the first hash is written to ``<target>.sha256``, and later calls expect it.
+        bytes: expected size, if known.
         what: how messages call the file, for instance "Inception-v3 weights of FID".
-        licence: said with the announcement.
-        notify: takes the announcement and other one-line notes; without it they are warnings of the ``ganeval`` logger,
-            which Python shows on stderr unless told otherwise.
+        licence: part of the announcement.
+        notify: receives the announcement and other one-line notes. By default the ``ganeval`` logger warns with them,
+            which Python shows on stderr.
 
     Raises:
         WeightsError: no network, GANEVAL_OFFLINE, a refused or broken transfer, or a file of another size or hash.
@@ -79,7 +78,7 @@ def fetch(
     if is_offline():
         raise WeightsError(_offline(url, target, sha256, what))
     if not url.startswith(("http://", "https://")):
-        raise WeightsError(f"Cannot fetch {what}: {url} is neither an http nor an https address.")
+        raise WeightsError(f"Cannot fetch {what}: {url} is not an http or https address.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target, what, note):
@@ -96,7 +95,7 @@ def fetch(
 
 
 def _is_right(target: Path, sha256: str | None, what: str, note: Notify) -> bool:
-    """Whether the file is there and is the one that is needed, as far as anybody knows."""
+    """Whether the file is there with the expected hash, if one is known."""
     if not target.is_file():
         return False
     expected = sha256 or recorded_hash(target)
@@ -135,7 +134,9 @@ def _download(
     length = f"{_megabytes(size)}, " if size else ""
     note(f"Fetching {what} ({length}{url}{terms}) to {target}")
     if size and (free := shutil.disk_usage(target.parent).free) < size:
-        raise WeightsError(f"{what} needs {_megabytes(size)} in {target.parent}, which has {_megabytes(free)} left.")
+        raise WeightsError(
+            f"{what} needs {_megabytes(size)} in {target.parent}, which has {_megabytes(free)} free. Free some space."
+        )
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as stream:
@@ -144,15 +145,15 @@ def _download(
         if expected is not None and received != expected:
             fault = "was cut short" if received < expected else "is too long"
             raise WeightsError(
-                f"The download of {what} {fault}: {received} bytes came from {url}, {expected} are needed. "
+                f"The download of {what} {fault}: {received} bytes from {url}, expected {expected}. "
                 f"Nothing was changed; try again."
             )
         if sha256 is not None and digest != sha256:
-            advice = "something on the way may have replaced it, try another network"
+            advice = "it may have been replaced on the way; try another network"
             if recorded_hash(target) == sha256:
-                advice = f"if the new file is meant, remove {_sidecar(target)} and try again"
+                advice = f"if you want the new file, remove {_sidecar(target)} and try again"
             raise WeightsError(
-                f"The download of {what} is not the file that is needed: {url} gave SHA-256 {digest}, needed is "
+                f"The download of {what} is not the expected file: {url} gave SHA-256 {digest}, expected "
                 f"{sha256}. Nothing was changed; {advice}."
             )
         os.replace(temporary, target)
@@ -173,7 +174,7 @@ def _transfer(url: str, stream: BinaryIO, size: int | None, what: str, note: Not
             received += len(block)
             bar.update(len(block))
             if total and received > 2 * total + _BLOCK:
-                break  # an answer without end; its size is the error
+                break  # an endless answer; its size is the error
             if bar.disable and time.monotonic() - spoken > 30:  # no terminal: a plain line instead of the bar
                 spoken = time.monotonic()
                 note(f"{what}: {_megabytes(received)}" + (f" of {_megabytes(total)}" if total else ""))

@@ -1,4 +1,4 @@
-"""On what a number was computed: versions, device, commit."""
+"""The environment of a result: versions, device, commit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGES = ("ganeval", "torch", "torchvision", "numpy", "scipy", "pillow")
 
 
 def environment(device: torch.device, precision: str, *, compiled: bool = False) -> dict[str, object]:
-    """A JSON-able record; ``commit`` is that of the working folder, so that a result can be tied to a model's code."""
+    """The environment as JSON values; ``commit`` is that of the working folder, to identify the code of a model."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
@@ -44,11 +44,11 @@ def _working_folder() -> str | None:
 
 @cache
 def _commit(folder: str | None) -> str | None:
-    """The commit with ``-dirty`` where files were changed, or ``-unchecked`` where only a program could tell.
+    """The commit, with ``-dirty`` if files were changed, or ``-unchecked`` if only a program could tell.
 
-    Git itself starts programs that a repository's own configuration names, and a folder may come from anywhere: its
-    file system monitor and hooks are switched off, nothing is fetched, submodules are not looked into, and where it has
-    filters of its own its files are not compared.
+    Git starts programs that the configuration of a repository names, and a folder may come from anywhere. So its file
+    system monitor and hooks are switched off, nothing is fetched, submodules are not read, and the files of a
+    repository with filters are not compared.
     """
     if folder is None or (head := _git(folder, "rev-parse", "--verify", "--short=12", "HEAD")) is None:
         return None
@@ -60,14 +60,19 @@ def _commit(folder: str | None) -> str | None:
 
 
 def _git(folder: str, *command: str) -> str | None:
-    """What a git command says; None where it fails or takes longer than 5 s."""
+    """The output of a git command; None if it fails or takes longer than 5 s."""
     inert = ("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
     environment = {**os.environ, "GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0"}
     try:
         run = subprocess.run(
-            ["git", *inert, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=5,
+            ["git", *inert, *command],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=5,
             check=False,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return run.stdout.strip() if run.returncode == 0 else None

@@ -1,7 +1,7 @@
 """A protocol is everything between a file and a feature vector that changes the number.
 
-Two values of one metric mean the same thing only if their protocols have the same ``key()``. People cite protocols by
-the tool that they used; the names here follow that habit, and each says which tool's numbers it reproduces.
+Two values of one metric mean the same thing only if their protocols have the same ``key()``. People name the tool
+that they used; the names here follow that habit, and each reproduces the numbers of that tool.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ CUSTOM = "custom"  # the network of the user, see ganeval.CustomNetwork
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """How an image becomes a feature vector.
+    """Everything between an image file and a feature vector.
 
     Attributes:
-        name: what people call it; not part of the key.
+        name: for people; not part of the key.
         extractor: the network.
         layer: the tap of that network, named by its width.
         decode: the policy that turns a file into 8-bit RGB.
@@ -34,7 +34,7 @@ class Protocol:
         scale: the map from 0..255 to the network's range, in ``x``.
         ddof: of the covariance, 1 or 0.
         precision: arithmetic of the network, one of ``PRECISIONS``; of a perceptual distance its dtype.
-        weights: SHA-256 of the weights, once they are known.
+        weights: SHA-256 of the weights, once they are loaded.
         verified: whether those weights are the published ones; not part of the key, the hash is.
     """
 
@@ -60,7 +60,7 @@ class Protocol:
         return NETWORKS.get(self.extractor)
 
     def key(self) -> str:
-        """16 hexadecimal digits; features may meet only at equal keys."""
+        """16 hexadecimal digits; only features of equal keys are comparable."""
         return _hash(self._identity())
 
     def label(self, metric: str = "FID") -> str:
@@ -89,11 +89,11 @@ class Protocol:
         return self.name if self.precision == "float32" else f"{self.name}, {self.precision}"
 
     def has(self, layer: str) -> bool:
-        """Whether the network has what a metric calls ``features``, ``logits`` or ``spatial``."""
+        """Whether the network has the layer that metrics call ``features``, ``logits`` or ``spatial``."""
         return layer == "features" or (self.network is not None and layer in self.network.taps)
 
     def at(self, layer: str) -> Protocol:
-        """The same protocol with the network's output where ``layer`` is taken.
+        """The same protocol at the network's tap for ``layer``.
 
         >>> get_protocol("ttur").at("logits").layer
         'logits_unbiased'
@@ -117,14 +117,14 @@ class Protocol:
         return [f"{k}: {mine[k]} against {theirs[k]}" for k in mine if mine[k] != theirs[k]]
 
     def require_same(self, other: Protocol, what: str) -> None:
-        """Raise IncomparableError, naming every field that differs, unless the keys are equal."""
+        """Raise IncomparableError with every field that differs, unless the keys are equal."""
         if differences := self.difference(other):
             names = [f"--protocol {p.name}" for p in (self, other)]
             if self.precision != other.precision:
                 names = [f"{name} --precision {p.precision}" for name, p in zip(names, (self, other), strict=True)]
             raise IncomparableError(
                 f"{what} were made under another protocol ({'; '.join(differences)}). "
-                f"Compute both sides under one protocol: {names[0]}, or {names[1]}."
+                f"Compute both image sets under one protocol: {names[0]}, or {names[1]}."
             )
 
     def _identity(self) -> dict[str, object]:
@@ -180,7 +180,7 @@ STANDS_FOR: dict[str, str] = {
 }
 
 
-# what a protocol takes from another network than its own: by metric, the protocol of its features
+# the metrics that a protocol computes on another network: by metric, the protocol of its features
 ROUTES: Mapping[str, Mapping[str, str]] = {
     "stylegan": dict.fromkeys(("precision", "recall", "density", "coverage"), "vgg16"),
 }
@@ -190,7 +190,7 @@ def routed(protocol: Protocol, metric: str, own: str | None = None) -> Protocol:
     """The protocol of a metric's features in a run under ``protocol``.
 
     Args:
-        own: the protocol that is part of the metric's definition, if there is one.
+        own: the protocol that the metric's definition fixes, if any.
     """
     if own is not None:
         return replace(PROTOCOLS[own], precision=protocol.precision)
@@ -223,7 +223,7 @@ def get_protocol(name: str) -> Protocol:
     """``NAME`` or ``NAME:LAYER``, for instance ``ttur`` or ``pytorch-fid:768``.
 
     Raises:
-        ConfigError: no such protocol or layer; the message lists what there is.
+        ConfigError: no such protocol or layer; the message lists the known ones.
     """
     base, _, layer = name.partition(":")
     if base not in PROTOCOLS:

@@ -43,7 +43,7 @@ class Networks:
 
     def compiled_for_nothing(self) -> bool:
         """Whether a network was compiled for batches of which hardly any came."""
-        return any(one.compiled_in_vain for one in self.extractors.values()) or self._compiled_for_nothing
+        return any(one.compiled_for_nothing for one in self.extractors.values()) or self._compiled_for_nothing
 
     def release(self) -> None:
         """Give the accelerator's memory back until the next batch."""

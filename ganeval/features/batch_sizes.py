@@ -1,46 +1,45 @@
-"""How many images go through a network at once."""
+"""How many images go through a network at a time."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ganeval.features.devices import total_memory
 from ganeval.features.types import Network
 
-_MUCH, _LITTLE = 16 * 10**9, 12 * 10**9  # bytes of an accelerator
+_LARGE_MEMORY, _SMALL_MEMORY = 16 * 10**9, 12 * 10**9  # bytes of an accelerator's memory
 
 
 def usual_batch(network: Network, device: torch.device) -> int:
     """A good batch size for a network on a device.
 
-    256 images fill the last wave of a large GPU's multiprocessors better than 128; a small one has no memory for the
-    maps of 128 images in the networks whose maps are large.
+    256 images fill the multiprocessors of a large GPU better than 128. A small GPU has no memory for the maps of 128
+    images, in networks whose maps are large.
     """
     if device.type == "cpu":
         return network.cpu_batch
-    memory = total_memory(device)
-    if memory is not None and memory >= _MUCH:
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    if memory is not None and memory >= _LARGE_MEMORY:
         return 256
-    return 64 if memory is not None and memory < _LITTLE and network.large_maps else 128
+    return 64 if memory is not None and memory < _SMALL_MEMORY and network.large_maps else 128
 
 
 class Sizes:
-    """The sizes of the batches of one network so far.
+    """The batch sizes that one network has seen.
 
-    An accelerator chooses its kernels anew for every new size, which takes as long as some hundred images. The last,
-    smaller batch of a set is therefore filled up to an earlier size; a size that comes again gets kernels of its own.
+    An accelerator chooses its kernels again for every new size, which takes as long as some hundred images. The last,
+    smaller batch of a set is therefore padded to an earlier size. A size that comes again gets its own kernels.
     """
 
     def __init__(self) -> None:
         self._run: set[int] = set()
         self._once: set[int] = set()
 
-    def filled(self, images: Tensor, fits: int | None) -> Tensor:
-        """The images, with copies of the last one behind them if that is the faster way.
+    def padded(self, images: Tensor, fits: int | None) -> Tensor:
+        """The images, with copies of the last one appended where that is faster.
 
         Args:
-            fits: the most images that the memory holds; None: not known.
+            fits: the most images that fit into the memory; None if unknown.
         """
         n = len(images)
         larger = [size for size in self._run if size > n and (fits is None or size <= fits)]

@@ -1,11 +1,11 @@
-"""The cache: features of files that went through a network before, by what they are made of and how.
+"""The cache of features: of files that went through a network before, found by content.
 
-An entry holds the features of one block of files at one layer of one network, and what was met when they were decoded.
+An entry holds the features of one block of files at one layer of one network, and what decoding them found.
 Its name is a hash of the files' bytes, in order; its folder (a shelf) is named by a hash of everything else that the
 features depend on: network, layer, weights, decoding, resize, scale, precision (with the batch size, where that is not
 float32), kind of device, Pillow's limits, versions, and the code of this package that turns pixels into features.
 Nothing is looked up by path or by date, so that nothing has to be trusted; whatever differs is not found. Entries are
-written whole, carry a hash of their own, and are never unpickled.
+written atomically, carry a hash, and are never unpickled.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ VARIABLE, DIRECTORY_VARIABLE, SIZE_VARIABLE = "GANEVAL_CACHE", "GANEVAL_CACHE_DI
 DEFAULT_SIZE = 4 * 2**30  # bytes
 _LAYOUT = "2"  # of the folder and of an entry
 _ABOUT, _HELD, _SUFFIX = "about.json", "held", ".features"
-_LEFT_BEHIND = 3600.0  # seconds after which a temporary file belongs to nobody any more
-_FRESH = 60.0  # seconds in which a hold counts without a look at its lock, which may just be being taken
-_COUNT_AGAIN = 2.0  # seconds for which the number of bytes is believed: other processes write too
+_LEFT_BEHIND = 3600.0  # seconds after which a temporary file is a leftover
+_FRESH = 60.0  # seconds in which a hold counts even if its lock is free: it may be about to be taken
+_COUNT_AGAIN = 2.0  # seconds until the bytes are counted again: other processes write too
 _PACKAGES = ("torch", "torchvision", "pillow", "numpy", "timm", "open_clip_torch")
 
 _logger = logging.getLogger("ganeval")
@@ -56,7 +56,7 @@ _logger = logging.getLogger("ganeval")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shelf:
-    """Where the entries of one layer of one network lie, and what is the same for all of them."""
+    """The folder with the entries of one layer of one network, and what all of them share."""
 
     folder: Path
     about: Mapping[str, Any]
@@ -88,20 +88,20 @@ class Listed:
 class FeatureCache:
     """A folder of entries with a bound on its bytes; any number of processes may use it at once.
 
-    What goes wrong with it (a read-only folder, a full disk, a damaged entry) costs time and never a run: it is said
-    once, and the features are computed.
+    A problem with it (a read-only folder, a full disk, a damaged entry) costs time, and never a run: it is logged once,
+    and the features are computed.
 
     Args:
         folder: made when the first entry is written.
-        size: bytes; the entries that were not used for longest go first, never one that a running pass has used.
+        size: bytes; the least recently used entries go first, never one that a running pass has used.
 
     Raises:
-        ConfigError: a size that is none.
+        ConfigError: the size is not a number of bytes.
     """
 
     def __init__(self, folder: str | Path, *, size: int = DEFAULT_SIZE) -> None:
         if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"the size of the cache is a number of bytes from 1 on; got {size!r}.")
+            raise ConfigError(f"the size of the cache is {size!r}; expected a number of bytes from 1 on.")
         self.folder, self.size = Path(folder).expanduser(), size
         self._bytes, self._counted = 0, -_COUNT_AGAIN
         self._writes = True  # until it turns out that nothing can be written
@@ -109,14 +109,17 @@ class FeatureCache:
         self.warns, self._said = True, set[str]()
 
     def shelf(self, extractor: FeatureExtractor, tap: str, batch_size: int) -> Shelf:
-        """The place of one layer's features; the batch counts where its float noise is that of a lower precision."""
+        """The shelf of one layer's features; under a lower precision it depends on the batch size too."""
         protocol = extractor.protocol
         about = {
-            **_of_network(protocol, tap), "device": extractor.device.type, "compiled": extractor.compiled,
+            **_of_network(protocol, tap),
+            "device": extractor.device.type,
+            "compiled": extractor.compiled,
             "batch": None if protocol.precision == "float32" else batch_size,
-            "max_pixels": Image.MAX_IMAGE_PIXELS, "truncated": ImageFile.LOAD_TRUNCATED_IMAGES,
+            "max_pixels": Image.MAX_IMAGE_PIXELS,
+            "truncated": ImageFile.LOAD_TRUNCATED_IMAGES,
             **_of_this_installation(),
-        }  # fmt: skip
+        }
         named = {k: v for k, v in about.items() if k != "name"}  # protocols of one preparation share their features
         digest = hashlib.blake2b(json.dumps(named, sort_keys=True).encode(), digest_size=16).hexdigest()
         return Shelf(self.folder / digest, about)
@@ -124,7 +127,7 @@ class FeatureCache:
     # --- entries ---------------------------------------------------------------------------------------------------
 
     def get(self, shelf: Shelf, key: str, files: int) -> Entry | None:
-        """The entry, or None; one that is damaged is dropped."""
+        """The entry, or None; a damaged one is removed."""
         path = shelf.path(key, files)
         try:
             data = path.read_bytes()
@@ -141,14 +144,14 @@ class FeatureCache:
         return entry
 
     def put(self, shelf: Shelf, key: str, files: int, entry: Entry) -> None:
-        """Write an entry, if there is room for it and it is worth keeping; features that are not finite are not."""
+        """Write an entry, if there is room for it and its features are finite."""
         if not self._writes or time.monotonic() < self._full_until or not np.isfinite(entry.rows).all():
             return
         data = packed(entry)
         if not self._has_room(len(data)):
             self._full_until = time.monotonic() + _COUNT_AGAIN
             self._say(
-                f"the cache is full: what is in use fills its {self.size / 1e6:.3g} MB, and the features of further "
+                f"the cache is full: entries in use fill its {self.size / 1e6:.3g} MB, and the features of further "
                 f"images are not kept. Allow more with --cache-size ({SIZE_VARIABLE})"
             )
             return
@@ -170,14 +173,14 @@ class FeatureCache:
         _logger.debug("the folder %s was removed while an entry was written, which is left out", shelf.folder)
 
     def failed(self, error: Exception) -> None:
-        """Say what nobody foresaw, instead of raising it."""
+        """Log an unforeseen error instead of raising it."""
         self._say(f"features are not kept: the cache in {self.folder} failed ({type(error).__name__}: {error})")
 
     # --- room ------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While the block runs, nothing that is used in it is thrown away, by any process."""
+        """While the block runs, no process removes what is used in it."""
         lock = None
         with suppress(OSError, NotImplementedError):  # a file system without locks
             (self.folder / _HELD).mkdir(parents=True, exist_ok=True)
@@ -194,7 +197,7 @@ class FeatureCache:
                     Path(lock.lock_file).unlink(missing_ok=True)
 
     def trim(self, size: int | None = None) -> None:
-        """Throw away what was not used for longest, down to ``size`` bytes (default: the bound)."""
+        """Remove the least recently used entries, down to ``size`` bytes (default: the bound)."""
         size = self.size if size is None else size
         found, since = sorted(self._entries(), key=lambda entry: entry[2]), self._held_since()
         total = sum(length for _, length, _ in found)
@@ -238,7 +241,7 @@ class FeatureCache:
         return removed, freed, kept
 
     def list(self) -> list[Listed]:
-        """What is there, by set, protocol and layer; the last used first."""
+        """All entries, grouped by set, protocol and layer; the last used first."""
         found: dict[tuple[str, Path], list[tuple[int, int, float]]] = {}
         shelves = {shelf.folder: shelf for shelf in self._shelves()}
         for folder in shelves:
@@ -250,7 +253,7 @@ class FeatureCache:
         for (spec, folder), entries in found.items():
             about = shelves[folder].about
             images, lengths, uses = zip(*entries, strict=True)
-            shown = {name: about[name] for name in _SHOWN if name != "name"}
+            shown = {name: about[name] for name in _About.__struct_fields__ if name != "name"}
             counted = {"entries": len(entries), "images": sum(images), "bytes": sum(lengths), "used": max(uses)}
             rows.append(Listed(spec=spec, protocol=str(about["name"]), **shown, **counted))
         return sorted(rows, key=lambda row: -row.used)
@@ -287,7 +290,7 @@ class FeatureCache:
                 yield Shelf(path.parent, about)
 
     def _held_since(self) -> float:
-        """When the first of the passes that still run began; infinity where none does."""
+        """When the first of the running passes began; infinity if none is running."""
         started = [float("inf")]
         for path in self.folder.glob(f"{_HELD}/*.lock"):
             with suppress(OSError, ValueError):
@@ -295,7 +298,7 @@ class FeatureCache:
                 if time.time() - begun > _FRESH:
                     try:
                         with FileLock(path, timeout=0, thread_local=False):
-                            path.unlink(missing_ok=True)  # its process has ended without a word
+                            path.unlink(missing_ok=True)  # its process has ended
                         continue
                     except (Timeout, NotImplementedError):  # where nothing can be locked, nothing is thrown away
                         pass
@@ -309,7 +312,7 @@ class FeatureCache:
 
 
 def open_cache(given: bool | str | Path | FeatureCache | None) -> FeatureCache | None:
-    """What the argument ``cache`` of ``evaluate`` stands for.
+    """The cache that the argument ``cache`` of ``evaluate`` stands for.
 
     Args:
         given: False: none; True: the one of this user; None: likewise unless ``GANEVAL_CACHE=0``; or its folder.
@@ -324,7 +327,7 @@ def open_cache(given: bool | str | Path | FeatureCache | None) -> FeatureCache |
     text = os.environ.get(SIZE_VARIABLE)
     size = DEFAULT_SIZE if not text else parse_size(text)
     if size is None:
-        raise ConfigError(f"{SIZE_VARIABLE} is {text!r}, which is not a size. Give one such as 500MB or 8GB.")
+        raise ConfigError(f"{SIZE_VARIABLE} is {text!r}; expected a size such as 500MB or 8GB.")
     return FeatureCache(default_folder() if given is True else given, size=size)
 
 
@@ -338,11 +341,10 @@ def default_folder() -> Path:
 
 # ddof is of the covariance, and whether the weights are the published ones says no more than their hash
 _NOT_OF_FEATURES = ("ddof", "verified")
-_SHOWN = ("name", "extractor", "layer", "weights", "precision", "device")
 
 
 class _About(msgspec.Struct):
-    """What is shown of features in the cache."""
+    """What the list of cached features shows."""
 
     name: str
     extractor: str
@@ -387,7 +389,7 @@ def _is_of(about: Mapping[str, object], protocol: Protocol) -> bool:
 
 
 def _is_shelf(folder: Path) -> bool:
-    """By its name: whatever else lies in a folder that was named as the cache is somebody's, and stays."""
+    """By its name: everything else in the folder of the cache belongs to somebody, and stays."""
     return len(folder.name) == 32 and set(folder.name) <= set("0123456789abcdef")
 
 

@@ -23,13 +23,13 @@ _COUNTS = ("notes", "formats", "pixels")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of a block of files.
+    """The cached features of a block of files, and what decoding them found.
 
     Attributes:
-        rows: (n, d) float32, of all of them, in order.
+        rows: (n, d) float32, one for each file, in order.
         digests: (n,) uint64, of their pixels; see ``ganeval.images.decode.digest``.
         notes, formats, pixels: as in ``SourceReport``.
-        spec: what the set was called when the entry was written; for people.
+        spec: the name of the image set when the entry was written, for people.
     """
 
     rows: np.ndarray
@@ -41,53 +41,53 @@ class Entry:
 
 
 class _Head(msgspec.Struct):
-    """The head of a safetensors file, as far as it is read here."""
+    """The header of a safetensors file, as far as it is read here."""
 
-    told: dict[str, str] = msgspec.field(name="__metadata__")
+    metadata: dict[str, str] = msgspec.field(name="__metadata__")
 
 
 def packed(entry: Entry) -> bytes:
-    """The hash of what follows, then a safetensors file."""
-    told = {
+    """Encode an entry: the hash of what follows, then a safetensors file."""
+    metadata = {
         **{name: json.dumps(dict(getattr(entry, name))) for name in _COUNTS},
         "spec": entry.spec.encode(errors="backslashreplace").decode(),  # a path need not be UTF-8
-    }  # fmt: skip
+    }
     rows: np.ndarray = np.ascontiguousarray(entry.rows, np.float32)
-    data = save({"rows": rows, "digests": np.asarray(entry.digests, np.uint64)}, metadata=told)
+    data = save({"rows": rows, "digests": np.asarray(entry.digests, np.uint64)}, metadata=metadata)
     return hashlib.blake2b(data, digest_size=_HASH_BYTES).digest() + data
 
 
 def unpacked(data: bytes, files: int) -> Entry | None:
-    """None where it is damaged."""
+    """Decode an entry of ``files`` files; None where it is damaged."""
     view = memoryview(data)
     if hashlib.blake2b(view[_HASH_BYTES:], digest_size=_HASH_BYTES).digest() != data[:_HASH_BYTES]:
         return None
     try:
-        arrays, told = load(data[_HASH_BYTES:]), _told(data[_HASH_BYTES:])
+        arrays, metadata = load(data[_HASH_BYTES:]), _metadata(data[_HASH_BYTES:])
         rows, digests = arrays["rows"], arrays["digests"]
         if not len(rows) == len(digests) == files or (rows.ndim, digests.ndim) != (2, 1):
             return None
         if rows.dtype != np.float32 or digests.dtype != np.uint64:
             return None
-        counts = (Counter(typed(parse_json(told.get(name, "{}")), dict[str, Count])) for name in _COUNTS)
+        counts = (Counter(typed(parse_json(metadata.get(name, "{}")), dict[str, Count])) for name in _COUNTS)
         notes, formats, pixels = counts
-        return Entry(np.array(rows), np.array(digests), notes, formats, told["spec"], pixels)
+        return Entry(np.array(rows), np.array(digests), notes, formats, metadata["spec"], pixels)
     except (SafetensorError, KeyError, ValueError, TypeError, struct.error):
         return None
 
 
-def _told(data: bytes) -> dict[str, str]:
+def _metadata(data: bytes) -> dict[str, str]:
     (length,) = struct.unpack("<Q", data[:8])
-    return typed(parse_json(data[8 : 8 + length]), _Head).told
+    return typed(parse_json(data[8 : 8 + length]), _Head).metadata
 
 
 def spec_of(path: Path) -> str | None:
-    """Read from the head of an entry, whose hash is not looked at; None where that is damaged."""
+    """The ``spec`` of an entry, from its header, without a check of its hash; None where it is damaged."""
     try:
         with path.open("rb") as file:
             file.seek(_HASH_BYTES)
             head = file.read(8)
             (length,) = struct.unpack("<Q", head)
-            return _told(head + file.read(min(length, 2**20)))["spec"]
+            return _metadata(head + file.read(min(length, 2**20)))["spec"]
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None

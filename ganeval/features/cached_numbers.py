@@ -1,4 +1,4 @@
-"""Numbers that take long and depend on a reference alone, kept in the cache's folder beside the features."""
+"""Numbers that take long and depend only on a reference, stored in the cache's folder next to the features."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 def remembered(folder: Path, key: Mapping[str, object], kind: type[T], compute: Callable[[], T]) -> T:
-    """What ``compute()`` gave before for this key, or gives now.
+    """The stored result of ``compute()`` for this key, or a new one.
 
-    A folder that cannot be written to costs time and never a run; what is no longer a ``kind`` is computed again.
+    A folder that cannot be written to costs time, and never a run. A file that is not a ``kind`` is computed again.
 
     Args:
         kind: a dataclass of numbers and strings.

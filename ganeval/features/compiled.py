@@ -1,7 +1,7 @@
 """A network as one compiled program: ``--compile``.
 
-Kernels are made for the batches of one shape, the first that comes; other shapes (the last, smaller batch) go through
-the network as it is, because making kernels for them would cost more than they bring.
+Kernels are made for the shape of the first batch. Batches of other shapes (the last, smaller one) go through the
+network as it is, because kernels for them would cost more time than they save.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ COMPILE = option("compile", True)
 
 
 def require_compiler(device: torch.device) -> None:
-    """Raises ConfigError where nothing can be compiled: no C++ compiler for the CPU, no Triton for CUDA."""
+    """Raise ConfigError where nothing can be compiled: no C++ compiler for the CPU, no Triton for CUDA."""
     if device.type == "cpu":
         usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
         compiler = os.environ.get("CXX") or usual
         # it may be a command of several words, "ccache g++"; on Windows it is a path
         if shutil.which(compiler) is None and shutil.which(_first_word(compiler)) is None:
-            raise ConfigError(f"{COMPILE} needs a C++ compiler, and there is no {compiler}: install one, or set CXX.")
+            raise ConfigError(f"{COMPILE} needs a C++ compiler; {compiler} is not installed. Install one, or set CXX.")
     elif device.type == "cuda":
         if find_spec("triton") is None:
             raise ConfigError(f"{COMPILE} needs Triton on CUDA: install it, or leave this option out.")
     else:
-        raise ConfigError(f"{COMPILE} knows the CPU and CUDA, not {device}. Leave it out.")
+        raise ConfigError(f"{COMPILE} is not supported on {device} (supported: the CPU and CUDA). Leave it out.")
 
 
 def _first_word(command: str) -> str:
@@ -63,16 +63,16 @@ class Compiled:
     Attributes:
         calls: batches that went through the compiled program.
         others: batches of other shapes, which went through the module.
-        seconds: what compiling took; None before the first batch.
+        seconds: time that compiling took; None before the first batch.
     """
 
     def __init__(self, module: nn.Module, device: torch.device, *, backend: Any = "inductor") -> None:
         if backend == "inductor":
             require_compiler(device)
-        how = {"mode": "reduce-overhead"} if backend == "inductor" and device.type == "cuda" else {}
+        mode = {"mode": "reduce-overhead"} if backend == "inductor" and device.type == "cuda" else {}
         self.module, self.device, self.calls, self.others = module, device, 0, 0
         self.seconds: float | None = None
-        self._how: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": backend, **how}
+        self._settings: dict[str, Any] = {"fullgraph": True, "dynamic": False, "backend": backend, **mode}
         self._graph: Callable[..., Mapping[str, Tensor]] | None = None
         self._shape: torch.Size | None = None
         self._thread: int | None = None  # of the first batch: CUDA graphs belong to it
@@ -80,8 +80,8 @@ class Compiled:
     def __call__(self, x: Tensor, taps: tuple[str, ...]) -> dict[str, Tensor]:
         if self.device.type == "cuda" and threading.get_ident() != (self._thread or threading.get_ident()):
             raise ConfigError(
-                f"a network that was compiled ({COMPILE}) runs on {self.device} in the thread of its first batch only, "
-                f"and this is another thread. Make all calls in one thread, or leave {COMPILE} out."
+                f"a compiled network ({COMPILE}) runs on {self.device} only in the thread of its first batch; this is "
+                f"another thread. Make all calls in one thread, or leave {COMPILE} out."
             )
         if self._graph is None or self._shape is None:
             return self._first(x, taps)
@@ -103,19 +103,19 @@ class Compiled:
         return out
 
     def _first(self, x: Tensor, taps: tuple[str, ...]) -> dict[str, Tensor]:
-        _logger.warning("compiling the network, which is done once a run and can take minutes (%s)", COMPILE)
+        _logger.warning("compiling the network; this happens once a run and can take minutes (%s)", COMPILE)
         started = time.perf_counter()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the compiler's, about itself
-                graph = torch.compile(_own(self.module), **self._how)
+                graph = torch.compile(_with_own_code(self.module), **self._settings)
                 out = self._through(graph, x, taps)
         except torch.cuda.OutOfMemoryError:  # fewer images are tried by the caller
             raise
         except Exception as error:  # the compiler has errors of many kinds, not all of them RuntimeErrors
-            said = " ".join([line for line in str(error).splitlines() if line.strip()][:2]) or type(error).__name__
+            reason = " ".join([line for line in str(error).splitlines() if line.strip()][:2]) or type(error).__name__
             raise ConfigError(
-                f"this network could not be compiled: {said[:200]} Leave {COMPILE} out, or repair the compiler."
+                f"this network could not be compiled: {reason[:200]} Leave {COMPILE} out, or repair the compiler."
             ) from error
         self._graph, self._shape, self._thread = graph, x.shape, threading.get_ident()
         self.seconds = time.perf_counter() - started
@@ -123,11 +123,11 @@ class Compiled:
         return out
 
 
-def _own(module: nn.Module) -> Callable[..., Mapping[str, Tensor]]:
-    """The module as a function with a code object of its own.
+def _with_own_code(module: nn.Module) -> Callable[..., Mapping[str, Tensor]]:
+    """The module as a function with a separate code object.
 
-    Dynamo counts what it has compiled by code object and stops at eight; a second network would count as the first
-    compiled anew.
+    Dynamo counts compilations by code object and stops at eight. A second network would count as another compilation of
+    the first.
     """
 
     def run(x: Tensor, taps: tuple[str, ...]) -> Mapping[str, Tensor]:

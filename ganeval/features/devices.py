@@ -66,11 +66,6 @@ def give_back(device: torch.device) -> None:
         torch._C._host_emptyCache()
 
 
-def total_memory(device: torch.device) -> int | None:
-    """Bytes, where the device tells."""
-    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else None
-
-
 def _kinds() -> list[str]:
     kinds = list(_KINDS)
     if hasattr(torch._C, "_get_privateuse1_backend_name"):  # a device whose makers extend PyTorch

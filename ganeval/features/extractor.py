@@ -1,4 +1,4 @@
-"""A protocol brought to life on one device: batches of images in, named rows of features out."""
+"""The network of a protocol on one device: batches of images in, named rows of features out."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class FeatureExtractor:
 
     Attributes:
         protocol: the protocol, with the hash of the weights that were loaded.
-        prepare: what decode workers had better do to each image (Pillow's resize modes), or None.
+        prepare: the resize that decode workers should apply to each image (modes of Pillow), or None.
         dimensions: width of every tap.
-        deviation: of the protocol's precision from float32, once there were images.
-        batch_size: a good batch size on this device, unless it was given.
-        compiled: whether it is one.
-        from_file: whether the hash of the weights stands for all of the network, which it does not for code of a user.
+        deviation: of features in the protocol's precision from those in float32, after the first images.
+        batch_size: the given one, or a good one for this device.
+        compiled: whether the network is compiled.
+        from_file: whether the hash of the weights identifies the network, which is not so for code of the user.
     """
 
     def __init__(
@@ -105,9 +105,9 @@ class FeatureExtractor:
         return self.protocol.at(layer).layer
 
     def release(self) -> None:
-        """Give the accelerator's memory back until the next batch; nothing happens if there was none since.
+        """Give the accelerator's memory back until the next batch.
 
-        A compiled network stays: a captured graph knows the places of its weights.
+        A compiled network stays there: a captured graph holds the addresses of its weights.
         """
         if self._used and not self.compiled:
             self._leave()
@@ -116,23 +116,23 @@ class FeatureExtractor:
         self._used = False
 
     @property
-    def compiled_in_vain(self) -> bool:
+    def compiled_for_nothing(self) -> bool:
         """Whether most batches had another shape than the first, for which the network was compiled."""
         return self._program is not None and self._program.others > self._program.calls
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader of the numbers should know of the network, and of its arithmetic as far as it is known."""
-        precision, told = self.protocol.precision, list(self._warnings)
+        """What a reader of the numbers should know about the network and its precision."""
+        precision, texts = self.protocol.precision, list(self._warnings)
         if precision != "float32" and self.deviation is None:
-            told.append(f"{precision} arithmetic: compare values of one precision only")
+            texts.append(f"{precision} arithmetic: compare values of one precision only")
         elif self.deviation is not None:
-            told.append(self.deviation.told(precision, self.protocol.layer))
+            texts.append(self.deviation.describe(precision, self.protocol.layer))
         if self._fits is not None:
-            told.append(
+            texts.append(
                 f"the memory of {self.device} held {self._fits} images at once: {option('batch_size', self._fits)}"
             )
-        return tuple(told)
+        return tuple(texts)
 
     def __call__(self, batch: ImageBatch) -> dict[str, Tensor]:
         parts: list[dict[str, Tensor]] = []
@@ -142,9 +142,9 @@ class FeatureExtractor:
             size = n - start if self._fits is None else min(n - start, self._fits)
             try:
                 self._enter()
-                # a network of the user's, and what it calls, has the user's defaults
+                # a network of the user runs under the user's defaults
                 with nullcontext() if self._declared.user_model else plain_defaults():
-                    parts.append(self._through(images[start : start + size]))
+                    parts.append(self._compute(images[start : start + size]))
             except torch.cuda.OutOfMemoryError as error:
                 if size <= 1:
                     raise ConfigError(
@@ -156,7 +156,7 @@ class FeatureExtractor:
                 self._fits = size // 2
                 continue
             except unsupported_errors(self.device) as error:
-                self._stay_on_the_host(error)
+                self._continue_on_host(error)
                 continue
             start += size
         if len(parts) == 1:
@@ -164,7 +164,7 @@ class FeatureExtractor:
         return {tap: torch.cat([part[tap].to(self.device) for part in parts]) for tap in parts[0]}
 
     def _enter(self) -> None:
-        """Onto the accelerator."""
+        """Put the network on the accelerator."""
         if self.device.type != "cpu":
             if self._weights is not None:
                 self._weights.enter()
@@ -178,14 +178,14 @@ class FeatureExtractor:
         else:
             self._network.to("cpu")
 
-    def _stay_on_the_host(self, error: Exception) -> None:
-        """From here on: the device lacks an operation of the network's."""
+    def _continue_on_host(self, error: Exception) -> None:
+        """Compute on the CPU from now on: the device lacks an operation of the network."""
         self._leave()
         self._warnings += (warn_host_fallback(f"features of {self.protocol.extractor} are computed", error),)
         self.device, self._used = torch.device("cpu"), False
 
-    def _through(self, given: Images) -> dict[str, Tensor]:
-        """Of as many images as the device's memory holds at once."""
+    def _compute(self, given: Images) -> dict[str, Tensor]:
+        """The features of as many images as fit into the device's memory at once."""
         precision, exact = self.protocol.precision, None
         with inference("float32", self.device):
             if self._per_thread is not None and (precision == "float32" or self._halved):
@@ -193,15 +193,15 @@ class FeatureExtractor:
             images = SCALES[self.protocol.scale](self._resized(given))
             n = len(images)
             if self.device.type != "cpu" and not self._declared.user_model:
-                images = self._sizes.filled(images, self._fits)
+                images = self._sizes.padded(images, self._fits)
             if precision == "float32":
                 return {tap: rows[:n] for tap, rows in self._run(images, self.taps).items()}
             if self.deviation is None and not self._halved:
                 exact = self._network(images[: min(n, _CALIBRATION)], self.taps)
         half = HALF.get(precision)
-        if half is not None and not self._declared.user_model:  # of which autocast casts what it can
+        if half is not None and not self._declared.user_model:  # autocast casts what it can of a user's network
             images = images.to(half)
-            if not self._halved:  # once, though the batch may fail: what is lost of the weights does not come back
+            if not self._halved:  # once, even if the batch fails: weights that were rounded stay so
                 if self._weights is not None:
                     self._weights.cast(half)
                 else:
@@ -216,7 +216,7 @@ class FeatureExtractor:
         return features
 
     def _features(self, images: Images) -> Features:
-        """Of the images of one thread, which has float32 around it."""
+        """The features of one thread's images, inside the float32 of the caller."""
         scaled, half = SCALES[self.protocol.scale](self._resized(images)), HALF.get(self.protocol.precision)
         if half is None:
             return dict(self._network(scaled, self.taps))
@@ -224,7 +224,7 @@ class FeatureExtractor:
             return {tap: rows.float() for tap, rows in self._network(scaled.to(half), self.taps).items()}
 
     def _optimize(self) -> None:
-        """Once, unless the network is compiled."""
+        """Replace layers by faster ones, once, unless the network is compiled."""
         if self._optimizer is not None:
             self._run = self._network = resolve(self._optimizer)(self._network)
             self._optimizer = None

@@ -1,4 +1,4 @@
-"""Inception-v3 as FID means it: the network of TensorFlow's 2015-12-05 graph, in torchvision's blocks.
+"""The Inception-v3 of FID: the network of TensorFlow's 2015-12-05 graph, in torchvision's blocks.
 
 It differs from torchvision's ``inception_v3`` in five points: 1008 classes; no auxiliary head; the averages inside the
 blocks do not count the padding; the last block takes a maximum where the others average (a quirk of that graph, which
@@ -29,8 +29,7 @@ _SFID_CHANNELS = 7
 class FIDInception(nn.Module):
     """The network, in evaluation mode and without gradients.
 
-    Built without weights (a model that is constructed under ``torch.device("meta")`` costs nothing):
-    ``load_inception`` is the way to a usable one.
+    Its constructor loads no weights; ``load_inception`` does.
     """
 
     def __init__(self) -> None:
@@ -55,7 +54,7 @@ class FIDInception(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, x: Tensor, taps: Collection[str] = ("2048",)) -> dict[str, Tensor]:
-        """Features of the taps asked for; nothing deeper than the deepest of them is computed.
+        """Compute the features of the requested taps, and no layer behind the deepest of them.
 
         ``64``, ``192``, ``768`` and ``2048`` are global means of maps (after the first and the second maximum, after
         Mixed_6e, after Mixed_7c). ``logits_unbiased`` is what the Inception Score is taken of in every peer;
@@ -153,12 +152,12 @@ def load_inception(
 
 
 def _mean(x: Tensor) -> Tensor:
-    """In float32, also of a map in half precision, which would round every feature once more."""
+    """The global mean, in float32 also of a map in half precision, where it would round every feature again."""
     return functional.adaptive_avg_pool2d(x.float(), 1).flatten(1)
 
 
 def average(x: Tensor) -> Tensor:
-    """TensorFlow's average: at the border it divides by the number of pixels that are there."""
+    """TensorFlow's average: at the border it divides by the number of pixels inside the map."""
     return functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 

@@ -1,18 +1,18 @@
-"""FID's Inception-v3 as it runs fastest: fewer and larger convolutions, on a CPU each of them one call of oneDNN.
+"""A faster form of FID's Inception-v3: fewer and larger convolutions, on a CPU each of them one call of oneDNN.
 
-The 1 x 1 convolutions at the heads of a block's branches read one map: they become one. Behind an average that does not
-count the padding a 1 x 1 convolution can as well stand before it (both are linear, and the average of a constant is
-that constant), where the map to be averaged is 4 to 10 times thinner. On a CPU weights lie in oneDNN's own order, laid
-out once instead of at every call; the rectifier is part of the convolution. Speed then hardly depends on the size of
-the batch.
+The 1 x 1 convolutions at the heads of a block's branches read one map, so they become one convolution. A 1 x 1
+convolution behind an average that does not count the padding can run before it (both are linear, and the average of a
+constant is that constant), where the map to be averaged is 4 to 10 times thinner. On a CPU weights are laid out in
+oneDNN's order once, not at every call, and the rectifier is part of the convolution. Speed then hardly depends on the
+batch size.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ _LAYING_OUT = threading.Lock()
 
 
 def packed(network: nn.Module) -> nn.Module:
-    """The network with its blocks replaced, in place; once a CPU has run it, its weights can neither move nor be saved.
+    """Replace the blocks of the network, in place; once a CPU has run it, its weights can neither move nor be saved.
 
     Features differ from those of the folded network by float32 noise, by less than 1e-5 of the largest.
 
@@ -45,7 +45,7 @@ def packed(network: nn.Module) -> nn.Module:
 
 
 class Convolution(nn.Module):
-    """One convolution, or several of one shape on one input, side by side; rectified unless said otherwise."""
+    """One convolution, or several of one shape on one input, side by side; rectified by default."""
 
     def __init__(self, *parts: nn.Module, rectify: bool = True) -> None:
         super().__init__()
@@ -97,93 +97,72 @@ def has_onednn() -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """The head of a branch, a 1 x 1 convolution of the block's input; those behind it in order; those side by side."""
+
+    head: str
+    chain: tuple[str, ...] = ()
+    fork: tuple[str, ...] = ()
+
+
+# what a block takes from its map besides the branches: an average behind a convolution, or a maximum
+_Pool = Literal["average", "maximum", "convolved maximum"]
+
+
 class _Block(nn.Module):
-    """The branches of a block behind their common head.
+    """The branches of a folded block behind one common head."""
 
-    Args:
-        block: a folded block.
-        heads: of its branches, 1 x 1 convolutions of the block's input.
-        tails: the convolutions behind them.
-    """
-
-    def __init__(self, block: nn.Module, heads: tuple[str, ...], tails: tuple[str, ...]) -> None:
+    def __init__(self, block: nn.Module, branches: tuple[_Branch, ...], pool: _Pool) -> None:
         super().__init__()
+        self.branches, self.pool = branches, pool
+        heads = [branch.head for branch in branches] + (["branch_pool"] if pool == "average" else [])
         first = [cast(nn.Module, getattr(block, name)) for name in heads]
         self.widths = [cast(nn.Conv2d, one.conv).out_channels for one in first]
         self.head = Convolution(*first, rectify=False)  # the branch with the average is rectified behind it
+        tails = [name for branch in branches for name in branch.chain + branch.fork]
+        tails += ["branch_pool"] if pool == "convolved maximum" else []
         self.tails = nn.ModuleDict({name: Convolution(cast(nn.Module, getattr(block, name))) for name in tails})
 
-    def split(self, x: Tensor) -> list[Tensor]:
-        """What the head makes for each branch, not rectified yet."""
-        return list(torch.split(self.head(x), self.widths, 1))
-
-
-class _A(_Block):
-    def __init__(self, block: nn.Module) -> None:
-        heads = ("branch1x1", "branch5x5_1", "branch3x3dbl_1", "branch_pool")
-        super().__init__(block, heads, ("branch5x5_2", "branch3x3dbl_2", "branch3x3dbl_3"))
-
     def forward(self, x: Tensor) -> Tensor:
-        one, five, double, pool = self.split(x)
-        tail = self.tails
-        double = tail["branch3x3dbl_3"](tail["branch3x3dbl_2"](double.relu()))
-        return torch.cat([one.relu(), tail["branch5x5_2"](five.relu()), double, average(pool).relu_()], 1)
+        parts, out = torch.split(self.head(x), self.widths, 1), []
+        for branch, part in zip(self.branches, parts, strict=False):  # the average has no branch
+            part = part.relu()
+            for name in branch.chain:
+                part = self.tails[name](part)
+            out += [self.tails[name](part) for name in branch.fork] or [part]
+        if self.pool == "average":
+            out.append(average(parts[-1]).relu_())
+        elif self.pool == "maximum":
+            out.append(functional.max_pool2d(x, 3, stride=2))
+        else:  # no convolution can be moved before a maximum
+            out.append(self.tails["branch_pool"](largest(x)))
+        return torch.cat(out, 1)
 
 
-class _C(_Block):
-    def __init__(self, block: nn.Module) -> None:
-        tails = [f"branch7x7_{i}" for i in (2, 3)] + [f"branch7x7dbl_{i}" for i in (2, 3, 4, 5)]
-        super().__init__(block, ("branch1x1", "branch7x7_1", "branch7x7dbl_1", "branch_pool"), tuple(tails))
-
-    def forward(self, x: Tensor) -> Tensor:
-        one, seven, double, pool = self.split(x)
-        tail = self.tails
-        seven = tail["branch7x7_3"](tail["branch7x7_2"](seven.relu()))
-        double = tail["branch7x7dbl_3"](tail["branch7x7dbl_2"](double.relu()))
-        double = tail["branch7x7dbl_5"](tail["branch7x7dbl_4"](double))
-        return torch.cat([one.relu(), seven, double, average(pool).relu_()], 1)
+def _numbered(name: str, *numbers: int) -> tuple[str, ...]:
+    return tuple(f"{name}_{number}" for number in numbers)
 
 
-class _D(_Block):
-    def __init__(self, block: nn.Module) -> None:
-        tails = ("branch3x3_2", "branch7x7x3_2", "branch7x7x3_3", "branch7x7x3_4")
-        super().__init__(block, ("branch3x3_1", "branch7x7x3_1"), tails)
-
-    def forward(self, x: Tensor) -> Tensor:
-        three, seven = self.split(x)
-        tail = self.tails
-        seven = tail["branch7x7x3_4"](tail["branch7x7x3_3"](tail["branch7x7x3_2"](seven.relu())))
-        return torch.cat([tail["branch3x3_2"](three.relu()), seven, functional.max_pool2d(x, 3, stride=2)], 1)
-
-
-class _E(_Block):
-    """The last block takes a maximum, before which no convolution can be moved: that branch stays behind it."""
-
-    def __init__(self, block: nn.Module) -> None:
-        heads = ("branch1x1", "branch3x3_1", "branch3x3dbl_1")
-        tails = ("branch3x3_2a", "branch3x3_2b", "branch3x3dbl_2", "branch3x3dbl_3a", "branch3x3dbl_3b")
-        if isinstance(block, LastBlock):
-            super().__init__(block, heads, (*tails, "branch_pool"))
-        else:
-            super().__init__(block, (*heads, "branch_pool"), tails)
-
-    def forward(self, x: Tensor) -> Tensor:
-        one, three, double, *pool = self.split(x)
-        tail = self.tails
-        three, double = three.relu(), tail["branch3x3dbl_2"](double.relu())
-        return torch.cat(
-            [
-                one.relu(),
-                tail["branch3x3_2a"](three),
-                tail["branch3x3_2b"](three),
-                tail["branch3x3dbl_3a"](double),
-                tail["branch3x3dbl_3b"](double),
-                average(pool[0]).relu_() if pool else tail["branch_pool"](largest(x)),
-            ],
-            1,
-        )
-
-
-_REPLACED: Mapping[type[nn.Module], Callable[[nn.Module], nn.Module]] = MappingProxyType(
-    {BasicConv2d: Convolution, BlockA: _A, BlockC: _C, InceptionD: _D, BlockE: _E}
+_ONE = _Branch("branch1x1")
+_A = (_ONE, _Branch("branch5x5_1", ("branch5x5_2",)), _Branch("branch3x3dbl_1", _numbered("branch3x3dbl", 2, 3)))
+_C = (
+    _ONE,
+    _Branch("branch7x7_1", _numbered("branch7x7", 2, 3)),
+    _Branch("branch7x7dbl_1", _numbered("branch7x7dbl", 2, 3, 4, 5)),
 )
+_D = (_Branch("branch3x3_1", ("branch3x3_2",)), _Branch("branch7x7x3_1", _numbered("branch7x7x3", 2, 3, 4)))
+_E = (
+    _ONE,
+    _Branch("branch3x3_1", fork=("branch3x3_2a", "branch3x3_2b")),
+    _Branch("branch3x3dbl_1", ("branch3x3dbl_2",), ("branch3x3dbl_3a", "branch3x3dbl_3b")),
+)
+# in this order: a LastBlock is a BlockE
+_REPLACED: Mapping[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
+    BasicConv2d: Convolution,
+    BlockA: lambda block: _Block(block, _A, "average"),
+    BlockC: lambda block: _Block(block, _C, "average"),
+    InceptionD: lambda block: _Block(block, _D, "maximum"),
+    LastBlock: lambda block: _Block(block, _E, "convolved maximum"),
+    BlockE: lambda block: _Block(block, _E, "average"),
+}

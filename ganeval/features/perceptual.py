@@ -5,17 +5,16 @@ With f_l(x) the maps of layer l, scaled to length 1 over the channels at every p
     d(a, b) = sum_l 1/(h w) sum_p sum_c w_lc (f_l(a)_pc - f_l(b)_pc)^2
 
 ``lpips-vgg``, ``lpips-alex`` and ``lpips-squeeze`` are LPIPS v0.1 (Zhang et al. 2018) of the ``lpips`` package: its
-module, its linear heads w (which it brings along), and torchvision's ImageNet weights for the trunk, which are found,
-fetched and verified as all weights are. ``compact`` is our own and needs no download: the three blocks of compact-v1,
-w = 1. It agrees with no published number, and sees 32 x 32 pixels.
+module, its linear heads w (which it contains), and torchvision's ImageNet weights for the trunk, which are found,
+fetched and verified like all weights. ``compact`` needs no download: the three blocks of compact-v1, with w = 1. It
+agrees with no published number, and sees 32 x 32 pixels.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ BOX = 256  # images are averaged down to so many pixels, as in StyleGAN's script
 
 @dataclass(frozen=True, slots=True)
 class PerceptualDistance:
-    """A distance between images, on one device.
+    """A distance between images, computed on one device.
 
     Call it with two batches of floats (N, 3, H, W) in [-1, 1], not clamped; it returns (N,), not below 0, 0 for equal
     images. Both go through the network as one batch. Float32 (or whatever ``dtype`` it was loaded with) throughout:
@@ -70,11 +69,12 @@ class PerceptualDistance:
         return self.between(*([m[part] for m in maps] for part in (slice(len(a)), slice(len(a), None))))
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """What the network sees in each image, scaled to length 1 at every place."""
+        """The maps of the network for each image, scaled to length 1 at every place."""
         images = images.to(self.device, self.dtype)
         if self.size is not None and images.shape[2:] != (self.size, self.size):
-            images = _antialiased(images, self.size)
-        with self._exactly():
+            size = (self.size, self.size)
+            images = nn.functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+        with exact_float32(self.device), plain_defaults():
             try:
                 return [_unit(m) for m in self.network(images)]
             except RuntimeError as error:
@@ -90,13 +90,8 @@ class PerceptualDistance:
         """(N,) distances, from the ``maps`` of two batches, or of one image and a batch."""
         weights = self.heads or (None,) * len(a)
         layers = zip(a, b, weights, strict=True)
-        with self._exactly():
-            return torch.stack([_layer((one - other).square_(), w) for one, other, w in layers]).sum(0)
-
-    @contextmanager
-    def _exactly(self) -> Iterator[None]:
         with exact_float32(self.device), plain_defaults():
-            yield
+            return torch.stack([_layer((one - other).square_(), w) for one, other, w in layers]).sum(0)
 
     def protocol(self, name: str) -> Protocol:
         """What the comparison key says of this distance."""
@@ -179,12 +174,12 @@ def load_compact_distance(weights: Path | None, *, device: torch.device, dtype: 
 
 @plain_defaults()
 def load_lpips(net: str, trunk: Mapping[str, Tensor], source: str, heads_sha256: str) -> Any:
-    """The module of the ``lpips`` package, made without a download and without a word on stdout.
+    """The module of the ``lpips`` package, built without a download and without output on stdout.
 
     Args:
         net: ``vgg``, ``alex`` or ``squeeze``.
         trunk: torchvision's state dictionary of that network.
-        source: where that is from, for messages.
+        source: its file, for messages.
         heads_sha256: of the package's file of heads.
 
     Raises:
@@ -215,11 +210,12 @@ def load_lpips(net: str, trunk: Mapping[str, Tensor], source: str, heads_sha256:
 
 
 def prepare(images: Tensor, value_range: tuple[float, float], *, crop: bool, size: int | None) -> Tensor:
-    """From what a generator makes to what a distance takes.
+    """Convert the output of a generator to the input of a distance.
 
-    The range to -1..1 without clamping, one channel to three, the part with the face (rows 3/8 to 7/8, columns 2/8 to
-    6/8) if so wanted; then to ``size`` pixels (TensorFlow's bilinear, as torch-fidelity), or else, where the shorter
-    side of *what is left* is above 256, the mean over boxes down to 256. StyleGAN's PyTorch scripts divide a crop by
+    The range becomes -1..1 without clamping, one channel becomes three. ``crop`` keeps the part with the face (rows 3/8
+    to 7/8, columns 2/8 to 6/8). Then images are resized to ``size`` pixels (TensorFlow's bilinear, as torch-fidelity),
+    or, where the shorter side of *what is left* is above 256, averaged over boxes down to 256. StyleGAN's PyTorch
+    scripts divide a crop by
     the size before it: 1024 pixels end at 128 there, and at 256 here and in its TensorFlow scripts.
 
     Shape:
@@ -251,10 +247,6 @@ def _heads(net: str, sha256: str) -> dict[str, Tensor]:
             f"{path} is not the file of lpips 0.1.4. Install that version again: pip install lpips==0.1.4."
         )
     return load_state_dict(path)
-
-
-def _antialiased(images: Tensor, size: int) -> Tensor:
-    return nn.functional.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def _unit(maps: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The arithmetic of the networks: full float32 whatever the surrounding program has set, or a faster one on request.
+"""The precision of the networks: full float32 under any settings of the surrounding program, or a faster one.
 
 TF32 keeps 10 bits of every factor: it moves features by about 1e-3, by an amount that depends on the batch size.
 bfloat16 keeps 8 bits and moves them by about 1e-2, float16 11 bits in a narrow range.
@@ -18,9 +18,9 @@ from ganeval.protocol import PRECISIONS
 
 
 def require_precision(precision: str, device: torch.device) -> None:
-    """Raises ConfigError for an arithmetic that does not exist, or that this device does not have."""
+    """Raise ConfigError for a precision that does not exist, or that the device does not support."""
     if precision not in PRECISIONS:
-        raise ConfigError(f"{option('precision')} is one of {', '.join(PRECISIONS)}; got {precision!r}.")
+        raise ConfigError(f"{option('precision')} is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     here = ["float32"]
     if device.type == "cpu":
         here.append("bf16")
@@ -58,11 +58,11 @@ class Deviation:
         length = {layer: float(rows.square().sum(1).mean().sqrt()) for layer, rows in apart.items()}
         return cls(len(next(iter(exact.values()))), relative, length)
 
-    def told(self, precision: str, layer: str) -> str:
-        """In words, with what it means for a distance on ``layer``.
+    def describe(self, precision: str, layer: str) -> str:
+        """A sentence, with what it means for a distance on ``layer``.
 
-        The root of a Frechet distance is a metric on laws, and a set is no farther from its rounded self than the mean
-        square length of the differences: it moves by no more than twice the root of that.
+        The root of a Frechet distance is a metric on distributions. Rounding moves a set by at most the root of the
+        mean square length of the differences, so the root of a distance moves by at most twice that.
         """
         root = ""
         if layer in self.length:

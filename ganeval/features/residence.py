@@ -1,4 +1,4 @@
-"""Where the weights of a network are: always on the host, and on the accelerator while it is used."""
+"""The weights of a network: always on the host, and on the accelerator while it is used."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 
 class Residence:
-    """Takes a network to its accelerator and away again, at the price of one copy there and none back.
+    """Moves a network to its accelerator with one copy, and away again with none.
 
-    Weights do not change, so the host's stay where they are: page-locked for CUDA, which then copies them without
-    being waited for.
+    Weights do not change, so the host keeps them: in page-locked memory for CUDA, which copies them without
+    a wait.
 
     Args:
-        network: on the host; its parameters and buffers change places.
+        network: on the host; its parameters and buffers are replaced.
 
     Attributes:
         entered: whether the accelerator has a copy.
@@ -23,9 +23,9 @@ class Residence:
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self._device, self.entered = device, False
-        self._slots: list[tuple[dict[str, Any], str, int]] = []  # where each tensor belongs, and its number
+        self._slots: list[tuple[dict[str, Any], str, int]] = []  # the place of each tensor, and its number
         tensors: list[Tensor] = []
-        numbers: dict[int, int] = {}  # by identity: what two layers share is one tensor
+        numbers: dict[int, int] = {}  # by identity: two layers may share a tensor
         for module in network.modules():
             for slots in (module._parameters, module._buffers):
                 for name, tensor in slots.items():
@@ -34,10 +34,10 @@ class Residence:
                             numbers[id(tensor)] = len(tensors)
                             tensors.append(tensor.detach())
                         self._slots.append((slots, name, numbers[id(tensor)]))
-        self._host = [self._held(tensor) for tensor in tensors]
+        self._host = [self._pinned(tensor) for tensor in tensors]
         self._fill(self._host)
 
-    @torch.inference_mode(False)  # what is copied inside of it could not serve outside
+    @torch.inference_mode(False)  # a copy made inside inference mode could not be used outside
     def enter(self) -> None:
         """Put a copy on the accelerator, unless there is one."""
         if not self.entered:
@@ -50,17 +50,17 @@ class Residence:
         self.entered = False
 
     def cast(self, dtype: torch.dtype) -> None:
-        """Give all floating-point weights another type; what that loses of them does not come back."""
+        """Cast all floating-point weights to another type, for good."""
         self.leave()
-        self._host = [self._held(one.to(dtype)) if one.is_floating_point() else one for one in self._host]
+        self._host = [self._pinned(one.to(dtype)) if one.is_floating_point() else one for one in self._host]
         self._fill(self._host)
 
-    def _held(self, tensor: Tensor) -> Tensor:
+    def _pinned(self, tensor: Tensor) -> Tensor:
         if self._device.type != "cuda":
             return tensor
         try:
             return tensor.pin_memory()
-        except RuntimeError:  # no more memory can be locked: the copy is waited for, and right
+        except RuntimeError:  # no more memory can be locked: the copy waits, and is right
             return tensor
 
     def _fill(self, tensors: list[Tensor]) -> None:

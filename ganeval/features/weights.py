@@ -1,8 +1,8 @@
-"""Weights of the networks: which files they are, where they are looked for, and whether they are the right ones.
+"""Weights of the networks: where their files are, and whether they are the right ones.
 
-A feature is only worth what its weights are, so every file is held against all 64 digits of its SHA-256. Files are
-looked for in ``GANEVAL_WEIGHTS_DIR``, then in the torch hub folder that other tools share; what is found there under
-the right name must be the right file. Only an explicit path may be anything: its hash becomes part of the protocol.
+Every file is compared with all 64 digits of its SHA-256. Files are looked for in ``GANEVAL_WEIGHTS_DIR``, then in the
+torch hub folder that other tools share. A file found there by name must be the right file. A path that the user names
+may be any file: its hash becomes part of the protocol.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LocatedWeights:
 
 @dataclass(frozen=True, slots=True)
 class WeightStatus:
-    """What is known of one entry of the table on this machine; ``path`` is where it is, or would be fetched to."""
+    """The state of one published file on this machine; ``path`` is where it is, or would be fetched to."""
 
     name: str
     filename: str
@@ -54,7 +54,7 @@ class WeightStatus:
 
 
 def get_spec(name: str) -> WeightSpec:
-    """The entry of that name; ``inception`` alone is enough where only one name begins so."""
+    """The published file of that name, or the only one whose name starts with it."""
     matches = [name] if name in SPECS else [known for known in SPECS if name and known.startswith(name)]
     if len(matches) == 1:
         return SPECS[matches[0]]
@@ -64,11 +64,11 @@ def get_spec(name: str) -> WeightSpec:
 
 
 def by_network(given: str | Path | Mapping[str, str | Path] | None, networks: Sequence[str]) -> dict[str, Path]:
-    """Files of weights that a user named, by network.
+    """The files of weights that a user named, by network.
 
     Args:
-        given: one path, or paths by network; of a name that goes on behind a dash the first part is enough
-            (``inception``). Under an empty name, as alone, stands that of the first network.
+        given: one path, or paths by network. The part of a name before the first dash is enough (``inception``). A
+            single path, or an empty name, stands for the first network.
         networks: those of the run.
 
     Raises:
@@ -132,7 +132,7 @@ def locate(spec: WeightSpec, path: Path | str | None = None, *, notify: Notify |
 
 
 def list_weights() -> list[WeightStatus]:
-    """Every entry of the table, with its state on this machine; fetches nothing and raises nothing for a wrong file."""
+    """Every published file, with its state on this machine; fetches nothing, and a wrong file is no error."""
     return [status(spec) for spec in SPECS.values()]
 
 

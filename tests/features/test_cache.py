@@ -363,8 +363,8 @@ def test_what_the_argument_stands_for(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_sizes_iv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="number of bytes from 1 on; got 0"):
+    with pytest.raises(ConfigError, match="is 0; expected a number of bytes from 1 on"):
         FeatureCache(tmp_path, size=0)
     monkeypatch.setenv("GANEVAL_CACHE_SIZE", "much")
-    with pytest.raises(ConfigError, match="GANEVAL_CACHE_SIZE is 'much', which is not a size"):
+    with pytest.raises(ConfigError, match="GANEVAL_CACHE_SIZE is 'much'; expected a size"):
         open_cache(tmp_path)

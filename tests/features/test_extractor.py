@@ -228,7 +228,7 @@ def test_the_last_batch_is_filled_up_on_an_accelerator_alone() -> None:
         assert seen == expected
     one._fits = 4  # the memory does not hold more
     one._sizes = Sizes()
-    assert [len(one._sizes.filled(noise(n, 2), fits)) for n, fits in ((8, None), (3, 4), (2, 4))] == [8, 3, 3]
+    assert [len(one._sizes.padded(noise(n, 2), fits)) for n, fits in ((8, None), (3, 4), (2, 4))] == [8, 3, 3]
 
 
 def test_rows_of_a_batch_that_is_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_rows_of_a_batch_that_is_filled_up(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(one, "device", torch.device("cpu:0"))
     sizes = Sizes()
     images = [noise(n, 32, seed=n).float() for n in (6, 4)]
-    filled = [sizes.filled(part, None) for part in images]
+    filled = [sizes.padded(part, None) for part in images]
     assert [len(part) for part in filled] == [6, 6]
     assert torch.equal(filled[1][:4], images[1])
     assert torch.equal(filled[1][4:], images[1][-1:].expand(2, -1, -1, -1))

@@ -110,9 +110,9 @@ def test_deviation_against_theory() -> None:
     found = Deviation.between(exact, other)
     assert found.relative == pytest.approx(0.1)
     assert found.length["a"] == pytest.approx((0.25 / 2) ** 0.5)
-    assert "1.0e-01 of the largest one" in found.told("bf16", "a")
-    assert "less than about 0.7:" in found.told("bf16", "a")
-    assert "Frechet" not in found.told("bf16", "b")
+    assert "1.0e-01 of the largest one" in found.describe("bf16", "a")
+    assert "less than about 0.7:" in found.describe("bf16", "a")
+    assert "Frechet" not in found.describe("bf16", "b")
 
 
 def test_the_root_of_a_distance_moves_by_less_than_is_told() -> None:
@@ -257,7 +257,7 @@ def test_the_warning_of_older_names_is_not_the_users(monkeypatch: pytest.MonkeyP
         setter(precision)
 
     monkeypatch.setattr(torch, "set_float32_matmul_precision", warns)
-    torch_arithmetic._hear_the_warning_out.cache_clear()
+    torch_arithmetic._silence_deprecation.cache_clear()
     before = torch.get_float32_matmul_precision()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

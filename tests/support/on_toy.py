@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def evaluation(device: str) -> dict[str, object]:
 
 
 def looked_at() -> list[dict[str, object]]:
-    return [finding.to_dict() for finding in doctor.accelerators_against_cpu()]
+    return [asdict(finding) for finding in doctor.accelerators_against_cpu()]
 
 
 report = {
