@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ganeval.engine.config import NOT_IN_EVALUATOR, EvaluationConfig, StatisticsConfig, all_options
+from ganeval.engine.config import NOT_IN_EVALUATOR, EvaluationConfig, NetworkOptions, StatisticsConfig, all_options
+from ganeval.parsing.arguments import options_of
 
 TARGET = Path(__file__).resolve().parent.parent / "ganeval" / "engine" / "signatures.py"
 _HEAD = '''"""The options of the public calls, for editors and type checkers: written by scripts/write_signatures.py."""
@@ -32,16 +33,18 @@ if TYPE_CHECKING:
 
 def text() -> str:
     """The module."""
-    parts = [_HEAD]
     evaluation, statistics = all_options(EvaluationConfig), all_options(StatisticsConfig)
-    evaluator = {name: one for name, one in evaluation.items() if name not in NOT_IN_EVALUATOR}
-    for name, options in (
-        ("EvaluationOptions", evaluation),
-        ("EvaluatorOptions", evaluator),
-        ("StatisticsOptions", statistics),
+    shared = options_of(NetworkOptions)
+    evaluator = [name for name in evaluation if name not in shared and name not in NOT_IN_EVALUATOR]
+    parts = [_HEAD]
+    for heading, options, names in (
+        ("NetworkOptions(TypedDict, total=False)", evaluation, list(shared)),
+        ("EvaluatorOptions(NetworkOptions, total=False)", evaluation, evaluator),
+        ("EvaluationOptions(EvaluatorOptions, total=False)", evaluation, list(NOT_IN_EVALUATOR)),
+        ("StatisticsOptions(NetworkOptions, total=False)", statistics, [n for n in statistics if n not in shared]),
     ):
-        lines = [f"    {one.name}: {one.annotation}" for one in options.values()]
-        parts.append(f"\n\nclass {name}(TypedDict, total=False):\n" + "\n".join(lines) + "\n")
+        lines = [f"    {name}: {options[name].annotation}" for name in names]
+        parts.append(f"\n\nclass {heading}:\n" + "\n".join(lines) + "\n")
     return "".join(parts)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganeval.cli.options import Command, Names, option, output_options, output_path
+from ganeval.cli.options import Command, declared, option, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.errors import ConfigError
 from ganeval.results import Cell, markdown_table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("a", metavar="A.json", type=click.Path(path_type=Path))
 @click.argument("b", metavar="B.json", type=click.Path(path_type=Path))
-@option("--metrics", type=Names(), metavar="NAME,NAME", help="Only these.  [default: all of either run]")
+@declared("metrics", default=None, help="Only these.  [default: all of either run]")
 @option(
     "--level",
     type=click.FloatRange(0.5, 1, max_open=True),
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @output_path
 @output_options
-def compare(a: Path, b: Path, *, metrics: str | None, level: float, fmt: str, output: Path | None) -> int:
+def compare(a: Path, b: Path, *, metrics: tuple[str, ...] | None, level: float, fmt: str, output: Path | None) -> int:
     """Which numbers of two runs differ beyond noise, by how much, and which may not meet.
 
     A and B are files that ganeval wrote with --output. Where both models made their images of the same latents, or were

@@ -104,9 +104,16 @@ def _command(
 
 
 def _run(
-    metrics: tuple[str, ...] | None, /, *, fake: str, fmt: str, output: Path | None, report: Path | None,
-    per_image: Path | None, **options: Any,
-) -> None:  # fmt: skip
+    metrics: tuple[str, ...] | None,
+    /,
+    *,
+    fake: str,
+    fmt: str,
+    output: Path | None,
+    report: Path | None,
+    per_image: Path | None,
+    **options: Any,
+) -> None:
     """Measure, and write the requested outputs."""
     from ganeval.api import evaluate
     from ganeval.cli.present import present

@@ -18,7 +18,7 @@ from ganeval.errors import ConfigError
 from ganeval.features.registry import DISTANCES
 from ganeval.files import parse_size
 from ganeval.images.options import LABEL_DISTRIBUTIONS
-from ganeval.parsing.arguments import NAMES, RANGE, SIZE, Kind, Option, options_of
+from ganeval.parsing.arguments import SIZE, Kind, Option, options_of
 from ganeval.protocol import PROTOCOLS
 
 Decorated = Callable[..., Any]
@@ -247,16 +247,6 @@ def output_options(f: Decorated, *, formats: tuple[str, ...] = ("text", "json", 
     )(wrapper)
 
 
-def Range() -> Text:
-    """Two numbers, ``LOW,HIGH``."""
-    return _TEXTS["range"](RANGE)
-
-
-def Names() -> Text:
-    """A list of names, ``NAME,NAME``."""
-    return _TEXTS["names"](NAMES)
-
-
 source_options = declared(*group("source"))  # what opening images takes, for any use
 generator_options = declared(*group("generator"))
 image_options = declared(*group("source", "generator", "reading"))
@@ -360,9 +350,11 @@ def _own_network(options: dict[str, Any]) -> Any:
     from ganeval.features.custom import CustomNetwork
 
     return CustomNetwork(
-        network=options["network"], size=options["network_size"], resize=options["network_resize"],
+        network=options["network"],
+        size=options["network_size"],
+        resize=options["network_resize"],
         scale=options["network_scale"],
-    )  # fmt: skip
+    )
 
 
 def report_path(f: Decorated) -> Decorated:

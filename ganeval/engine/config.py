@@ -69,21 +69,28 @@ class InputOptions(OpenOptions):
         None, WHOLE.from_(1).or_none(), "compute", "Images in one forward pass.", default_text="suits the device"
     )
     workers: int | None = declare(
-        None, WHOLE.from_(0).or_none(), "compute", "Decoding processes.",
+        None,
+        WHOLE.from_(0).or_none(),
+        "compute",
+        "Decoding processes.",
         default_text=f"0 on the CPU, else the number of cores less one, at most {MAX_WORKERS}",
-    )  # fmt: skip
+    )
     feature_memory: int = declare(
         FEATURE_MEMORY, SIZE, "compute", "Memory for the features of one image set; the rest goes to a temporary file."
     )
     progress: ProgressFactory | None = declare(
-        None, CALLABLE.or_none(), "",
+        None,
+        CALLABLE.or_none(),
+        "",
         "A function of a description and the number of images that returns a progress display.",
-    )  # fmt: skip
+    )
     cache: bool | str | Path | FeatureCache | None = declare(
-        None, None, "",
+        None,
+        None,
+        "",
         "Where features of files are cached: True for the user's cache folder; a folder; False for no cache. None is "
         "True, unless GANEVAL_CACHE=0.",
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,20 +98,27 @@ class NetworkOptions(InputOptions):
     """The networks of a run, and where they compute."""
 
     protocol: str | FeatureProtocol | CustomNetwork = declare(
-        "ttur", None, "protocol",
+        "ttur",
+        None,
+        "protocol",
         "Which network computes the features, and how images are prepared for it: a name such as ttur or "
         "pytorch-fid:768 (in Python also a Protocol or a CustomNetwork).",
-    )  # fmt: skip
+    )
     device: Device = declare("auto", DEVICE, "compute", "Where networks and generators run: auto, cpu, cuda[:i], mps.")
     weights: str | Path | Mapping[str, str | Path] | None = declare(
-        None, PATHS.or_none(), "weights",
+        None,
+        PATHS.or_none(),
+        "weights",
         "Load this file instead of the published weights of the run's network; or files by the network's name.",
-    )  # fmt: skip
+    )
     precision: str | None = declare(
-        None, choice(*PRECISIONS).or_none(), "compute",
+        None,
+        choice(*PRECISIONS).or_none(),
+        "compute",
         "Arithmetic of the networks. It is part of the protocol, and a warning says how far it moves the features. The "
-        "distance of ppl stays float32.", default_text="the protocol's own, float32",
-    )  # fmt: skip
+        "distance of ppl stays float32.",
+        default_text="the protocol's own, float32",
+    )
     compile: bool = declare(
         False,
         FLAG,
@@ -118,15 +132,19 @@ class EvaluationConfig(NetworkOptions):
     """Options of ``evaluate`` and ``Evaluator``."""
 
     metrics: Sequence[str] | None = declare(
-        ("fid",), NAMES.or_none(), "metrics",
+        ("fid",),
+        NAMES.or_none(),
+        "metrics",
         "Names of metrics, separated by commas or in a list; in Python, None: all that apply to these image sets.",
-    )  # fmt: skip
+    )
     test: object = declare(None, None, "test", "Held-out real images, for metrics of memorisation.")
     reference: str | None = declare(
-        None, choice("sample", "population").or_none(), "comparison",
+        None,
+        choice("sample", "population").or_none(),
+        "comparison",
         "sample: both image sets are samples. population: REAL is the target itself and has no sampling error.",
         default_text="sample for images, population for statistics",
-    )  # fmt: skip
+    )
     level: float = declare(0.95, NUMBER.between(0, 1), "result", "Confidence level of the intervals.")
     num_real: int | None = declare(
         None, WHOLE.from_(1).or_none(), "comparison", "Use a seeded subset of REAL of this size."
@@ -135,19 +153,25 @@ class EvaluationConfig(NetworkOptions):
         None, WHOLE.from_(1).or_none(), "result", "Use a seeded subset of FAKE of this size."
     )
     assume_protocol: bool = declare(
-        False, FLAG, "comparison",
+        False,
+        FLAG,
+        "comparison",
         "Assume that a statistics file of unknown origin has this run's protocol with its published weights.",
-    )  # fmt: skip
+    )
     sync: bool = declare(
-        True, FLAG, "",
+        True,
+        FLAG,
+        "",
         "Under torchrun or in a process group, all ranks make this call, share the work and get the same results; "
         "False: this rank alone.",
-    )  # fmt: skip
+    )
     single_images: bool = declare(
-        False, FLAG, "",
+        False,
+        FLAG,
+        "",
         "Also compute what tables and reports show of single images: file names, nearest neighbours across the sets, "
         "and the Frechet distance of fewer fakes, where the features of both sets are known.",
-    )  # fmt: skip
+    )
     settings: Settings = field(default_factory=Settings)
 
 
@@ -157,15 +181,19 @@ class StatisticsConfig(NetworkOptions):
 
     num: int | None = declare(None, WHOLE.from_(1).or_none(), "statistics", "Use a seeded subset of this size.")
     shard: tuple[int, int] | None = declare(
-        None, SHARD.or_none(), "statistics",
+        None,
+        SHARD.or_none(),
+        "statistics",
         "Process only shard I of N, counted from 1. `stats merge` (merge_statistics) combines all N shards.",
-    )  # fmt: skip
+    )
     rows: bool = declare(False, FLAG, "statistics", "Keep the features too, so that the file can be used as a sample.")
     sample_rows: int | None = declare(
-        None, WHOLE.from_(2).or_none(), "statistics",
+        None,
+        WHOLE.from_(2).or_none(),
+        "statistics",
         "Keep the features of N images, drawn evenly, in half precision: they calibrate comparisons of models by few "
         "images (fewer than 2.5 for each feature). 2500 are enough.",
-    )  # fmt: skip
+    )
     note: str | None = declare(
         None, TEXT.or_none(), "statistics", "A note about these images, shown where the statistics are used."
     )

@@ -158,9 +158,10 @@ class LatentPaths:
         if roughness > _ROUGH:
             raise self._rounds(
                 f"on equal steps of {step:g} its images change by unequal amounts (by {roughness:.2g} of the change "
-                "itself)", "Switch half precision off inside it. If it is float32 throughout, its images hardly move "
-                "at this step: take a larger one (--epsilon 0.001)."
-            )  # fmt: skip
+                "itself)",
+                "Switch half precision off inside it. If it is float32 throughout, its images hardly move "
+                "at this step: take a larger one (--epsilon 0.001).",
+            )
         return roughness, (start.shape[2], start.shape[3])
 
     def digest(self, number: int) -> int:

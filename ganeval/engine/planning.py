@@ -110,9 +110,14 @@ def make_plan(sets: OpenedSets, config: EvaluationConfig) -> Plan:
     named = by_network(config.weights, networks)
     weights: dict[str, NetworkSource] = {**named, **own}
     wanted, left_out = applicable(
-        tasks, sets, protocol, asked=chosen is not None, given=weights, reference=config.reference,
+        tasks,
+        sets,
+        protocol,
+        asked=chosen is not None,
+        given=weights,
+        reference=config.reference,
         assume_protocol=config.assume_protocol,
-    )  # fmt: skip
+    )
     on_features = [task for task in wanted if not task.metric.generator]
     _require_floor(sets, on_features, config.settings)
     used_parts = {name: used(name, one, on_features, config.settings) for name, one in sets.items()}
@@ -187,9 +192,15 @@ def _require_floor(sets: OpenedSets, tasks: Sequence[MetricTask], settings: Sett
 
 
 def applicable(
-    tasks: Sequence[MetricTask], sets: OpenedSets, protocol: Protocol, *, asked: bool, given: Collection[str] = (),
-    reference: str | None = None, assume_protocol: bool = False,
-) -> tuple[list[MetricTask], list[str]]:  # fmt: skip
+    tasks: Sequence[MetricTask],
+    sets: OpenedSets,
+    protocol: Protocol,
+    *,
+    asked: bool,
+    given: Collection[str] = (),
+    reference: str | None = None,
+    assume_protocol: bool = False,
+) -> tuple[list[MetricTask], list[str]]:
     """The tasks that these image sets and networks serve, and a note on each that was not asked for by name.
 
     Of an image set with images and statistics, each task takes the part that it needs: one made of moments the

@@ -66,9 +66,11 @@ class ToKeep(ImageBatch):
 
 @contextmanager
 def reusing(
-    source: ImageSource, networks: Sequence[tuple[FeatureExtractor, Collection[str]]], cache: FeatureCache | None,
+    source: ImageSource,
+    networks: Sequence[tuple[FeatureExtractor, Collection[str]]],
+    cache: FeatureCache | None,
     batch_size: int,
-) -> Iterator[tuple[ImageSource, list[Network], Receivers | None]]:  # fmt: skip
+) -> Iterator[tuple[ImageSource, list[Network], Receivers | None]]:
     """The source and the networks of a pass, with the cache between them where it can be of use.
 
     The third thing is who is given the rows of ``collect``.
@@ -80,9 +82,13 @@ def reusing(
         networks: each with the taps that are needed.
     """
     if (
-        cache is None or not networks or not all(extractor.from_file for extractor, _ in networks)
-        or not isinstance(source, IndexedSource) or not source.images.on_disk or not source.length
-    ):  # fmt: skip
+        cache is None
+        or not networks
+        or not all(extractor.from_file for extractor, _ in networks)
+        or not isinstance(source, IndexedSource)
+        or not source.images.on_disk
+        or not source.length
+    ):
         yield source, [extractor for extractor, _ in networks], None
         return
     shelves = [{tap: cache.shelf(extractor, tap, batch_size) for tap in taps} for extractor, taps in networks]
@@ -206,9 +212,15 @@ class ReusedSource(NumberedSource):
         return Recalled(torch.empty(0, 3, 0, 0, dtype=torch.uint8, device="cpu"), names, one.digests, rows)
 
     def _computed(
-        self, blocks: Blocks, first: int, end: int, batch_size: int, workers: int, prepare: Prepare | None,
+        self,
+        blocks: Blocks,
+        first: int,
+        end: int,
+        batch_size: int,
+        workers: int,
+        prepare: Prepare | None,
         on_error: str,
-    ) -> Generator[ImageBatch, None, int]:  # fmt: skip
+    ) -> Generator[ImageBatch, None, int]:
         """The blocks from ``first``, up to ``end`` or to one that is known after all; returns where it came to."""
         start, stop = blocks.rows(first).start, blocks.rows(end - 1).stop
         decoding = self._source.part(range(start, stop)).chunks(

@@ -151,17 +151,28 @@ def find_statistics(name: str) -> Path:
     entry = public[name]
     target = platformdirs.user_cache_path("ganeval", appauthor=False) / "reference_stats" / f"{name}.npz"
     return fetch(
-        entry.url, target, sha256=entry.sha256, bytes=entry.bytes, what=f"reference statistics {name}",
+        entry.url,
+        target,
+        sha256=entry.sha256,
+        bytes=entry.bytes,
+        what=f"reference statistics {name}",
         licence=entry.licence,
-    )  # fmt: skip
+    )
 
 
 def _entry(manifest: Manifest, source: ManifestSource, item: ManifestFile) -> PublicStatistics:
     return PublicStatistics(
-        name=item.name, url=source.base + item.file, protocol=item.protocol or source.protocol or "",
-        weights=manifest.weights, n=item.n, resolution=item.resolution, sha256=item.sha256, bytes=item.bytes,
-        licence=source.licence, note=item.note or source.note,
-    )  # fmt: skip
+        name=item.name,
+        url=source.base + item.file,
+        protocol=item.protocol or source.protocol or "",
+        weights=manifest.weights,
+        n=item.n,
+        resolution=item.resolution,
+        sha256=item.sha256,
+        bytes=item.bytes,
+        licence=source.licence,
+        note=item.note or source.note,
+    )
 
 
 def parts_of(spec: object) -> frozenset[Part]:

@@ -66,9 +66,14 @@ class Session:
         features = None
         if one.images is not None and self.plan.on_features:
             features = measure_images(
-                name, one.images, self.networks.extractors, requirements, self.config, self.runtime,
+                name,
+                one.images,
+                self.networks.extractors,
+                requirements,
+                self.config,
+                self.runtime,
                 minimum=self.minimum,
-            )  # fmt: skip
+            )
         elif one.images is not None:  # metrics of the generator itself draw what they need
             features = SetFeatures({}, one.images.length, None, np.empty(0, np.uint64), one.images.describe())
         if one.statistics is not None:
@@ -86,9 +91,13 @@ class Session:
         rows = any(required.rows for required in requirements_of(name, taking, self.config.settings).values())
         served = [asked for asked in self.networks.bound if serves(stats, asked, self.plan.protocol)]
         return statistics_features(
-            stats, served, self.runtime, rows=rows, sample=any(not task.metric.rows for task in taking),
+            stats,
+            served,
+            self.runtime,
+            rows=rows,
+            sample=any(not task.metric.rows for task in taking),
             memory=self.config.feature_memory,
-        )  # fmt: skip
+        )
 
     def finish(self, features: Mapping[str, SetFeatures], started: float) -> Evaluation:
         """Every metric, from all image sets."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ganeval.protocol import Protocol as FeatureProtocol
 
 
-class EvaluationOptions(TypedDict, total=False):
+class NetworkOptions(TypedDict, total=False):
     num_samples: int | None
     value_range: tuple[float, float] | None
     data_root: str | Path | None
@@ -40,115 +40,44 @@ class EvaluationOptions(TypedDict, total=False):
     weights: str | Path | Mapping[str, str | Path] | None
     precision: str | None
     compile: bool
+
+
+class EvaluatorOptions(NetworkOptions, total=False):
     metrics: Sequence[str] | None
     test: object
+    level: float
+    num_real: int | None
+    assume_protocol: bool
+    sync: bool
+    trace: str
+    floor: bool
+    splits: int | None
+    kid_kernel: str
+    kid_subsets: tuple[int, int] | None
+    neighbours: int | None
+    strict: bool | None
+    radius: float | None
+    directions: int
+    per_class: bool
+    cmmd_sigma: float
+    pairs: int | None
+    space: str
+    sampling: str
+    epsilon: float
+    crop: bool
+    resize: int | None
+    trim: bool
+    unit: bool
+    distance: object
+
+
+class EvaluationOptions(EvaluatorOptions, total=False):
     reference: str | None
-    level: float
-    num_real: int | None
     num_fake: int | None
-    assume_protocol: bool
-    sync: bool
     single_images: bool
-    trace: str
-    floor: bool
-    splits: int | None
-    kid_kernel: str
-    kid_subsets: tuple[int, int] | None
-    neighbours: int | None
-    strict: bool | None
-    radius: float | None
-    directions: int
-    per_class: bool
-    cmmd_sigma: float
-    pairs: int | None
-    space: str
-    sampling: str
-    epsilon: float
-    crop: bool
-    resize: int | None
-    trim: bool
-    unit: bool
-    distance: object
 
 
-class EvaluatorOptions(TypedDict, total=False):
-    num_samples: int | None
-    value_range: tuple[float, float] | None
-    data_root: str | Path | None
-    download: bool
-    seed: int
-    any_suffix: bool
-    image_column: str | None
-    max_image_bytes: int
-    latent_dim: int | tuple[int, ...] | None
-    num_classes: int | None
-    label_distribution: str | LikeReal | None
-    labels: str | Path | Sequence[int] | None
-    keep_mode: bool
-    device: Device
-    on_error: str
-    batch_size: int | None
-    workers: int | None
-    feature_memory: int
-    progress: ProgressFactory | None
-    cache: bool | str | Path | FeatureCache | None
-    protocol: str | FeatureProtocol | CustomNetwork
-    weights: str | Path | Mapping[str, str | Path] | None
-    precision: str | None
-    compile: bool
-    metrics: Sequence[str] | None
-    test: object
-    level: float
-    num_real: int | None
-    assume_protocol: bool
-    sync: bool
-    trace: str
-    floor: bool
-    splits: int | None
-    kid_kernel: str
-    kid_subsets: tuple[int, int] | None
-    neighbours: int | None
-    strict: bool | None
-    radius: float | None
-    directions: int
-    per_class: bool
-    cmmd_sigma: float
-    pairs: int | None
-    space: str
-    sampling: str
-    epsilon: float
-    crop: bool
-    resize: int | None
-    trim: bool
-    unit: bool
-    distance: object
-
-
-class StatisticsOptions(TypedDict, total=False):
-    num_samples: int | None
-    value_range: tuple[float, float] | None
-    data_root: str | Path | None
-    download: bool
-    seed: int
-    any_suffix: bool
-    image_column: str | None
-    max_image_bytes: int
-    latent_dim: int | tuple[int, ...] | None
-    num_classes: int | None
-    label_distribution: str | LikeReal | None
-    labels: str | Path | Sequence[int] | None
-    keep_mode: bool
-    device: Device
-    on_error: str
-    batch_size: int | None
-    workers: int | None
-    feature_memory: int
-    progress: ProgressFactory | None
-    cache: bool | str | Path | FeatureCache | None
-    protocol: str | FeatureProtocol | CustomNetwork
-    weights: str | Path | Mapping[str, str | Path] | None
-    precision: str | None
-    compile: bool
+class StatisticsOptions(NetworkOptions, total=False):
     num: int | None
     shard: tuple[int, int] | None
     rows: bool

@@ -54,8 +54,12 @@ def _authentic(r: MetricResult) -> str:
 
 
 _SENTENCES = {
-    "fid": _distance, "precision": _precision, "recall": _recall, "ind": _adversary, "authpct": _authentic,
-}  # fmt: skip
+    "fid": _distance,
+    "precision": _precision,
+    "recall": _recall,
+    "ind": _adversary,
+    "authpct": _authentic,
+}
 
 
 def table(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -133,10 +137,17 @@ def _change(row: Compared, level: float) -> dict[str, Any]:
     before, after, step, low, high = (_minus(text) for text in row.texts())
     said = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
     return {
-        "label": row.label, "before": before, "after": after, "step": step, "interval": f"{low} to {high}",
-        "level": f"{100 * level:g} %", "said": said, "p": f"{row.p_value:.2g}", "pairing": row.pairing,
+        "label": row.label,
+        "before": before,
+        "after": after,
+        "step": step,
+        "interval": f"{low} to {high}",
+        "level": f"{100 * level:g} %",
+        "said": said,
+        "p": f"{row.p_value:.2g}",
+        "pairing": row.pairing,
         "note": row.note or "",
-    }  # fmt: skip
+    }
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:
