@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def cache() -> None:
-    """List and clear the features that are kept of files seen before.
+    """List and clear the cached features of images that were measured before.
 
     \b
     Examples:
@@ -35,7 +35,7 @@ def cache() -> None:
 @output_path
 @output_options
 def list_command(*, cache_dir: Path | None, fmt: str, output: Path | None) -> None:
-    """What the cache holds, by set of images, protocol and layer; the last used first.
+    """List the cached features by image set, protocol and layer, most recently used first.
 
     \b
     Example:
@@ -75,16 +75,16 @@ def list_command(*, cache_dir: Path | None, fmt: str, output: Path | None) -> No
     "--older-than",
     type=click.FloatRange(min=0),
     metavar="DAYS",
-    help="Only what was not used for so many days.",
+    help="Remove only features that were not used for this number of days.",
 )
-@click.option("--protocol", metavar="NAME[:LAYER]", help="Only what was made under this protocol, with any weights.")
+@click.option("--protocol", metavar="NAME[:LAYER]", help="Remove only features of this protocol, with any weights.")
 @cache_place
 @output_path
 @output_options
 def clear(
     *, older_than: float | None, protocol: str | None, cache_dir: Path | None, fmt: str, output: Path | None
 ) -> None:
-    """Remove features from the cache: all, or those that the options name; what a running evaluation uses stays.
+    """Remove features from the cache: all, or those that the options select. Features in use by a run stay.
 
     \b
     Examples:
@@ -92,16 +92,16 @@ def clear(
       ganeval cache clear --older-than 30 --protocol ttur
     """
     if older_than is not None and not math.isfinite(older_than):
-        raise ConfigError(f"--older-than is a number of days, 0 or more; got {older_than}.")
+        raise ConfigError(f"--older-than is {older_than}, expected a number of days, 0 or more.")
     source = click.get_current_context().get_parameter_source("protocol")
     if source is click.core.ParameterSource.DEFAULT_MAP:
-        protocol = None  # a file tells what is measured under, not what is thrown away
+        protocol = None  # the protocol of a configuration file is for measuring, not for removing
     chosen = None if protocol is None else get_protocol(protocol)
-    removed, freed, kept = _open(cache_dir).clear(older_than=older_than, protocol=chosen)
+    removed, freed, in_use = _open(cache_dir).clear(older_than=older_than, protocol=chosen)
     text = f"removed {number_of(removed, 'entry', 'entries')}, {freed / 1e6:.1f} MB"
-    if kept:
-        text += f"; {number_of(kept, 'is', 'are')} in use by a running evaluation and kept"
-    answer({"cleared": {"entries": removed, "bytes": freed, "in_use": kept}}, text, fmt=fmt, target=output)
+    if in_use:
+        text += f"; {number_of(in_use, 'entry is', 'entries are')} in use by a running evaluation and not removed"
+    answer({"cleared": {"entries": removed, "bytes": freed, "in_use": in_use}}, text, fmt=fmt, target=output)
 
 
 def _open(folder: Path | None) -> FeatureCache:

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 @click.argument("images", type=Source(), nargs=-1, required=True, metavar="IMAGES...")
 @source_options
 @generator_options
-@option("--decode/--no-decode", default=True, help="Decode every image: finds duplicates and damage further in.")
+@option("--decode/--no-decode", default=True, help="Decode every image: this finds duplicates and damage inside files.")
 @report_path
 @output_path
 @output_options
 def check(
     images: tuple[str, ...], *, fmt: str, decode: bool, output: Path | None, report: Path | None, **options: Any
 ) -> None:
-    """What is wrong with sets of images, before any compute is spent on them.
+    """Find faults in sets of images before any compute is spent on them.
 
-    Counts, sizes, formats, corrupt files by name, duplicates; of two sets, the first is taken as the real one, and what
-    differs between them is said.
+    Reports counts, sizes, formats, corrupt files by name, and duplicates. Of two sets, the first is taken as the real
+    one, and the differences between them are reported.
 
     \b
     Examples:
@@ -54,19 +54,19 @@ def check(
 
     sets = [parse_spec(text) for text in images]
     if options["num_samples"] is not None and not any(map(is_made, sets)):
-        raise ConfigError("--num-samples says how many images a renderer or a generator makes, and here is none.")
+        raise ConfigError("--num-samples is for renderers and generators, and none is among the sets. Leave it out.")
 
     sources = [open_source(spec, **options) for spec in sets]
     require_range_used(sources, options["value_range"])
     audits = [audit(source, decode=decode) for source in sources]
     for a in audits:
         if a.n == 0:
-            raise InputError(f"{a.spec} has no image that can be read: {'; '.join(a.problems())}")
+            raise InputError(f"{a.spec} has no readable image: {'; '.join(a.problems())}")
     sentences = compare_audits(audits[0], audits[1]) if len(audits) == 2 else []
     lines = [_table(_rows(a), fmt) + "\n" for a in audits]
     lines += [f"- {escaped(text)}" if fmt == "md" else one_line(text) for text in sentences]
     if len(audits) == 2 and not sentences:
-        lines.append("No difference between the two sets that would bias a comparison.")
+        lines.append("No difference between the two sets would bias a comparison.")
     outputs = Outputs()
     if report is not None:
         from ganeval.report.page import write_check

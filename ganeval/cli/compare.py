@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("a", metavar="A.json", type=click.Path(path_type=Path))
 @click.argument("b", metavar="B.json", type=click.Path(path_type=Path))
-@declared("metrics", default=None, help="Only these.  [default: all of either run]")
+@declared("metrics", default=None, help="Compare only these.  [default: all of either run]")
 @option(
     "--level",
     type=click.FloatRange(0.5, 1, max_open=True),
     default=0.95,
-    help="Of the intervals, and of what counts as beyond noise.",
+    help="Confidence level of the intervals, and of what counts as beyond noise.",
 )
 @output_path
 @output_options
 def compare(a: Path, b: Path, *, metrics: tuple[str, ...] | None, level: float, fmt: str, output: Path | None) -> int:
-    """Which numbers of two runs differ beyond noise, by how much, and which may not meet.
+    """Show which numbers of two runs differ beyond noise, by how much, and which are not comparable.
 
-    A and B are files that ganeval wrote with --output. Where both models made their images of the same latents, or were
-    measured against the same real images, the error of the difference takes account of it. Exit code 0: every metric
-    was compared; 3: one could not be.
+    A and B are files that ganeval wrote with --output. Where both models made their images from the same latents, or
+    were measured against the same real images, the error of the difference is smaller, and takes account of it. Exit
+    code 0: every metric was compared; 3: a metric could not be compared.
 
     \b
     Example:
@@ -44,11 +44,11 @@ def compare(a: Path, b: Path, *, metrics: tuple[str, ...] | None, level: float, 
     from ganeval.result_files import read_record
 
     if math.isnan(level):
-        raise ConfigError(f"--level lies between 0.5 and 1; got {level}. The usual one is 0.95.")
+        raise ConfigError(f"--level is {level}, expected a number between 0.5 and 1, usually 0.95.")
     names = None if metrics is None else [name for name in metrics if name]
     found = compared(read_record(a), read_record(b), metrics=names, level=level)
-    for said in dict.fromkeys(row.note for row in found.rows if row.note):
-        note(said)
+    for remark in dict.fromkeys(row.note for row in found.rows if row.note):
+        note(remark)
     text = _markdown(found) if fmt == "md" else [_row(row, found.level) for row in found.rows]
     answer({"compare": found.to_dict()}, text, fmt=fmt, target=output)
     return 0 if found.judged else 3
@@ -59,13 +59,13 @@ def _row(row: Compared, level: float) -> list[Cell]:
     if row.reason is not None:
         return [label, Cell(f"not compared: {row.reason}", {"fg": "yellow"}, loose=True)]
     a, b, step, low, high = row.texts()
-    said, look = f"{row.better} is better", {"fg": "green" if row.better == "B" else "red"}
+    verdict, look = f"{row.better} is better", {"fg": "green" if row.better == "B" else "red"}
     if row.better is None:
-        said, look = "no difference beyond noise", {}
+        verdict, look = "no difference beyond noise", {}
     return [
         label,
         Cell(f"A {a}, B {b}: {step}, {100 * level:g} % CI {low} to {high}"),
-        Cell(f"{said}, p = {row.p_value:.2g}", look),
+        Cell(f"{verdict}, p = {row.p_value:.2g}", look),
         Cell(f"({row.pairing})"),
     ]
 

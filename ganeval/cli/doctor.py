@@ -56,10 +56,10 @@ def doctor(*, fmt: str, output: Path | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        state: ok, missing (a thing that some commands need is absent) or broken.
+        state: ok, missing (something that only some commands need is absent) or broken.
         deviation: of features of an accelerator from those of the CPU, over the largest; None: not measured.
     """
 
@@ -71,7 +71,7 @@ class Finding:
 
 
 def diagnose() -> list[Finding]:
-    """All checks, in an order in which an early fault explains the later ones."""
+    """Run all checks, in an order in which an early fault explains the later ones."""
     findings = [_python(), *_packages(), _torch_and_torchvision()]
     if all(f.state != "broken" for f in findings):
         checks: tuple[Callable[[], Finding], ...] = (_devices, _inception_weights, _compact, _trace, _writable)
@@ -111,20 +111,20 @@ def _packages() -> list[Finding]:
 
 
 def torch_pair_advice(versions: Mapping[str, str], error: str) -> str:
-    """How to mend a torchvision that does not import beside this torch.
+    """How to repair a torchvision that does not import with this torch.
 
-    A CPU-only torch (its version ends in ``+cpu``) beside a torchvision built for CUDA lacks the operators that
-    torchvision registers; two releases that were not made for each other fail in the same way.
+    A CPU-only torch (its version ends in ``+cpu``) with a torchvision built for CUDA lacks the operators that
+    torchvision registers; two releases that do not match fail in the same way.
     """
     torch, torchvision = versions.get("torch", "?"), versions.get("torchvision", "?")
     if torch.endswith("+cpu") and not torchvision.endswith("+cpu"):
         return (
-            f"torch {torch} is a CPU-only build beside torchvision {torchvision}, a build for CUDA; the two "
-            "cannot work together. Install both from one place: pip uninstall -y torch torchvision, "
+            f"torch {torch} is a CPU-only build, and torchvision {torchvision} is a build for CUDA; the two "
+            "cannot work together. Install both from one index: pip uninstall -y torch torchvision, "
             "then pip install torch torchvision"
         )
     return (
-        f"torch {torch} and torchvision {torchvision} do not fit each other ({error}). "
+        f"torch {torch} and torchvision {torchvision} do not match ({error}). "
         "Install both in one command: pip install --upgrade torch torchvision"
     )
 
@@ -157,7 +157,7 @@ def _devices() -> Finding:
 
 
 def accelerators_against_cpu() -> list[Finding]:
-    """Two images through each network that is here, on every accelerator and on the CPU."""
+    """Compare the features of two images on every accelerator with those on the CPU, for each available network."""
     import torch
 
     from ganeval.features.devices import accelerators
@@ -172,7 +172,7 @@ def accelerators_against_cpu() -> list[Finding]:
             continue
         try:
             exact, _ = _features(protocol, torch.device("cpu"))
-        except Exception:  # which another check reports
+        except Exception:  # another check reports it
             continue
         findings += [_against(exact, protocol, device) for device in devices]
     return findings
@@ -197,7 +197,7 @@ def _against(exact: torch.Tensor, protocol: Protocol, device: torch.device) -> F
 
 
 def _features(protocol: Protocol, device: torch.device) -> tuple[torch.Tensor, str]:
-    """(2, d) of two rendered images, on the host; and a sentence if the device could not compute them."""
+    """Features (2, d) of two rendered images, on the host; and a sentence if the device could not compute them."""
     from ganeval.arithmetic import collect_host_fallbacks
     from ganeval.features.extractor import load_extractor
     from ganeval.images.open import open_images
@@ -235,7 +235,7 @@ def _compact() -> Finding:
 
 
 def _trace() -> Finding:
-    """The four ways to the trace of the matrix square root must agree on regular input."""
+    """Compare the four methods for the trace of the matrix square root on regular input."""
     import numpy as np
 
     from ganeval.statistics.linalg import trace_sqrt
@@ -249,7 +249,7 @@ def _trace() -> Finding:
     if spread > 1e-8:
         found = ", ".join(f"{m} {v:.12g}" for m, v in values.items())
         return Finding(
-            "matrix square root", "broken", f"the paths disagree: {found}", "reinstall or upgrade scipy and numpy"
+            "matrix square root", "broken", f"the methods disagree: {found}", "reinstall or upgrade scipy and numpy"
         )
     return Finding("matrix square root", "ok", f"sqrtm, svd, eigvals and the fast path agree to {spread:.0e}")
 
@@ -267,5 +267,5 @@ def _guarded(check: Callable[[], Finding]) -> Finding:
     name = check.__name__.strip("_").replace("_", " ")
     try:
         return check()
-    except Exception as error:  # whatever it is, it belongs into the report
+    except Exception as error:  # any exception belongs in the report
         return Finding(name, "broken", f"{type(error).__name__}: {error}", "reinstall ganeval")

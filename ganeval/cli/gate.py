@@ -1,4 +1,4 @@
-"""``ganeval gate``: rules, a run, a verdict, and an exit code."""
+"""``ganeval gate``: hold rules against a run; the exit code is the verdict."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ _FORMATS = ("text", "json", "md", "github")
 
 @click.command(cls=Command)
 @click.argument("paths", nargs=-1, type=Source(), metavar="[REAL FAKE]")
-@option("--results", type=_FILE, help="Judge this file that ganeval wrote, in place of REAL and FAKE.")
-@option("--baseline", type=_FILE, help="What max-regression refers to: any JSON with results that ganeval wrote.")
-@option("--update-baseline", is_flag=True, help="Make this run the baseline, unless max, min or min-samples forbid it.")
+@option("--results", type=_FILE, help="Judge this result file of ganeval instead of REAL and FAKE.")
+@option("--baseline", type=_FILE, help="Baseline of max-regression: any JSON result file of ganeval.")
+@option("--update-baseline", is_flag=True, help="Make this run the baseline, unless max, min or min-samples fail.")
 @option("--junit", type=Output(), help="Also write the verdict as JUnit XML.")
 @option(
     "--on-inconclusive",
     type=click.Choice(ON_INCONCLUSIVE),
     default="error",
-    help="What an interval counts as that spans its limit.",
+    help="What a check counts as whose interval spans the limit.",
 )
-@option("--weights-sha256", help="Beginning of the hash of weights that are not the published ones.")
+@option("--weights-sha256", help="Beginning of the SHA-256 of the weights, if they are not the published ones.")
 @option(
     "--strict",
     is_flag=True,
-    envvar="GANEVAL_GATE_STRICT",  # GANEVAL_STRICT is of the balls of precision and recall
-    help="The point value decides; the interval is only told.",
+    envvar="GANEVAL_GATE_STRICT",  # GANEVAL_STRICT is for the balls of precision and recall
+    help="Let the point value decide; the interval is only shown.",
 )
-@option("--exit-zero", is_flag=True, help="Exit 0 also where the gate fails or could not be judged (not on errors).")
-@option("--suggest", is_flag=True, help="Derive limits from the results R1.json R2.json ... of several training seeds.")
+@option("--exit-zero", is_flag=True, help="Exit 0 also where the gate fails or could not be judged, but not on errors.")
+@option("--suggest", is_flag=True, help="Suggest limits from results R1.json R2.json ... of several training seeds.")
 @option("--check", is_flag=True, help="Only check the configuration, the baseline and the manifest of statistics.")
 @declared(*group("comparison", "test"), "num_fake")
 @partial(compute_options, protocol=None)
@@ -90,9 +90,9 @@ def gate(
 ) -> int:
     """Hold the rules of the configuration file against REAL and FAKE, or against a file of results.
 
-    The rules stand in ganeval.toml under [gate.rules.METRIC], or in pyproject.toml under
+    The rules are in ganeval.toml under [gate.rules.METRIC], or in pyproject.toml under
     [tool.ganeval.gate.rules.METRIC]: max, min, max-regression = { abs = ... } or { rel = ... }, min-samples, level,
-    compare, source. The interval decides, not the point: exit code 0 passed, 1 failed, 3 could not be judged.
+    compare, source. The interval decides, not the point value. Exit code 0: passed; 1: failed; 3: could not be judged.
 
     \b
     Examples:
@@ -106,7 +106,7 @@ def gate(
     found = find_config(context.params.get("config"))
     where, table = ("ganeval.toml", {}) if found is None else (str(found[0]), found[1].get("gate", {}))
     if context.get_parameter_source("strict") is ParameterSource.DEFAULT_MAP and "strict" not in table:
-        strict = False  # at the file's top level it is the option of precision and recall
+        strict = False  # at the top level of the file it is the option of precision and recall
     rules = Gate(
         rules=parse_rules(table.get("rules"), where),
         protocol=protocol,
@@ -135,7 +135,9 @@ def _judge(
     from ganeval.result_files import read_record
 
     if len(paths) not in (0, 2):
-        raise click.UsageError(f"a gate takes REAL and FAKE, or neither and --results FILE.json; got {len(paths)}.")
+        raise click.UsageError(
+            f"a gate takes REAL and FAKE, or --results FILE.json; got {number_of(len(paths), 'argument')}."
+        )
     real, fake = paths if paths else (None, None)
     baseline = options.get("baseline")
     before = read_record(baseline) if page is not None and baseline is not None and baseline.exists() else None
@@ -202,7 +204,7 @@ def _show(run: GateRun, fmt: str, outputs: Outputs) -> None:
     for message in verdict.warnings:
         out.warning(message)
     if run.updated is not None:
-        out.note(f"{run.updated} is the baseline now")
+        out.note(f"{run.updated} is the new baseline")
     if fmt == "json":
         out.document({**document(run), **outputs.fields})
     elif fmt == "md":
@@ -217,14 +219,14 @@ def _show(run: GateRun, fmt: str, outputs: Outputs) -> None:
 
 
 def _print(verdict: Verdict) -> None:
-    """One line a check, and the sum."""
+    """Print one line per check, and the summary."""
     from ganeval.gate.words import columns, summary
 
-    rows = []
+    rows: list[list[Cell | str]] = []
     for check in verdict.checks:
-        mark, name, requirement, told = columns(check)
-        rows.append([Cell(mark, _LOOKS[check.outcome]), Cell(name), Cell(requirement), Cell(told, loose=True)])
-    out.show([*rows])
+        mark, name, requirement, reason = columns(check)
+        rows.append([Cell(mark, _LOOKS[check.outcome]), name, requirement, Cell(reason, loose=True)])
+    out.show(rows)
     out.show([[Cell(summary(verdict), _LOOKS[verdict.outcome])]])
 
 
@@ -248,24 +250,24 @@ def _suggest(paths: tuple[str, ...], *, fmt: str, target: Path | None) -> int:
 
 
 def _check(rules: Gate, where: str, baseline: Path | None, *, fmt: str, target: Path | None) -> int:
-    """What a pre-commit hook needs: nothing is measured, no network is loaded."""
+    """Check configuration, baseline and manifest, for a pre-commit hook: measures nothing, loads no network."""
     from ganeval.gate.manifest import check_manifest
     from ganeval.gate.verdict import require_baseline
     from ganeval.result_files import read_record
 
-    told = [f"{where}: rules of {', '.join(rule.metric for rule in rules.rules)}"]
+    lines = [f"{where}: rules of {', '.join(rule.metric for rule in rules.rules)}"]
     if baseline is not None:
         record = read_record(baseline)
         require_baseline(rules, record)
         missing = [rule.metric for rule in rules.rules if rule.max_regression and record.result(rule.metric) is None]
         if missing:
-            raise ConfigError(f"the baseline {baseline} has no {', '.join(missing)}, which a max-regression refers to.")
+            raise ConfigError(f"the baseline {baseline} has no {', '.join(missing)}, which a max-regression needs.")
         if record.evaluation.samples is not None and record.missing is not None:
             raise ConfigError(f"the baseline cannot be paired: {record.missing}.")
-        told.append(
+        lines.append(
             f"{baseline}: {number_of(len(record.evaluation.results), 'result')}"
             + (", paired by image" if record.arrays else "")
         )
-    told += check_manifest()
-    out.answer({"check": told}, "\n".join(told), fmt=fmt, target=target)
+    lines += check_manifest()
+    out.answer({"check": lines}, "\n".join(lines), fmt=fmt, target=target)
     return 0

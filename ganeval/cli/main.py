@@ -1,6 +1,6 @@
-"""The command ``ganeval``: commands are imported when they are used, errors become one message and an exit code.
+"""The command ``ganeval``: imports a command when it is used, and turns errors into one message and an exit code.
 
-0 measured; 1 a gate measured and failed; 2 usage, configuration, input or weights; 3 could not be judged;
+Exit codes: 0 measured; 1 a gate measured and failed; 2 usage, configuration, input or weights; 3 could not be judged;
 70 internal error; 130 interrupted.
 """
 
@@ -19,21 +19,22 @@ from ganeval.cli import output, streams
 from ganeval.cli.variables import warn_of_unknown
 from ganeval.errors import GanEvalError, GanEvalWarning
 from ganeval.metrics.registry import metric_commands, summary_of
+from ganeval.parsing.variables import rank_and_size
 
 _METRIC = "ganeval.cli.metric"
 _COMMANDS = {
-    "demo": ("ganeval.cli.demo", "The whole pipeline on what ships with ganeval, without network."),
+    "demo": ("ganeval.cli.demo", "Run the whole pipeline offline on what ships with ganeval."),
     "eval": (_METRIC, "Every metric that applies, from one pass over two sets of images."),
     **{name: (_METRIC, f"{summary_of(name)}.") for name in metric_commands()},
-    "gate": ("ganeval.cli.gate", "Hold rules against a run: passed, failed, or not enough to tell."),
-    "compare": ("ganeval.cli.compare", "Which numbers of two runs differ beyond noise, and which may not meet."),
-    "report": ("ganeval.cli.report", "A page to look at, of runs that are measured or trained already."),
+    "gate": ("ganeval.cli.gate", "Hold rules against a run: passed, failed, or could not be judged."),
+    "compare": ("ganeval.cli.compare", "Which numbers of two runs differ beyond noise, and which are not comparable."),
+    "report": ("ganeval.cli.report", "Write an HTML page of runs that were measured or trained before."),
     "stats": ("ganeval.cli.stats", "Build, show and merge reference statistics."),
-    "check": ("ganeval.cli.check", "What is wrong with a set of images, before any compute is spent."),
+    "check": ("ganeval.cli.check", "Find faults in sets of images before any compute is spent."),
     "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),
     "train": ("ganeval.cli.train", "Train a reference generator: dcgan or cyclegan."),
     "weights": ("ganeval.cli.weights", "List, fetch, verify and import the weights of networks."),
-    "cache": ("ganeval.cli.cache", "List and clear the features that are kept of files seen before."),
+    "cache": ("ganeval.cli.cache", "List and clear the cached features of images that were measured before."),
     "doctor": ("ganeval.cli.doctor", "Check installation, devices, weights and numerics of this machine."),
     "cite": ("ganeval.cli.cite", "BibTeX of a metric."),
 }
@@ -42,7 +43,7 @@ OK, FAILED, ERROR, UNDECIDED, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when that command is asked for."""
+    """A group that imports the module of a command when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -60,7 +61,7 @@ class LazyGroup(click.Group):
 
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             close = get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f" Did you mean {close[0]}?" if close else f" There are {', '.join(_COMMANDS)}."
+            hint = f" Did you mean {close[0]}?" if close else f" Available: {', '.join(_COMMANDS)}."
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -86,16 +87,16 @@ def ganeval_command() -> None:
 
 
 def _shared(arguments: list[str]) -> bool:
-    """Whether under torchrun all ranks share the work of this command; another is the first rank's alone."""
+    """Whether all ranks of torchrun share the work of this command; others run on the first rank alone."""
     names = [argument for argument in arguments if not argument.startswith("-")]
     return names[:2] == ["stats", "build"] or _COMMANDS.get("".join(names[:1]), ("",))[0] == _METRIC
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line; returns the exit code and never raises."""
+    """Run a command line and return the exit code; never raises."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with streams.closed_ones_are_silent(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", GanEvalWarning)  # commands write those of their results to stderr
+        warnings.simplefilter("ignore", GanEvalWarning)  # commands print the warnings of their results themselves
         return _run(arguments)
 
 
@@ -103,7 +104,7 @@ def _run(arguments: list[str]) -> int:
     stdout = sys.stdout
     try:
         output.begin(arguments)
-        if output.ranks() > 1 and not _shared(arguments):
+        if rank_and_size()[1] > 1 and not _shared(arguments):
             if not output.speaks():
                 return OK
             from ganeval.distributed import stay_alone
@@ -121,9 +122,9 @@ def _run(arguments: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return ERROR
     except SystemExit as exit_:
-        if sys.stdout is not stdout:  # click's answer to a reader that has gone: it silences stdout and exits
+        if sys.stdout is not stdout:  # click silences stdout and exits when its reader has gone
             return OK
-        message = f"the run was ended by code that it called, with SystemExit({exit_.code!r}). Take the exit out of it."
+        message = f"code that the run called raised SystemExit({exit_.code!r}). Remove the exit from that code."
         return output.failure("input", message, ERROR)
     except click.UsageError as error:
         message = error.format_message()
@@ -136,29 +137,29 @@ def _run(arguments: list[str]) -> int:
         return output.failure(error.kind, str(error), ERROR)
     except (click.Abort, KeyboardInterrupt):
         return output.failure("interrupted", "interrupted", INTERRUPTED)
-    except BaseException as error:  # no way out but by an exit code, and under --json a document
+    except BaseException as error:  # every failure ends in an exit code, and with --json in a document
         if isinstance(error, MemoryError) or any(one.__name__ == "OutOfMemoryError" for one in type(error).__mro__):
             return output.failure("memory", _out_of_memory(error), ERROR)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
             return output.failure("output", f"cannot write: {error.strerror}. Make room, and try again.", ERROR)
         traceback.print_exc(file=sys.stderr)
         message = (
-            f"internal error: {error!r}. This is a fault of ganeval, not of your input: please report it in the "
+            f"internal error: {error!r}. This is a bug in ganeval, not in your input: please report it in the "
             "project's issue tracker, with the lines above and the output of `ganeval doctor`"
         )
         return output.failure("internal", message, INTERNAL)
 
 
 def _out_of_memory(error: BaseException) -> str:
-    said = str(error).strip().splitlines() or ["no more to be had"]
+    lines = str(error).strip().splitlines() or ["none is left"]
     return (
-        f"not enough memory: {said[0].split('. ')[0]}. Take smaller batches (--batch-size), keep fewer features in "
-        "memory (--feature-memory), or compute where there is more of it (--device cpu)."
+        f"not enough memory: {lines[0].split('. ')[0]}. Use smaller batches (--batch-size), keep fewer features in "
+        "memory (--feature-memory), or a device with more memory (--device cpu)."
     )
 
 
 def run() -> None:
-    """The console script, as installations before ``ganeval.__main__`` name it."""
+    """Entry point of the console script of earlier installations."""
     sys.exit(main())
 
 

@@ -1,4 +1,4 @@
-"""stdout carries the result and nothing else; notes, warnings, progress and errors go to stderr."""
+"""Messages of the command line: stdout has the result alone; notes, warnings, progress and errors go to stderr."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -29,20 +29,20 @@ _NARROWEST = 40  # columns; a narrower terminal wraps as it likes
 
 
 class _State:
-    """What the options said, for messages that are written outside a command."""
+    """The output options, for messages that are written outside a command."""
 
     json = False
     quiet = False
     verbose = False
-    first = True  # under torchrun, whether this is the rank that speaks and writes
+    first = True  # whether this process writes: under torchrun only the first rank does
     answered = False  # whether stdout has its document
 
 
 def begin(arguments: Sequence[str]) -> None:
-    """Look for ``--json`` before parsing, so that a usage error too is one JSON document.
+    """Look for ``--json`` before parsing, so that a usage error is one JSON document too.
 
     Raises:
-        ConfigError: a variable of torchrun that is not a number.
+        ConfigError: a variable of torchrun is not a number.
     """
     pairs = pairwise(arguments)
     _State.json = (
@@ -52,19 +52,9 @@ def begin(arguments: Sequence[str]) -> None:
         or os.environ.get("GANEVAL_FORMAT") == "json"
     )
     _State.quiet = _State.verbose = _State.answered = False
-    _State.first = True  # until the variables are read, which can fail
+    _State.first = True  # until the variables are read: reading them can fail
     _State.json = _State.json or flag("GANEVAL_JSON")
-    _State.first = rank() == 0
-
-
-def rank() -> int:
-    """That of this process under torchrun, else 0."""
-    return rank_and_size()[0]
-
-
-def ranks() -> int:
-    """How many processes torchrun started, else 1."""
-    return rank_and_size()[1]
+    _State.first = rank_and_size()[0] == 0
 
 
 def speaks() -> bool:
@@ -73,12 +63,12 @@ def speaks() -> bool:
 
 
 def also_json(asked: bool) -> None:
-    """The configuration file may ask for JSON too."""
+    """Write JSON where the configuration file asks for it."""
     _State.json = _State.json or asked
 
 
 def configure(*, json: bool, quiet: bool, verbose: bool) -> None:
-    """Set up from the parsed options; what the library logs becomes notes."""
+    """Apply the parsed options; messages that the library logs become notes."""
     _State.json, _State.quiet, _State.verbose = json, quiet, verbose
     logger = logging.getLogger("ganeval")
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
@@ -89,11 +79,11 @@ def configure(*, json: bool, quiet: bool, verbose: bool) -> None:
 class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         start = "note: " if record.levelno >= logging.INFO else ""
-        click.echo(f"{start}{record.getMessage()}", err=True)  # downloads are announced whatever --quiet says
+        click.echo(f"{start}{record.getMessage()}", err=True)  # --quiet does not hide downloads
 
 
 def failure(kind: str, message: str, code: int) -> int:
-    """One line on stderr, and under ``--json`` one document on stdout; returns the exit code."""
+    """Print one line on stderr, and with ``--json`` one document on stdout; return the exit code."""
     if not _State.first and kind != "internal":  # the first rank fails with the same message
         return code
     if _State.json and _State.first and not _State.answered:
@@ -114,14 +104,14 @@ def warning(message: str) -> None:
 
 
 def detail(message: str) -> None:
-    """Said only with ``--verbose``."""
+    """Print a message with ``--verbose`` only."""
     if _State.first and _State.verbose:
         click.echo(message, err=True)
 
 
 def answer(
     fields: Mapping[str, Any],
-    text: str | Sequence[Sequence[Cell]] | Callable[[], None],
+    text: str | Sequence[Sequence[Cell | str]],
     *,
     fmt: str,
     target: Path | None,
@@ -131,7 +121,7 @@ def answer(
     """Write the answer of a command: the document to a file, if one was named, and one of the two forms to stdout.
 
     Args:
-        text: the text form: lines, the rows of a table, or a function that prints it.
+        text: the text form: lines, or the rows of a table.
         header: the columns of these rows, for a table in Markdown.
         outputs: the outputs that were attempted already.
 
@@ -149,31 +139,31 @@ def answer(
     with outputs.attempt("stdout"):
         if fmt == "json":
             document({**fields, **outputs.fields})
-        elif callable(text):
-            text()
         elif isinstance(text, str):
             if text:
                 say(text)
         elif fmt == "md":
-            say(markdown_table(header, [[cell.text for cell in row] for row in text]))
+            say(
+                markdown_table(header, [[cell if isinstance(cell, str) else cell.text for cell in row] for row in text])
+            )
         else:
             show(text)
     outputs.finish()
 
 
 def document(fields: Mapping[str, Any]) -> None:
-    """The one JSON document of a run."""
+    """Print the one JSON document of a run."""
     _State.answered = True
     say(to_json({"schema": SCHEMA, **fields}))
 
 
 def say(text: str) -> None:
-    """Text of the answer, on stdout."""
+    """Print text of the answer on stdout."""
     with answering():
         click.echo(text)
 
 
-def show(rows: Sequence[Sequence[Cell]], *, wrapped: bool = True) -> None:
+def show(rows: Sequence[Sequence[Cell | str]], *, wrapped: bool = True) -> None:
     """Print the rows of a table on stdout: aligned, in colour where that is allowed.
 
     Each line holds all that belongs to it, so that it can be cut out and pasted. Away from a terminal nothing is
@@ -209,36 +199,23 @@ def styled(text: str, look: Mapping[str, Any] | None, colour: bool) -> str:
 
 
 def _say(message: str, kind: str, colour: str) -> None:
-    """A line on stderr, its kind in colour where that is allowed."""
+    """Print a line on stderr, its kind in colour where that is allowed."""
     write(f"{styled(kind, {'fg': colour, 'bold': True}, coloured(sys.stderr))} {message}", sys.stderr)
 
 
 def progress(what: str, total: int | None) -> Progress:
-    """A bar on a terminal; elsewhere a plain line every 30 seconds; nothing with ``--quiet``."""
+    """A progress bar on a terminal; elsewhere a plain line every 30 seconds; nothing with ``--quiet``."""
     if _State.quiet or not _State.first:
         return _Lines(what, total, every=float("inf"))
     if sys.stderr.isatty():
-        return _Bar(what, total)
+        from tqdm import tqdm
+
+        return cast("Progress", tqdm(desc=what, total=total, unit="img", leave=False, dynamic_ncols=True))
     return _Lines(what, total, every=30.0)
 
 
-class _Bar:
-    """Progress for people."""
-
-    def __init__(self, what: str, total: int | None) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(desc=what, total=total, unit="img", file=sys.stderr, leave=False, dynamic_ncols=True)
-
-    def update(self, n: int) -> None:
-        self._bar.update(n)
-
-    def close(self) -> None:
-        self._bar.close()
-
-
 class _Lines:
-    """Progress for logs."""
+    """Progress as lines of a log."""
 
     def __init__(self, what: str, total: int | None, *, every: float) -> None:
         self.what, self.total, self.every = what, total, every

@@ -1,4 +1,4 @@
-"""What a run writes once it is measured: every output is tried, and one that fails costs none of the others."""
+"""The outputs of a run: each is attempted, and one that fails costs none of the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """Collects what could not be written.
+    """Collects the outputs that could not be written.
 
     Attributes:
         errors: ``path`` and ``message`` of each failure, as ``output_errors`` of a document.
@@ -29,14 +29,14 @@ class Outputs:
 
     @contextmanager
     def attempt(self, path: object) -> Iterator[None]:
-        """Run the block; what goes wrong in it is kept for ``finish``."""
+        """Run the block; an error in it is stored for ``finish``."""
         try:
             yield
         except GanEvalError as error:
             self.failed(path, str(error))
         except OSError as error:
-            self.failed(path, f"cannot write {path}: {error.strerror or error}. Choose another place.")
-        except Exception as error:  # a fault of this program, told as one after everything else is written
+            self.failed(path, f"cannot write {path}: {error.strerror or error}. Choose another path.")
+        except Exception as error:  # a bug of this program; raised after everything else is written
             self.failed(path, f"internal error: {error!r}")
             self._fault = self._fault or error
 
@@ -45,14 +45,14 @@ class Outputs:
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """The key of the document; none where everything was written."""
+        """The key ``output_errors`` of the document; empty where everything was written."""
         return {"output_errors": list(self.errors)} if self.errors else {}
 
     def finish(self) -> None:
-        """Fail if an output did.
+        """Raise if an output failed.
 
         Raises:
-            OutputError: one message of all that could not be written.
+            OutputError: one message that names every output that could not be written.
         """
         if self._fault is not None:
             raise self._fault
@@ -68,7 +68,7 @@ def write_evaluation(
     arrays: Mapping[str, np.ndarray] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """``write_record``, or the document alone where there is no room for the values of single images.
+    """Write a record, or its document alone where there is no room for the values of single images.
 
     Returns:
         The evaluation, which names the file of those values if it was written.

@@ -1,4 +1,4 @@
-"""Options and arguments that name files, and the rule that no output replaces what the command reads."""
+"""Options and arguments that name files; no output may replace a file that the command reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganeval.errors import ConfigError, InputError
 
 
 class Source(click.ParamType[Any]):
-    """Text that names what is read: an image spec, statistics, or a path."""
+    """Text that names an input: an image spec, statistics, or a path."""
 
     name = "SPEC"
 
@@ -22,7 +22,7 @@ class Source(click.ParamType[Any]):
 
 
 class WeightsFile(click.ParamType[Any]):
-    """``[NETWORK=]PATH``: the name of a network, empty where there is none, and the file."""
+    """``[NETWORK=]PATH``: the name of a network, or an empty name, and the file."""
 
     name = "[NETWORK=]PATH"
     envvar_list_splitter = os.pathsep
@@ -35,18 +35,18 @@ class WeightsFile(click.ParamType[Any]):
 
 
 class Output(click.Path):
-    """A file that is written, or with ``folder`` a folder, or either of them with ``either``."""
+    """A file to write, or with ``folder`` a folder, or either of them with ``either``."""
 
     def __init__(self, *, folder: bool = False, either: bool = False) -> None:
         super().__init__(path_type=Path, dir_okay=folder or either, file_okay=not folder)
 
     def written(self, path: Path) -> tuple[Path, ...]:
-        """All the files that are written where this one is named."""
+        """All the files that this option writes."""
         return (path,)
 
 
 class RecordFile(Output):
-    """The document of a run, with the values of single images beside it."""
+    """The document of a run, with the values of single images in a second file."""
 
     def written(self, path: Path) -> tuple[Path, ...]:
         from ganeval.files import is_stream
@@ -56,7 +56,7 @@ class RecordFile(Output):
 
 
 class StatisticsFile(Output):
-    """An npz file, the suffix appended where it is missing."""
+    """An npz file; the suffix is appended where it is missing."""
 
     def written(self, path: Path) -> tuple[Path, ...]:
         from ganeval.statistics.npz import with_suffix_npz
@@ -65,7 +65,7 @@ class StatisticsFile(Output):
 
 
 def check_places(ctx: click.Context, config: Path | None) -> None:
-    """Refuse outputs that replace each other or a file that the command reads, and those that cannot be written.
+    """Refuse outputs that replace each other or an input, and outputs that cannot be written.
 
     Args:
         config: the configuration file in force.
@@ -89,18 +89,20 @@ def check_places(ctx: click.Context, config: Path | None) -> None:
     for flag, kind, named in outputs:
         for path in kind.written(named):
             if is_input(path, *inputs):
-                raise InputError(f"{path} is read here, and would be overwritten by its result. Choose another name.")
+                raise InputError(
+                    f"{path} is an input of this command, and would be overwritten by its result. Choose another name."
+                )
             if is_stream(path):
                 continue
             other = places.setdefault(os.path.realpath(path), flag)
             if other != flag:
-                raise ConfigError(f"{other} and {flag} name one file, {path}. Give each its own.")
+                raise ConfigError(f"{other} and {flag} name the same file, {path}. Give each its own file.")
         if not kind.dir_okay:
             require_writable(kind.written(named)[0])
 
 
 def _inputs(ctx: click.Context) -> Iterator[str | Path]:
-    """What the options and arguments of a command name; beside a document its values of single images are read too."""
+    """The inputs that options and arguments name; of a document also its file of values of single images."""
     from ganeval.result_files import samples_beside
 
     for param in ctx.command.params:

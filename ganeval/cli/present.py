@@ -1,4 +1,4 @@
-"""An Evaluation on stdout and in files."""
+"""Print an Evaluation and write it to files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: O
     """Write the files first, then stdout; notes and warnings go to stderr.
 
     Args:
-        outputs: what was tried already.
+        outputs: the outputs that were attempted already.
 
     Raises:
         OutputError: an output could not be written; stdout has the result all the same.
@@ -42,7 +42,7 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: O
 
 
 def _print(evaluation: Evaluation) -> None:
-    """One result as the line that people paste, however wide the terminal is; several as a table of such lines."""
+    """Print one result as a single line, whatever the width of the terminal; several as a table of such lines."""
     results, classes = rows_of(evaluation)
     output.show(results, wrapped=len(evaluation.results) > 1)
     output.show(classes)

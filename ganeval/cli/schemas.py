@@ -14,7 +14,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def result_schema() -> dict[str, Any]:
-    """The schema of ``ganeval/1``: a run with results, the verdict of a gate beside them, or a failure."""
+    """The schema of ``ganeval/1``: a run with results, with or without the verdict of a gate, or a failure."""
     kinds = (RunDocument, VerdictDocument, FailureDocument)
     (run, verdict, failure), definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     judged = {"type": "object", "properties": {"gate": verdict}}

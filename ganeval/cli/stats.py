@@ -154,8 +154,5 @@ def _show(
         ("note", statistics.note or ""),
         ("rows kept", _rows_kept(statistics)),
     ]
-    if fmt == "md":
-        text = "\n".join(["| field | value |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows)])
-    else:
-        text = "\n".join(f"{k:<10} {v}" for k, v in rows if v)
-    output.answer({"statistics": fields}, text, fmt=fmt, target=target, outputs=outputs)
+    cells = [(field, str(value)) for field, value in rows if value]
+    output.answer({"statistics": fields}, cells, header=("field", "value"), fmt=fmt, target=target, outputs=outputs)

@@ -1,6 +1,6 @@
-"""Standard streams that are closed, or whose reader has gone: what is written there is dropped, and the run goes on.
+"""Standard streams that are closed, or whose reader has gone: their text is dropped, and the run goes on.
 
-A program that nobody listens to still measures, writes its files and ends with the exit code of what it found.
+The run still measures, writes its files, and ends with the exit code of its result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAMES = ("stdin", "stdout", "stderr")
 
 
 class OutputError(GanEvalError):
-    """A result that is there and could not be written."""
+    """A result exists and could not be written."""
 
     kind = "output"
 
@@ -36,12 +36,12 @@ def open_descriptors() -> None:
 
 @contextlib.contextmanager
 def closed_ones_are_silent() -> Iterator[None]:
-    """Inside, every standard stream can be written to."""
+    """Make every standard stream writable inside the block."""
     before = {name: getattr(sys, name) for name in _NAMES}
     for name, stream in before.items():
-        if stream is None or stream.closed:  # closed before the program began: `>&-`
+        if stream is None or stream.closed:  # closed before the program started: `>&-`
             mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the process ends
         elif name != "stdin":
             setattr(sys, name, Listened(stream, _NO_READER if name == "stdout" else None))
     try:
@@ -50,7 +50,7 @@ def closed_ones_are_silent() -> Iterator[None]:
         for name in _NAMES:
             stream = getattr(sys, name)
             if isinstance(stream, Listened):
-                with contextlib.suppress(OutputError):  # told already, by what was written there
+                with contextlib.suppress(OutputError):  # the write that failed has raised it before
                     stream.flush()
             if before[name] is not None and not before[name].closed:
                 setattr(sys, name, before[name])
@@ -58,14 +58,14 @@ def closed_ones_are_silent() -> Iterator[None]:
 
 @contextlib.contextmanager
 def only_answers() -> Iterator[None]:
-    """Inside, what is printed to stdout goes to stderr, whoever prints it, but for ``answering``."""
+    """Send text that any code prints to stdout to stderr inside the block, except within ``answering``."""
     with _set_answering(False):
         yield
 
 
 @contextlib.contextmanager
 def answering() -> Iterator[None]:
-    """Inside, stdout takes the answer of the command."""
+    """Let stdout take the answer of the command inside the block."""
     with _set_answering(True):
         yield
 
@@ -80,19 +80,19 @@ def _set_answering(value: bool) -> Iterator[None]:
 
 
 class Listened(io.TextIOBase):
-    """A text stream that drops what is written once that fails in a way that is no fault of the run.
+    """A text stream that drops all text after a write failed for a reason outside the run.
 
     Args:
-        silent: numbers of these errors; None for all. Another one, such as that of a full disk, is an ``OutputError``.
+        silent: the numbers of these errors; None for all. Another error, such as a full disk, is an ``OutputError``.
     """
 
-    answers = True  # of all of them: whether stdout is open, or what is written there goes to stderr
+    answers = True  # for all instances: whether text for stdout goes there or to stderr
 
     def __init__(self, stream: TextIO, silent: tuple[int, ...] | None) -> None:
         self._stream, self._silent = stream, silent
 
     def write(self, text: str) -> int:
-        if text == "":  # click tries with it what kind of stream this is, and would swallow the error of a full disk
+        if text == "":  # click probes the stream with it, and would swallow the error of a full disk
             return 0
         if self._silent is not None and not self.answers and sys.stderr is not self:
             return sys.stderr.write(text)
@@ -112,10 +112,10 @@ class Listened(io.TextIOBase):
             self._silence()
             if self._silent is not None and error.errno not in self._silent:
                 reason = error.strerror or str(error)
-                raise OutputError(f"cannot write to stdout: {reason}. Send the output to another place.") from error
+                raise OutputError(f"cannot write to stdout: {reason}. Redirect it to another file.") from error
 
     def _silence(self) -> None:
-        """Let the file descriptor lead nowhere: nothing fails on it later, not even at the interpreter's end."""
+        """Point the file descriptor to the null device, so that nothing fails on it later, not even at exit."""
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -144,4 +144,4 @@ class Listened(io.TextIOBase):
         return self._stream.buffer
 
     def close(self) -> None:
-        """It is not ours to close."""
+        """Do nothing: the stream belongs to the caller."""

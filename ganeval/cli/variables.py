@@ -1,4 +1,4 @@
-"""Variables named ``GANEVAL_...`` that nothing reads: said once, because a misspelt one has no effect."""
+"""Environment variables named ``GANEVAL_...`` that nothing reads: a misspelt one would have no effect."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _OF_TESTS = PREFIX + "TEST_"
 
 
 def warn_of_unknown(group: click.Group) -> None:
-    """Name every such variable in the environment on stderr, with the nearest one that is read.
+    """Warn of every such variable on stderr, with the closest name that is read.
 
     Args:
-        group: of all commands; they are looked at only where a variable is not known otherwise.
+        group: of all commands; their options are read only where a variable is not known otherwise.
     """
     names = sorted(n for n in os.environ if n.startswith(PREFIX) and n not in OTHERS and not n.startswith(_OF_TESTS))
     if not names:
@@ -34,7 +34,7 @@ def warn_of_unknown(group: click.Group) -> None:
                 name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in sorted(known)], 1, 0.75
             )
             hint = f" Did you mean {PREFIX}{close[0]}?" if close else ""
-            output.warning(f"nothing reads the variable {name}.{hint}")
+            output.warning(f"unknown environment variable {name}: nothing reads it.{hint}")
 
 
 def _of_options(group: click.Group) -> Iterator[str]:

@@ -28,7 +28,7 @@ def weights() -> None:
 @output_path
 @output_options
 def list_command(*, fmt: str, output: Path | None) -> None:
-    """Every file of weights that ganeval knows, and whether it is on this machine.
+    """List the files of weights that ganeval knows, and whether they are on this machine.
 
     \b
     Example:
@@ -51,7 +51,7 @@ def list_command(*, fmt: str, output: Path | None) -> None:
 @output_path
 @output_options
 def fetch(names: tuple[str, ...], *, fmt: str, output: Path | None) -> None:
-    """Fetch the weights NAME... into the torch hub folder, if they are not there already.
+    """Fetch the weights NAME... into the torch hub folder, unless they are there.
 
     \b
     Example:
@@ -67,7 +67,7 @@ def fetch(names: tuple[str, ...], *, fmt: str, output: Path | None) -> None:
 @output_path
 @output_options
 def verify(name: str | None, *, fmt: str, output: Path | None) -> None:
-    """Check the hash of the weights NAME, or of all that are on this machine; fetches nothing.
+    """Check the hash of the weights NAME, or of all weights on this machine. Fetches nothing.
 
     \b
     Examples:
@@ -76,13 +76,13 @@ def verify(name: str | None, *, fmt: str, output: Path | None) -> None:
     """
     specs = [files.get_spec(name)] if name else [files.SPECS[row.name] for row in files.list_weights() if row.present]
     if not specs:
-        note("no weights were fetched yet: there is nothing to verify")
+        note("no weights are on this machine: there is nothing to verify")
     _report({spec.name: files.verify(spec) for spec in specs}, fmt, output)
 
 
 @weights.command("import", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--name", help="What the file is; by default its hash says so.")
+@click.option("--name", help="Name of the weights.  [default: from the hash of the file]")
 @output_path
 @output_options
 def import_command(file: Path, *, name: str | None, fmt: str, output: Path | None) -> None:

@@ -122,7 +122,7 @@ def test_list(sets: tuple[str, str], kept: Path, capsys: Capture) -> None:
     assert main(["cache", "list", "--cache-dir", str(kept), "--format", "md"]) == 0
     assert capsys.readouterr().out.count("|") == 4 * 9
     assert main(["cache", "list", "--cache-dir", str(kept / "none")]) == 0
-    assert capsys.readouterr().out == f"nothing is in the cache ({kept / 'none'})\n"
+    assert capsys.readouterr().out == f"the cache is empty ({kept / 'none'})\n"
 
 
 def test_clear(kept: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_clear(kept: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.
         (["list", "extra"], "unexpected extra argument"),
         (["clear", "--older-than", "-1"], "'--older-than'"),
         (["clear", "--older-than", "soon"], "is not a valid float range"),
-        (["clear", "--older-than", "nan"], "--older-than is a number of days"),
+        (["clear", "--older-than", "nan"], "--older-than is nan, expected a number of days"),
         (["clear", "--protocol", "compakt"], "Unknown protocol 'compakt'"),
         (["clear", "--protocol", "compact:9"], "has no layer '9'"),
         (["list", "--cache-dir", __file__], "is a file"),

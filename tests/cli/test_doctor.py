@@ -59,7 +59,7 @@ def test_cpu_only_torch_beside_a_cuda_torchvision_is_recognised() -> None:
     assert "CPU-only build" in advice
     assert "pip uninstall -y torch torchvision" in advice
     other = doctor.torch_pair_advice({"torch": "2.4.0", "torchvision": "0.28.0"}, error)
-    assert "do not fit each other" in other
+    assert "do not match" in other
     assert error in other
 
 

@@ -216,7 +216,7 @@ def test_a_baseline_is_made_kept_and_replaced_only_when_asked(
     judge = ["gate", "--results", str(measured), "--baseline", "base.json"]
     assert main(judge) == 2
     assert main([*judge, "--update-baseline"]) == 0
-    assert "base.json is the baseline now" in capsys.readouterr().err
+    assert "base.json is the new baseline" in capsys.readouterr().err
     assert read_record("base.json").missing is None
     before = Path("base.json").read_bytes()
     assert main(judge) == 0

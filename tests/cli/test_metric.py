@@ -142,7 +142,7 @@ def test_one_file_for_two_outputs_iv(tmp_path: Path, capsys: pytest.CaptureFixtu
     one = str(tmp_path / "one.json")
     sides = ["dataset:shapes@1", "dataset:shapes@2", "--num-samples", "9", "--protocol", "compact"]
     assert main(["fid", *sides, "-o", one, "--report", one]) == 2
-    assert "name one file" in capsys.readouterr().err
+    assert "name the same file" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

@@ -72,7 +72,7 @@ def test_an_output_that_is_read_iv(line: str, here: Path, capsys: pytest.Capture
     before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     assert main(line.split()) == 2
     said = capsys.readouterr()
-    assert "is read here, and would be overwritten by its result" in said.err
+    assert "is an input of this command, and would be overwritten by its result" in said.err
     assert said.out == ""
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
 
@@ -80,7 +80,7 @@ def test_an_output_that_is_read_iv(line: str, here: Path, capsys: pytest.Capture
 def test_the_file_of_the_working_folder_is_read_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.toml").rename("ganeval.toml")
     assert main(f"kid a.npy b.npy {COMPACT} -o ganeval.toml".split()) == 2
-    assert "ganeval.toml is read here" in capsys.readouterr().err
+    assert "ganeval.toml is an input of this command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_one_name_for_two_outputs_iv(
     before = sorted(os.listdir())
     assert main(line.split()) == 2
     said = capsys.readouterr().err
-    assert "name one file" in said
+    assert "name the same file" in said
     assert all(name in said for name in names)
     assert sorted(os.listdir()) == before
 

@@ -37,7 +37,7 @@ def test_unknown_ones_are_named_once(name: str, advice: str, capsys: Capture, mo
     assert main(["cite", "fid"]) == 0
     out, err = capsys.readouterr()
     assert "@inproceedings" in out
-    assert err.splitlines() == [f"warning: nothing reads the variable {name}.{advice}"]
+    assert err.splitlines() == [f"warning: unknown environment variable {name}: nothing reads it.{advice}"]
 
 
 @pytest.mark.parametrize(

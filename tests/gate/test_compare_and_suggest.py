@@ -63,7 +63,7 @@ def test_only_named_metrics() -> None:
     a, b = record(result(), result(1.0, 1.0, name="kid")), record(result())
     assert not compare(a, b).judged
     assert compare(a, b, metrics=["fid"]).judged
-    with pytest.raises(ConfigError, match="no metric 'fdi'"):
+    with pytest.raises(ConfigError, match="Unknown metric 'fdi'"):
         compare(a, b, metrics=["fdi"])
     assert not compare(record(), record()).judged
 

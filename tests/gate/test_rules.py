@@ -28,7 +28,7 @@ def test_a_rule_with_everything() -> None:
     ("table", "message"),
     [
         ([], r"ganeval.toml: rules: found \[\], expected an object"),
-        ({"fdi": {"max": 1}}, "no metric 'fdi'.*Did you mean fid"),
+        ({"fdi": {"max": 1}}, "Unknown metric 'fdi'.*Did you mean fid"),
         ({"fid": 25.0}, "rules.fid: found 25.0, expected an object"),
         ({"fid": {}}, "sets no limit"),
         ({"fid": {"min-samples": 5}}, "sets no limit"),
