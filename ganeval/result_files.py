@@ -1,4 +1,4 @@
-"""The document of a run in files: its JSON, and next to it one value per image, by which runs can be paired."""
+"""The document of a run in files: its JSON, and an npz file with one value per image, by which runs can be paired."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Record:
     """One run, with its arrays.
 
     Attributes:
-        name: the file, or how else messages call it.
-        arrays: one value an image: influences and digests; empty where they are not available.
+        name: of the file, or another name for messages.
+        arrays: one value per image: influences and digests; empty where they are missing.
         missing: why there are no arrays.
-        unusable: metrics whose entry holds no finite number, and why.
+        unusable: metrics whose entry has no finite number, and why.
         verdict: the key ``gate`` of the document of a gate.
     """
 
@@ -51,7 +51,7 @@ class Record:
 
     @classmethod
     def of(cls, evaluation: Evaluation, name: str = "this run") -> Record:
-        """A run that was measured just now."""
+        """The record of a new evaluation."""
         return cls(name=name, evaluation=evaluation, arrays=arrays_of(evaluation))
 
     def result(self, metric: str) -> MetricResult | None:
@@ -63,8 +63,8 @@ def arrays_of(evaluation: Evaluation) -> dict[str, np.ndarray]:
     return {k: v for source in sources for k, v in source.items() if len(v)}
 
 
-def samples_beside(target: Path) -> Path:
-    """The file of values of single images that belongs to a document."""
+def samples_file(target: Path) -> Path:
+    """The file of values of single images of a document."""
     return target.with_name(target.name.removesuffix(".json") + ".samples.npz")
 
 
@@ -75,12 +75,12 @@ def write_record(
     arrays: Mapping[str, np.ndarray] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Write ``target`` and, where there are arrays, ``TARGET.samples.npz`` next to it; both, or neither.
+    """Write ``target`` and, where there are arrays, ``TARGET.samples.npz`` in the same folder; both, or neither.
 
-    Beside a device or a pipe no arrays are written.
+    With a device or a pipe as target no arrays are written.
 
     Args:
-        arrays: None for the evaluation's own.
+        arrays: None: those of the evaluation.
         more: further keys of the document.
 
     Returns:
@@ -92,13 +92,13 @@ def write_record(
     import numpy as np
 
     arrays = {} if is_stream(target) else arrays_of(evaluation) if arrays is None else arrays
-    beside = samples_beside(target)
-    with ExitStack() as stack:  # neither file takes its name before both are written
+    samples = samples_file(target)
+    with ExitStack() as stack:  # no file gets its name before both are written
         if arrays:
-            temporary = stack.enter_context(written_whole(beside))
+            temporary = stack.enter_context(written_whole(samples))
             np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
             digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-            evaluation = replace(evaluation, samples={"file": beside.name, "sha256": digest})
+            evaluation = replace(evaluation, samples={"file": samples.name, "sha256": digest})
         else:
             evaluation = replace(evaluation, samples=None)
         document = stack.enter_context(written_whole(target))
@@ -107,13 +107,13 @@ def write_record(
 
 
 def read_record(path: str | Path) -> Record:
-    """The inverse of ``write_record``, for any document with results that ganeval wrote.
+    """Read a document with results that ganeval wrote; the inverse of ``write_record``.
 
-    Arrays are taken only if the file is the one that the document names by its hash. An entry whose number is NaN or
-    missing does not stop the others from being read; ``unusable`` names it.
+    Arrays are read only from the file whose hash is in the document. An entry whose number is NaN or missing does not
+    prevent the others from being read; ``unusable`` names it.
 
     Raises:
-        InputError: no such file, no JSON, or a document that is not what ``result_document.RunDocument`` declares; the
+        InputError: no such file, no JSON, or a document that ``result_document.RunDocument`` does not allow; the
             message names the place.
     """
     path = Path(path)
@@ -141,7 +141,7 @@ def read_record(path: str | Path) -> Record:
 
 
 def _not_finite(entry: object) -> str | None:
-    """Why this entry is no number, where it is otherwise what a result looks like."""
+    """Why this entry has no finite number, where it otherwise looks like a result."""
     if not isinstance(entry, Mapping):
         return None
     interval = entry.get("interval")
@@ -158,25 +158,25 @@ def _read_arrays(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str,
     from ganeval.parsing.array_files import NpzReader
 
     if named is None:
-        return {}, f"{path.name} was not written with --output, so no values of single images stand beside it"
+        return {}, f"{path.name} was not written with --output, so there is no file of values of single images"
     file = named["file"]
     if not file or "\x00" in file or Path(file).name != file:
-        return {}, f"{path.name} names no file of single images beside it"
-    beside = path.with_name(file)
+        return {}, f"{path.name} names no file of single images in its folder"
+    samples = path.with_name(file)
     try:
-        if beside.exists() and not beside.is_file():
-            return {}, f"{file} is no plain file"  # a pipe would be waited for
-        with beside.open("rb") as stream:
+        if samples.exists() and not samples.is_file():
+            return {}, f"{file} is not a regular file"  # reading a pipe would wait
+        with samples.open("rb") as stream:
             if os.fstat(stream.fileno()).st_size > _MAX_ARRAYS:
                 return {}, f"{file} is larger than {_MAX_ARRAYS >> 20} MB"
             if hashlib.file_digest(stream, "sha256").hexdigest() != named["sha256"]:
-                return {}, f"{file} is not the file that {path.name} was written with: its hash is another"
-        with NpzReader(beside) as archive:
+                return {}, f"{file} is not the file that {path.name} was written with: its hash differs"
+        with NpzReader(samples) as archive:
             if sum(archive.header(name).nbytes for name in archive.names) > _MAX_ARRAYS:
                 return {}, f"{file} is larger than {_MAX_ARRAYS >> 20} MB"
             arrays = {name: archive.read(name) for name in archive.names}
     except FileNotFoundError:
-        return {}, f"{file} is not beside {path.name}"
+        return {}, f"{file} is not in the folder of {path.name}"
     except (InputError, OSError) as error:
         return {}, f"{file} cannot be read: {error}"
     wrong = _wrong_array(arrays)
@@ -184,14 +184,14 @@ def _read_arrays(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str,
 
 
 def _wrong_array(arrays: Mapping[str, np.ndarray]) -> str | None:
-    """What the arrays of single images are, by their names; the first that is something else."""
+    """The first array that does not have the type and shape that its name requires; None: all do."""
     import numpy as np
 
     for name, array in arrays.items():
         kinds = "u" if name.endswith("_digests") else "U" if name.endswith("_names") else "biuf"
         if getattr(array, "ndim", 0) != 1 or array.dtype.kind not in kinds:
             shape = f"of shape {getattr(array, 'shape', ())}, {getattr(array, 'dtype', type(array).__name__)}"
-            return f"{name} is {shape}; expected one {_KINDS[kinds]} an image"
+            return f"{name} is {shape}; expected one {_KINDS[kinds]} per image"
         if "_influence_" in name and not (np.abs(array) <= MAX_NUMBER).all():
             return f"{name} is not finite"
     for side in ("real", "fake", "test"):
@@ -204,5 +204,5 @@ def _wrong_array(arrays: Mapping[str, np.ndarray]) -> str | None:
     if nearest is not None and len(nearest):
         n = len(arrays.get("real_image_digests", ())) or (0 if reals is None else len(reals))
         if nearest.dtype.kind not in "iu" or int(nearest.min()) < 0 or int(nearest.max()) >= n:
-            return f"nearest_real_fake holds other places than 0 to {n - 1}"
+            return f"nearest_real_fake has values outside 0 to {n - 1}"
     return None

@@ -42,9 +42,9 @@ def test_arrays_that_are_not_its_own_are_not_taken(path: Path) -> None:
     np.savez(beside, fid_influence_fake=np.zeros(5))
     again = read_record(path)
     assert dict(again.arrays) == {}
-    assert "its hash is another" in str(again.missing)
+    assert "its hash differs" in str(again.missing)
     beside.unlink()
-    assert "is not beside R.json" in str(read_record(path).missing)
+    assert "is not in the folder of R.json" in str(read_record(path).missing)
 
 
 @pytest.mark.parametrize("file", ["../R.samples.npz", "/etc/passwd", ""])

@@ -74,18 +74,18 @@ def write_evaluation(
         The evaluation, which names the file of those values if it was written.
     """
     from ganeval.errors import InputError
-    from ganeval.result_files import samples_beside, write_record
+    from ganeval.result_files import samples_file, write_record
 
     try:
         return write_record(evaluation, target, arrays=arrays, more={**outputs.fields, **(more or {})})
     except InputError as error:
         first = str(error)
-    beside = samples_beside(target)
+    samples = samples_file(target)
     try:
-        failed = [*outputs.errors, {"path": str(beside), "message": first}]
+        failed = [*outputs.errors, {"path": str(samples), "message": first}]
         alone = write_record(evaluation, target, arrays={}, more={"output_errors": failed, **(more or {})})
     except InputError:
         outputs.failed(target, first)
         return evaluation
-    outputs.failed(beside, first)
+    outputs.failed(samples, first)
     return alone

@@ -50,9 +50,9 @@ class RecordFile(Output):
 
     def written(self, path: Path) -> tuple[Path, ...]:
         from ganeval.files import is_stream
-        from ganeval.result_files import samples_beside
+        from ganeval.result_files import samples_file
 
-        return (path,) if is_stream(path) else (path, samples_beside(path))
+        return (path,) if is_stream(path) else (path, samples_file(path))
 
 
 class StatisticsFile(Output):
@@ -103,14 +103,14 @@ def check_places(ctx: click.Context, config: Path | None) -> None:
 
 def _inputs(ctx: click.Context) -> Iterator[str | Path]:
     """The inputs that options and arguments name; of a document also its file of values of single images."""
-    from ganeval.result_files import samples_beside
+    from ganeval.result_files import samples_file
 
     for param in ctx.command.params:
         if isinstance(param.type, Source | WeightsFile | click.Path) and not isinstance(param.type, Output):
             for one in _flat(ctx.params.get(str(param.name))):
                 yield one
                 if str(one).endswith(".json"):
-                    yield samples_beside(Path(one))
+                    yield samples_file(Path(one))
 
 
 def _flat(value: object) -> Iterator[str | Path]:

@@ -1,4 +1,4 @@
-"""Two runs side by side: which numbers differ beyond noise, and which may not meet at all."""
+"""Comparison of two runs: which numbers differ beyond noise, and which are not comparable."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Compared:
     """One metric in both runs.
 
     Attributes:
-        a, b: without bias where it is known, else the plain values.
+        a, b: the bias-corrected values where the bias is known, else the plain values.
         difference: b - a.
-        low, high: of the difference, two-sided.
+        low, high: ends of the two-sided interval of the difference.
         p_value: of no difference, two-sided, after Holm's correction over all metrics.
         better: ``A``, ``B``, or None: no difference beyond noise.
         pairing: what the error takes account of; ``note``: why not of more.
-        reason: why they were not compared.
+        reason: why the metric was not compared.
     """
 
     metric: str
@@ -73,15 +73,18 @@ class Comparison:
 
 
 def compare(a: Record, b: Record, *, metrics: Sequence[str] | None = None, level: float = 0.95) -> Comparison:
-    """Every metric of either run, or those named; each difference with its error, paired where that can be proven.
+    """Compare the metrics of two runs; each difference has its error, paired where pairing can be proven.
+
+    Args:
+        metrics: names; None for every metric of either run.
 
     Raises:
-        ConfigError: there is no metric of a name.
+        ConfigError: an unknown metric.
     """
     for name in metrics or ():
         get_metric(name)
-    there = [r for record in (a, b) for r in (*record.evaluation.results, *record.unusable)]
-    rows = [_row(name, a, b, level) for name in dict.fromkeys(metrics if metrics is not None else there)]
+    available = [r for record in (a, b) for r in (*record.evaluation.results, *record.unusable)]
+    rows = [_row(name, a, b, level) for name in dict.fromkeys(metrics if metrics is not None else available)]
     tested = [i for i, row in enumerate(rows) if row.p_value is not None]
     for i, p in zip(tested, holm([rows[i].p_value or 0.0 for i in tested]), strict=True):
         better = None

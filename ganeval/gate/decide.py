@@ -1,15 +1,14 @@
-"""The decisions of a gate, on plain numbers: what an excess over a limit and its standard error allow to be said.
+"""The decisions of a gate on plain numbers: pass, fail or inconclusive, from an excess and its standard error.
 
-Everything is an *excess* e: how far a number is on the wrong side of its limit, whichever side that is. With standard
-error s and level 1 - a (one-sided):
+The *excess* e is how far a number is on the wrong side of its limit. With standard error s and level 1 - a (one-sided):
 
-    pass          e + z s <= 0      surely on the right side: non-inferiority, where the limit is a margin
-    fail          p = 1 - Phi(e / s) is small enough after Holm's correction over all checks of the gate
+    pass          e + z s <= 0      surely on the right side; non-inferiority, where the limit is a margin
+    fail          p = 1 - Phi(e / s) is at most a after Holm's correction over all checks of the gate
     inconclusive  neither
 
-A gate passes if all its checks do: an intersection of tests, each at its own level, with no correction. It fails if
-any check does: a union, and Holm's correction keeps the chance of a false failure at a whatever the number of checks
-(Berger 1982 for the one, Holm 1979 for the other).
+A gate passes if all its checks pass: an intersection of tests, each at its own level, without correction (Berger 1982).
+It fails if any check fails: a union, and Holm's correction keeps the probability of a false failure at most a for any
+number of checks (Holm 1979).
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from scipy.special import ndtr, stdtr
 from ganeval.metrics.intervals import one_sided_quantile
 
 POWER = 0.9
-MOST = 10**12  # images: more is as good as no number
-SPARE = 1.1  # of the variances: at the numbers that are planned, errors come out up to 5 % larger than in the limit
+MOST = 10**12  # images: a larger number is reported as none
+SPARE = 1.1  # factor on the variances: at the planned numbers, errors are up to 5 % larger than in the limit
 
 
 def p_value(excess: float, standard_error: float, degrees_of_freedom: float | None = None) -> float:
-    """The chance of an excess this large where the truth is exactly at the limit.
+    """The probability of an excess this large if the true value is exactly at the limit.
 
-    An error of 0, as two runs of one model on the same latents have, leaves the sign of the excess alone.
+    With an error of 0, as of two runs of one model on the same latents, the sign of the excess decides.
 
     >>> p_value(1.0, 0.0), p_value(0.0, 0.0), p_value(0.0, 2.0)
     (0.0, 1.0, 0.5)
@@ -41,7 +40,7 @@ def p_value(excess: float, standard_error: float, degrees_of_freedom: float | No
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values: rejecting those at or below a errs with a chance of at most a, whatever their dependence.
+    """Adjusted p-values (Holm 1979): rejecting those up to a errs with probability at most a, under any dependence.
 
     In increasing order p_(1) <= ... <= p_(M), the i-th becomes max over j <= i of min(1, (M - j + 1) p_(j)).
 
@@ -59,7 +58,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def status(
     excess: float, standard_error: float, adjusted_p: float, level: float, degrees_of_freedom: float | None = None
 ) -> str:
-    """``pass``, ``fail`` or ``inconclusive``, as the module's docstring says."""
+    """``pass``, ``fail`` or ``inconclusive``, by the rule in the docstring of the module."""
     if excess + one_sided_quantile(level, degrees_of_freedom) * standard_error <= 0:
         return "pass"
     return "fail" if excess > 0 and adjusted_p <= 1 - level else "inconclusive"
@@ -74,18 +73,19 @@ def planned_fakes(
     power: float = POWER,
     degrees_of_freedom: float | None = None,
 ) -> int | None:
-    """How many fakes settle a check whose truth is ``gap`` away from the limit, with probability ``power``.
+    """The number of fakes that decide a check with probability ``power``, if the true value is ``gap`` from the limit.
 
-    n >= V_fake / [gap^2 / (z_level + z_power)^2 - V_real / m],  both V taken a tenth larger
+    n >= V_fake / [gap^2 / (z_level + z_power)^2 - V_real / m],  both V increased by a tenth
 
     Args:
-        gap: distance of the truth from the limit, in the metric's units.
-        fake_variance: of the influence of one fake (of one pair, where they are paired): the part that falls as 1/n.
-        real_variance: what the reference adds, V_real / m; it stays.
+        gap: distance of the true value from the limit, in the units of the metric.
+        fake_variance: variance of the influence of one fake (of one pair, where they are paired); its part of the
+            squared error decreases as 1/n.
+        real_variance: the part of the reference, V_real / m, which stays.
         degrees_of_freedom: of the standard error, where it comes from few blocks.
 
     Returns:
-        The number; None where no number of fakes suffices: more real images, pairs, or a wider margin are needed.
+        The number; None where no number of fakes is enough: more real images, pairs, or a wider margin are needed.
     """
     both = one_sided_quantile(level, degrees_of_freedom) + one_sided_quantile(power, degrees_of_freedom)
     left = (gap / both) ** 2 - SPARE * real_variance

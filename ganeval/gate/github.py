@@ -1,4 +1,4 @@
-"""The verdict where GitHub shows it: annotations on stdout, and a table in the summary of the step."""
+"""The verdict for GitHub: annotations on stdout, and a table in the summary of the step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ganeval.gate.words import markdown
 from ganeval.results import one_line
 
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable that names its file
-MOST_BYTES = 1024 * 1024 - 1024  # of a step's summary; GitHub drops the whole of a larger one
-_CUT = "\n\n(cut: the summary of a step holds at most 1 MiB)\n"
+MOST_BYTES = 1024 * 1024 - 1024  # of the summary of a step; GitHub drops a larger one
+_CUT = "\n\n(truncated: the summary of a step is at most 1 MiB)\n"
 
 
 def commands(verdict: Verdict) -> str:
-    """Workflow commands: one ``::error`` a check that does not pass, one ``::warning`` a warning."""
+    """Workflow commands: an ``::error`` for each check that does not pass, a ``::warning`` for each warning."""
     lines = [
         command("error", f"ganeval gate: {check.name}", f"{check.requirement}: {check.reason}")
         for check in verdict.checks
@@ -28,7 +28,7 @@ def commands(verdict: Verdict) -> str:
 
 
 def command(kind: str, title: str, message: str) -> str:
-    """``::kind title=...::message``, in one line that nothing in the texts can end or begin anew.
+    """``::kind title=...::message`` in one line; no text can end it or start another command.
 
     >>> command("error", "a: b, c", "50 %\\nworse")
     '::error title=a%3A b%2C c::50 %25%0Aworse'
@@ -42,7 +42,7 @@ def _data(text: str) -> str:
 
 
 def write_summary(verdict: Verdict) -> Path | None:
-    """Append the table to the file that ``GITHUB_STEP_SUMMARY`` names; None where there is no such variable.
+    """Append the table to the file that ``GITHUB_STEP_SUMMARY`` names; None where the variable is not set.
 
     Raises:
         InputError: the file cannot be written to.
@@ -60,5 +60,5 @@ def write_summary(verdict: Verdict) -> Path | None:
         with path.open("ab") as file:
             file.write(content)
     except OSError as error:
-        raise InputError(f"the summary {path} (GITHUB_STEP_SUMMARY) cannot be written: {error}.") from error
+        raise InputError(f"cannot write the summary {path} (GITHUB_STEP_SUMMARY): {error}.") from error
     return path

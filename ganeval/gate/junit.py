@@ -1,4 +1,4 @@
-"""The verdict as JUnit XML, which every CI system reads: one test case a check."""
+"""The verdict as JUnit XML, with one test case per check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 from ganeval.gate.checks import FAIL, INCONCLUSIVE, Check
 from ganeval.gate.verdict import Verdict
 
-# what XML 1.0 cannot hold, even escaped
+# characters that XML 1.0 cannot contain, even escaped
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ELSEWHERE = {
     "metric",
@@ -25,7 +25,7 @@ _ELSEWHERE = {
 
 
 def junit(verdict: Verdict) -> str:
-    """A document with one suite: a failed check is a ``failure``, one that could not be judged an ``error``."""
+    """A document with one suite: a failed check is a ``failure``, a check that could not be judged an ``error``."""
     counts = {
         "tests": str(len(verdict.checks)),
         "failures": str(verdict.count(FAIL)),

@@ -1,7 +1,7 @@
-"""What must hold: the rules of a gate, from ``[gate]`` of ganeval.toml or ``[tool.ganeval.gate]`` of pyproject.toml.
+"""The rules of a gate, from ``[gate]`` of ganeval.toml or ``[tool.ganeval.gate]`` of pyproject.toml.
 
-Everything about a rule that could be wrong is found here, before anything is measured: an unknown metric or key, a
-limit that is no finite number, a rule without a limit.
+Every mistake in a rule is found here, before anything is measured: an unknown metric or key, a limit that is not a
+finite number, a rule without a limit.
 """
 
 from __future__ import annotations
@@ -88,14 +88,14 @@ class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """All rules, and what they hold for.
+    """All rules, and the protocol that they are for.
 
     Attributes:
-        rules: one a metric.
-        protocol: name of the protocol that the limits were made under.
+        rules: one per metric.
+        protocol: name of the protocol of the limits.
         weights_sha256: beginning of the hash of the network's weights, where they are not the published ones.
         on_inconclusive: what an interval that spans its limit counts as.
-        strict: the point value decides, the interval is only told.
+        strict: the point value decides; the interval is only shown.
     """
 
     rules: tuple[Rule, ...]
@@ -107,22 +107,24 @@ class Gate:
     def __post_init__(self) -> None:
         if not self.rules:
             raise ConfigError(
-                "there are no rules to hold. Write some in ganeval.toml, for instance [gate.rules.fid] with max = 25.0 "
+                "there are no rules. Write some in ganeval.toml, for instance [gate.rules.fid] with max = 25.0 "
                 "(in pyproject.toml [tool.ganeval.gate.rules.fid]), or name the file with --config."
             )
         if self.on_inconclusive not in ON_INCONCLUSIVE:
-            raise ConfigError(f"on-inconclusive is one of {', '.join(ON_INCONCLUSIVE)}; got {self.on_inconclusive!r}.")
+            raise ConfigError(
+                f"on-inconclusive is {self.on_inconclusive!r}; expected one of {', '.join(ON_INCONCLUSIVE)}."
+            )
         if self.protocol is not None:
             get_protocol(self.protocol)
         elif any(rule.max is not None or rule.min is not None for rule in self.rules):
             raise ConfigError(
-                'a limit holds for one protocol: say which, with protocol = "compact" (or another) in [gate], or with '
+                'a limit is valid for one protocol: name it with protocol = "compact" (or another) in [gate], or with '
                 "--protocol."
             )
         if (prefix := self.weights_sha256) is not None and not (
             8 <= len(prefix) <= 64 and set(prefix) <= set("0123456789abcdef")
         ):
-            raise ConfigError(f"weights-sha256 is 8 to 64 hexadecimal digits, in small letters; got {prefix!r}.")
+            raise ConfigError(f"weights-sha256 is {prefix!r}; expected 8 to 64 hexadecimal digits, in lower case.")
 
     @property
     def needs_baseline(self) -> bool:
@@ -130,28 +132,28 @@ class Gate:
 
 
 def checked_table(table: object, where: str) -> dict[str, Any]:
-    """``[gate]`` of a file, each of its values of the kind that ``GateTable`` declares; rules see ``parse_rules``.
+    """``[gate]`` of a file, with every value checked against ``GateTable``; ``parse_rules`` checks the rules.
 
     Raises:
-        ConfigError: a value of another kind; the message names the place.
+        ConfigError: a value of another type; the message names the place.
     """
     try:
-        given = plain(table, not_finite=True)
-        typed({k: v for k, v in given.items() if k != "rules"} if isinstance(given, dict) else given, GateTable)
+        values = plain(table, not_finite=True)
+        typed({k: v for k, v in values.items() if k != "rules"} if isinstance(values, dict) else values, GateTable)
     except DocumentError as error:
         raise ConfigError(f"{where}, table [gate]: {error}.") from error
-    return dict(given)
+    return dict(values)
 
 
 def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
-    """The table ``rules``: one table a metric.
+    """The rules of the table ``rules``, which has one table per metric.
 
     Args:
-        table: what TOML, or a Python dictionary, holds under ``rules``; None for nothing.
+        table: ``rules`` from TOML or from a Python dictionary; None: no rules.
         where: the file, for messages.
 
     Raises:
-        ConfigError: an unknown metric or key, a value of the wrong kind, a limit that is not finite; the message names
+        ConfigError: an unknown metric or key, a value of the wrong type, a limit that is not finite; the message names
             the place.
 
     >>> parse_rules({"fid": {"max": 25.0, "max-regression": {"rel": 0.05}}})[0].max_regression
@@ -160,10 +162,10 @@ def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
     if table is None:
         return ()
     try:
-        given = plain(table, not_finite=True)
-        for name in given if isinstance(given, dict) else ():
+        values = plain(table, not_finite=True)
+        for name in values if isinstance(values, dict) else ():
             get_metric(name)
-        found = typed({"rules": given}, GateTable).rules
+        found = typed({"rules": values}, GateTable).rules
     except DocumentError as error:
         raise ConfigError(f"{where}: {error}.{_HINT}") from error
     except ConfigError as error:

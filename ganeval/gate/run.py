@@ -1,4 +1,4 @@
-"""A gate from end to end: rules from a table, a measurement or a file of results, a baseline, a verdict."""
+"""Run a gate: rules, a measurement or a file of results, a baseline, a verdict."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from ganeval.result_files import Record, read_record, write_record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateRun:
-    """The verdict, and the run that it is of; None where nothing could be measured.
+    """A verdict and its run.
 
     Attributes:
-        updated: the baseline that this run was written to.
+        record: the run; None where nothing could be measured.
+        updated: the baseline file that this run was written to.
         not_updated: why the baseline could not be written.
     """
 
@@ -39,25 +40,25 @@ def run_gate(
     update_baseline: bool = False,
     **options: Any,
 ) -> GateRun:
-    """Measure what the rules speak of, or take ``results``, and hold the rules against it.
+    """Measure the metrics of the rules, or take ``results``, and hold the rules against them.
 
-    Everything that could be wrong with rules and files is found before anything is measured.
+    Mistakes in rules and files are found before anything is measured.
 
     Args:
         real, fake: as ``evaluate`` takes them.
-        results: a run that is there already, in place of ``real`` and ``fake``.
+        results: an existing run, instead of ``real`` and ``fake``.
         baseline: a file that ganeval wrote.
-        update_baseline: put this run in its place, unless a limit does not hold. Regressions then decide nothing.
+        update_baseline: replace the baseline by this run, unless a limit fails. Regressions then do not count.
         options: of ``evaluate``.
 
     Raises:
-        ConfigError: rules and arguments that do not fit each other.
-        InputError: a file or images that cannot be used.
+        ConfigError: rules and arguments contradict each other.
+        InputError: a file or images cannot be used.
     """
     if update_baseline and baseline is None:
         raise ConfigError("--update-baseline needs the file to write: --baseline FILE.json.")
     if (results is None) == (fake is None):
-        raise ConfigError("a gate judges either REAL and FAKE or --results FILE.json: give one of the two.")
+        raise ConfigError("a gate takes either REAL and FAKE or --results FILE.json. Pass one of the two.")
     path = Path(baseline) if baseline is not None else None
     if update_baseline and path is not None:
         require_writable(path)
@@ -69,7 +70,7 @@ def run_gate(
         from ganeval.api import evaluate
 
         if gate.protocol is None:
-            raise ConfigError("say under which protocol to measure: protocol in [gate], or --protocol.")
+            raise ConfigError("a gate that measures needs a protocol: set protocol in [gate], or pass --protocol.")
         names = tuple(rule.metric for rule in gate.rules)
         try:
             record = Record.of(evaluate(real, fake, metrics=names, protocol=gate.protocol, **options))
@@ -86,6 +87,6 @@ def run_gate(
 
 
 def document(run: GateRun) -> Mapping[str, Any]:
-    """The JSON document: the run's own, which loads as a baseline, and the verdict under ``gate``."""
+    """The JSON document of the run, which can be a baseline, with the verdict under ``gate``."""
     fields = {} if run.record is None else run.record.evaluation.to_dict()
     return {**fields, "gate": run.verdict.to_dict()}

@@ -1,4 +1,4 @@
-"""Limits from several runs of one recipe with different training seeds: what is usual, and how far it scatters."""
+"""Suggested limits from several runs of one recipe with different training seeds: their median and their scatter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPREADS = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suggestion:
-    """Of one metric: the worst value to put up with (``max`` or ``min``), and the largest step between two runs."""
+    """Of one metric: the worst acceptable value (``max`` or ``min``), and the largest change between two runs."""
 
     metric: str
     kind: str
@@ -33,21 +33,21 @@ class Suggestion:
 
 
 def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
-    """Median plus (minus, where higher is better) three standard deviations, for every metric that all runs have.
+    """Suggest the median plus (minus, where higher is better) three standard deviations, for every common metric.
 
-    The deviation holds what training seeds and sampling do together; where few runs happen to lie closer than their own
-    standard error, that is taken. A step between two runs has sqrt(2) times the deviation of one.
+    The deviation contains the effects of training seeds and of sampling. It is at least the median standard error of
+    the runs. A change between two runs has sqrt(2) times the deviation of one run.
 
     Returns:
         Suggestions, and notes on metrics without one.
 
     Raises:
-        InputError: fewer than three runs, or nothing that all have.
-        IncomparableError: runs of different protocols, references or numbers of images.
+        InputError: fewer than three runs, or no common metric.
+        IncomparableError: the protocols, references or numbers of images differ.
     """
     if len(records) < LEAST:
         raise InputError(
-            f"limits need results of at least {LEAST} runs with different training seeds; got {len(records)} files."
+            f"found {len(records)} files; expected results of at least {LEAST} runs with different training seeds."
         )
     found, notes = [], []
     common = [name for name in records[0].evaluation.results if all(r.result(name) for r in records)]
@@ -60,7 +60,7 @@ def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
         values = [m.centre if corrected else m.result.value for m in measured]
         spread = stdev(values)
         if spread == 0:
-            notes.append(f"{name}: all runs have one value, {values[0]:.6g}: are they different runs?")
+            notes.append(f"{name}: all runs have the same value, {values[0]:.6g}: are they different runs?")
             continue
         spread = max(spread, median([m.result.standard_error or 0.0 for m in measured]))
         sign = -1.0 if higher_is_better(name, first.higher_is_better) else 1.0
@@ -80,12 +80,12 @@ def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
             )
         )
     if not found:
-        raise InputError("the runs have no metric in common from which a limit follows. " + " ".join(notes))
+        raise InputError("the runs have no common metric from which a limit follows. " + " ".join(notes))
     return found, notes
 
 
 def toml(suggestions: Sequence[Suggestion]) -> str:
-    """The rules as they stand in ganeval.toml."""
+    """The rules as text for ganeval.toml."""
     lines = ["[gate]", f'protocol = "{suggestions[0].protocol}"']
     for s in suggestions:
         side = "+" if s.kind == "max" else "-"
@@ -102,5 +102,5 @@ def toml(suggestions: Sequence[Suggestion]) -> str:
 
 
 def _round(value: float, spread: float) -> float:
-    """To a hundredth of the deviation: digits beyond that say nothing."""
+    """Round to a hundredth of the deviation: further digits have no meaning."""
     return round(value, max(0, 2 - floor(log10(spread))))

@@ -1,4 +1,4 @@
-"""One verdict: whether the rules hold of a run. Text, JSON, JUnit, Markdown and the exit code all come from it."""
+"""The verdict: whether the rules hold for a run. Text, JSON, JUnit, Markdown and exit code all derive from it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """All checks, and what follows from them."""
+    """All checks, and the outcome of the gate."""
 
     checks: tuple[Check, ...]
     warnings: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 passed, 1 failed, 3 could not be judged: a failure goes before what could not be judged."""
+        """0 passed, 1 failed, 3 could not be judged; a failure has priority over a check that could not be judged."""
         return EXIT_CODES[self.outcome]
 
     def count(self, outcome: str) -> int:
@@ -63,7 +63,7 @@ class Verdict:
 
 
 class VerdictDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The key ``gate`` of a document: what a page shows of a verdict that was written before."""
+    """The key ``gate`` of a document: an earlier verdict, for a page."""
 
     checks: list[Check]
     verdict: Literal["pass", "fail", "inconclusive"] = "pass"
@@ -74,20 +74,22 @@ class VerdictDocument(msgspec.Struct, frozen=True, kw_only=True):
         for i, check in enumerate(self.checks):
             if check.outcome not in EXIT_CODES or check.status not in EXIT_CODES:
                 known = ", ".join(EXIT_CODES)
-                raise ValueError(f"status and outcome of checks[{i}] are each one of {known}; got {check.outcome!r}")
+                raise ValueError(
+                    f"checks[{i}] has status {check.status!r} and outcome {check.outcome!r}; expected {known}"
+                )
 
 
 def judge(gate: Gate, record: Record, baseline: Record | None = None, *, accept: bool = False) -> Verdict:
     """Hold the rules against a run.
 
     Args:
-        gate: what must hold.
+        gate: the rules.
         record: the run.
-        baseline: what ``max-regression`` refers to.
-        accept: the run is to become the baseline: regressions are told and decide nothing.
+        baseline: the run that ``max-regression`` refers to.
+        accept: the run becomes the baseline: regressions are reported and do not count.
 
     Raises:
-        ConfigError: a rule needs a baseline, and there is none.
+        ConfigError: a rule needs a baseline, and none was passed.
     """
     require_baseline(gate, baseline, accept=accept)
     opened = [
@@ -105,17 +107,17 @@ def judge(gate: Gate, record: Record, baseline: Record | None = None, *, accept:
 
 
 def unmeasured(gate: Gate, why: str) -> Verdict:
-    """The verdict where nothing could be measured: no check is judged, each says why."""
+    """The verdict where nothing could be measured: no check is judged, and each has the reason."""
     return Verdict(checks=tuple(unjudged(rule, kind, why) for rule in gate.rules for kind in kinds_of(rule)))
 
 
 def require_baseline(gate: Gate, baseline: object, *, accept: bool = False) -> None:
-    """Raises ConfigError if a rule needs a baseline that is not there."""
+    """Raise ConfigError if a rule needs a baseline and there is none."""
     if baseline is None and not accept and gate.needs_baseline:
         names = ", ".join(rule.metric for rule in gate.rules if rule.max_regression is not None)
         raise ConfigError(
-            f"max-regression of {names} needs a baseline: --baseline FILE.json, a file that ganeval wrote with "
-            "--output. Make the first one with --update-baseline."
+            f"max-regression of {names} needs a baseline. Name a file that ganeval wrote with --output: "
+            "--baseline FILE.json. Write the first one with --update-baseline."
         )
 
 

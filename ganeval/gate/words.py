@@ -1,4 +1,4 @@
-"""The verdict for people: lines of text, and a table in Markdown."""
+"""The verdict as text and as a table in Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SYMBOLS = {PASS: "✅", FAIL: "❌", INCONCLUSIVE: "❔"}
 
 
 def text(verdict: Verdict) -> str:
-    """One line a check, and the sum."""
+    """One line per check, and the summary."""
     lines = []
     for check in verdict.checks:
         mark, name, requirement, found = columns(check)
@@ -30,8 +30,8 @@ def summary(verdict: Verdict) -> str:
 
 
 def markdown(verdict: Verdict) -> str:
-    """A table that pastes into a pull request; whatever the names hold, it stays a table."""
-    header = ("", "metric", "must be", "found", "images", "protocol")
+    """The verdict as a table in Markdown, with the warnings."""
+    header = ("", "metric", "requirement", "result", "images", "protocol")
     rows = []
     for check in verdict.checks:
         counts = ", ".join(

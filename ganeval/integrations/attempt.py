@@ -1,4 +1,4 @@
-"""One evaluation inside somebody's training: what fails in it need not end the training."""
+"""One evaluation inside a training loop: a failure in it need not end the training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ON_ERROR = ("raise", "warn")
 
 
 def require_on_error(on_error: str) -> str:
-    """Raises ConfigError unless this is ``raise`` or ``warn``."""
+    """Return the argument; raise ConfigError unless it is ``raise`` or ``warn``."""
     if on_error not in ON_ERROR:
         raise ConfigError(f"on_error must be 'raise' or 'warn'; got {on_error!r}.")
     return on_error
@@ -23,10 +23,10 @@ def attempt(
 ) -> Evaluation | None:
     """Evaluate ``n`` new images of a generator.
 
-    Every rank makes the call. What fails on one rank fails on all of them, so that all go on alike.
+    Every rank makes the call. A failure on one rank is a failure on all of them, so that all continue alike.
 
     Args:
-        generator: gives the generator; what it raises counts as a failure of the evaluation.
+        generator: returns the generator; an exception in it counts as a failure of the evaluation.
         on_error: ``raise``, or ``warn``: any exception becomes a GanEvalWarning, and the result is None.
     """
     try:
@@ -39,5 +39,5 @@ def attempt(
         if on_error == "raise":
             raise
         kind = type(error).__name__
-        warn([f"the evaluation at step {step} failed, and training goes on: {kind}: {error}"])
+        warn([f"the evaluation at step {step} failed, and training continues: {kind}: {error}"])
         return None

@@ -16,19 +16,19 @@ from ganeval.results import Evaluation
 class EvaluatorHandler:
     """Evaluate a generator whenever an event of an engine fires.
 
-    Values stand in ``engine.state.metrics`` under names that carry their number of images (``FID-5k``), where Ignite's
-    loggers and checkpoints find them. Every rank must run the handler.
+    Values are in ``engine.state.metrics`` under names with their number of images (``FID-5k``), where Ignite's loggers
+    and checkpoints find them. Every rank must run the handler.
 
     Args:
-        evaluator: made by you, closed by you.
-        generator: what makes images of latents; or, with ``of_engine``, a function of the engine that gives it.
-        n: images, of all ranks together.
+        evaluator: the caller creates and closes it.
+        generator: makes images from latents; or, with ``of_engine``, a function of the engine that returns it.
+        n: number of images, over all ranks.
         of_engine: ``generator`` is such a function.
-        on_error: ``raise``: an evaluation that fails ends the run. ``warn``: it warns, the values of the last one are
-            taken out of ``engine.state.metrics``, and the run goes on.
+        on_error: ``raise``: a failed evaluation ends the run. ``warn``: it warns, the previous values are removed from
+            ``engine.state.metrics``, and the run continues.
 
     Attributes:
-        last: the last Evaluation, with everything that a logger cannot hold; None where it failed.
+        last: the last Evaluation, with all that a logger cannot take; None where it failed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""An ``Evaluator`` as a Lightning callback: every so many epochs or steps, at validation, and when training ends."""
+"""An ``Evaluator`` as a Lightning callback: at regular epochs or steps, at validation, and at the end of training."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ from ganeval.results import Evaluation
 class EvaluatorCallback(pl.Callback):
     """Evaluate a generator that is part of a LightningModule, and log the values through it.
 
-    Values are logged under names that carry their number of images (``FID-5k``), so that the last evaluation with more
-    images is a curve of its own. They are in ``trainer.callback_metrics`` on every rank, where ``ModelCheckpoint`` and
-    ``EarlyStopping`` look for what they monitor. The module's mode, gradients and random state are left as they were.
-    Every rank must have the callback.
+    Values are logged under names with their number of images (``FID-5k``), so that a final evaluation with more images
+    is a separate curve. They are in ``trainer.callback_metrics`` on every rank, where ``ModelCheckpoint`` and
+    ``EarlyStopping`` read the values that they monitor. The mode, gradients and random state of the module do not
+    change. Every rank must have the callback.
 
-    ``Trainer.validate`` always evaluates, and returns the values among its own.
+    ``Trainer.validate`` always evaluates, and returns the values with its metrics.
 
     Args:
-        evaluator: made by you, closed by you.
-        generator: the LightningModule -> what makes images of latents, for instance ``lambda module: module.ema``.
-        n: images, of all ranks together.
-        every_n_epochs: at the end of every so many epochs of training; 0: not at the end of epochs. None: 1, or 0 where
-            ``every_n_steps`` or ``at_validation`` says when.
-        every_n_steps: whenever ``trainer.global_step``, which counts steps of optimizers, has passed a multiple of it;
-            these values reach the loggers at once, whatever the trainer's ``log_every_n_steps``. None: not by steps.
-        at_validation: at the end of every validation inside ``Trainer.fit`` too, but not of its sanity check.
-        final_n: images at the end of training; None: no other evaluation there.
-        prefix: before the names in the log.
-        on_error: ``raise``: an evaluation that fails ends the training. ``warn``: it warns, logs nothing, and training
-            goes on.
+        evaluator: the caller creates and closes it.
+        generator: the LightningModule -> the model that makes images from latents, such as
+            ``lambda module: module.ema``.
+        n: number of images, over all ranks.
+        every_n_epochs: evaluate at the end of every n-th epoch of training; 0: not at epochs. None: 1, or 0 where
+            ``every_n_steps`` or ``at_validation`` is set.
+        every_n_steps: evaluate when ``trainer.global_step``, which counts steps of optimizers, has passed a multiple of
+            it. These values reach the loggers at once, for any ``log_every_n_steps``. None: not at steps.
+        at_validation: also evaluate at the end of every validation inside ``Trainer.fit``, except its sanity check.
+        final_n: number of images of a further evaluation at the end of training; None: no such evaluation.
+        prefix: of the names in the log.
+        on_error: ``raise``: a failed evaluation ends the training. ``warn``: it warns, logs nothing, and training
+            continues.
 
     Attributes:
-        last: the last Evaluation, with everything that a logger cannot hold; None where it failed.
+        last: the last Evaluation, with all that a logger cannot take; None where it failed.
 
     Raises:
-        ConfigError: an argument of another kind, or a number below 1.
+        ConfigError: an argument of another type, or a number below 1.
     """
 
     def __init__(
@@ -71,17 +72,17 @@ class EvaluatorCallback(pl.Callback):
         self.final_n = None if final_n is None else _number("final_n", final_n)
         self.prefix, self.on_error = prefix, require_on_error(on_error)
         self.last: Evaluation | None = None
-        self._passed = 0  # multiples of every_n_steps that were evaluated, or lie before the start
+        self._passed = 0  # multiples of every_n_steps that were evaluated, or that are before the start
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A run that is resumed goes on where it was."""
+        """Count from the current step, which a resumed run has kept."""
         if self.every_n_steps is not None:
             self._passed = trainer.global_step // self.every_n_steps
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """On every rank. Several optimizers make several steps a batch, which need not meet a multiple."""
+        """On every rank. Several optimizers take several steps per batch, which can skip a multiple."""
         if self.every_n_steps is None or (passed := trainer.global_step // self.every_n_steps) == self._passed:
             return
         self._passed = passed
@@ -95,13 +96,13 @@ class EvaluatorCallback(pl.Callback):
             pl_module.log_dict(self._evaluate(trainer, pl_module, self.n), sync_dist=True)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """On every rank; before ``ModelCheckpoint`` looks."""
+        """On every rank; before ``ModelCheckpoint`` reads the values."""
         if trainer.sanity_checking or (trainer.state.fn == "fit" and not self.at_validation):
             return
         pl_module.log_dict(self._evaluate(trainer, pl_module, self.n), sync_dist=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """On every rank; where Lightning logs no more by itself."""
+        """On every rank; Lightning no longer logs here, so the loggers are called directly."""
         if self.final_n is not None:
             self._to_loggers(trainer, self._evaluate(trainer, pl_module, self.final_n))
 
@@ -122,5 +123,5 @@ class EvaluatorCallback(pl.Callback):
 def _number(name: str, value: object, *, least: int = 1) -> int:
     number: int = WHOLE(name, value)
     if number < least:
-        raise ConfigError(f"{name} must be a whole number from {least} on; got {number}.")
+        raise ConfigError(f"{name} is {number}; expected a whole number of at least {least}.")
     return number

@@ -1,4 +1,4 @@
-"""An ``Evaluator`` as a ``torchmetrics.Metric``: for code that keeps its metrics in one collection."""
+"""An ``Evaluator`` as a ``torchmetrics.Metric``, for code with its metrics in one collection."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ganeval.evaluator import Evaluator
 
 
 class EvaluatorMetric(torchmetrics.Metric):
-    """``update`` takes fakes, ``compute`` gives ``{"FID-5k": tensor(12.3), "FID-5k/corrected": ...}``.
+    """``update`` takes fakes, ``compute`` returns ``{"FID-5k": tensor(12.3), "FID-5k/corrected": ...}``.
 
-    The Evaluator stays outside the module: no network in ``state_dict``, in ``parameters`` or on the module's device.
-    Ranks are brought together by the Evaluator, not by torchmetrics; every rank must call ``compute``.
+    The Evaluator stays outside the module: no network is in ``state_dict`` or ``parameters``, or on its device.
+    The Evaluator synchronises the ranks, not torchmetrics; every rank must call ``compute``.
 
-    A clone, as of ``MetricCollection(...).clone(prefix="val_")``, has its own fakes and shares reference and networks.
+    A clone, as of ``MetricCollection(...).clone(prefix="val_")``, has separate fakes and shares reference and networks.
 
     Args:
-        evaluator: made by you, closed by you.
+        evaluator: the caller creates and closes it.
 
     Raises:
-        ConfigError: what would reset the fakes behind your back, a value of one batch (``metric(images)``), is refused.
+        ConfigError: ``metric(images)``, the value of one batch, is refused: it would reset the fakes.
     """
 
     full_state_update = False
     is_differentiable = False
-    higher_is_better = None  # of several metrics there is no one direction; the registry has each one's
+    higher_is_better = None  # several metrics have no common direction; the registry has that of each
 
     def __init__(self, evaluator: Evaluator, **options: Any) -> None:
         super().__init__(**{"sync_on_compute": False, "compute_with_cache": False, **options})
@@ -47,4 +47,4 @@ class EvaluatorMetric(torchmetrics.Metric):
         self.evaluator.reset()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        raise ConfigError("a batch alone has no such metric: update(images) for each batch, compute() at the end.")
+        raise ConfigError("a single batch has no value: call update(images) for each batch, and compute() at the end.")

@@ -1,8 +1,8 @@
-"""Documents that come back from outside: JSON and TOML, read strictly, then against the type that declares them.
+"""Documents from outside: JSON and TOML, parsed strictly, then checked against the type that declares them.
 
-A type is a ``msgspec.Struct`` or a dataclass: its annotations say what each key holds, its ``__post_init__`` what must
-hold between them (``ValueError`` with a clause that says why). Whoever reads a document gets a value of that type, or
-one error that names the file, the place in it, what was found and what is expected; no reader looks at types again.
+A type is a ``msgspec.Struct`` or a dataclass: its annotations declare each key, and its ``__post_init__`` checks the
+relations between keys (``ValueError`` with a clause on the cause). A caller gets a value of that type, or one error
+with the file, the place in it, the value and the expectation; no caller checks types again.
 
 Strict: UTF-8, at most ``MAX_BYTES``, at most ``MAX_DEPTH`` levels, no NaN, no number beyond float64, no whole number
 beyond 64 bits, no key twice in one object.
@@ -24,10 +24,10 @@ import msgspec.inspect
 
 from ganeval.errors import GanEvalError, InputError
 
-MAX_BYTES = 16 * 2**20  # nothing that ganeval writes is near: parsed, hostile text takes thirty times its size
+MAX_BYTES = 16 * 2**20  # far above what ganeval writes; parsing hostile text takes thirty times its size
 MAX_DEPTH = 64
 MAX_INTEGER = 2**64 - 1
-MAX_NUMBER = 1e50  # of measured numbers: the fourth powers in the error of a difference then fit a float64
+MAX_NUMBER = 1e50  # largest measured number: the fourth powers in the error of a difference then fit a float64
 
 T = TypeVar("T")
 Number = Annotated[float, msgspec.Meta(ge=-MAX_NUMBER, le=MAX_NUMBER)]
@@ -65,12 +65,12 @@ def read_json(path: Path, kind: type[T], *, what: str, advice: str, error: type[
 
     Args:
         kind: the type that declares it.
-        what: the file for messages, such as ``model card``.
-        advice: one sentence: what to do about a file that cannot be used.
-        error: raised, in place of InputError.
+        what: the kind of file for messages, such as ``model card``.
+        advice: one sentence: what to do about a file that is not valid.
+        error: raised instead of InputError.
 
     Raises:
-        InputError: no such file, or one that holds anything else.
+        InputError: no such file, or its content is not valid.
     """
     tree = read_json_tree(path, what=what, advice=advice, error=error)
     try:
@@ -80,7 +80,7 @@ def read_json(path: Path, kind: type[T], *, what: str, advice: str, error: type[
 
 
 def read_json_tree(path: Path, *, what: str, advice: str, error: type[GanEvalError] = InputError) -> Any:
-    """Likewise, without a type."""
+    """The values of a JSON file, without a type."""
     try:
         return parse_json(read_bytes(path, what=what, advice=advice, error=error))
     except DocumentError as found:
@@ -88,10 +88,10 @@ def read_json_tree(path: Path, *, what: str, advice: str, error: type[GanEvalErr
 
 
 def read_toml_tree(path: Path, *, what: str, advice: str, error: type[GanEvalError] = InputError) -> dict[str, Any]:
-    """The table of a TOML file. Numbers may be nan and inf there: the types of a table say where they may not.
+    """The table of a TOML file. TOML allows nan and inf; the types of a table can forbid them.
 
     Raises:
-        InputError: no such file, or one that holds anything else.
+        InputError: no such file, or its content is not valid.
     """
     try:
         return parse_toml(read_bytes(path, what=what, advice=advice, error=error))
@@ -121,10 +121,10 @@ def parse_json(data: bytes | str, *, not_finite: bool = False) -> Any:
     """The values of strict JSON.
 
     Args:
-        not_finite: let NaN, Infinity and what overflows to it pass, as floats: the caller looks at them.
+        not_finite: allow NaN, Infinity and numbers that overflow to it, as floats; the caller checks them.
 
     Raises:
-        DocumentError: anything else.
+        DocumentError: the text is not valid.
     """
     try:
         tree = json.loads(_text(data), object_pairs_hook=_without_doubles)
@@ -142,7 +142,7 @@ def parse_toml(data: bytes | str) -> dict[str, Any]:
     """The table of strict TOML.
 
     Raises:
-        DocumentError: anything else.
+        DocumentError: the text is not valid.
     """
     text = _text(data)
     try:
@@ -156,10 +156,10 @@ def parse_toml(data: bytes | str) -> dict[str, Any]:
 
 
 def typed(tree: object, kind: type[T]) -> T:
-    """A value of the type that declares a document.
+    """Convert parsed values to the type that declares a document.
 
     Raises:
-        DocumentError: the first place that the type does not allow.
+        DocumentError: with the first place that the type does not allow.
     """
     try:
         return msgspec.convert(tree, kind)
@@ -167,19 +167,19 @@ def typed(tree: object, kind: type[T]) -> T:
         raise _located(tree, kind, error) from error
     except RecursionError as error:
         raise DocumentError("", f"it is nested more than {MAX_DEPTH} levels deep") from error
-    except UnicodeEncodeError as error:  # names of files may hold such characters, keys and numbers may not
+    except UnicodeEncodeError as error:  # file names can have such characters, keys and numbers cannot
         typed(_encodable(tree), kind)
         raise DocumentError("", f"it holds text that is not Unicode: {shown(error.object)}") from error
 
 
 def plain(value: object, *, not_finite: bool = False) -> Any:
-    """What ``parse_json`` would give: mappings, sequences and numbers of other classes as those of Python.
+    """The values as ``parse_json`` returns them: mappings, sequences and numbers of Python's own classes.
 
     Args:
         not_finite: as in ``parse_json``.
 
     Raises:
-        DocumentError: what JSON cannot hold.
+        DocumentError: a value that JSON cannot represent.
     """
     copied = _plain(value, 0)
     require_sound(copied, not_finite=not_finite)
@@ -248,7 +248,7 @@ def _plain(value: object, depth: int) -> Any:
             return kind(value)
     if callable(item := getattr(value, "item", None)) and getattr(value, "shape", None) == ():
         return _plain(item(), depth + 1)
-    raise DocumentError("", f"found a {type(value).__name__}, which JSON cannot hold")
+    raise DocumentError("", f"found a {type(value).__name__}, which JSON cannot represent")
 
 
 def _encodable(value: Any) -> Any:
@@ -263,7 +263,7 @@ def _encodable(value: Any) -> Any:
 
 
 def dotted(place: tuple[str | int, ...]) -> str:
-    """As people write it.
+    """A place in dotted notation.
 
     >>> dotted(("results", "fid", "interval", "low")), dotted(("checks", 0, "a b"))
     ('results.fid.interval.low', 'checks[0]."a b"')
@@ -288,7 +288,7 @@ def shown(value: object) -> str:
 
 
 def _located(tree: object, kind: Any, error: msgspec.ValidationError) -> DocumentError:
-    """The error with its place. msgspec writes ``[...]`` for a key of a mapping: which one is found by trying."""
+    """The error with its place. msgspec writes ``[...]`` for a key of a mapping; trials find which one."""
     match = _PLACE.fullmatch(str(error))
     if match is None:
         return DocumentError("", _words(str(error), tree, kind, ()))
@@ -310,7 +310,7 @@ def _located(tree: object, kind: Any, error: msgspec.ValidationError) -> Documen
 
 
 def _failing_key(tree: Any, place: tuple[str | int, ...], kind: Any) -> tuple[str, Any]:
-    """The first key at ``place`` whose value is refused, and the tree without the keys that are not."""
+    """The first key at ``place`` whose value is refused, and the tree without the other keys."""
     keys = list(_at(tree, place))
     while len(keys) > 1:
         half = keys[: len(keys) // 2]
@@ -338,7 +338,7 @@ def _at(tree: Any, place: tuple[str | int, ...]) -> Any:
 
 
 def _words(told: str, value: object, kind: Any, place: tuple[str | int, ...]) -> str:
-    """msgspec's message in ours: what was found, what is expected."""
+    """The message of msgspec in the form of this package: the value found, and the expectation."""
     if match := re.fullmatch(r"Object missing required field `(.*)`", told):
         return f"the key {match[1]!r} is missing"
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", told):
@@ -377,7 +377,7 @@ Declared = TypeVar("Declared", bound=msgspec.inspect.Type)
 
 
 def _declared(info: msgspec.inspect.Type, place: tuple[str | int, ...], kind: type[Declared]) -> list[Declared]:
-    """What the type declares at a place, as far as it is of this kind."""
+    """The types of this kind that a type declares at a place."""
     if isinstance(info, msgspec.inspect.Metadata):
         return _declared(info.type, place, kind)
     if isinstance(info, msgspec.inspect.UnionType):

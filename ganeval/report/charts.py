@@ -1,7 +1,7 @@
-"""Plots as SVG inside a page: they take its colours, in light and dark, and need no program to be drawn.
+"""Plots as SVG inside a page: they take the colours of the page, light or dark, and need no script.
 
-A plot is made of marks in the units of its axes. Series are told apart by colour (the palette of Okabe & Ito, which
-colour-blind readers can tell apart; the page's style sheet has it) and by dashes.
+A plot consists of marks in the units of its axes. Series differ by colour (the palette of Okabe & Ito, which
+colour-blind readers can distinguish; it is in the style sheet of the page) and by dashes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT = 460, 290
 _LEFT, _EDGE, _TOP, _FOOT = 62, WIDTH - 14, 34, HEIGHT - 46
-NAMED = 152  # where a plot begins that has names at its left
-_BROAD, _LETTER = 13.5, 8.6  # no letter of a name is wider, on a narrow screen either
-_DIGIT = 9.8  # likewise of the numbers below a plot
-_MOST_POINTS = 400  # of a line: more cannot be seen
+NAMED = 152  # left edge of a plot that has names at its left
+_BROAD, _LETTER = 13.5, 8.6  # widths that no letter of a name exceeds, also on a narrow screen
+_DIGIT = 9.8  # width that no digit below a plot exceeds
+_MOST_POINTS = 400  # of a line: more would not be visible
 _TICKS = 5
-_NARROWEST = 1e-250  # room on an axis; ticks closer than that are lost in rounding
+_NARROWEST = 1e-250  # width of an axis; closer ticks are lost in rounding
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From values to places on the paper, linear or logarithmic."""
+    """Map from values to places on the paper, linear or logarithmic."""
 
     low: float
     high: float
@@ -68,7 +68,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
 def padded(
     values: Sequence[float] | np.ndarray, *, logarithmic: bool = False, share: float = 0.06
 ) -> tuple[float, float]:
-    """Ends of an axis that holds these values with some room; never of no width."""
+    """Ends of an axis that contains these values, with some room; the width is never zero."""
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
     if not finite.size:
@@ -82,15 +82,20 @@ def padded(
     return low - room, high + room
 
 
+def rows_axis(n: int) -> tuple[float, float]:
+    """Ends of the vertical axis of a plot with ``n`` named rows."""
+    return min(0, n - 5) - 0.7, n - 0.3
+
+
 @dataclass(slots=True)
 class Plot:
-    """One plot; the methods draw on it in order, ``svg`` gives it.
+    """One plot: the methods draw on it in order, and ``svg`` returns it.
 
     Attributes:
-        title: above it; also what a reader of the screen is told first.
+        title: above it; a screen reader reads it first.
         x, y: ends of the axes.
-        x_label, y_label: what they are, with the unit.
-        left: where it begins; ``NAMED`` leaves room for names.
+        x_label, y_label: quantity and unit.
+        left: left edge; ``NAMED`` leaves room for names.
     """
 
     title: str
@@ -122,7 +127,7 @@ class Plot:
         markers: bool = False,
         faint: bool = False,
     ) -> None:
-        """A line through points; values that are not finite break it."""
+        """Draw a line through points; values that are not finite interrupt it."""
         places = np.linspace(0, len(xs) - 1, min(len(xs), _MOST_POINTS)).round().astype(int)
         d, pen = [], "M"
         for i in places.tolist():
@@ -154,15 +159,15 @@ class Plot:
         series: int,
         name: str = "",
     ) -> None:
-        """What lies between two lines."""
-        there = [*zip(xs, high, strict=True), *reversed([*zip(xs, low, strict=True)])]
-        spots = (f"{self._across(x)},{self._up(min(max(y, self.y[0]), self.y[1]))}" for x, y in there)
+        """Draw the area between two lines."""
+        corners = [*zip(xs, high, strict=True), *reversed([*zip(xs, low, strict=True)])]
+        spots = (f"{self._across(x)},{self._up(min(max(y, self.y[0]), self.y[1]))}" for x, y in corners)
         self._draw("polygon", f"band c{series}", points=" ".join(spots))
         if name:
             self._legend.append(("band", str(series), name))
 
     def error(self, place: float, low: float, high: float, series: int, *, across: bool = False) -> None:
-        """An interval: upright at ``place``, or lying at that height; cut at the ends of the axis."""
+        """Draw an interval: vertical at ``place``, or horizontal at that height; clipped at the ends of the axis."""
         ends = self.x if across else self.y
         low, high = (min(max(v, ends[0]), ends[1]) for v in (low, high))
         (x1, y1), (x2, y2) = ((low, place), (high, place)) if across else ((place, low), (place, high))
@@ -171,7 +176,7 @@ class Plot:
         )
 
     def histogram(self, values: np.ndarray, series: int, name: str, edges: np.ndarray) -> None:
-        """Shares of the values between the edges, as an outline that is filled lightly."""
+        """Draw the shares of the values between the edges, as a filled outline."""
         d = [f"M{self._across(edges[0])},{self._up(0)}"]
         for share, left, right in zip(heights(values, edges), edges[:-1], edges[1:], strict=True):
             d.append(f"L{self._across(left)},{self._up(share)} L{self._across(right)},{self._up(share)}")
@@ -180,20 +185,20 @@ class Plot:
         self._legend.append(("line", str(series), name))
 
     def bar(self, place: float, value: float, series: int, label: str) -> None:
-        """A lying bar from 0 at height ``place``, named at its left."""
+        """Draw a horizontal bar from 0 at height ``place``, with its name at the left."""
         left, right = sorted((self._across(max(0.0, self.x[0])), self._across(value)))
         top, bottom = self._up(place + 0.3), self._up(place - 0.3)
         self._draw("rect", f"bar c{series}", x=left, y=top, width=round(right - left, 2), height=round(bottom - top, 2))
         self.name(place, label)
 
     def name(self, place: float, label: str) -> None:
-        """What stands at height ``place``, at the left of the plot."""
+        """Write a name at height ``place``, at the left of the plot."""
         short = shortened(label, self.left - 10)
         shown = short if short == label else Markup("<title>{}</title>{}").format(label, short)
         self._draw("text", "name", shown, x=self.left - 6, y=round(self._up(place) + 4, 2))
 
     def level(self, value: float, name: str, *, upright: bool = False) -> None:
-        """A dashed line across the plot, with what it means."""
+        """Draw a dashed line across the plot, with its meaning in the key."""
         if upright:
             x = self._across(value)
             self._draw("line", "level", x1=x, x2=x, y1=_TOP, y2=_FOOT)
@@ -203,14 +208,14 @@ class Plot:
         self._legend.append(("level", "", name))
 
     def explain(self, kind: str, series: int, name: str) -> None:
-        """One more line of the key."""
+        """Add a line to the key."""
         self._legend.append((kind, str(series), name))
 
     def _draw(self, tag: str, kind: str, text: str | None = None, **attributes: object) -> None:
         self._marks.append(_element(tag, kind, text, **attributes))
 
     def svg(self, alt: str) -> Markup:
-        """The picture; ``alt`` says in words what is to be seen."""
+        """The picture; ``alt`` describes it in words."""
         parts = [
             Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg">').format(
                 WIDTH, HEIGHT, f"{self.title}. {alt}"
@@ -240,7 +245,7 @@ class Plot:
         for tick, name in zip(across, tick_names(across), strict=True):
             x = self._across(tick)
             marks.append(_element("line", "rule", x1=x, x2=x, y1=_TOP, y2=_FOOT))
-            inside = min(x, WIDTH - _DIGIT * len(name) / 2)  # the last number may be wider than the margin
+            inside = min(x, WIDTH - _DIGIT * len(name) / 2)  # the last number can be wider than the margin
             marks.append(_element("text", "tick middle", name, x=round(inside, 2), y=_FOOT + 16))
         up = self._up.ticks() if self.y_ticks else []
         for tick, name in zip(up, tick_names(up), strict=True):
@@ -253,7 +258,7 @@ class Plot:
 
 
 def shortened(label: str, room: float) -> str:
-    """As much of a name as fits, and an ellipsis for the rest.
+    """The part of a name that fits, with an ellipsis for the rest.
 
     >>> shortened("airplane", 118), shortened("a flying machine", 118)
     ('airplane', 'a flying mac…')
@@ -263,7 +268,7 @@ def shortened(label: str, room: float) -> str:
 
 
 def tick_names(ticks: Sequence[float]) -> list[str]:
-    """Short, with a true minus sign, and with as many digits as tell them apart.
+    """Labels of ticks: short, with a true minus sign, and with enough digits to differ.
 
     >>> tick_names([1e6, 2e6]), tick_names([1234567.25, 1234567.5])
     (['1e6', '2e6'], ['1234567.2', '1234567.5'])
@@ -292,14 +297,14 @@ _SAMPLES = {
 
 
 def heights(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Share of the values in each bin; what lies outside counts in the bin at the end."""
+    """Share of the values in each bin; values outside count in the first or last bin."""
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     shares: np.ndarray = counts / max(1, len(values))
     return shares
 
 
 def edges_for(*sets: np.ndarray) -> np.ndarray:
-    """Edges that hold 99 % of each set, so that a few far values do not flatten the rest."""
+    """Edges that contain 99 % of each set, so that a few far values do not flatten the rest."""
     finite = [values[np.isfinite(values)] for values in sets]
     bins = int(np.clip(2 * np.sqrt(min(map(len, finite))), 12, 40))
     low = min(float(values.min()) for values in finite if values.size)

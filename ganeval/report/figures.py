@@ -1,8 +1,8 @@
-"""The plots of a report: each from what runs left, and absent where they left nothing for it."""
+"""The plots of a report: each is drawn where the runs have the values for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,44 +10,43 @@ from markupsafe import Markup
 
 from ganeval.gate.compare import Comparison
 from ganeval.metrics.registry import METRICS
-from ganeval.report.charts import NAMED, Plot, edges_for, heights, padded
+from ganeval.report.charts import NAMED, Plot, edges_for, heights, padded, rows_axis
 from ganeval.result_files import Record
-from ganeval.results import MetricResult
 
-MOST_RUNS = 4  # in one plot: as many colours as can be told apart
+MOST_RUNS = 4  # in one plot: as many colours as readers can distinguish
 _CLASSES = 12
 
 
 def chosen(records: Sequence[Record]) -> list[Record]:
-    """As many runs as can be told apart, from the first to the last."""
+    """At most ``MOST_RUNS`` runs, evenly from the first to the last."""
     places = np.linspace(0, len(records) - 1, min(MOST_RUNS, len(records))).round().astype(int)
     return [records[i] for i in places.tolist()]
 
 
 def plots(shown: Sequence[Record]) -> list[Markup]:
     """All plots of a few runs, each of which has a colour."""
+    several = len(shown) > 1
     found = [
-        *(p for record in shown if (p := by_size(record, several=len(shown) > 1)) is not None),
+        *(by_size(record, several=several) for record in shown),
         plane(shown),
         distribution(shown, "realism_fake", "Realism of the fakes", "realism, a ratio of distances", level=1.0),
         distribution(shown, "ppl_distance", "Steps between latents", "perceptual distance over the squared step"),
-        *(p for record in shown if (p := distances(record, several=len(shown) > 1)) is not None),
-        *(p for record in shown if (p := classes(record, several=len(shown) > 1)) is not None),
+        *(distances(record, several=several) for record in shown),
+        *(classes(record, several=several) for record in shown),
     ]
     return [plot for plot in found if plot is not None]
 
 
 def by_size(record: Record, *, several: bool) -> Markup | None:
-    """The Frechet distance against the number of fakes: plain values fall with it, corrected ones do not."""
+    """The Frechet distance against the number of fakes: plain values decrease with it, corrected ones do not."""
     result = record.result("fid")
     if result is None:
         return None
-    told: Any = result.details.get("by_size") or []
-    sizes = [s for s in told if isinstance(s, dict) and _sound(s)] if isinstance(told, list) else []
+    smaller: Any = result.details.get("by_size") or ()
     last = {k: getattr(result, k) for k in ("value", "corrected", "standard_error")} | {"n": result.n_fake}
     if result.interval is not None:
         last |= {"interval": [result.interval.low, result.interval.high], "estimand": result.interval.estimand}
-    sizes = [*sizes, last]
+    sizes = [*smaller, last]
     if len(sizes) < 2:
         return None
     n, plain = [s["n"] for s in sizes], [s["value"] for s in sizes]
@@ -64,8 +63,7 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
         log_x=True,
     )
     if len(few) > 1:
-        told = "what so many images give, with its interval"
-        plot.band([s["n"] for s in few], reach[::2], reach[1::2], 1, told)
+        plot.band([s["n"] for s in few], reach[::2], reach[1::2], 1, "interval of the plain value at this number")
     elif few:
         plot.error(few[0]["n"], reach[0], reach[1], 1)
     plot.line(n, plain, 1, "plain, with its bias", markers=True)
@@ -74,84 +72,77 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
         low, high = ends[::2], ends[1::2]
         plot.band(m, low, high, 0, "95 % interval") if len(m) > 1 else plot.error(m[0], low[0], high[0], 0)
         plot.line(m, [c["corrected"] for c in corrected], 0, "bias-corrected", markers=True)
-    words = f"From {n[0]} to {n[-1]} fakes the plain value goes from {plain[0]:.4g} to {plain[-1]:.4g}"
-    words += f"; bias-corrected it is {corrected[-1]['corrected']:.4g} at the end." if corrected else "."
-    return plot.svg(words)
-
-
-def _sound(size: Mapping[str, Any]) -> bool:
-    """Whether these are numbers, of one size: documents may come from anywhere."""
-    numbers = [size.get(name) for name in ("n", "value")]
-    numbers += [x for name in ("corrected", "standard_error") if (x := size.get(name)) is not None]
-    ends = size.get("interval")
-    numbers += ends if isinstance(ends, list | tuple) and len(ends) == 2 else []
-    return all(isinstance(x, (int, float)) and np.isfinite(x) for x in numbers) and size["n"] > 0
+    alt = f"From {n[0]} to {n[-1]} fakes the plain value changes from {plain[0]:.4g} to {plain[-1]:.4g}"
+    alt += f"; the bias-corrected value is {corrected[-1]['corrected']:.4g} at the end." if corrected else "."
+    return plot.svg(alt)
 
 
 def plane(records: Sequence[Record]) -> Markup | None:
     """Precision against recall, with both intervals."""
-    there = [(i, *pair) for i, r in enumerate(records) if (pair := _pair(r)) is not None]
-    if not there:
+    pairs = [(i, record.result("precision"), record.result("recall")) for i, record in enumerate(records)]
+    if not any(precision and recall for _, precision, recall in pairs):
         return None
     plot = Plot("Precision and recall", (-0.03, 1.03), (-0.03, 1.03), "recall: reals near a fake", "precision")
-    told = []
-    for i, precision, recall in there:
+    words = []
+    for i, precision, recall in pairs:
+        if precision is None or recall is None:
+            continue
         if precision.interval is not None:
             plot.error(recall.value, precision.interval.low, precision.interval.high, i)
         if recall.interval is not None:
             plot.error(precision.value, recall.interval.low, recall.interval.high, i, across=True)
         plot.points([recall.value], [precision.value], i, records[i].name)
-        told.append(f"{records[i].name}: precision {precision.value:.3f}, recall {recall.value:.3f}.")
-    return plot.svg(" ".join(told))
+        words.append(f"{records[i].name}: precision {precision.value:.3f}, recall {recall.value:.3f}.")
+    return plot.svg(" ".join(words))
 
 
 def distribution(
     records: Sequence[Record], key: str, title: str, label: str, *, level: float | None = None
 ) -> Markup | None:
-    """Histograms of one value an image, over the runs."""
-    there = [(i, record.arrays[key]) for i, record in enumerate(records) if len(record.arrays.get(key, ()))]
-    there = [(i, values) for i, values in there if np.isfinite(values).any()]
-    if not there:
+    """Histograms of one value per image, one for each run."""
+    arrays = [(i, np.asarray(record.arrays.get(key, ()))) for i, record in enumerate(records)]
+    arrays = [(i, values) for i, values in arrays if np.isfinite(values).any()]
+    if not arrays:
         return None
-    edges = edges_for(*(values for _, values in there))
+    edges = edges_for(*(values for _, values in arrays))
     if level is not None:
         edges = np.linspace(min(edges[0], level), max(edges[-1], level), len(edges))
-    plot = _histogram(title, label, [values for _, values in there], edges)
-    for i, values in there:
+    plot = _histogram(title, label, [values for _, values in arrays], edges)
+    for i, values in arrays:
         plot.histogram(values, i, records[i].name, edges)
     if level is not None:
-        plot.level(level, f"{level:g}: on the border of a ball of reals", upright=True)
-    return plot.svg(" ".join(f"{records[i].name}: median {np.median(values):.3g}." for i, values in there))
+        plot.level(level, f"{level:g}: on the surface of a ball around a real", upright=True)
+    return plot.svg(" ".join(f"{records[i].name}: median {np.median(values):.3g}." for i, values in arrays))
 
 
 def distances(record: Record, *, several: bool) -> Markup | None:
-    """How far fakes are from their nearest reals, beside how far reals are from each other."""
+    """Distances of fakes from their nearest reals, with those of reals from each other."""
     sets = {
         "fakes, from the nearest real": record.arrays.get("nearest_distance_fake"),
         "reals, from the nearest other real": record.arrays.get("own_distance_real"),
     }
-    there = {name: values for name, values in sets.items() if values is not None and len(values)}
-    if len(there) < len(sets):
+    arrays = {name: values for name, values in sets.items() if values is not None and len(values)}
+    if len(arrays) < len(sets):
         return None
-    edges = edges_for(*there.values())
+    edges = edges_for(*arrays.values())
     edges = np.linspace(0, edges[-1], len(edges))
     title = _titled("Distances between neighbours", record, several)
-    plot = _histogram(title, "distance in features", list(there.values()), edges)
-    for i, (name, values) in enumerate(there.items()):
+    plot = _histogram(title, "distance in features", list(arrays.values()), edges)
+    for i, (name, values) in enumerate(arrays.items()):
         plot.histogram(values, 1 - i, name, edges)
-    return plot.svg(" ".join(f"{name}: median {np.median(values):.3g}." for name, values in there.items()))
+    return plot.svg(" ".join(f"{name}: median {np.median(values):.3g}." for name, values in arrays.items()))
 
 
 def classes(record: Record, *, several: bool) -> Markup | None:
     """The distance within each class, the worst first."""
     result = record.result("fid")
-    per_class = {} if result is None else result.details.get("per_class")
-    if result is None or not isinstance(per_class, Mapping) or not per_class:
-        return None
-    entries = {name: entry for name, entry in per_class.items() if isinstance(entry, Mapping)}
-    rows = [(name, _centre(entry), entry.get("interval")) for name, entry in entries.items()]
-    ranked = sorted(((n, c, i) for n, c, i in rows if c is not None), key=lambda row: -row[1])
-    if not ranked:
+    per_class: Any = {} if result is None else result.details.get("per_class") or {}
+    rows = [
+        (name, entry["value"] if entry.get("corrected") is None else entry["corrected"], entry.get("interval"))
+        for name, entry in per_class.items()
+    ]
+    ranked = sorted((row for row in rows if row[1] is not None), key=lambda row: -row[1])
+    if result is None or not ranked:
         return None
     worst = ranked[:_CLASSES]
     ends = [end for _, _, interval in worst if interval for end in interval]
@@ -160,7 +151,7 @@ def classes(record: Record, *, several: bool) -> Markup | None:
     plot = Plot(
         _titled(f"{result.label} within each class{more}", record, several),
         (low, 1.05 * high),
-        (min(0, len(worst) - 5) - 0.7, len(worst) - 0.3),
+        rows_axis(len(worst)),
         "distance, bias-corrected where it can be",
         "",
         y_ticks=False,
@@ -175,44 +166,36 @@ def classes(record: Record, *, several: bool) -> Markup | None:
 
 
 def forest(found: Comparison) -> Markup | None:
-    """What changed from one run to another: each difference over its standard error, better ones to the right."""
+    """Changes from one run to another: each difference over its standard error, better ones to the right."""
     rows = [row for row in found.rows if row.reason is None and row.standard_error and row.metric in METRICS]
     if len(rows) < 2:
         return None
     signs = [1 if METRICS[row.metric].higher_is_better else -1 for row in rows]
-    told = [
+    changes = [
         tuple(sign * float(x or 0.0) / float(row.standard_error or 1.0) for x in (row.difference, row.low, row.high))
         for sign, row in zip(signs, rows, strict=True)
     ]
     plot = Plot(
         "Changes over their standard errors",
-        padded([0.0, *(end for ends in told for end in ends)]),
-        (min(0, len(rows) - 5) - 0.7, len(rows) - 0.3),
+        padded([0.0, *(end for ends in changes for end in ends)]),
+        rows_axis(len(rows)),
         "standard errors; to the right: better",
         "",
         y_ticks=False,
         left=NAMED,
     )
     plot.level(0.0, "no change", upright=True)
-    for i, (row, (centre, *ends)) in enumerate(zip(rows, told, strict=True)):
+    for i, (row, (centre, *ends)) in enumerate(zip(rows, changes, strict=True)):
         place = len(rows) - 1 - i
         series = 2 if row.better == "B" else 1 if row.better == "A" else 0
         plot.error(place, min(ends), max(ends), series, across=True)
         plot.points([centre], [place], series)
         plot.name(place, row.label.partition("[")[0])
     return plot.svg(
-        " ".join(f"{row.label}: {centre:+.3g} standard errors." for row, (centre, *_) in zip(rows, told, strict=True))
+        " ".join(
+            f"{row.label}: {centre:+.3g} standard errors." for row, (centre, *_) in zip(rows, changes, strict=True)
+        )
     )
-
-
-def _pair(record: Record) -> tuple[MetricResult, MetricResult] | None:
-    precision, recall = record.result("precision"), record.result("recall")
-    return None if precision is None or recall is None else (precision, recall)
-
-
-def _centre(entry: Mapping[str, Any]) -> float | None:
-    corrected, value = entry.get("corrected"), entry.get("value")
-    return value if corrected is None else corrected
 
 
 def _histogram(title: str, label: str, sets: Sequence[np.ndarray], edges: np.ndarray) -> Plot:
@@ -222,7 +205,7 @@ def _histogram(title: str, label: str, sets: Sequence[np.ndarray], edges: np.nda
         (float(edges[0]), float(edges[-1])),
         (0.0, 1.08 * most),
         label,
-        "share; the last bin holds all beyond",
+        "share; the last bin includes all beyond",
     )
 
 

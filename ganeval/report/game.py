@@ -1,8 +1,7 @@
-"""A training run as a page shows it: its metrics with their intervals, the game's curves, samples along the way."""
+"""A training run on a page: its metrics with their intervals, the curves of the game, and samples during training."""
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from PIL import Image
 from ganeval.errors import InputError
 from ganeval.parsing.documents import MAX_NUMBER
 from ganeval.report.charts import Plot, padded
+from ganeval.report.grids import encoded
 from ganeval.training.cycle_game import CycleGame
 from ganeval.training.dcgan import DCGANGame
 from ganeval.training.pictures import Panel
@@ -23,19 +23,19 @@ from ganeval.training.runs import SAMPLES, read_run
 
 _PANELS: Mapping[str, tuple[Panel, ...]] = {"dcgan": DCGANGame.panels, "cyclegan": CycleGame.panels}
 _SHOWN = 4  # grids of samples
-_LARGEST = 2**17  # bytes of one
-_WIDEST, _QUALITY = 640, 85  # of a larger one, which is shown at half of that
+_LARGEST = 2**17  # bytes of a grid
+_WIDEST, _QUALITY = 640, 85  # size of a reduced grid, which is shown at half of it
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """One run.
+    """One training run.
 
     Attributes:
         name: of the folder.
-        facts: (what, value) of what it was begun with.
+        facts: rows (setting, value).
         metrics: rows of the last evaluation: (metric, value, interval, images).
-        plots: metrics over the steps, then the game's curves.
+        plots: metrics over the steps, then the curves of the game.
         samples: (data URI, alternative text, caption).
     """
 
@@ -48,15 +48,15 @@ class Training:
 
 
 def read_training(folder: Path) -> Training:
-    """What a report shows of the run in a folder.
+    """The training run in a folder.
 
     Raises:
-        InputError: it holds no run, or one of a model that is not known here.
+        InputError: the folder has no run, or a run of an unknown model.
     """
     config, log = read_run(folder)
     model = str(config.get("model"))
     if model not in _PANELS:
-        raise InputError(f"{folder} holds a run of {model}; a report knows {', '.join(_PANELS)}.")
+        raise InputError(f"{folder} holds a run of {model}, expected one of {', '.join(_PANELS)}.")
     panels = sorted(_PANELS[model], key=lambda panel: panel.kind != "eval")
     steps = max((line["step"] for line in log), default=0)
     return Training(
@@ -70,7 +70,7 @@ def read_training(folder: Path) -> Training:
 
 
 def draw(panel: Panel, log: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """One panel of the game over the steps; measured lines have their intervals as bands."""
+    """Plot one panel over the steps; measured lines have their intervals as bands."""
     lines = {name: found for name in panel.lines if len((found := series(log, panel.kind, name))[0])}
     if not lines:
         return None
@@ -100,7 +100,7 @@ def draw(panel: Panel, log: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 
 def series(log: Sequence[Mapping[str, Any]], kind: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of what was logged under a name; an evaluation is also at the end."""
+    """Steps and values that were logged under a name; an evaluation can also be at the end."""
     kinds = (kind, "end") if kind == "eval" else (kind,)
     pairs = [(line["step"], line[name]) for line in log if line.get("kind") in kinds and _is_number(line.get(name))]
     steps, values = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
@@ -144,24 +144,24 @@ def _samples(folder: Path) -> list[tuple[str, str, str]]:
     """A few of the grids that the run saved, from the first to the last."""
     paths = sorted((folder / SAMPLES).glob("*.png"))
     chosen = [paths[i] for i in sorted({*np.linspace(0, len(paths) - 1, min(_SHOWN, len(paths))).round().astype(int)})]
-    found = []
+    samples = []
     for path in chosen:
         if not path.stem.isdigit():
             continue
         try:
             kind, content, (width, height) = _small(path)
-        except (OSError, Image.DecompressionBombError):  # no picture
+        except (OSError, Image.DecompressionBombError):  # not a picture
             continue
-        uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+        uri = encoded(kind, content)
         caption = f"step {int(path.stem)}"
-        found.append((uri, f"grid of samples at {caption}, {width} by {height} pixels", caption))
-    return found
+        samples.append((uri, f"grid of samples at {caption}, {width} by {height} pixels", caption))
+    return samples
 
 
 def _small(path: Path) -> tuple[str, bytes, tuple[int, int]]:
-    """A picture as it is, if that is a small file, else reduced, in JPEG; and its own width and height."""
+    """A picture: unchanged if its file is small, else reduced, in JPEG; and its original width and height."""
     content = path.read_bytes()
-    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # some other formats start a program
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # some other formats run a program
         size = image.size
         if len(content) <= _LARGEST:
             return "png", content, size

@@ -1,11 +1,11 @@
-"""Which images to look at, and why these: chosen by the values of single images alone, then looked up."""
+"""Grids of images on a page: chosen by the values of single images alone, then opened."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -14,12 +14,33 @@ from PIL import Image
 from ganeval.errors import InputError
 from ganeval.report.reopen import Look
 
-MANY, FEW = 30, 10  # a whole number of rows on a wide screen
+MANY, FEW = 30, 10  # full rows on a wide screen
 PIXELS = 96  # longest side on the page, and in the file
 NEAR = 0.1  # of the distance between neighbouring reals: nearer is a near copy
 _QUALITY = 85
 _SEED = 0
 Arrays = Mapping[str, np.ndarray]
+_NO_REALISM = "realism, which comes with precision and recall,"
+# Of each ranked grid: title, text, array, sign of its values (the smallest come first), caption, what is missing.
+_RANKED = (
+    (
+        "Least realistic fakes",
+        "Farthest outside the balls around reals. Realism below 1: inside none of them.",
+        *("realism_fake", 1, "realism {:.2f}", _NO_REALISM),
+    ),
+    (
+        "Most realistic fakes",
+        "Deepest inside the balls around reals; ∞: equal to a real in all features.",
+        *("realism_fake", -1, "realism {:.2f}", _NO_REALISM),
+    ),
+    (
+        "Fakes that raise the Frechet distance most",
+        "By influence: how much the distance would grow if there were more like them, in its own units.",
+        *("fid_influence_fake", -1, "influence {:+.3g}"),
+        "the influence of each fake, which comes with the interval of the Frechet distance,",
+    ),
+)
+_NOT_MEASURED = "Left out: the run did not search for neighbours across the sets; measure with --report or --per-image."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +49,26 @@ class Choice:
 
     Attributes:
         title: of the grid.
-        told: one sentence: how they were chosen, and what to look for.
+        text: how the images were chosen, and what to look for.
         side: ``real`` or ``fake``.
-        places: in that side.
+        places: in that set.
         captions: one each.
-        beside: places in the other side, one each, for pairs.
-        missing: why there is nothing to show.
+        partners: places in the other set, one each, for pairs.
+        missing: why there are none.
     """
 
     title: str
-    told: str
+    text: str
     side: str = "fake"
     places: tuple[int, ...] = ()
     captions: tuple[str, ...] = ()
-    beside: tuple[int, ...] = ()
+    partners: tuple[int, ...] = ()
     missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One image, or a pair, with its words; ``images`` are (data URI, alternative text)."""
+    """One image or several, with a caption; ``images`` are (data URI, alternative text)."""
 
     images: tuple[tuple[str, str], ...]
     caption: str
@@ -56,83 +77,56 @@ class Tile:
 @dataclass(frozen=True, slots=True)
 class Grid:
     title: str
-    told: str
+    text: str
     tiles: tuple[Tile, ...] = ()
     missing: str | None = None
-    note: str | None = field(default=None)
+    note: str | None = None
 
 
 def choose(arrays: Arrays, n_fake: int) -> list[Choice]:
     """The grids of a run, from its values of single images."""
     draw = np.sort(np.random.default_rng(_SEED).permutation(n_fake)[:MANY])
-    realism = arrays.get("realism_fake")
-    return [
-        _of("Random fakes", f"{len(draw)} of {n_fake}, drawn without looking.", arrays, draw),
-        _ranked(
-            "Least realistic fakes",
-            "Farthest outside the balls around reals. Realism below 1: inside none of them.",
-            arrays,
-            realism,
-            "realism {:.2f}",
-        ),
-        _ranked(
-            "Most realistic fakes",
-            "Deepest inside the balls around reals; ∞: equal to a real in all features.",
-            arrays,
-            None if realism is None else -realism,
-            "realism {:.2f}",
-            sign=-1,
-        ),
-        _pairs(arrays),
-        _uncovered(arrays),
-        _ranked(
-            "Fakes that raise the Frechet distance most",
-            "By influence: what the distance would gain if there were more like them, in its own units.",
-            arrays,
-            None if (x := arrays.get("fid_influence_fake")) is None else -x,
-            "influence {:+.3g}",
-            sign=-1,
-            lacking="its influence values, which come with the interval of the Frechet distance,",
-        ),
-    ]
+    least, most, raising = (_ranked(arrays, *one) for one in _RANKED)
+    random = _of("Random fakes", f"{len(draw)} of {n_fake}, drawn at random.", arrays, draw)
+    return [random, least, most, _pairs(arrays), _uncovered(arrays), raising]
 
 
 def call(ratio: float, distance: float, same_pixels: bool) -> str:
-    """What is to be said of a fake and its nearest real."""
+    """What a fake is, compared with its nearest real."""
     if same_pixels:
         return "copy, pixel by pixel"
     if distance == 0:
         return "copy: the same features"
     if ratio <= NEAR:
         return "near copy"
-    return "nearer than any real" if ratio < 1 else "no copy"
+    return "nearer than any real" if ratio < 1 else "not a copy"
 
 
 def show(choice: Choice, look: Look, arrays: Arrays) -> Grid:
-    """The images of a choice, or a sentence on why they are not there."""
+    """The images of a choice, or a sentence on why they are missing."""
     if choice.missing is not None:
-        return Grid(choice.title, choice.told, missing=choice.missing)
+        return Grid(choice.title, choice.text, missing=choice.missing)
     other = "real" if choice.side == "fake" else "fake"
     try:
-        found = look(choice.side, choice.places)
-        beside = look(other, choice.beside) if choice.beside else {}
+        images = look(choice.side, choice.places)
+        partners = look(other, choice.partners) if choice.partners else {}
     except InputError as error:
-        return Grid(choice.title, choice.told, missing=f"Left out: {error}.")
+        return Grid(choice.title, choice.text, missing=f"Left out: {error}.")
     tiles = []
     for i, (place, caption) in enumerate(zip(choice.places, choice.captions, strict=True)):
-        members = [(choice.side, place, found)]
-        if choice.beside:
-            members.append((other, choice.beside[i], beside))
-        if all(where in images for _, where, images in members):
+        members = [(choice.side, place, images)]
+        if choice.partners:
+            members.append((other, choice.partners[i], partners))
+        if all(where in available for _, where, available in members):
             shown = tuple(
-                (data_uri(images[where]), f"{side} image {name_of(arrays, side, where)}; {caption}")
-                for side, where, images in members
+                (data_uri(available[where]), f"{side} image {name_of(arrays, side, where)}; {caption}")
+                for side, where, available in members
             )
             tiles.append(Tile(shown, caption))
     lost = len(choice.places) - len(tiles)
-    note = f"{lost} more are no longer the images that were measured." if lost else None
-    missing = "Left out: none of these images is still the one that was measured." if not tiles else None
-    return Grid(choice.title, choice.told, tuple(tiles), missing, note)
+    note = f"{lost} more have changed since they were measured." if lost else None
+    missing = "Left out: all of these images have changed since they were measured." if not tiles else None
+    return Grid(choice.title, choice.text, tuple(tiles), missing, note)
 
 
 def name_of(arrays: Arrays, side: str, place: int) -> str:
@@ -142,89 +136,71 @@ def name_of(arrays: Arrays, side: str, place: int) -> str:
 
 
 def data_uri(image: np.ndarray) -> str:
-    """uint8 (H, W, 3): small images as they are, in PNG; larger ones reduced, in JPEG."""
+    """An image, uint8 (H, W, 3), as a data URI: small ones in PNG, unchanged; larger ones reduced, in JPEG."""
     picture, buffer = Image.fromarray(image), io.BytesIO()
     if max(picture.size) <= PIXELS:
         picture.save(buffer, "PNG", optimize=True)
-        return _uri(buffer, "png")
+        return encoded("png", buffer.getvalue())
     picture.thumbnail((PIXELS, PIXELS), Image.Resampling.LANCZOS)
     picture.save(buffer, "JPEG", quality=_QUALITY)
-    return _uri(buffer, "jpeg")
+    return encoded("jpeg", buffer.getvalue())
 
 
-def _uri(buffer: io.BytesIO, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def encoded(kind: str, content: bytes) -> str:
+    """The bytes of an image file as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _of(title: str, told: str, arrays: Arrays, places: np.ndarray, words: Sequence[str] | None = None) -> Choice:
+def _of(title: str, text: str, arrays: Arrays, places: np.ndarray, words: Sequence[str] | None = None) -> Choice:
     names = [PurePosixPath(name_of(arrays, "fake", place)).name for place in places.tolist()]
     captions = names if words is None else [f"{name}: {word}" for name, word in zip(names, words, strict=True)]
-    return Choice(title, told, "fake", tuple(places.tolist()), tuple(captions))
+    return Choice(title, text, "fake", tuple(places.tolist()), tuple(captions))
 
 
-def _ranked(
-    title: str,
-    told: str,
-    arrays: Arrays,
-    values: np.ndarray | None,
-    form: str,
-    *,
-    sign: int = 1,
-    lacking: str = "realism, which comes with precision and recall,",
-) -> Choice:
-    """The fakes with the smallest values."""
+def _ranked(arrays: Arrays, title: str, text: str, key: str, sign: int, form: str, lacking: str) -> Choice:
+    """The fakes whose values times ``sign`` are smallest."""
+    values = arrays.get(key)
     if values is None:
-        return Choice(title, told, missing=f"Left out: {lacking} is not among the values of this run.")
-    places = np.argsort(values, kind="stable")[:FEW]
-    words = [
-        form.format(v) if np.isfinite(v) else form.partition("{")[0] + "∞" for v in (sign * values[places]).tolist()
-    ]
-    return _of(title, told, arrays, places, words)
-
-
-_NOT_MEASURED = "Left out: the run did not look for neighbours across the sets; measure with --report or --per-image."
+        return Choice(title, text, missing=f"Left out: {lacking} is not among the values of this run.")
+    places = np.argsort(sign * values, kind="stable")[:FEW]
+    words = [form.format(v) if np.isfinite(v) else form.partition("{")[0] + "∞" for v in values[places].tolist()]
+    return _of(title, text, arrays, places, words)
 
 
 def _pairs(arrays: Arrays) -> Choice:
-    title = "Fakes beside their nearest reals"
-    told = (
-        "Left the fake, right the real nearest to it in features; the most suspicious first. The number is their "
-        "distance over that of the real from its own nearest real. Below 1 the fake is nearer than any real is, as "
-        "some of any independent images are; at most 0.1 is called a near copy, 0 a copy."
+    title = "Fakes next to their nearest reals"
+    text = (
+        "Left the fake, right the real nearest to it in features; the smallest number first. The number is their "
+        "distance over the distance of the real from its own nearest real. Below 1 the fake is nearer than any real "
+        "is, which happens for some of any independent images; at most 0.1 is called a near copy, 0 a copy."
     )
-    ratios = arrays.get("nearest_ratio_fake")
-    if ratios is None:
-        return Choice(title, told, missing=_NOT_MEASURED)
+    ratios, partners, distances = (arrays.get(f"nearest_{key}_fake") for key in ("ratio", "real", "distance"))
+    if ratios is None or partners is None or distances is None:
+        return Choice(title, text, missing=_NOT_MEASURED)
     places = np.argsort(ratios, kind="stable")[:FEW]
-    if "nearest_real_fake" not in arrays or "nearest_distance_fake" not in arrays:
-        return Choice(title, told, missing=_NOT_MEASURED)
-    beside = arrays["nearest_real_fake"][places]
+    nearest = partners[places].tolist()
     words = []
-    for i, j in zip(places.tolist(), beside.tolist(), strict=True):
-        ratio, distance = float(ratios[i]), float(arrays["nearest_distance_fake"][i])
-        words.append(f"{ratio:.2f}, {call(ratio, distance, _same_pixels(arrays, i, j))}")
-    chosen = _of(title, told, arrays, places, words)
-    return Choice(title, told, "fake", chosen.places, chosen.captions, tuple(beside.tolist()))
-
-
-def _same_pixels(arrays: Arrays, fake: int, real: int) -> bool:
-    digests = [arrays.get(f"{side}_image_digests", np.empty(0)) for side in ("fake", "real")]
-    return all(map(len, digests)) and bool(digests[0][fake] == digests[1][real])
+    for i, j in zip(places.tolist(), nearest, strict=True):
+        digests = [arrays.get(f"{side}_image_digests", np.empty(0)) for side in ("fake", "real")]
+        same_pixels = all(map(len, digests)) and bool(digests[0][i] == digests[1][j])
+        words.append(f"{ratios[i]:.2f}, {call(float(ratios[i]), float(distances[i]), same_pixels)}")
+    choice = _of(title, text, arrays, places, words)
+    return Choice(title, text, "fake", choice.places, choice.captions, tuple(nearest))
 
 
 def _uncovered(arrays: Arrays) -> Choice:
-    title, told = "Reals that no fake covers", "No fake lies in their ball; the farthest from any fake first."
+    title, text = "Reals that no fake covers", "No fake is in their ball; the farthest from any fake first."
     covered, distance = arrays.get("covered_real"), arrays.get("nearest_distance_real")
     if covered is None:
-        return Choice(title, told, missing="Left out: coverage is not among the values of this run.")
+        return Choice(title, text, missing="Left out: coverage is not among the values of this run.")
     places = np.flatnonzero(covered == 0)
     if not len(places):
-        return Choice(title, told, missing="Every real is covered.")
+        return Choice(title, text, missing="Every real is covered.")
     if distance is None:
-        return Choice(title, told, missing=_NOT_MEASURED)
+        return Choice(title, text, missing=_NOT_MEASURED)
     count, places = len(places), places[np.argsort(-distance[places], kind="stable")[:MANY]]
     captions = tuple(
         f"{PurePosixPath(name_of(arrays, 'real', i)).name}: {distance[i]:.3g} from a fake" for i in places.tolist()
     )
-    told = f"{count} of {len(covered)} reals have no fake in their ball; the farthest from any fake first."
-    return Choice(title, told, "real", tuple(places.tolist()), captions)
+    text = f"{count} of {len(covered)} reals have no fake in their ball; the farthest from any fake first."
+    return Choice(title, text, "real", tuple(places.tolist()), captions)

@@ -1,4 +1,4 @@
-"""One self-contained HTML file of runs: verdict, changes, provenance, warnings, plots, images, in this order."""
+"""A self-contained HTML page of runs: verdict, changes, provenance, warnings, plots and images, in this order."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A run, and how to see its images.
+    """A run, and how to open its images.
 
     Attributes:
-        look: None: from what the document says of its sets.
-        verdict: of the gate whose document this is.
+        look: None: open them as the document describes its sets.
+        verdict: of the gate, where the document has one.
     """
 
     record: Record
@@ -56,15 +56,16 @@ def write_report(
     """Write the page of some runs.
 
     Args:
-        baseline: what every run is compared with.
-        verdict: of a gate on the one run, or on none that could be measured.
-        trusted: the sets were named by the user in this command: see ``reopen.looker``.
-        options: of ``open_source``, which documents do not tell.
+        baseline: the run that every run is compared with.
+        verdict: of a gate on the one run, or on none where nothing could be measured.
+        trusted: the user named the sets in this command: see ``reopen.looker``.
+        options: of ``open_source``, for what documents do not contain.
 
     Raises:
         InputError: the file cannot be written.
     """
     runs = [s for s in subjects if isinstance(s, Subject)]
+    trainings = [s for s in subjects if isinstance(s, Training)]
     if len({s.record.name for s in runs}) < len(runs):
         runs = [replace(s, record=replace(s.record, name=f"{s.record.name} ({i})")) for i, s in enumerate(runs, 1)]
     order = ordered([s.record for s in runs])
@@ -79,7 +80,7 @@ def write_report(
     _write(
         target,
         "report.html.jinja",
-        title=f"ganeval: {', '.join([*(r.name for r in records), *(_names(subjects))])}",
+        title=f"ganeval: {', '.join([*(r.name for r in records), *(s.name for s in trainings)])}",
         records=records,
         several=len(records) > 1,
         readings=[(r.name, words.readings(r)) for r in records],
@@ -96,7 +97,7 @@ def write_report(
         plots=[*over_runs(order), *plots(looked_at)],
         grids=grids,
         only=[r.name for r in looked_at] if len(looked_at) < len(records) else [],
-        trainings=[s for s in subjects if isinstance(s, Training)],
+        trainings=trainings,
         outcomes=OUTCOMES,
     )
 
@@ -107,10 +108,10 @@ def write_check(
     rows: Sequence[Sequence[tuple[str, str]]],
     differences: Sequence[str],
 ) -> None:
-    """The page of ``ganeval check``: sets side by side, and what differs.
+    """Write the page of ``ganeval check``: the sets in columns, and their differences.
 
     Args:
-        rows: of each set, (what, found).
+        rows: (what, value) of each set.
 
     Raises:
         InputError: the file cannot be written.
@@ -128,13 +129,13 @@ def write_check(
 
 
 def read_subjects(path: Path, *, name: str | None = None) -> list[Subject | Training]:
-    """What a file or folder holds for a report: results with or without a verdict, a demo, a training run.
+    """The runs in a file or folder: results with or without a verdict, a demo, or a training run.
 
     Args:
-        name: of the run on the page, in place of the file's.
+        name: of the run on the page, instead of the file's name.
 
     Raises:
-        InputError: nothing of these.
+        InputError: the path has none of these.
     """
     if path.is_dir():
         return [read_training(path)]
@@ -151,44 +152,42 @@ def _verdict(path: Path, document: object) -> Verdict | None:
         return Verdict(checks=tuple(typed(document, VerdictDocument).checks))
     except DocumentError as error:
         raise InputError(
-            f"{path} holds a verdict that cannot be used: gate: {error}. Judge the results anew."
+            f"{path} has a verdict that is not valid: gate: {error}. Run the gate on the results again."
         ) from error
 
 
 def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> list[Grid]:
     evaluation, arrays = subject.record.evaluation, subject.record.arrays
     if not arrays:
-        why = subject.record.missing or "no values of single images are at hand"
+        why = subject.record.missing or "there are no values of single images"
         return [Grid("Images", "", missing=f"Left out: {why}.")]
     provenance = {"real": evaluation.real, "fake": evaluation.fake}
     look = subject.look or looker(provenance, arrays, trusted=trusted, **options)
     n = len(arrays.get("fake_image_digests", ()))
-    walks = worst_steps(subject.record, trusted=trusted, options=options)
-    if walks is not None and len(evaluation.results) == 1:  # path length alone: of pairs of latents, not of images
-        return [walks]
+    steps = worst_steps(subject.record, trusted=trusted, options=options)
+    if steps is not None and len(evaluation.results) == 1:  # path length alone has pairs of latents, not images
+        return [steps]
     choices = choose(arrays, n)
     found = [show(choice, look, arrays) for choice in choices]
     reasons = [grid.missing for choice, grid in zip(choices, found, strict=True) if choice.missing is None]
-    if all(reasons):  # not one image is at hand
+    if all(reasons):  # no image is available
         found = [Grid("Images", "", missing=" ".join(dict.fromkeys(filter(None, reasons))))]
-    return found if walks is None else [*found, walks]
+    return found if steps is None else [*found, steps]
 
 
 def _remarks(record: Record) -> list[tuple[str, str]]:
     evaluation = record.evaluation
-    said = [("warning", text) for text in evaluation.warnings] + [("note", text) for text in evaluation.notes]
-    return said if record.missing is None else [*said, ("note", record.missing)]
-
-
-def _names(subjects: Sequence[Subject | Training]) -> list[str]:
-    return [s.name for s in subjects if isinstance(s, Training)]
+    notes = [*evaluation.notes, *([] if record.missing is None else [record.missing])]
+    return [("warning", text) for text in evaluation.warnings] + [("note", text) for text in notes]
 
 
 def _write(target: Path, template: str, **values: Any) -> None:
     style = (_HERE / "style.css").read_text(encoding="utf-8")
     text = _templates().get_template(template).render(style=style, version=ganeval.__version__, **values)
     with written_whole(target) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="replace")  # names of files may hold what UTF-8 does not
+        temporary.write_text(
+            text, encoding="utf-8", errors="replace"
+        )  # file names can have characters that UTF-8 cannot encode
 
 
 @cache
@@ -205,5 +204,5 @@ def _templates() -> jinja2.Environment:
 
 
 def _breakable(label: str) -> Markup:
-    """The label of a metric, which may be broken before the name of its network."""
+    """The label of a metric, with an allowed line break before the name of its network."""
     return Markup("<wbr>[").join(label.split("["))

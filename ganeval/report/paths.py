@@ -1,4 +1,4 @@
-"""The steps between latents at which a generator's image moves most: what makes its path length long."""
+"""Interpolations at the steps between latents that contribute most to a path length."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ganeval.results import MetricResult
 WORST = 6
 AROUND = (-0.1, -0.05, 0.0, 0.05, 0.1)  # the step, and places before and after it, in t
 _TITLE = "Latent interpolations at the worst steps"
-_TOLD = "Five places on a path between two latents, the measured step in the middle; the longest steps first."
+_TEXT = "Five points on a path between two latents, the measured step in the middle; the longest steps first."
 
 
 class _Choices(msgspec.Struct):
-    """The settings of a path length by which its paths are found again."""
+    """The settings of a path length that determine its paths."""
 
     space: Literal["z", "w"]
     sampling: Literal["full", "end"]
@@ -34,7 +34,7 @@ class _Choices(msgspec.Struct):
 
 
 def worst_steps(record: Record, *, trusted: bool, options: Mapping[str, Any]) -> Grid | None:
-    """Interpolations around the longest steps of ``ppl``; None where that was not measured.
+    """Interpolations around the longest steps of ``ppl``; None where it was not measured.
 
     Args:
         trusted: as in ``reopen.looker``.
@@ -44,17 +44,17 @@ def worst_steps(record: Record, *, trusted: bool, options: Mapping[str, Any]) ->
     if result is None or distances is None or digests is None:
         return None
     if len(distances) != len(digests):
-        return Grid(_TITLE, _TOLD, missing="Left out: the file of single values holds digests of other paths.")
+        return Grid(_TITLE, _TEXT, missing="Left out: the digests in the file of single values are of other paths.")
     numbers = np.argsort(-distances, kind="stable")[:WORST].tolist()
     try:
         tiles = _tiles(record.evaluation.fake, result, numbers, distances, digests, trusted=trusted, options=options)
     except (GanEvalError, TypeError, ValueError) as error:
-        return Grid(_TITLE, _TOLD, missing=f"Left out: {' '.join(str(error).split())[:200]}.")
-    return Grid(_TITLE, _TOLD, tuple(tiles))
+        return Grid(_TITLE, _TEXT, missing=f"Left out: {' '.join(str(error).split())[:200]}.")
+    return Grid(_TITLE, _TEXT, tuple(tiles))
 
 
 def _tiles(
-    told: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     result: MetricResult,
     numbers: list[int],
     distances: np.ndarray,
@@ -63,13 +63,13 @@ def _tiles(
     trusted: bool,
     options: Mapping[str, Any],
 ) -> list[Tile]:
-    source = open_again("fake", told, len(distances), trusted=trusted, options=options)
+    source = open_again("fake", provenance, len(distances), trusted=trusted, options=options)
     if not isinstance(source, GeneratedSource):
-        raise InputError(f"{source.spec} is no generator")
+        raise InputError(f"{source.spec} is not a generator")
     try:
         chosen = typed(dict(result.settings), _Choices)
     except DocumentError as error:
-        raise InputError(f"the settings of {result.label} do not tell its paths: {error}") from error
+        raise InputError(f"the settings of {result.label} do not determine its paths: {error}") from error
     walk = LatentPaths(source, Path(**msgspec.structs.asdict(chosen)))
     if [walk.digest(number) for number in numbers] != digests[numbers].tolist():
         raise InputError(f"the latents of {source.spec} are not those that were measured")

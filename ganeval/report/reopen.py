@@ -1,4 +1,4 @@
-"""The images of a run, opened again from what its document says of them, and believed only if their digests agree."""
+"""The images of a run, opened again as its document describes them, and used only if their digests agree."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ganeval.images.options import LikeReal
 from ganeval.images.specs import closed_to_documents
 from ganeval.images.types import ImageSource, NumberedSource
 
-# Images in these places of a side, uint8 (H, W, 3) each, without those whose image is not the one that was measured.
-# Raises InputError where none can be had; the message is a clause that says why.
+# Images at these places of an image set, uint8 (H, W, 3) each, without those that changed since they were measured.
+# Raises InputError where none is available; the message is a clause that says why.
 Look = Callable[[str, Sequence[int]], Mapping[int, np.ndarray]]
 
-_MOST = 10**7  # images of a generator or renderer of which a document may want a draw
+_MOST = 10**7  # largest number of images from which a document may have drawn a subset
 _SIDES = {"real": "REAL", "fake": "FAKE"}
-# What a damaged or forged description of a set may end in: any value may stand where a number is wanted.
+# Errors of a damaged or forged description of a set, which can have any value in place of a number.
 _FAILURES = (GanEvalError, TypeError, ValueError, ArithmeticError, AttributeError, OSError, MemoryError)
 
 
 def looker(
     provenance: Mapping[str, Mapping[str, Any]], arrays: Mapping[str, np.ndarray], *, trusted: bool, **options: Any
 ) -> Look:
-    """Look at images of a run.
+    """A function that opens images of a run.
 
     Args:
-        provenance: by side, as the document has it.
+        provenance: of ``real`` and ``fake``, as the document has it.
         arrays: the digests of single images.
-        trusted: the sets were named by the user in this very command. From a document alone no program is run: only
-            what ``closed_to_documents`` leaves open is opened.
-        options: of ``open_source``, which a document does not tell: ``data_root``.
+        trusted: the user named the sets in this command. A document alone can start no program: then only specs that
+            ``closed_to_documents`` allows are opened.
+        options: of ``open_source``, for what documents do not contain: ``data_root``.
     """
     opened: dict[str, tuple[NumberedSource, list[int]]] = {}
 
@@ -42,7 +42,7 @@ def looker(
         told = provenance[side]
         digests = arrays.get(f"{side}_image_digests", np.empty(0, np.uint64))
         if not len(digests):
-            raise InputError(f"no digests of the single images of {_SIDES[side]} are at hand to know them by")
+            raise InputError(f"there are no digests of the single images of {_SIDES[side]} to recognise them")
         if side not in opened:
             opened[side] = _opened(side, told, len(digests), trusted=trusted, options=options)
         return _matching(*opened[side], places, digests)
@@ -53,27 +53,27 @@ def looker(
 def _opened(
     side: str, told: Mapping[str, Any], n: int, *, trusted: bool, options: Mapping[str, Any]
 ) -> tuple[NumberedSource, list[int]]:
-    """The source, and where in it each image that was measured stands."""
+    """The source, and the place in it of each image that was measured."""
     source = open_again(side, told, n, trusted=trusted, options=options)
     if not isinstance(source, NumberedSource):
-        raise InputError(f"{source.spec} is a stream: its images come only once")
-    if not n <= source.length <= n + len(told.get("skipped", ())):  # before as many numbers are made
+        raise InputError(f"{source.spec} is a stream: its images can be read only once")
+    if not n <= source.length <= n + len(told.get("skipped", ())):  # before a list of this length is made
         raise InputError(
             f"{source.spec} held {number_of(n, 'image')} when it was measured and holds {source.length} now"
         )
     skipped = {name for name, _ in told.get("skipped", ())}
     names = source.names() or []
-    kept = [i for i in range(source.length) if not skipped or names[i] not in skipped]
-    if len(kept) != n:
-        raise InputError(f"{source.spec} held {number_of(n, 'image')} when it was measured and holds {len(kept)} now")
-    return source, kept
+    places = [i for i in range(source.length) if not skipped or names[i] not in skipped]
+    if len(places) != n:
+        raise InputError(f"{source.spec} held {number_of(n, 'image')} when it was measured and holds {len(places)} now")
+    return source, places
 
 
 def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, options: Mapping[str, Any]) -> ImageSource:
-    """The source of ``n`` images that a document tells of.
+    """The source of ``n`` images that a document describes.
 
     Raises:
-        InputError: there are no images to open, or it would run a program that only a document names.
+        InputError: there are no images to open, or opening would run a program that only a document names.
     """
     spec = told.get("spec")
     if told.get("kind") == "statistics" or not isinstance(spec, str):
@@ -82,15 +82,15 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
     if not trusted and (why := closed_to_documents(named)) is not None:
         raise InputError(why)
     if ((told.get("subset") or {}).get("of") or 0) > _MOST:
-        raise InputError(f"a draw from more than {_MOST} images of {spec} is not repeated for a few pictures")
+        raise InputError(f"repeating a draw from more than {_MOST} images of {spec} would take too long")
     try:
         return open_source(named, **_how(told, n), **options)
     except _FAILURES as error:
-        raise InputError(f"{spec} cannot be opened any more ({_first(error)})") from error
+        raise InputError(f"{spec} cannot be opened again ({_first(error)})") from error
 
 
 def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
-    """The options under which the set was opened."""
+    """The options with which the set was opened."""
     subset = told.get("subset") or {}
     inner = told.get("source") or {}
     latents, ends = told.get("latents"), told.get("value_range")
@@ -109,26 +109,26 @@ def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
 def _distribution(told: Mapping[str, Any]) -> str | LikeReal | None:
     kind = told.get("label_distribution")
     if kind == "given":
-        raise InputError("the labels of its images were given, and are not in the document")
+        raise InputError("its images were made with a file of labels, which is not in the document")
     return LikeReal(tuple(told.get("class_frequencies") or ())) if kind == "like-real" else kind
 
 
 def _matching(
-    source: NumberedSource, kept: Sequence[int], places: Sequence[int], digests: np.ndarray
+    source: NumberedSource, members: Sequence[int], places: Sequence[int], digests: np.ndarray
 ) -> dict[int, np.ndarray]:
     wanted = sorted(set(places))
     found: dict[int, np.ndarray] = {}
     at = 0
     try:
-        for batch in source.part([kept[place] for place in wanted]).batches(32):
+        for batch in source.part([members[place] for place in wanted]).batches(32):
             for i, image in enumerate(batch.images):
                 if batch.digests is not None and batch.digests[i] == digests[wanted[at]]:
                     found[wanted[at]] = image.permute(1, 2, 0).cpu().numpy()
                 at += 1
     except _FAILURES as error:
-        raise InputError(f"{source.spec} cannot be read any more ({_first(error)})") from error
+        raise InputError(f"{source.spec} cannot be read again ({_first(error)})") from error
     if not found:
-        raise InputError(f"the images of {source.spec} are not the ones that were measured: their digests are others")
+        raise InputError(f"the images of {source.spec} are not those that were measured: their digests differ")
     return found
 
 

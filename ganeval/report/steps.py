@@ -1,4 +1,4 @@
-"""Metrics over several runs: over the steps of a training where the names of the runs tell them, else side by side."""
+"""Plots of a metric over several runs: over the steps in the names of the runs, else with one row per run."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ganeval.report.charts import NAMED, Plot, padded
+from ganeval.report.charts import NAMED, Plot, padded, rows_axis
 from ganeval.result_files import Record
 from ganeval.results import Interval, MetricResult
 
 FEWEST = 3  # runs; two are compared in the table
-_ROWS = 16  # runs whose names fit beside a plot
+_ROWS = 16  # runs whose names fit at the left of a plot
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Where runs stand on an axis.
+    """Places of runs on an axis.
 
     Attributes:
         records: from left to right.
         places: of each.
         label: of the axis.
-        steps: whether the places are numbers that the names of the runs tell, so that a line may join them.
+        steps: whether the places are numbers from the names of the runs, so that a line can join them.
     """
 
     records: tuple[Record, ...]
@@ -34,7 +34,7 @@ class Order:
 
 
 def ordered(records: Sequence[Record]) -> Order:
-    """By the one number in which all names differ (``step-500.json``, ``step-1000.json``); else as they come."""
+    """Order by the one number in which all names differ (``step-500.json``, ``step-1000.json``), else as passed."""
     parts = [re.split(r"(\d+)", record.name) for record in records]
     if len(records) > 1 and len({len(p) for p in parts}) == 1:
         differing = [i for i in range(len(parts[0])) if len({p[i] for p in parts}) > 1]
@@ -54,7 +54,7 @@ def ordered(records: Sequence[Record]) -> Order:
 
 
 def over_runs(order: Order) -> list[Markup]:
-    """One plot a metric and protocol, of those that at least three runs have."""
+    """One plot for each metric and protocol that at least three runs have."""
     found: dict[tuple[str, str], list[Spot]] = {}
     for place, record in zip(order.places, order.records, strict=True):
         for name, result in record.evaluation.results.items():
@@ -65,7 +65,7 @@ def over_runs(order: Order) -> list[Markup]:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A metric of one run, and where it stands."""
+    """A metric of one run, and its place."""
 
     place: float
     name: str
@@ -73,9 +73,9 @@ class Spot:
 
 
 def _over(spots: Sequence[Spot], order: Order) -> Markup:
-    """Upright, over the steps or the numbers of the runs; a band where there is a line."""
+    """Plot over the steps or the numbers of the runs, with a band where there is a line."""
     places = [spot.place for spot in spots]
-    values, intervals, kind = _told(spots)
+    values, intervals, kind = _comparable(spots)
     low, high = min(order.places), max(order.places)
     room = 0.03 * (high - low)
     plot = Plot(
@@ -86,9 +86,9 @@ def _over(spots: Sequence[Spot], order: Order) -> Markup:
         kind,
         x_ticks=None if order.steps else order.places[:: 1 + len(order.places) // 13],
     )
-    there = [one for one in intervals if one is not None]
-    if order.steps and len(there) == len(spots):
-        plot.band(places, [one.low for one in there], [one.high for one in there], 0, _level(intervals))
+    known = [one for one in intervals if one is not None]
+    if order.steps and len(known) == len(spots):
+        plot.band(places, [one.low for one in known], [one.high for one in known], 0, _level(intervals))
     else:
         for place, one in zip(places, intervals, strict=True):
             if one is not None:
@@ -101,13 +101,13 @@ def _over(spots: Sequence[Spot], order: Order) -> Markup:
 
 
 def _beside(spots: Sequence[Spot], order: Order) -> Markup:
-    """Lying, one row a run, with its name."""
-    values, intervals, kind = _told(spots)
+    """Plot with one named row per run."""
+    values, intervals, kind = _comparable(spots)
     rows = len(order.records)
     plot = Plot(
         f"{spots[0].result.label} of the runs",
         _axis(values, intervals),
-        (min(0, rows - 5) - 0.7, rows - 0.3),
+        rows_axis(rows),
         kind,
         "",
         y_ticks=False,
@@ -124,8 +124,8 @@ def _beside(spots: Sequence[Spot], order: Order) -> Markup:
     return plot.svg("; ".join(f"{spot.name}: {value:.4g}" for spot, value in zip(spots, values, strict=True)) + ".")
 
 
-def _told(spots: Sequence[Spot]) -> tuple[list[float], list[Interval | None], str]:
-    """Bias-corrected values where all runs have one, else plain ones; their intervals; and what they are."""
+def _comparable(spots: Sequence[Spot]) -> tuple[list[float], list[Interval | None], str]:
+    """Bias-corrected values where all runs have one, else plain values; their intervals; and the kind of value."""
     results = [spot.result for spot in spots]
     unbiased = all(r.corrected is not None for r in results)
     values = [r.value if r.corrected is None or not unbiased else r.corrected for r in results]

@@ -1,4 +1,4 @@
-"""One line an image: what each metric says of it alone."""
+"""A table with one row per image: the values of each metric for this image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ganeval.files import written_whole
 from ganeval.report.grids import name_of
 
 FORMS = (".csv", ".npz")
-# column -> the arrays of fakes and of reals that fill it; "nearest" are places in the other set
+# column -> its arrays of fakes and of reals; "nearest" has places in the other set
 _NUMBERS = {
     "realism": ("realism_fake", None),
     "nearest": ("nearest_real_fake", "nearest_fake_real"),
@@ -28,13 +28,13 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def columns(arrays: Mapping[str, np.ndarray], n_fake: int, n_real: int | None) -> dict[str, np.ndarray]:
-    """The table by column: the fakes in order, then the reals.
+    """The columns of the table: the fakes in order, then the reals.
 
-    ``set`` and ``path`` (the file, or ``#`` and the place), and as far as the run has them: ``realism`` (of fakes; from
+    ``set`` and ``path`` (the file, or ``#`` and the place), and where the run has them: ``realism`` (of fakes; from
     1 on inside a ball of reals), ``nearest`` (path of the nearest image of the other set), its ``nearest_distance`` in
     features, ``nearest_ratio`` (over the real's distance from its own nearest real; 0 for a copy),
-    ``influence_on_fid``, ``adversary_score`` (above 0: taken for a fake), ``covered`` (of a fake: lies in a ball of
-    reals; of a real: a fake lies in its ball; 1 or 0). A number that is not known of an image is NaN, a path empty.
+    ``influence_on_fid``, ``adversary_score`` (above 0: classified as a fake), ``covered`` (of a fake: it is in a ball
+    around a real; of a real: a fake is in its ball; 1 or 0). An unknown number is NaN, an unknown path empty.
     """
     counts = {"fake": n_fake, "real": n_real or 0}
     found = {
@@ -65,14 +65,14 @@ def _paths(arrays: Mapping[str, np.ndarray], parts: list[np.ndarray]) -> np.ndar
 def require_form(path: Path) -> None:
     """Raises InputError unless the name of the table ends in .csv or .npz."""
     if path.suffix.lower() not in FORMS:
-        raise InputError(f"a table of single images is a .csv or .npz file; got {path.name!r}.")
+        raise InputError(f"expected a .csv or .npz file for the table of single images; got {path.name!r}.")
 
 
 def write_table(path: Path, table: Mapping[str, np.ndarray]) -> None:
-    """As CSV in UTF-8, or as one array a column.
+    """Write the table as CSV in UTF-8, or as one array per column in an npz file.
 
-    In CSV a number that is not known is an empty cell, and a path that a spreadsheet would run as a formula stands
-    behind an apostrophe.
+    In CSV an unknown number is an empty cell, and a path that a spreadsheet would run as a formula starts with an
+    apostrophe.
     """
     require_form(path)
     with written_whole(path) as temporary:

@@ -1,4 +1,4 @@
-"""What the numbers of a run say, in sentences; and its tables, as the page shows them."""
+"""The numbers of a run in sentences, and the rows of the tables of the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganeval.results import MetricResult, columns_of, decimals, fixed, format_nu
 
 
 def readings(record: Record) -> list[str]:
-    """One sentence on each of the metrics that a reader looks for first."""
+    """One sentence on each of the most important metrics."""
     found = [sentence(result) for name, sentence in _SENTENCES.items() if (result := record.result(name)) is not None]
     return [text for text in found if text]
 
@@ -28,29 +28,29 @@ def _distance(r: MetricResult) -> str:
     if isinstance(floor, Mapping):
         one, other = floor["n"]
         text += f"; reals against reals, {one} and {other} of them, are at {number(floor['value'], None)}"
-    return f"{text}. 0 would be equality."
+    return f"{text}. 0 means equal distributions."
 
 
 def _precision(r: MetricResult) -> str:
-    return f"{_percent(r)} of the fakes lie where reals are (precision)."
+    return f"{_percent(r)} of the fakes are in the region of the reals (precision)."
 
 
 def _recall(r: MetricResult) -> str:
-    return f"{_percent(r)} of the reals lie where fakes are (recall)."
+    return f"{_percent(r)} of the reals are in the region of the fakes (recall)."
 
 
 def _adversary(r: MetricResult) -> str:
     p = r.details.get("p_value")
-    said = f", p\u00a0=\u00a0{p:.2g}" if isinstance(p, float) else ""
+    p_text = f", p\u00a0=\u00a0{p:.2g}" if isinstance(p, float) else ""
     value = number(r.value, r.standard_error) + (f" ({_interval(r)})" if r.interval is not None else "")
     return (
         f"An adversary on these features has an advantage of {value} in telling fakes from reals (0: none, 1: never "
-        f"wrong{said})."
+        f"wrong{p_text})."
     )
 
 
 def _authentic(r: MetricResult) -> str:
-    return f"{r.value:.1f} % of the fakes are farther from their nearest real than that is from its own neighbour."
+    return f"{r.value:.1f} % of the fakes are farther from their nearest real than this real is from the next real."
 
 
 _SENTENCES = {
@@ -63,12 +63,12 @@ _SENTENCES = {
 
 
 def table(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Rows of the results, metric by metric in the order of the runs."""
+    """Rows of the table of results: metric by metric, in the order of the runs."""
     names = dict.fromkeys(name for record in records for name in (*record.evaluation.results, *record.unusable))
     rows: list[dict[str, Any]] = []
     for name in names:
-        there = [(record, record.result(name)) for record in records]
-        for record, result in there:
+        for record in records:
+            result = record.result(name)
             if result is None:
                 rows.append({"metric": name, "run": record.name, "reason": record.unusable.get(name, "not measured")})
                 continue
@@ -81,7 +81,7 @@ def table(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def cautions(records: Sequence[Record]) -> list[str]:
-    """Which numbers of the table may not be held against each other."""
+    """Sentences on numbers of the table that are not comparable."""
     by_name: dict[str, list[MetricResult]] = {}
     for record in records:
         for name, result in record.evaluation.results.items():
@@ -90,22 +90,22 @@ def cautions(records: Sequence[Record]) -> list[str]:
     counts = [rs[-1].label for rs in by_name.values() if len({(r.n_real, r.n_fake) for r in rs}) > 1]
     sentences = []
     if protocols:
-        sentences.append(f"Runs of different protocols, whose values may not be compared: {', '.join(protocols)}.")
+        sentences.append(f"Not comparable, because the protocols differ: {', '.join(protocols)}.")
     if counts:
         sentences.append(
-            f"Different numbers of images, at which only bias-corrected values may be compared: {', '.join(counts)}."
+            f"Only bias-corrected values are comparable, because the numbers of images differ: {', '.join(counts)}."
         )
     return sentences
 
 
 def compared(record: Record, baseline: Record) -> Comparison:
-    """The metrics that both runs have, the baseline first."""
+    """Compare the metrics that both runs have, the baseline first."""
     named = [[*r.evaluation.results, *r.unusable] for r in (baseline, record)]
     return compare(baseline, record, metrics=[name for name in named[0] if name in named[1]])
 
 
 def alone(record: Record, baseline: Record) -> list[str]:
-    """Which metrics only one of the two runs has, in sentences."""
+    """Sentences on metrics that only one of the two runs has."""
     sentences = []
     for one, other in ((record, baseline), (baseline, record)):
         labels = [r.label for name, r in one.evaluation.results.items() if other.result(name) is None]
@@ -115,7 +115,7 @@ def alone(record: Record, baseline: Record) -> list[str]:
 
 
 def changes(found: Comparison) -> list[dict[str, Any]]:
-    """What changed from the baseline to a run, each difference with its interval."""
+    """Rows of the table of changes from the baseline to a run, each difference with its interval."""
     return [_change(row, found.level) for row in found.rows]
 
 
@@ -123,11 +123,11 @@ Rows = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
 
 def parted(rows: Rows) -> Rows:
-    """What all runs have in common once, then what each has alone; as it is where there is but one."""
+    """The rows that all runs share once, then the other rows of each; unchanged where there is only one run."""
     if len(rows) < 2:
         return rows
     common = [row for row in rows[0][1] if all(row in others for _, others in rows)]
-    rest = [(name, [row for row in own if row not in common]) for name, own in rows]
+    rest = [(name, [row for row in others if row not in common]) for name, others in rows]
     return [part for part in [("all runs", common), *rest] if part[1]]
 
 
@@ -135,7 +135,7 @@ def _change(row: Compared, level: float) -> dict[str, Any]:
     if row.reason is not None:
         return {"label": row.label, "reason": row.reason}
     before, after, step, low, high = (_minus(text) for text in row.texts())
-    said = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
+    verdict = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
     return {
         "label": row.label,
         "before": before,
@@ -143,7 +143,7 @@ def _change(row: Compared, level: float) -> dict[str, Any]:
         "step": step,
         "interval": f"{low} to {high}",
         "level": f"{100 * level:g} %",
-        "said": said,
+        "verdict": verdict,
         "p": f"{row.p_value:.2g}",
         "pairing": row.pairing,
         "note": row.note or "",
@@ -151,7 +151,7 @@ def _change(row: Compared, level: float) -> dict[str, Any]:
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:
-    """Protocols, sets and machine, as (what, value)."""
+    """Protocols, image sets and machine, as rows (what, value)."""
     evaluation = record.evaluation
     rows = []
     for protocol in {r.protocol.key(): r.protocol for r in evaluation.results.values()}.values():
@@ -168,8 +168,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         if side is not None and side.get("spec") is not None:
             rows.append((name, _side(side)))
     environment = evaluation.environment
-    versions = environment.get("versions")
-    versions = versions if isinstance(versions, Mapping) else {}
+    versions: Any = environment.get("versions") or {}
     rows.append(("device", str(environment.get("device", "unknown"))))
     rows.append(("versions", ", ".join(f"{k} {v}" for k, v in versions.items() if v)))
     if environment.get("commit"):
@@ -212,7 +211,7 @@ def _minus(text: str) -> str:
 
 
 def _percent(r: MetricResult) -> str:
-    """A share, with its interval, in percent."""
+    """A share with its interval, in percent."""
     if r.interval is None:
         return f"{100 * r.value:.1f} %"
     low, high = (f"{100 * end:.0f}".replace("-", "−") for end in (r.interval.low, r.interval.high))

@@ -142,7 +142,7 @@ def test_results_that_never_pass(
         ("[gate.rules.fid]\nmaxx = 1", None, "Did you mean 'max'?"),
         ("[gate.rules.fid]\nmax = inf", None, "rules.fid.max: found inf, expected a finite number"),
         ("[gate.rules.fid]\nmax = 1", "protokol = 'compact'", "no option 'protokol'. Did you mean 'protocol'?"),
-        ("[gate.rules.fid]\nmax = 1", "", "a limit holds for one protocol"),
+        ("[gate.rules.fid]\nmax = 1", "", "a limit is valid for one protocol"),
         ("[gate.rules.fid]\nmax = 1", "protocol = 'compct'", "Unknown protocol 'compct'"),
         ("[gate.rules.fid]\nmax = 1", "on-inconclusive = 'shrug'\nprotocol = 'compact'", "shrug"),
         ("", None, "there are no rules"),
@@ -256,7 +256,7 @@ def test_check_looks_and_measures_nothing(measured: Path, rules: Configure, caps
     assert "3 results, paired by image" in capsys.readouterr().out
     Path("base.json").write_bytes(measured.read_bytes())  # without the file beside it
     assert main(["gate", "--check", "--baseline", "base.json"]) == 2
-    assert "R.samples.npz is not beside base.json" in capsys.readouterr().err
+    assert "R.samples.npz is not in the folder of base.json" in capsys.readouterr().err
     rules("[gate.rules.recall]\nmin = 0.1\nmax-regression = {abs = 0.1}")
     assert main(["gate", "--check", "--baseline", str(measured)]) == 2
     assert "has no recall" in capsys.readouterr().err

@@ -98,9 +98,9 @@ def test_suggest_iv() -> None:
     runs = [record(result(v)) for v in VALUES]
     with pytest.raises(InputError, match="at least 3 runs.*got 2"):
         suggest(runs[:2])
-    with pytest.raises(InputError, match="all runs have one value"):
+    with pytest.raises(InputError, match="all runs have the same value"):
         suggest([runs[0]] * 3)
-    with pytest.raises(InputError, match="no metric in common"):
+    with pytest.raises(InputError, match="no common metric"):
         suggest([runs[0], runs[1], record(result(1.0, name="kid"))])
     with pytest.raises(IncomparableError, match="n_fake"):
         suggest([runs[0], runs[1], record(result(10.0, n=500))])

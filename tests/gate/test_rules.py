@@ -64,7 +64,7 @@ def test_rules_iv(table: Any, message: str) -> None:
     ("fields", "message"),
     [
         ({"rules": ()}, "there are no rules"),
-        ({"protocol": None}, "a limit holds for one protocol"),
+        ({"protocol": None}, "a limit is valid for one protocol"),
         ({"protocol": "ttru"}, "Unknown protocol 'ttru'"),
         ({"on_inconclusive": "ignore"}, "one of error, fail, pass"),
         ({"weights_sha256": "abc"}, "8 to 64 hexadecimal"),

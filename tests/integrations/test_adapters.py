@@ -65,7 +65,7 @@ def test_torchmetrics(evaluator: Evaluator) -> None:
     assert evaluator.n == len(FAKE) + 10
     metric.reset()
     assert evaluator.n == 0
-    with pytest.raises(ConfigError, match="a batch alone has no such metric"):
+    with pytest.raises(ConfigError, match="a single batch has no value"):
         metric(images)
     with pytest.raises(ConfigError, match="cannot be pickled. Save what state_dict"):
         pickle.dumps(metric)
@@ -143,7 +143,7 @@ def test_lightning(evaluator: Evaluator, tmp_path: Path) -> None:
     assert callback.last is not None
     assert callback.last.fake["n"] == 60
     for name in ("every_n_steps", "n", "final_n"):
-        with pytest.raises(ConfigError, match=f"{name} must be a whole number from 1 on; got 0"):
+        with pytest.raises(ConfigError, match=f"{name} is 0; expected a whole number of at least 1"):
             EvaluatorCallback(evaluator, lambda module: module, **{name: 0})
     with pytest.raises(ConfigError, match="every_n_epochs must be a whole number; got 2.5"):
         EvaluatorCallback(evaluator, lambda module: module, every_n_epochs=2.5)  # type: ignore[arg-type]
@@ -251,7 +251,7 @@ def test_lightning_goes_on_after_a_failure(evaluator: Evaluator) -> None:
         return module, trainer
 
     options: dict[str, Any] = {"n": 40, "every_n_steps": 2}
-    with pytest.warns(GanEvalWarning, match="evaluation at step 2 failed, and training goes on: InputError: .*NaN"):
+    with pytest.warns(GanEvalWarning, match="evaluation at step 2 failed, and training continues: InputError: .*NaN"):
         module, trainer = fit([EvaluatorCallback(evaluator, lambda m: m.generator, on_error="warn", **options)])
     assert trainer.global_step == 4
     assert "FD-compact-v1-40" in trainer.callback_metrics  # of step 4
@@ -303,7 +303,7 @@ def test_ignite_by_iterations_and_after_a_failure(evaluator: Evaluator) -> None:
     trainer.add_event_handler(
         Events.ITERATION_COMPLETED(every=2), lambda engine: names.append("FD-compact-v1-40" in engine.state.metrics)
     )
-    with pytest.warns(GanEvalWarning, match="evaluation at step 4 failed, and training goes on: InputError: .*NaN"):
+    with pytest.warns(GanEvalWarning, match="evaluation at step 4 failed, and training continues: InputError: .*NaN"):
         trainer.run([0] * 6, max_epochs=1)
     assert steps == [2, 6]
     assert names == [True, False, True]  # no old value under a new step

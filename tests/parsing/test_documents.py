@@ -146,7 +146,7 @@ def test_plain_values_of_python() -> None:
     found = plain({"a": (np.float64(1.5), np.int64(2), np.bool_(True)), 3: np.float32(0.5)})
     assert found == {"a": [1.5, 2, True], "3": 0.5}
     assert [type(x) for x in found["a"]] == [float, int, bool]
-    with pytest.raises(DocumentError, match="ndarray, which JSON cannot hold"):
+    with pytest.raises(DocumentError, match="ndarray, which JSON cannot represent"):
         plain({"a": np.zeros(3)})
     loop: list[object] = []
     loop.append(loop)

@@ -94,8 +94,8 @@ def test_choices_follow_the_values() -> None:
     chosen = {choice.title: choice for choice in choose(ARRAYS, 3)}
     assert chosen["Least realistic fakes"].places == (0, 2, 1)
     assert chosen["Most realistic fakes"].places == (1, 2, 0)
-    assert chosen["Fakes beside their nearest reals"].places == (1, 2, 0)
-    assert chosen["Fakes beside their nearest reals"].beside == (0, 1, 1)
+    assert chosen["Fakes next to their nearest reals"].places == (1, 2, 0)
+    assert chosen["Fakes next to their nearest reals"].partners == (0, 1, 1)
     assert chosen["Reals that no fake covers"].places == (1,)
     assert chosen["Fakes that raise the Frechet distance most"].places == (0, 2, 1)
     nothing = choose({}, 3)

@@ -211,7 +211,7 @@ def test_pipes_are_not_waited_for(spec: str, here: Path) -> None:
     document["samples"]["file"] = "other.samples.npz"
     Path("forged.json").write_text(json.dumps(document))
     assert main(["report", "forged.json", "-o", "page.html", "-q"]) == 0
-    assert "other.samples.npz is no plain file" in Path("page.html").read_text()
+    assert "other.samples.npz is not a regular file" in Path("page.html").read_text()
 
 
 def test_a_card_cannot_ask_for_more_than_its_file_holds(here: Path) -> None:

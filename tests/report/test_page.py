@@ -134,7 +134,7 @@ def test_grids_show_what_they_say(folder: Path) -> None:
     page = Page(folder / "run.html")
     assert page.captions("Least realistic fakes")[0].startswith("outlier.png: realism 0.")
     assert page.captions("Most realistic fakes")[0] == "copy.png: realism ∞"
-    assert page.captions("Fakes beside their nearest reals")[0] == "copy.png: 0.00, copy, pixel by pixel"
+    assert page.captions("Fakes next to their nearest reals")[0] == "copy.png: 0.00, copy, pixel by pixel"
     assert page.captions("Fakes that raise the Frechet distance most")[0].startswith("outlier.png: influence +")
     uncovered = page.captions("Reals that no fake covers")
     distances = [float(re.search(r": ([\d.e+]+) from a fake", text).group(1)) for text in uncovered]  # type: ignore[union-attr]
@@ -187,7 +187,7 @@ def test_without_the_values_of_single_images(folder: Path, tmp_path: Path) -> No
     assert main(["report", str(tmp_path / "bare.json"), "-o", str(tmp_path / "bare.html"), "-q"]) == 0
     page = Page(tmp_path / "bare.html")
     require_sound(page)
-    assert "Left out: run.samples.npz is not beside bare.json." in page.said()
+    assert "Left out: run.samples.npz is not in the folder of bare.json." in page.said()
     assert not [tag for tag, _ in page.tags if tag == "img"]
 
 

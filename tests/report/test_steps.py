@@ -184,8 +184,8 @@ def test_images_that_are_gone_are_told_once(tmp_path: Path) -> None:
     (tmp_path / "real").rename(tmp_path / "nowhere")
     assert main(["report", str(tmp_path / "r.json"), "-o", str(tmp_path / "page.html"), "-q"]) == 0
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert text.count(f"{tmp_path}/fake cannot be opened any more") == 1
-    assert text.count("cannot be opened any more") == 1
+    assert text.count(f"{tmp_path}/fake cannot be opened again") == 1
+    assert text.count("cannot be opened again") == 1
     assert "<img" not in text
     assert len(read_record(tmp_path / "r.json").arrays["realism_fake"]) == 20
 

@@ -37,7 +37,7 @@ def test_gate(limit: float, code: int, words: str) -> None:
     assert main(["gate", *sets, "--report", "one.html", "-o", "G.json"]) == code
     one = Path("one.html").read_text(encoding="utf-8")
     assert words in one
-    assert "Fakes beside their nearest reals" in one
+    assert "Fakes next to their nearest reals" in one
     assert len(captions(one)) > 24
     assert main(["gate", "--results", "G.json", "--report", "two.html", "--baseline", "G.json", "-q"]) == code
     two = Path("two.html").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_a_damaged_verdict_is_said(capsys: Capture) -> None:
     document["gate"]["checks"][0]["metrik"] = document["gate"]["checks"][0].pop("metric")
     Path("G.json").write_text(json.dumps(document))
     assert main(["report", "G.json"]) == 2
-    assert "cannot be used: gate: checks[0]: the key 'metric' is missing" in capsys.readouterr().err
+    assert "is not valid: gate: checks[0]: the key 'metric' is missing" in capsys.readouterr().err
     assert not Path("report.html").exists()
 
 
