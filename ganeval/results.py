@@ -288,24 +288,9 @@ class MetricResult:
 def _result_of(name: str, entry: Entry, fields: Mapping[str, Any]) -> MetricResult:
     """From the declared keys; ``details`` and ``reason_code`` have others besides."""
     reason = None if entry.reason is None else Reason.from_document(entry.reason, fields.get("reason_code"))
-    return MetricResult(
-        name=name,
-        label=entry.label,
-        value=entry.value,
-        higher_is_better=entry.higher_is_better,
-        n_real=entry.n_real,
-        n_fake=entry.n_fake,
-        protocol=entry.protocol,
-        standard_error=entry.standard_error,
-        bias=entry.bias,
-        corrected=entry.corrected,
-        interval=entry.interval,
-        reason=reason,
-        warnings=tuple(entry.warnings),
-        reference=entry.reference,
-        settings=entry.settings,
-        details=fields.get("details", {}),
-    )
+    known = {name: getattr(entry, name) for name in Entry.__struct_fields__ if name != "reason_code"}
+    known |= {"reason": reason, "warnings": tuple(entry.warnings), "details": fields.get("details", {})}
+    return MetricResult(name=name, **known)
 
 
 def _counted(warnings: tuple[str, ...]) -> str:
