@@ -188,7 +188,7 @@ def rewritten(path: Path, **arrays: Any) -> None:
         ({"fake_input_digests": np.zeros(40)}, "fake_input_digests is of shape .*float64; expected one unsigned"),
         ({"realism_fake": np.array(["x"] * 40)}, "realism_fake is of shape .*<U1; expected one number"),
         ({"realism_fake": np.zeros(50)}, "the arrays of fake images differ in length"),
-        ({"nearest_real_fake": np.full(40, 99)}, "nearest_real_fake holds other places than 0 to 39"),
+        ({"nearest_real_fake": np.full(40, 99)}, "nearest_real_fake has values outside 0 to 39"),
         ({"x": np.array([{}])}, "cannot be read: the member 'x'"),
     ],
 )

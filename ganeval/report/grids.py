@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
-from ganeval.errors import InputError
+from ganeval.errors import InputError, number_of
 from ganeval.report.reopen import Look
 
 MANY, FEW = 30, 10  # full rows on a wide screen
@@ -124,8 +124,8 @@ def show(choice: Choice, look: Look, arrays: Arrays) -> Grid:
             )
             tiles.append(Tile(shown, caption))
     lost = len(choice.places) - len(tiles)
-    note = f"{lost} more have changed since they were measured." if lost else None
-    missing = "Left out: all of these images have changed since they were measured." if not tiles else None
+    note = f"{number_of(lost, 'image has', 'images have')} changed since the measurement." if lost else None
+    missing = "Left out: all of these images have changed since the measurement." if not tiles else None
     return Grid(choice.title, choice.text, tuple(tiles), missing, note)
 
 

@@ -107,8 +107,8 @@ def test_calls() -> None:
     assert [call(*given) for given in ((0.0, 0.0, True), (0.0, 0.0, False), (0.1, 0.3, False), (0.5, 1.0, False))] == [
         "copy, pixel by pixel", "copy: the same features", "near copy", "nearer than any real",
     ]  # fmt: skip
-    assert call(1.2, 3.0, False) == "no copy"
-    assert call(float("inf"), 3.0, False) == "no copy"
+    assert call(1.2, 3.0, False) == "not a copy"
+    assert call(float("inf"), 3.0, False) == "not a copy"
 
 
 def luminance(colour: str) -> float:
