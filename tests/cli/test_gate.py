@@ -164,8 +164,8 @@ def test_configurations_that_make_no_sense(
     ("arguments", "message"),
     [
         (["only-one/"], "takes REAL and FAKE"),
-        ([], "give one of the two"),
-        (["a/", "b/", "--results", "R.json"], "give one of the two"),
+        ([], "Pass one of the two"),
+        (["a/", "b/", "--results", "R.json"], "Pass one of the two"),
         (["--results", "missing.json"], "does not exist"),
         (["--results", "ganeval.toml"], "it is not JSON"),
         (["--results", "R.json", "--update-baseline"], "needs the file to write"),
@@ -275,7 +275,7 @@ def test_check_finds_a_file_that_is_not_the_one_on_record(
     fetched.write_bytes(b"x")
     fetched.with_name(f"{fetched.name}.sha256").write_text("0" * 64)
     assert main(["gate", "--check"]) == 2
-    assert "is not the file on record" in capsys.readouterr().err
+    assert "does not have its recorded hash" in capsys.readouterr().err
 
 
 def test_suggest(measured: Path, rules: Configure, capsys: Capture) -> None:

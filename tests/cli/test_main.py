@@ -196,6 +196,6 @@ def test_shards_of_statistics_merge(tmp_path: Path, capsys: Capture) -> None:
     assert main(["stats", "merge", parts[0], *parts, "-o", str(tmp_path / "twice.npz")]) == 2
     assert "3 images are in both" in capsys.readouterr().err
     assert not (tmp_path / "twice.npz").exists()
-    for text, message in (("3/2", "is not a share from 1/N to N/N"), ("0/2", "1/N"), ("half", "not I/N")):
+    for text, message in (("3/2", "is not a share from 1/N to N/N"), ("0/2", "1/N"), ("half", "is not a share from 1/N to N/N")):
         assert main([*build, "--shard", text, "-o", str(tmp_path / "no.npz")]) == 2
         assert message in capsys.readouterr().err
