@@ -36,7 +36,7 @@ from ganeval.features.cache import FeatureCache
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.registry import COMPACT_FILE
-from ganeval.images import indexed, loading
+from ganeval.images import indexed, loading, types
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.folder import FolderImages
 from ganeval.images.types import ImageBatch
@@ -308,9 +308,9 @@ def test_each_file_is_hashed_once(
     if looked:
         build_statistics(sets / "fake", cache=cache, **ON)
     counts: Counter[str] = Counter()
-    read, fingerprint = FolderImages.read, indexed._fingerprint
+    read, fingerprint = FolderImages.read, types._fingerprint
     monkeypatch.setattr(FolderImages, "read", lambda self, i: counts.update(read=1) or read(self, i))
-    monkeypatch.setattr(indexed, "_fingerprint", lambda data: counts.update(hashed=1) or fingerprint(data))
+    monkeypatch.setattr(types, "_fingerprint", lambda data: counts.update(hashed=1) or fingerprint(data))
     build_statistics(sets / "real", cache=cache, **ON)
     assert counts == {"read": 140 if looked else 70, "hashed": 70}
     counts.clear()
