@@ -22,10 +22,11 @@ from ganeval.metrics.registry import metric_commands, summary_of
 from ganeval.parsing.variables import rank_and_size
 
 _METRIC = "ganeval.cli.metric"
-_COMMANDS = {
+_FIRST = {
     "demo": ("ganeval.cli.demo", "Run the whole pipeline offline on what ships with ganeval."),
     "eval": (_METRIC, "Every metric that applies, from one pass over two sets of images."),
-    **{name: (_METRIC, f"{summary_of(name)}.") for name in metric_commands()},
+}
+_LAST = {
     "gate": ("ganeval.cli.gate", "Hold rules against a run: passed, failed, or could not be judged."),
     "compare": ("ganeval.cli.compare", "Which numbers of two runs differ beyond noise, and which are not comparable."),
     "report": ("ganeval.cli.report", "Write an HTML page of runs that were measured or trained before."),
@@ -39,6 +40,12 @@ _COMMANDS = {
     "cite": ("ganeval.cli.cite", "BibTeX of a metric."),
 }
 
+
+def commands() -> dict[str, tuple[str, str]]:
+    """By name, the module of every command and what it does. The registry has those of the metrics."""
+    return _FIRST | {name: (_METRIC, f"{summary_of(name)}.") for name in metric_commands()} | _LAST
+
+
 OK, FAILED, ERROR, UNDECIDED, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
 
@@ -46,12 +53,13 @@ class LazyGroup(click.Group):
     """A group that imports the module of a command when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        known = commands()
+        command: click.Command | None = None
+        if cmd_name in known:
+            command = getattr(import_module(known[cmd_name][0]), cmd_name)
         return command
 
     def resolve_command(
@@ -59,15 +67,15 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         from difflib import get_close_matches
 
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            close = get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f" Did you mean {close[0]}?" if close else f" Available: {', '.join(_COMMANDS)}."
+        if args and args[0] not in (known := commands()) and not args[0].startswith("-"):
+            close = get_close_matches(args[0], known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else f" Available: {', '.join(known)}."
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in commands().items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -89,7 +97,7 @@ def ganeval_command() -> None:
 def _shared(arguments: list[str]) -> bool:
     """Whether all ranks of torchrun share the work of this command; others run on the first rank alone."""
     names = [argument for argument in arguments if not argument.startswith("-")]
-    return names[:2] == ["stats", "build"] or _COMMANDS.get("".join(names[:1]), ("",))[0] == _METRIC
+    return names[:2] == ["stats", "build"] or commands().get("".join(names[:1]), ("",))[0] == _METRIC
 
 
 def main(arguments: list[str] | None = None) -> int:

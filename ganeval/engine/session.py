@@ -113,7 +113,7 @@ class Session:
             of_generator["ppl"] = result
             if not self.plan.on_features:
                 digest = digest_of_paths(result)
-                provenance = {**features["fake"].provenance, "n": pairs, "digest": digest}
+                provenance = {**fake.images.describe(), "n": pairs, "digest": digest}
                 known = replace(features["fake"], n=pairs, digest=digest, provenance=provenance)
                 features = {**features, "fake": known}
         return evaluation_of(

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from ganeval.cli.main import _COMMANDS, ganeval_command, main
+from ganeval.cli import main as program
+from ganeval.cli.main import ganeval_command, main
 
 Capture = pytest.CaptureFixture[str]
 
@@ -18,7 +19,7 @@ Capture = pytest.CaptureFixture[str]
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command and sub-command, by its path below ``ganeval``."""
     context = click.Context(ganeval_command)
-    for name in _COMMANDS:
+    for name in program.commands():
         command = ganeval_command.get_command(context, name)
         assert command is not None
         yield name, command
@@ -44,7 +45,7 @@ OFFLINE = [
 
 
 def test_every_command_is_in_one_of_them() -> None:
-    assert {line.split()[1] for line in EXAMPLES} == set(_COMMANDS)
+    assert {line.split()[1] for line in EXAMPLES} == set(program.commands())
     assert len(OFFLINE) > 15
 
 

@@ -79,7 +79,7 @@ def test_metrics_are_those_of_eval(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {"fd", "precision", "recall", "density", "coverage"} <= set(card["metrics"])
     assert "ind" not in card["metrics"]
     assert main([*arguments, *TINY, "--metrics", "fids", "--overwrite"]) == 2
-    assert "no metric 'fids'" in capsys.readouterr().err
+    assert "Unknown metric 'fids'" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -334,7 +334,7 @@ def test_the_cache_asks_nothing_of_a_device(
     sets: Path, cache: FeatureCache, counted: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows cross once, for the metrics; the CPU stands for an accelerator."""
-    monkeypatch.setattr(collect, "_waits_for_nobody", lambda device: True)
+    monkeypatch.setattr(collect, "_is_asynchronous", lambda device: True)
 
     def calls(cache: FeatureCache | bool) -> tuple[Counter[str], Any]:
         with Calls() as mode:

@@ -231,7 +231,7 @@ def test_load_inception_iv(state_dict: dict[str, Tensor]) -> None:
 
 
 def test_taps_iv(fast: FIDInception, batch: Tensor) -> None:
-    with pytest.raises(InputError, match=r"no tap 1024; there are 64, 192, 768, 2048"):
+    with pytest.raises(InputError, match=r"no tap 1024. Available: 64, 192, 768, 2048"):
         fast(batch, taps=["1024", "64"])
 
 

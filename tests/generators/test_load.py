@@ -314,7 +314,7 @@ def _spoil(path: Path, what: str) -> None:
     ("what", "message"),
     [
         ("other weights", r"weights of another architecture than a dcgan .*; .* is unexpected"),
-        ("other width", r"another architecture .* has another shape \(\(5, 16, 4, 4\), needed \(5, 32, 4, 4\)\)"),
+        ("other width", r"another architecture .* has another shape \(\(5, 16, 4, 4\), expected \(5, 32, 4, 4\)\)"),
         ("impossible", "which cannot be built: .*32, 64, 128"),
         ("unknown argument", "which cannot be built: .*'depth'"),
         ("unknown model", 'model is "stylegan", expected one of dcgan, cyclegan'),

@@ -46,7 +46,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ganeval")]
+    """Those of a pass; the pool that resizes images is shared, and stays."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith("ganeval") and not name.startswith("ganeval-images")]
 
 
 def drawn(source: ImageSource, batch_size: int, workers: int) -> list[tuple[str, int, bytes]]:

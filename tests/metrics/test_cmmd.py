@@ -122,7 +122,7 @@ def test_cmmd_iv() -> None:
     x = on_the_sphere(5)
     with pytest.raises(InputError, match="embedding of fake image 3 is 0"):
         measure(metric_inputs(x, np.where(np.arange(5)[:, None] == 3, 0.0, x), "cmmd"))
-    with pytest.raises(ConfigError, match="cmmd_sigma is a width above 0"):
+    with pytest.raises(ConfigError, match="must be a number above 0"):
         Settings(cmmd_sigma=0.0)
 
 

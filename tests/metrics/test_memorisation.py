@@ -203,7 +203,7 @@ def test_commands(capsys: Capture) -> None:
     assert main(["authpct", *SETS, *FAST]) == 0
     out, err = capsys.readouterr()
     assert list(json.loads(out)["results"]) == ["authpct"]
-    assert "give held-out reals with --test" in err
+    assert "pass held-out reals with --test" in err
     assert main(["ct", *SETS, *FAST, "--test", "dataset:shapes-plain@7"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["test"]["n"] == 120

@@ -9,6 +9,7 @@ from scipy.stats import lognorm
 
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError
 from ganeval.metrics.path_length import Path, defined, lerp, measure, path_length, slerp
+from ganeval.metrics.settings import Settings
 from ganeval.protocol import Protocol
 from ganeval.results import MetricResult, Reason
 
@@ -161,14 +162,14 @@ def test_degenerate() -> None:
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"space": "s"}, "space is one of z, w; got 's'"),
-        ({"sampling": "begin"}, "sampling is one of full, end"),
-        ({"epsilon": 0.0}, "epsilon is a step above 0"),
-        ({"epsilon": float("nan")}, "epsilon is a step above 0"),
-        ({"resize": 0}, "resize is a number of pixels from 1 on"),
-        ({"space": "w", "unit": True}, "in w paths are straight"),
+        ({"space": "s"}, "must be one of z, w; got 's'"),
+        ({"sampling": "begin"}, "must be one of full, end"),
+        ({"epsilon": 0.0}, "must be a number above 0"),
+        ({"epsilon": float("nan")}, "must be a number above 0"),
+        ({"resize": 0}, "must be at least 1"),
+        ({"space": "w", "unit": True}, "in w, paths are straight"),
     ],
 )
 def test_path_iv(choice: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Path(**choice)  # type: ignore[arg-type]
+        Settings(**choice)  # type: ignore[arg-type]

@@ -288,7 +288,7 @@ def test_metrics_of_the_evaluations(tmp_path: Path) -> None:
         assert isinstance(end[f"a2b_{key}"], float)
         assert isinstance(end[f"b2a_{key}"], float)
     assert "a2b_precision" not in end
-    with pytest.raises(ConfigError, match="no metric 'fidd'"):
+    with pytest.raises(ConfigError, match="Unknown metric 'fidd'"):
         train_cyclegan(A, B, tmp_path / "other", **{**settings, "metrics": ("fidd",)})
     assert not (tmp_path / "other").exists()
 

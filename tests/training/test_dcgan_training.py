@@ -276,7 +276,7 @@ def test_metrics_of_the_evaluations(tmp_path: Path, data: Path) -> None:
     assert set(json.loads(chosen.with_suffix(".json").read_text())["metrics"]) == {
         "kid", "kid_n", "kid_corrected", "kid_low", "kid_high",
     }  # fmt: skip
-    with pytest.raises(ConfigError, match="no metric 'fidd'"):
+    with pytest.raises(ConfigError, match="Unknown metric 'fidd'"):
         train_dcgan(data, tmp_path / "other", **settings, metrics=("fidd",))
     assert not (tmp_path / "other").exists()
 

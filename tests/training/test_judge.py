@@ -68,7 +68,7 @@ def test_metrics_that_cannot_be_measured(tmp_path: Path, caplog: pytest.LogCaptu
     assert "ind" in Judge(path, images(40, 0), device="cpu")(images(30, 1))
 
 
-@pytest.mark.parametrize(("metrics", "message"), [(("fidd",), "no metric 'fidd'"), ((), "at least one metric")])
+@pytest.mark.parametrize(("metrics", "message"), [(("fidd",), "Unknown metric 'fidd'"), ((), "at least one metric")])
 def test_metrics_iv(metrics: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Judge(None, images(40, 0), metrics=metrics, device="cpu")
