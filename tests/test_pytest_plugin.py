@@ -105,7 +105,7 @@ def test_entry_point_is_declared() -> None:
         ({"rules": {"fid": {"max": 1.0}}}, "one protocol"),
         ({"config": "nowhere.toml"}, "no configuration file"),
         ({}, "there are no rules"),
-        ({"rules": {"fid": {"max": 1.0}}, "protocol": "compact", "results": None}, "give one of the two"),
+        ({"rules": {"fid": {"max": 1.0}}, "protocol": "compact", "results": None}, "Pass one of the two"),
     ],
 )
 def test_hold_iv(options: dict[str, Any], message: str, folder: Path) -> None:
