@@ -4,7 +4,7 @@ import os
 import sys
 
 if __name__ == "__main__" and sys.path[:1] in ([""], [os.getcwd()]):
-    # Python looks for modules in the working directory first here: one that lies beside a document would be imported.
+    # Python looks for modules in the working directory first: one in the folder of a document would be imported.
     del sys.path[0]
 
 

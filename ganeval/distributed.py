@@ -172,11 +172,11 @@ ONE = Group()
 _alone: list[bool] = []
 _stores: list[tuple[Any, int, int]] = []  # by which ranks find each other, with rank and size: one at most
 _made: list[int] = []  # groups that were made here, so that each has keys of its own in the store
-_known: list[tuple[Any, Any]] = []  # (the user's default group, our gloo group beside it): one pair at most
+_known: list[tuple[Any, Any]] = []  # (the user's default group, our gloo group): one pair at most
 
 
 def stay_alone() -> None:
-    """From now on nothing in this process is shared, whatever torchrun started beside it."""
+    """From now on nothing in this process is shared, even under torchrun."""
     _alone.append(True)
 
 

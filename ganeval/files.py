@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written atomically."""
 
 from __future__ import annotations
 
@@ -132,6 +132,6 @@ def reference_stats_dir() -> Path:
         if (folder / "manifest.toml").is_file():
             return folder
     raise InputError(
-        f"ganeval's reference_stats folder is neither in {package} nor beside it: the installation is damaged. "
-        "Install ganeval again."
+        f"ganeval's reference_stats folder is neither in {package} nor in the folder above it: the installation is "
+        "damaged. Install ganeval again."
     )

@@ -38,7 +38,7 @@ def find_config(explicit: str | None, *, root: Path | None = None) -> tuple[Path
     if explicit is not None:
         path = Path(explicit)
         if not path.is_file():
-            raise ConfigError(f"there is no configuration file {explicit}.")
+            raise ConfigError(f"configuration file not found: {explicit}.")
         return path, _table(path)
     for path in ((root or Path()) / name for name in ("ganeval.toml", "pyproject.toml")):
         if path.is_file() and (table := _table(path)):
@@ -93,7 +93,7 @@ def defaults_for(
 
 
 def wants_json(name: str, table: Mapping[str, Any]) -> bool:
-    """Whether a table of options asks for JSON, in so far as that can be told before anything in it is checked."""
+    """Whether a table of options asks for JSON, as far as that is visible before anything in it is checked."""
     own = table.get(name.split()[0])
     merged = {**table, **(own if isinstance(own, Mapping) else {})}
     json = merged.get("json")

@@ -73,7 +73,7 @@ class LayerAccumulator:
 
     Args:
         moments: None if they are not needed.
-        rows: likewise.
+        rows: None if they are not needed.
         pending: (b, d) float32, rows that belong to the moments and are not in them yet.
     """
 

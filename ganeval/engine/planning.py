@@ -303,7 +303,7 @@ def _lacking(task: MetricTask, sets: OpenedSets) -> str | None:
         return "it takes a generator, and FAKE is not one. Give gen:NAME, gen:FILE, gen:package.module:callable"
     if metric.sides == "both" and "real" not in sets:
         return "it compares with real images; give REAL"
-    if metric.test == "needed" and "test" not in sets:
+    if metric.test == "required" and "test" not in sets:
         return f"it needs held-out real images; give {option('test')}"
     if not task.protocol.has(metric.layer):
         return f"the network {task.protocol.extractor} has no layer for it ({metric.layer})"
@@ -322,7 +322,7 @@ def requirements_of(name: str, tasks: Sequence[MetricTask], settings: Settings) 
     needs: dict[FeatureKey, Requirement] = {}
     for task in tasks:
         metric = task.metric
-        if name != "fake" and metric.sides == "fake" and not metric.beside:
+        if name != "fake" and metric.sides == "fake" and not metric.with_real:
             continue
         if name == "test" and not metric.test:
             continue
@@ -356,4 +356,4 @@ def shared_out(name: str, one: ImageSet, tasks: Sequence[MetricTask]) -> str:
 
 
 def _reads(name: str, metric: Metric) -> bool:
-    return name == "fake" or (metric.test is not None if name == "test" else metric.sides == "both" or metric.beside)
+    return name == "fake" or (metric.test is not None if name == "test" else metric.sides == "both" or metric.with_real)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ganeval.engine.device_sink import Receiver
 from ganeval.engine.recall_blocks import AHEAD, Block, Blocks, Session
-from ganeval.features.cache import FeatureCache, Shelf
+from ganeval.features.cache import FeatureCache, LayerCache
 from ganeval.features.cache_entry import Entry
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.indexed import IndexedSource
@@ -54,7 +54,7 @@ Receivers = Callable[[Network, str, ImageBatch], Receiver | None]  # who else ta
 class Recalled(ImageBatch):
     """Images whose features are known, without their pixels."""
 
-    rows: Mapping[Shelf, np.ndarray]
+    rows: Mapping[LayerCache, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def reusing(
 
     The third thing is who is given the rows of ``collect``.
 
-    That is where the images lie in files, and every network is told apart by the hash of its weights. What is complete
+    The cache is used where the images are files, and the hash of its weights identifies every network. What is complete
     when the block ends, or fails, is in the cache.
 
     Args:
@@ -91,9 +91,11 @@ def reusing(
     ):
         yield source, [extractor for extractor, _ in networks], None
         return
-    shelves = [{tap: cache.shelf(extractor, tap, batch_size) for tap in taps} for extractor, taps in networks]
-    every = [shelf for one in shelves for shelf in one.values()]
-    calls: list[Network] = [_Remembering(one[0], tabs) for one, tabs in zip(networks, shelves, strict=True)]
+    layer_caches = [
+        {tap: cache.layer_cache(extractor, tap, batch_size) for tap in taps} for extractor, taps in networks
+    ]
+    every = [layer_cache for one in layer_caches for layer_cache in one.values()]
+    calls: list[Network] = [_Remembering(one[0], tabs) for one, tabs in zip(networks, layer_caches, strict=True)]
     threads = AHEAD if source.images.by_threads else 1
     with (
         cache.held(),
@@ -116,28 +118,28 @@ def reusing(
 class _Remembering:
     """A network that is not called for what is known."""
 
-    def __init__(self, extractor: FeatureExtractor, shelves: Mapping[str, Shelf]) -> None:
+    def __init__(self, extractor: FeatureExtractor, layer_caches: Mapping[str, LayerCache]) -> None:
         self.device, self.prepare = extractor.device, extractor.prepare
-        self.shelves = shelves
+        self.layer_caches = layer_caches
         self._extractor = extractor
 
     def __call__(self, batch: ImageBatch) -> Mapping[str, Tensor] | Mapping[str, np.ndarray]:
         if isinstance(batch, Recalled):
-            return {tap: batch.rows[shelf] for tap, shelf in self.shelves.items()}
+            return {tap: batch.rows[layer_cache] for tap, layer_cache in self.layer_caches.items()}
         return self._extractor(batch)
 
 
 def _receiver(network: Network, tap: str, batch: ImageBatch) -> Receiver | None:
     """What keeps the rows of a batch for the blocks that its images are of."""
     if isinstance(network, _Remembering) and isinstance(batch, ToKeep):
-        return partial(_keep, network.shelves[tap], batch.parts)
+        return partial(_keep, network.layer_caches[tap], batch.parts)
     return None
 
 
-def _keep(shelf: Shelf, parts: Sequence[tuple[Block, int]], rows: np.ndarray) -> None:
+def _keep(layer_cache: LayerCache, parts: Sequence[tuple[Block, int]], rows: np.ndarray) -> None:
     start = 0
     for block, n in parts:
-        block.rows.setdefault(shelf, []).append(rows[start : start + n].copy())
+        block.rows.setdefault(layer_cache, []).append(rows[start : start + n].copy())
         start += n
 
 
@@ -208,7 +210,7 @@ class ReusedSource(NumberedSource):
         indices = self._source.indices[blocks.rows(number)].tolist()
         names = self._source.record_chunk(indices, [], one.notes, one.formats, on_error)
         self.report.pixels.update(one.pixels)
-        rows = {shelf: entry.rows for shelf, entry in zip(self._session.shelves, entries, strict=True)}
+        rows = {layer_cache: entry.rows for layer_cache, entry in zip(self._session.layer_caches, entries, strict=True)}
         return Recalled(torch.empty(0, 3, 0, 0, dtype=torch.uint8, device="cpu"), names, one.digests, rows)
 
     def _computed(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ganeval.features.cache import FeatureCache, Shelf
+from ganeval.features.cache import FeatureCache, LayerCache
 from ganeval.features.cache_entry import Entry
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.loading import Chunk
@@ -33,7 +33,7 @@ class Block:
     notes: Counter[str] = field(default_factory=Counter)
     formats: Counter[str] = field(default_factory=Counter)
     pixels: Counter[str] = field(default_factory=Counter)
-    rows: dict[Shelf, list[np.ndarray]] = field(default_factory=dict)
+    rows: dict[LayerCache, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, chunk: Chunk) -> None:
         if chunk.digests is not None:
@@ -44,9 +44,9 @@ class Block:
         self.formats.update(chunk.formats)
         self.pixels.update(chunk.pixels)
 
-    def complete(self, shelves: Sequence[Shelf]) -> bool:
+    def complete(self, layer_caches: Sequence[LayerCache]) -> bool:
         n = sum(map(len, self.digests))
-        return self.decoded and all(sum(map(len, self.rows.get(shelf, ()))) == n for shelf in shelves)
+        return self.decoded and all(sum(map(len, self.rows.get(layer_cache, ()))) == n for layer_cache in layer_caches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Session:
     """What the sources of one pass have in common."""
 
     cache: FeatureCache
-    shelves: Sequence[Shelf]
+    layer_caches: Sequence[LayerCache]
     hashing: ThreadPoolExecutor  # of files
     writing: ThreadPoolExecutor  # of entries
     begun: list[Blocks] = field(default_factory=list)
@@ -72,9 +72,9 @@ class Blocks:
     def __init__(self, source: IndexedSource, size: int, session: Session) -> None:
         self._source, self.size = source, size
         # not the session, which has this: an archive would be open until the garbage is collected
-        self._cache, self._shelves, self._leaving = session.cache, session.shelves, session.leaving
+        self._cache, self._layer_caches, self._leaving = session.cache, session.layer_caches, session.leaving
         self._hasher, self._writer = session.hashing, session.writing
-        self._findable = all(shelf.folder.is_dir() for shelf in session.shelves)
+        self._findable = all(layer_cache.folder.is_dir() for layer_cache in session.layer_caches)
         self.marked = source.images.encoded and not self._findable
         self._needed = set[int]()  # blocks that are being written
         # of an archive that is read forward only, another reader than the one that decodes behind it
@@ -91,23 +91,23 @@ class Blocks:
         return slice(number * self.size, min((number + 1) * self.size, self._source.length))
 
     def is_known(self, number: int) -> bool:
-        """Whether there seems to be an entry on every shelf."""
+        """Whether there seems to be an entry in every layer cache."""
         if not self.marked:
             self._hash_up_to(number + AHEAD)
         if not self._findable:  # then no hash need be waited for
             return False
         key, files = self._found[number].result().key, self._count(number)
-        return key is not None and all(shelf.has(key, files) for shelf in self._shelves)
+        return key is not None and all(layer_cache.has(key, files) for layer_cache in self._layer_caches)
 
     def recall(self, number: int) -> list[Entry] | None:
-        """The entries of all shelves, unless one is missing or damaged."""
+        """The entries of all layers, unless one is missing or damaged."""
         if not self.is_known(number):
             return None
         key, files = self._found[number].result().key, self._count(number)
         assert key is not None
         found = []
-        for shelf in self._shelves:
-            entry = self._cache.get(shelf, key, files)
+        for layer_cache in self._layer_caches:
+            entry = self._cache.get(layer_cache, key, files)
             if entry is None:
                 return None
             found.append(entry)
@@ -126,7 +126,7 @@ class Blocks:
 
     def write(self) -> None:
         """Send off the blocks of which everything has come, but for those with an image that was left out."""
-        while self._begun and self._begun[0].complete(self._shelves):
+        while self._begun and self._begun[0].complete(self._layer_caches):
             block = self._begun.popleft()
             if block.whole:
                 self._needed.add(block.number)
@@ -143,11 +143,11 @@ class Blocks:
         files = self._count(block.number)
         try:
             key = self._key_of_what_was_decoded(block)
-            for shelf in self._shelves:
-                if key is not None and not shelf.has(key, files):
-                    rows, digests = np.concatenate(block.rows[shelf]), np.concatenate(block.digests)
+            for layer_cache in self._layer_caches:
+                if key is not None and not layer_cache.has(key, files):
+                    rows, digests = np.concatenate(block.rows[layer_cache]), np.concatenate(block.digests)
                     entry = Entry(rows, digests, block.notes, block.formats, self._source.spec, block.pixels)
-                    self._cache.put(shelf, key, files, entry)
+                    self._cache.put(layer_cache, key, files, entry)
         except Exception as error:  # a cache costs time, and never a run
             self._cache.failed(error)
 

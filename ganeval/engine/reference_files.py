@@ -210,7 +210,7 @@ def _parts_in(path: Path) -> frozenset[Part]:
 
 
 def _are_images(archive: NpzReader) -> bool:
-    """Whether the member ``arr_0`` has the shape of images; what is damaged beside statistics counts as none."""
+    """Whether the member ``arr_0`` has the shape of images; a damaged one, next to statistics, does not count."""
     try:
         return len(archive.header(_IMAGE_MEMBER).shape) == 4
     except InputError:

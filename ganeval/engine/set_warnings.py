@@ -79,7 +79,7 @@ def _counts(formats: Mapping[str, int]) -> str:
 
 # --- generators ---------------------------------------------------------------------------------------------------
 
-_BY_CHANCE = 1e-3  # differences of class frequencies of this probability are not told
+_BY_CHANCE = 1e-3  # differences of class frequencies of this probability are not reported
 
 
 def generator_notes(provenance: Mapping[str, Mapping[str, object]]) -> list[str]:

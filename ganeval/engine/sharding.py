@@ -27,8 +27,8 @@ class RankShare:
     """This rank's batches of a source that all ranks opened alike.
 
     Attributes:
-        report: of these images; what is known of the source as a whole, or was met by every rank alike, is told by the
-            first rank alone.
+        report: of these images; the first rank alone reports what is
+            known of the source as a whole, or was met by every rank.
         blocks: (number, images) of each batch that was drawn, numbered as one process would draw them; complete once
             the batches are drawn. Files that are skipped leave their batch smaller.
         length: images to come, where that is known.
@@ -88,7 +88,7 @@ class RankShare:
 
 
 class Order:
-    """How the ranks' images lie in the order of the whole.
+    """Order of the images of all ranks.
 
     Args:
         tables: by rank, (b, 3) of (segment, block, images), in the order in which that rank has them. The whole is

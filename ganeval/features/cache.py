@@ -1,7 +1,7 @@
 """The cache of features: of files that went through a network before, found by content.
 
 An entry holds the features of one block of files at one layer of one network, and what decoding them found.
-Its name is a hash of the files' bytes, in order; its folder (a shelf) is named by a hash of everything else that the
+Its name is a hash of the files' bytes, in order; the folder of its layer is named by a hash of everything else that the
 features depend on: network, layer, weights, decoding, resize, scale, precision (with the batch size, where that is not
 float32), kind of device, Pillow's limits, versions, and the code of this package that turns pixels into features.
 Nothing is looked up by path or by date, so that nothing has to be trusted; whatever differs is not found. Entries are
@@ -55,7 +55,7 @@ _logger = logging.getLogger("ganeval")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shelf:
+class LayerCache:
     """The folder with the entries of one layer of one network, and what all of them share."""
 
     folder: Path
@@ -108,8 +108,8 @@ class FeatureCache:
         self._full_until = 0.0
         self.warns, self._said = True, set[str]()
 
-    def shelf(self, extractor: FeatureExtractor, tap: str, batch_size: int) -> Shelf:
-        """The shelf of one layer's features; under a lower precision it depends on the batch size too."""
+    def layer_cache(self, extractor: FeatureExtractor, tap: str, batch_size: int) -> LayerCache:
+        """The cache of one layer of features; under a lower precision it depends on the batch size too."""
         protocol = extractor.protocol
         about = {
             **_of_network(protocol, tap),
@@ -122,13 +122,13 @@ class FeatureCache:
         }
         named = {k: v for k, v in about.items() if k != "name"}  # protocols of one preparation share their features
         digest = hashlib.blake2b(json.dumps(named, sort_keys=True).encode(), digest_size=16).hexdigest()
-        return Shelf(self.folder / digest, about)
+        return LayerCache(self.folder / digest, about)
 
     # --- entries ---------------------------------------------------------------------------------------------------
 
-    def get(self, shelf: Shelf, key: str, files: int) -> Entry | None:
+    def get(self, layer_cache: LayerCache, key: str, files: int) -> Entry | None:
         """The entry, or None; a damaged one is removed."""
-        path = shelf.path(key, files)
+        path = layer_cache.path(key, files)
         try:
             data = path.read_bytes()
         except OSError:
@@ -143,7 +143,7 @@ class FeatureCache:
             os.utime(path)
         return entry
 
-    def put(self, shelf: Shelf, key: str, files: int, entry: Entry) -> None:
+    def put(self, layer_cache: LayerCache, key: str, files: int, entry: Entry) -> None:
         """Write an entry, if there is room for it and its features are finite."""
         if not self._writes or time.monotonic() < self._full_until or not np.isfinite(entry.rows).all():
             return
@@ -157,20 +157,20 @@ class FeatureCache:
             return
         for _ in range(2):  # once more where another process cleared the folder in between
             try:
-                _write(shelf, shelf.path(key, files), data)
+                _write(layer_cache, layer_cache.path(key, files), data)
                 self._bytes += len(data)
                 return
             except (OSError, InputError) as error:
                 reason = error if isinstance(error, OSError) else error.__cause__
-                # Windows forbids what lies in a folder that is being removed
-                removed = not shelf.folder.is_dir() and os.access(self.folder, os.W_OK)
+                # Windows locks the files of a folder that is being removed
+                removed = not layer_cache.folder.is_dir() and os.access(self.folder, os.W_OK)
                 if isinstance(reason, FileNotFoundError) or (removed and isinstance(reason, PermissionError)):
                     continue
                 why = getattr(reason, "strerror", None) or reason or error
                 self._say(f"features are not kept: the cache in {self.folder} cannot be written to ({why})")
                 self._writes = False
                 return
-        _logger.debug("the folder %s was removed while an entry was written, which is left out", shelf.folder)
+        _logger.debug("the folder %s was removed while an entry was written, which is left out", layer_cache.folder)
 
     def failed(self, error: Exception) -> None:
         """Log an unforeseen error instead of raising it."""
@@ -224,10 +224,10 @@ class FeatureCache:
         before = time.time() - 86400 * (older_than or 0.0)
         removed = freed = kept = 0
         since = self._held_since()
-        for shelf in self._shelves():
-            if protocol is not None and not _is_of(shelf.about, protocol):
+        for layer_cache in self._layer_caches():
+            if protocol is not None and not _is_of(layer_cache.about, protocol):
                 continue
-            for path, length, used in self._entries(shelf.folder):
+            for path, length, used in self._entries(layer_cache.folder):
                 if used > before and older_than is not None:
                     continue
                 if used >= since:
@@ -235,23 +235,23 @@ class FeatureCache:
                 elif _removed(path):
                     removed, freed = removed + 1, freed + length
             with suppress(OSError):  # not while there are entries
-                if not any(path.suffix == _SUFFIX for path in shelf.folder.iterdir()):
-                    (shelf.folder / _ABOUT).unlink(missing_ok=True)
-                    shelf.folder.rmdir()
+                if not any(path.suffix == _SUFFIX for path in layer_cache.folder.iterdir()):
+                    (layer_cache.folder / _ABOUT).unlink(missing_ok=True)
+                    layer_cache.folder.rmdir()
         return removed, freed, kept
 
     def list(self) -> list[Listed]:
         """All entries, grouped by set, protocol and layer; the last used first."""
         found: dict[tuple[str, Path], list[tuple[int, int, float]]] = {}
-        shelves = {shelf.folder: shelf for shelf in self._shelves()}
-        for folder in shelves:
+        layer_caches = {layer_cache.folder: layer_cache for layer_cache in self._layer_caches()}
+        for folder in layer_caches:
             for path, length, used in self._entries(folder):
                 spec = spec_of(path)
                 if spec is not None:
                     found.setdefault((spec, folder), []).append((int(path.stem.rpartition("-")[2]), length, used))
         rows = []
         for (spec, folder), entries in found.items():
-            about = shelves[folder].about
+            about = layer_caches[folder].about
             images, lengths, uses = zip(*entries, strict=True)
             shown = {name: about[name] for name in _About.__struct_fields__ if name != "name"}
             counted = {"entries": len(entries), "images": sum(images), "bytes": sum(lengths), "used": max(uses)}
@@ -268,8 +268,8 @@ class FeatureCache:
 
     def _entries(self, folder: Path | None = None) -> Iterator[tuple[Path, int, float]]:
         """Path, bytes and time of last use; what a killed process left half-written is removed on the way."""
-        for shelf in filter(_is_shelf, self.folder.glob("*/")) if folder is None else [folder]:
-            with suppress(OSError), os.scandir(shelf) as found:
+        for layer_cache in filter(_is_layer_cache, self.folder.glob("*/")) if folder is None else [folder]:
+            with suppress(OSError), os.scandir(layer_cache) as found:
                 for one in found:
                     if one.name.endswith((_SUFFIX, ".json")):
                         with suppress(OSError):
@@ -280,14 +280,14 @@ class FeatureCache:
                             elif one.name.endswith(_SUFFIX):
                                 yield Path(one.path), status.st_size, status.st_mtime
 
-    def _shelves(self) -> Iterator[Shelf]:
+    def _layer_caches(self) -> Iterator[LayerCache]:
         for path in sorted(self.folder.glob(f"*/{_ABOUT}")):
-            if not _is_shelf(path.parent):
+            if not _is_layer_cache(path.parent):
                 continue
             with suppress(InputError, DocumentError):  # a damaged one describes nothing
                 about = read_json_tree(path, what="description of cached features", advice="")
                 typed(about, _About)
-                yield Shelf(path.parent, about)
+                yield LayerCache(path.parent, about)
 
     def _held_since(self) -> float:
         """When the first of the running passes began; infinity if none is running."""
@@ -315,7 +315,7 @@ def open_cache(given: bool | str | Path | FeatureCache | None) -> FeatureCache |
     """The cache that the argument ``cache`` of ``evaluate`` stands for.
 
     Args:
-        given: False: none; True: the one of this user; None: likewise unless ``GANEVAL_CACHE=0``; or its folder.
+        given: False: none; True: the one of this user; None: the same unless ``GANEVAL_CACHE=0``; or its folder.
     """
     if isinstance(given, FeatureCache):
         return given
@@ -374,11 +374,11 @@ def _of_this_installation() -> dict[str, object]:
     return {"format": _LAYOUT, "code": code.hexdigest(), "versions": versions, "decoders": decoders}
 
 
-def _write(shelf: Shelf, path: Path, data: bytes) -> None:
-    shelf.folder.mkdir(parents=True, exist_ok=True)
-    if not (shelf.folder / _ABOUT).exists():
-        with written_whole(shelf.folder / _ABOUT) as temporary:
-            temporary.write_text(json.dumps(shelf.about, sort_keys=True), encoding="utf-8")
+def _write(layer_cache: LayerCache, path: Path, data: bytes) -> None:
+    layer_cache.folder.mkdir(parents=True, exist_ok=True)
+    if not (layer_cache.folder / _ABOUT).exists():
+        with written_whole(layer_cache.folder / _ABOUT) as temporary:
+            temporary.write_text(json.dumps(layer_cache.about, sort_keys=True), encoding="utf-8")
     with written_whole(path) as temporary:
         temporary.write_bytes(data)
 
@@ -388,7 +388,7 @@ def _is_of(about: Mapping[str, object], protocol: Protocol) -> bool:
     return all(about.get(name) == getattr(protocol, name) for name in same)
 
 
-def _is_shelf(folder: Path) -> bool:
+def _is_layer_cache(folder: Path) -> bool:
     """By its name: everything else in the folder of the cache belongs to somebody, and stays."""
     return len(folder.name) == 32 and set(folder.name) <= set("0123456789abcdef")
 

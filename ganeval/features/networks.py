@@ -66,7 +66,7 @@ def _shipped(network: Network, path: Path | None) -> tuple[LocatedWeights, tuple
     file, sha256 = network.shipped
     used = path or file
     if not used.is_file():
-        raise WeightsError(f"There is no weights file {used}. Leave it out to use the weights that ship with ganeval.")
+        raise WeightsError(f"Weights file not found: {used}. Leave it out to use the weights that ship with ganeval.")
     digest = sha256_of(used)
     if path is None and digest != sha256:
         raise WeightsError(f"{used} is not the file that ships with ganeval (SHA-256 {digest[:16]}...). Reinstall it.")

@@ -1,6 +1,6 @@
 """The files of weights that ganeval knows: where they are published, their hashes, sizes and licences.
 
-``verified`` is said of a file only if all 64 digits of its SHA-256 are the ones that stand here. They come from public
+``verified`` describes a file only if all 64 digits of its SHA-256 are the ones that stand here. They come from public
 records: many that agree for Inception, VGG16, AlexNet, DINOv2 and CLIP ViT-B/32, one for SqueezeNet and for CLIP
 ViT-L/14 at 336 pixels (its own address). Where there is none, a file is never called verified.
 """

@@ -82,7 +82,7 @@ def by_network(given: str | Path | Mapping[str, str | Path] | None, networks: Se
         if network in found:
             raise WeightsError(f"two files of weights are named for {network}: {found[network]} and {path}. Name one.")
         if not Path(path).is_file():
-            raise WeightsError(f"there is no weights file {path}. Give the path of a file that exists.")
+            raise WeightsError(f"weights file not found: {path}. Give the path of a file that exists.")
         found[network] = Path(path)
     return found
 

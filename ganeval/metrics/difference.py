@@ -271,7 +271,7 @@ def variance_of_difference(
     the variance of the mean of the differences; none paired, the sum of the variances of both means.
 
     Shape:
-        a (n_a,), b (n_b,), ids uint64 likewise, or None: nothing is paired.
+        a (n_a,), b (n_b,), ids uint64 of the same lengths, or None: nothing is paired.
     """
     a_part = -scale * (a - a.mean()) / len(a)
     b_part = (b - b.mean()) / len(b)

@@ -12,7 +12,7 @@ the second mean is over all their pairs, those of a row with itself included: wh
 
 which is V1, of the standard error given: conservative near equality, where a second-order term is counted twice. With
 z the mean squared doubly centred kernel that term is V2 = 2 z_xx / (n (n - 1)) + 2 z_yy / (m (m - 1)) + 4 z_xy / (n m),
-and V1 - V2, at least V2, is nearly unbiased unless the laws are equal: ``details.standard_error_less_noise``.
+and V1 - V2, at least V2, is nearly unbiased unless the distributions are equal: ``details.standard_error_less_noise``.
 Products are float32, sums float64; only one block of the kernel matrix exists at a time, on an accelerator if there is
 one.
 """

@@ -63,7 +63,7 @@ class Neighbourhoods:
             fixed.
         empty: number of balls of radius 0 that each metric uses, by its name; empty where the radius is fixed.
         real_radii: (m,) squared, of precision; of the whole sets only, and None where the radius is fixed.
-        gaps: (m,) and (n,) squared distances of reals and of fakes from the nearest of their own; likewise.
+        gaps: (m,) and (n,) squared distances of reals and of fakes from the nearest of their own set, of the same form.
     """
 
     fakes_near: np.ndarray

@@ -28,12 +28,12 @@ class Metric:
             the same function come out of one call.
         layer: of the network: ``features`` (the layer that the protocol names), ``logits`` or ``spatial``.
         sides: ``both``, or ``fake`` for a metric of the fakes alone.
-        beside: a metric of the fakes alone that also reports the value of the reals, where there are reals.
+        with_real: a metric of the fakes alone that also reports the value of the reals, where there are reals.
         rows: whether it needs the features themselves, not only their moments.
         generator: whether it is of the generator of the fakes itself, and not of features; the engine of
             ``ganeval.engine.path_length`` then computes it, and ``measure`` turns what that finds into a result.
-        test: ``needed`` or ``beside``, where it takes held-out real images (``--test``); REAL is then the training set,
-            and ``ganeval eval`` computes it only where there are some.
+        test: ``required`` or ``optional``, where it takes held-out real images (``--test``); REAL is then the training
+            set, and ``ganeval eval`` computes it only where there are some.
         command: the command that computes it, where that is not its name.
         in_eval: whether ``ganeval eval`` computes it unasked.
         range: of the values, to which an interval is cut. Without ends for a metric that is corrected for its bias: the
@@ -53,7 +53,7 @@ class Metric:
     measure: str
     layer: str = "features"
     sides: str = "both"
-    beside: bool = False
+    with_real: bool = False
     rows: bool = True
     generator: bool = False
     test: str | None = None
@@ -136,7 +136,7 @@ _METRICS: dict[str, Metric] = {
         ),
         Metric(
             name="precision",
-            title="Share of fakes that lie in the k-th-neighbour balls of the reals",
+            title="Share of fakes inside the k-th-neighbour balls of the reals",
             acronym="precision",
             higher_is_better=True,
             minimum=4,
@@ -148,7 +148,7 @@ _METRICS: dict[str, Metric] = {
         ),
         Metric(
             name="recall",
-            title="Share of reals that lie in the k-th-neighbour balls of the fakes",
+            title="Share of reals inside the k-th-neighbour balls of the fakes",
             acronym="recall",
             higher_is_better=True,
             minimum=4,
@@ -210,7 +210,7 @@ _METRICS: dict[str, Metric] = {
             minimum=2,
             measure="ganeval.metrics.diversity:measure",
             sides="fake",
-            beside=True,
+            with_real=True,
             citation=bibtex("friedman2023vendi"),
         ),
         Metric(
@@ -221,7 +221,7 @@ _METRICS: dict[str, Metric] = {
             minimum=2,
             measure="ganeval.metrics.diversity:measure",
             sides="fake",
-            beside=True,
+            with_real=True,
             citation=bibtex("jalali2023information"),
         ),
         Metric(
@@ -268,7 +268,7 @@ _METRICS: dict[str, Metric] = {
             higher_is_better=True,
             minimum=2,
             measure="ganeval.metrics.memorisation:measure_authenticity",
-            test="beside",
+            test="optional",
             range=(0.0, 100.0),
             citation=bibtex("alaa2022faithful"),
         ),
@@ -279,7 +279,7 @@ _METRICS: dict[str, Metric] = {
             higher_is_better=True,
             minimum=21,
             measure="ganeval.metrics.memorisation:measure_copying",
-            test="needed",
+            test="required",
             citation=bibtex("meehan2020nonparametric"),
         ),
     )

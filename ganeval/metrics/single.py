@@ -1,7 +1,7 @@
 """What single images are to the other set, and how the distance falls with their number: for tables and reports.
 
-Beside the influences, scores and realism that the metrics leave: of each image the nearest one of the other set, of
-each fake how near that is in the measure of the reals,
+In addition to the influences, scores and realism that the metrics give: of each image the nearest one of the other
+set, of each fake how near that is in the measure of the reals,
 
     ratio(x) = |x - y*| / |y* - its nearest other real|,    y* the real nearest to x
 

@@ -4,10 +4,10 @@ A fair coin decides whether a real or a fake image is shown, and the adversary g
 
     Adv = TPR + TNR - 1                        in [-1, 1] on held-out images, 0 for a blind guess
 
-is at most the total variation between the two laws. It is a logistic regression on frozen features, trained on one half
-and judged on the other, and the reverse; the advantage is the mean of both, signed, and its standard error the mean of
-both halves' errors, an upper bound at any correlation. Copies of one image, and anything else known to
-belong together, stay in one half and count as one observation in the errors. The held-out cross-entropy bounds the
+is at most the total variation between the two distributions. It is a logistic regression on frozen features, trained
+on one half and judged on the other, and the reverse; the advantage is the mean of both, signed, and its standard
+error the mean of both halves' errors, an upper bound at any correlation. Copies of one image, and anything else known
+to belong together, stay in one half and count as one observation in the errors. The held-out cross-entropy bounds the
 Jensen-Shannon divergence from below, as the discriminator's value does in the game of Goodfellow et al. 2014:
 
     V(D, G) = E_real log D + E_fake log (1 - D) <= -log 4 + 2 JSD

@@ -35,7 +35,7 @@ def held_by_others(reach: Reach, squared: np.ndarray, blocks: np.ndarray | None 
         counts += count_pairs(reach.points[short], reach.points, balls, device=reach.device, group=reach.group)[
             0
         ].within
-        counts[short] -= 1  # each lies in its own
+        counts[short] -= 1  # each is in its own
     return counts
 
 

@@ -231,7 +231,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Balls:
-    """How the points of one set lie in the balls around those of another.
+    """Which points of one set are in the balls around those of another.
 
     Attributes:
         around: (m,) how many of the queries each ball holds.
@@ -294,7 +294,7 @@ def _inside(
     j: np.ndarray,
     squared: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the pairs (i, j) of which one lies in the other's ball."""
+    """Those of the pairs (i, j) of which one is in the ball of the other."""
     if family.blocks is not None:
         same = np.flatnonzero(family.blocks[0][i] == family.blocks[1][j])
         i, j, squared = i[same], j[same], squared[same]

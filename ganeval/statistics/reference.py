@@ -146,9 +146,9 @@ def load_statistics(path: str | PathLike[str]) -> Statistics:
 def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
     """Write statistics as npz, atomically; equal statistics give equal bytes. ``.npz`` is appended if missing.
 
-    The members ``mu`` and ``sigma`` are what pytorch-fid, clean-fid and their relatives read. Beside them stand ``n``,
-    ``ddof``, ``meta`` (one JSON string), and, where there are any, ``features`` (float32), ``feature_sample`` (float16)
-    and ``digests`` (up to 1e6).
+    The members ``mu`` and ``sigma`` are what pytorch-fid, clean-fid and their relatives read. Further members: ``n``,
+    ``ddof``, ``meta`` (one JSON string), and, where there are any, ``features`` (float32), ``feature_sample``
+    (float16) and ``digests`` (up to 1e6).
 
     Returns:
         The path that was written.

@@ -22,19 +22,19 @@ from PIL import Image, ImageFile
 
 from ganeval.errors import ConfigError
 from ganeval.features import cache as module
-from ganeval.features.cache import FeatureCache, Shelf, default_folder, open_cache
+from ganeval.features.cache import FeatureCache, LayerCache, default_folder, open_cache
 from ganeval.features.cache_entry import Entry, packed, spec_of
 from ganeval.protocol import Protocol, get_protocol
 
 COMPACT = get_protocol("compact").with_weights("ab" * 32, verified=False)
 
 
-def shelf_of(
+def layer_cache_of(
     cache: FeatureCache, protocol: Protocol = COMPACT, device: str = "cpu", tap: str = "256", compiled: bool = False,
     batch_size: int = 4,
-) -> Shelf:  # fmt: skip
+) -> LayerCache:  # fmt: skip
     network = SimpleNamespace(protocol=protocol, device=torch.device(device), compiled=compiled)
-    return cache.shelf(network, tap, batch_size)  # type: ignore[arg-type]
+    return cache.layer_cache(network, tap, batch_size)  # type: ignore[arg-type]
 
 
 def entry(n: int = 4, fill: float = 1.0, **others: object) -> Entry:
@@ -44,9 +44,9 @@ def entry(n: int = 4, fill: float = 1.0, **others: object) -> Entry:
 UNIT = len(packed(entry()))
 
 
-def used(shelf: Shelf, key: str, files: int, ago: float) -> None:
+def used(layer_cache: LayerCache, key: str, files: int, ago: float) -> None:
     at = time.time() - ago
-    os.utime(shelf.path(key, files), (at, at))
+    os.utime(layer_cache.path(key, files), (at, at))
 
 
 @pytest.fixture
@@ -65,102 +65,102 @@ def said() -> Iterator[list[str]]:
 
 def test_entry_comes_back_whole(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
-    shelf = shelf_of(cache)
+    layer_cache = layer_cache_of(cache)
     rows = np.random.default_rng(0).standard_normal((3, 256)).astype(np.float32)
     rows[0, 0], rows[0, 1] = -0.0, 1e-45
     digests = np.array([0, 2**64 - 1, 7], np.uint64)
     kept = Entry(rows, digests, notes={"grey": 2}, formats={"PNG": 3}, spec="ünter/set")
-    cache.put(shelf, "k", 3, kept)
-    found = cache.get(shelf, "k", 3)
+    cache.put(layer_cache, "k", 3, kept)
+    found = cache.get(layer_cache, "k", 3)
     assert found is not None
     assert found.rows.tobytes() == rows.tobytes()
     assert found.digests.tolist() == digests.tolist()
     assert (found.notes, found.formats, found.spec) == (kept.notes, kept.formats, kept.spec)
-    assert cache.get(shelf, "k", 5) is None
-    assert cache.get(shelf, "other", 3) is None
+    assert cache.get(layer_cache, "k", 5) is None
+    assert cache.get(layer_cache, "other", 3) is None
 
 
 def test_set_whose_path_is_not_utf8(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
-    shelf = shelf_of(cache)
-    cache.put(shelf, "k", 4, entry(spec=os.fsdecode(b"caf\xe9")))
-    assert cache.get(shelf, "k", 4) is not None
-    assert spec_of(shelf.path("k", 4)) == cache.list()[0].spec == "caf\\udce9"
+    layer_cache = layer_cache_of(cache)
+    cache.put(layer_cache, "k", 4, entry(spec=os.fsdecode(b"caf\xe9")))
+    assert cache.get(layer_cache, "k", 4) is not None
+    assert spec_of(layer_cache.path("k", 4)) == cache.list()[0].spec == "caf\\udce9"
 
 
-def test_shelves_differ_in_whatever_features_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layer_caches_differ_in_whatever_features_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = FeatureCache(tmp_path)
-    own = shelf_of(cache).folder
+    own = layer_cache_of(cache).folder
     for same in ({"name": "other"}, {"ddof": 0}, {"verified": True}):
-        assert shelf_of(cache, replace(COMPACT, **same)).folder == own  # type: ignore[arg-type]
+        assert layer_cache_of(cache, replace(COMPACT, **same)).folder == own  # type: ignore[arg-type]
     others = {
         "extractor": "e", "resize": "r", "size": 33, "scale": "x", "decode": "nv", "precision": "bf16",
         "weights": "cd" * 32,
     }  # fmt: skip
     assert {*others, "name", "ddof", "verified", "layer"} == set(Protocol.__dataclass_fields__)
-    folders = {shelf_of(cache, replace(COMPACT, **{field: value})).folder for field, value in others.items()}  # type: ignore[arg-type]
-    folders |= {shelf_of(cache, tap="logits").folder, shelf_of(cache, device="meta").folder}
-    folders |= {shelf_of(cache, compiled=True).folder}
+    folders = {layer_cache_of(cache, replace(COMPACT, **{field: value})).folder for field, value in others.items()}  # type: ignore[arg-type]
+    folders |= {layer_cache_of(cache, tap="logits").folder, layer_cache_of(cache, device="meta").folder}
+    folders |= {layer_cache_of(cache, compiled=True).folder}
     assert len(folders | {own}) == len(others) + 4
     for where, what, value in (
         (Image, "MAX_IMAGE_PIXELS", 10**6), (ImageFile, "LOAD_TRUNCATED_IMAGES", not ImageFile.LOAD_TRUNCATED_IMAGES),
     ):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(where, what, value)
-            assert shelf_of(cache).folder not in folders | {own}
+            assert layer_cache_of(cache).folder not in folders | {own}
     half = replace(COMPACT, precision="bf16")
-    assert shelf_of(cache, half).folder != shelf_of(cache, half, batch_size=5).folder
-    assert shelf_of(cache, batch_size=5).folder == own
+    assert layer_cache_of(cache, half).folder != layer_cache_of(cache, half, batch_size=5).folder
+    assert layer_cache_of(cache, batch_size=5).folder == own
     for change in ("code", "versions"):
         installed = {**module._of_this_installation(), change: "another"}
         with monkeypatch.context() as patch:
             patch.setattr(module, "_of_this_installation", lambda installed=installed: installed)
-            assert shelf_of(cache).folder not in folders | {own}
+            assert layer_cache_of(cache).folder not in folders | {own}
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "foreign"])
 def test_damaged_entry_is_dropped(tmp_path: Path, said: list[str], damage: str) -> None:
     cache = FeatureCache(tmp_path)
-    shelf = shelf_of(cache)
-    cache.put(shelf, "k", 4, entry())
-    path = shelf.path("k", 4)
+    layer_cache = layer_cache_of(cache)
+    cache.put(layer_cache, "k", 4, entry())
+    path = layer_cache.path("k", 4)
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes({"flip": bytes(data), "cut": data[:-9], "empty": b"", "foreign": b"x" * 999}[damage])
-    assert cache.get(shelf, "k", 4) is None
+    assert cache.get(layer_cache, "k", 4) is None
     assert not path.exists()
     assert [line for line in said if "damaged" in line] == said != []
-    cache.put(shelf, "k", 4, entry())
-    assert cache.get(shelf, "k", 4) is not None
+    cache.put(layer_cache, "k", 4, entry())
+    assert cache.get(layer_cache, "k", 4) is not None
 
 
 def test_whole_entry_of_other_files_is_no_answer(tmp_path: Path) -> None:
     """The number of files is checked even where the hash is right."""
     cache = FeatureCache(tmp_path)
-    shelf = shelf_of(cache)
-    cache.put(shelf, "k", 4, entry())
-    os.rename(shelf.path("k", 4), shelf.path("k", 6))
-    assert cache.get(shelf, "k", 6) is None
+    layer_cache = layer_cache_of(cache)
+    cache.put(layer_cache, "k", 4, entry())
+    os.rename(layer_cache.path("k", 4), layer_cache.path("k", 6))
+    assert cache.get(layer_cache, "k", 6) is None
 
 
 def test_features_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
-    cache.put(shelf_of(cache), "k", 4, entry(fill=np.nan))
-    assert cache.get(shelf_of(cache), "k", 4) is None
+    cache.put(layer_cache_of(cache), "k", 4, entry(fill=np.nan))
+    assert cache.get(layer_cache_of(cache), "k", 4) is None
 
 
 def test_what_was_used_last_stays(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, size=5 * UNIT)
-    shelf = shelf_of(cache)
+    layer_cache = layer_cache_of(cache)
     for i, key in enumerate("abcd"):
-        cache.put(shelf, key, 4, entry())
-        used(shelf, key, 4, ago=1000 - i)
-    assert cache.get(shelf, "a", 4) is not None  # which makes it the last used one
+        cache.put(layer_cache, key, 4, entry())
+        used(layer_cache, key, 4, ago=1000 - i)
+    assert cache.get(layer_cache, "a", 4) is not None  # which makes it the last used one
     for key in "ef":
-        cache.put(shelf, key, 4, entry())
-    left = {path.name[0] for path in shelf.folder.glob("*.features")}
+        cache.put(layer_cache, key, 4, entry())
+    left = {path.name[0] for path in layer_cache.folder.glob("*.features")}
     assert left == set("acdef")
-    assert sum(path.stat().st_size for path in shelf.folder.glob("*.features")) <= cache.size
+    assert sum(path.stat().st_size for path in layer_cache.folder.glob("*.features")) <= cache.size
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
@@ -168,20 +168,20 @@ def test_what_a_running_pass_has_used_stays(
     tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, elsewhere: bool
 ) -> None:
     cache = FeatureCache(tmp_path, size=2 * UNIT)
-    shelf = shelf_of(cache)
+    layer_cache = layer_cache_of(cache)
     for key in "ab":
-        cache.put(shelf, key, 4, entry())
-        used(shelf, key, 4, ago=1000)
+        cache.put(layer_cache, key, 4, entry())
+        used(layer_cache, key, 4, ago=1000)
     with another_process(tmp_path) if elsewhere else cache.held():
-        assert cache.get(shelf, "a", 4) is not None
-        cache.put(shelf, "c", 4, entry())  # in place of b
-        cache.put(shelf, "d", 4, entry())  # there is no room: a and c are in use
-        assert {path.name[0] for path in shelf.folder.glob("*.features")} == {"a", "c"}
+        assert cache.get(layer_cache, "a", 4) is not None
+        cache.put(layer_cache, "c", 4, entry())  # in place of b
+        cache.put(layer_cache, "d", 4, entry())  # there is no room: a and c are in use
+        assert {path.name[0] for path in layer_cache.folder.glob("*.features")} == {"a", "c"}
         assert [line for line in said if line.startswith("INFO the cache is full")] == said != []
         assert FeatureCache(tmp_path).clear() == (0, 0, 2)
     monkeypatch.setattr(module, "_FRESH", 0.0)  # the process that was killed left its hold behind
     FeatureCache(tmp_path, size=1).trim()
-    assert not list(shelf.folder.glob("*.features"))
+    assert not list(layer_cache.folder.glob("*.features"))
     assert not list((tmp_path / "held").iterdir())
 
 
@@ -204,16 +204,16 @@ def another_process(folder: Path) -> Iterator[None]:
 
 def test_half_written_files_of_the_killed_are_removed(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
-    shelf = shelf_of(cache)
-    cache.put(shelf, "k", 4, entry())
-    old, young = (shelf.folder / f".k-4.{name}.features" for name in ("old", "young"))
+    layer_cache = layer_cache_of(cache)
+    cache.put(layer_cache, "k", 4, entry())
+    old, young = (layer_cache.folder / f".k-4.{name}.features" for name in ("old", "young"))
     for path in (old, young):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 7200,) * 2)
     cache.trim()
     assert not old.exists()
     assert young.exists()
-    assert cache.get(shelf, "k", 4) is not None
+    assert cache.get(layer_cache, "k", 4) is not None
 
 
 def test_folder_that_cannot_be_written_to_is_said_once(tmp_path: Path, said: list[str]) -> None:
@@ -221,7 +221,7 @@ def test_folder_that_cannot_be_written_to_is_said_once(tmp_path: Path, said: lis
     cache = FeatureCache(tmp_path / "file" / "cache")
     with cache.held():
         for key in "ab":
-            cache.put(shelf_of(cache), key, 4, entry())
+            cache.put(layer_cache_of(cache), key, 4, entry())
     assert len(said) == 1
     assert said[0].startswith(
         f"INFO features are not kept: the cache in {tmp_path / 'file' / 'cache'} cannot be written"
@@ -233,16 +233,16 @@ def test_folder_that_cannot_be_written_to_is_said_once(tmp_path: Path, said: lis
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_folder_is_still_read(tmp_path: Path, said: list[str]) -> None:
     cache = FeatureCache(tmp_path)
-    shelf = shelf_of(cache)
-    cache.put(shelf, "k", 4, entry())
-    for folder in (shelf.folder, tmp_path):
+    layer_cache = layer_cache_of(cache)
+    cache.put(layer_cache, "k", 4, entry())
+    for folder in (layer_cache.folder, tmp_path):
         folder.chmod(0o555)
     try:
         with cache.held():
-            assert cache.get(shelf, "k", 4) is not None
-            cache.put(shelf, "l", 4, entry())
+            assert cache.get(layer_cache, "k", 4) is not None
+            cache.put(layer_cache, "l", 4, entry())
     finally:
-        for folder in (tmp_path, shelf.folder):
+        for folder in (tmp_path, layer_cache.folder):
             folder.chmod(0o755)
     assert "Permission denied" in said[0]
     assert len(said) == 1
@@ -250,7 +250,7 @@ def test_read_only_folder_is_still_read(tmp_path: Path, said: list[str]) -> None
 
 def test_full_disk_is_said_once(tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     cache = FeatureCache(tmp_path)
-    cache.put(shelf_of(cache), "k", 4, entry())
+    cache.put(layer_cache_of(cache), "k", 4, entry())
 
     def full(self: Path, data: bytes) -> int:
         self.touch()
@@ -258,12 +258,12 @@ def test_full_disk_is_said_once(tmp_path: Path, said: list[str], monkeypatch: py
 
     monkeypatch.setattr(Path, "write_bytes", full)
     for key in "ab":
-        cache.put(shelf_of(cache), key, 4, entry())
+        cache.put(layer_cache_of(cache), key, 4, entry())
     assert said == [
         f"INFO features are not kept: the cache in {tmp_path} cannot be written to (No space left on device)"
     ]
-    assert [path.name for path in shelf_of(cache).folder.glob("*.features")] == ["k-4.features"]
-    assert not list(shelf_of(cache).folder.glob(".k*"))
+    assert [path.name for path in layer_cache_of(cache).folder.glob("*.features")] == ["k-4.features"]
+    assert not list(layer_cache_of(cache).folder.glob(".k*"))
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -272,29 +272,29 @@ def test_folder_that_is_cleared_meanwhile(
 ) -> None:
     """Once costs nothing, and twice the entry alone."""
     cache = FeatureCache(tmp_path)
-    shelf = shelf_of(cache)
+    layer_cache = layer_cache_of(cache)
     write, cleared = Path.write_bytes, [0]
 
     def clearing(self: Path, data: bytes) -> int:
         if cleared[0] < times:
             cleared[0] += 1
-            (shelf.folder / "about.json").unlink()
-            shelf.folder.rmdir()
+            (layer_cache.folder / "about.json").unlink()
+            layer_cache.folder.rmdir()
         return write(self, data)
 
     monkeypatch.setattr(Path, "write_bytes", clearing)
     for key in "ab":
-        cache.put(shelf, key, 4, entry())
+        cache.put(layer_cache, key, 4, entry())
     assert cleared == [times]
-    assert {path.name[0] for path in shelf.folder.glob("*.features")} == set("ab" if times == 1 else "b")
+    assert {path.name[0] for path in layer_cache.folder.glob("*.features")} == set("ab" if times == 1 else "b")
     assert not [line for line in said if line.startswith("INFO")]
 
 
 def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass runs; holds of which nobody can tell whether they are alive count."""
     cache = FeatureCache(tmp_path)
-    shelf = shelf_of(cache)
-    cache.put(shelf, "a", 4, entry())
+    layer_cache = layer_cache_of(cache)
+    cache.put(layer_cache, "a", 4, entry())
 
     def none(self: FileLock) -> None:
         raise NotImplementedError
@@ -304,21 +304,21 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with cache.held():
         pass
     assert FeatureCache(tmp_path).clear(older_than=0)[2] == 0  # it left nothing behind
-    cache.put(shelf, "a", 4, entry())
+    cache.put(layer_cache, "a", 4, entry())
     (tmp_path / "held" / f"{time.time_ns() - 10**9}-1-x.lock").touch()
     assert FeatureCache(tmp_path).clear() == (0, 0, 1)
 
 
 def test_list_and_clear(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
-    other = shelf_of(cache, get_protocol("ttur:768").with_weights("cd" * 32, verified=True), tap="768")
-    for shelf, spec, key, ago in (
-        (shelf_of(cache), "one", "a", 9),
-        (shelf_of(cache), "one", "b", 8),
+    other = layer_cache_of(cache, get_protocol("ttur:768").with_weights("cd" * 32, verified=True), tap="768")
+    for layer_cache, spec, key, ago in (
+        (layer_cache_of(cache), "one", "a", 9),
+        (layer_cache_of(cache), "one", "b", 8),
         (other, "two", "c", 90_000),
     ):
-        cache.put(shelf, key, 4, entry(spec=spec))
-        used(shelf, key, 4, ago)
+        cache.put(layer_cache, key, 4, entry(spec=spec))
+        used(layer_cache, key, 4, ago)
     one, two = cache.list()
     assert (one.spec, one.protocol, one.extractor, one.layer, one.entries, one.images) == (
         "one", "compact", "compact-v1", "256", 2, 8,

@@ -212,10 +212,10 @@ def _other_targets(folder: Path) -> dict[str, Target]:
         "name": "compact", "extractor": "compact-v1", "layer": "256", "weights": None, "precision": "float32",
         "device": "cpu",
     }  # fmt: skip
-    shelf = folder / "cache" / ("0" * 32)
-    shelf.mkdir(parents=True)
+    layer_cache = folder / "cache" / ("0" * 32)
+    layer_cache.mkdir(parents=True)
     entry = packed(Entry(np.zeros((3, 2), np.float32), np.arange(3, dtype=np.uint64), {"grey": 1}, {"PNG": 3}, "r/"))
-    (shelf / "0-3.features").write_bytes(entry)
+    (layer_cache / "0-3.features").write_bytes(entry)
     lines = "run/log.jsonl"
 
     def mutated_log(rng: Random) -> bytes:
