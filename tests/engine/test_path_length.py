@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any
@@ -19,10 +20,13 @@ from torch import Tensor, nn
 
 import ganeval
 from ganeval.api import evaluate
-from ganeval.engine.path_length import NOISE, LatentPaths
+from ganeval.distributed import Group
+from ganeval.engine.config import EvaluationConfig
+from ganeval.engine.path_length import NOISE, LatentPaths, measure_generator
 from ganeval.errors import ConfigError, InputError, WeightsError
-from ganeval.features.perceptual import PerceptualDistance
+from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.generators.load import open_source
+from ganeval.images.generated import GeneratedSource
 from ganeval.images.latents import seed_of
 from ganeval.metrics.path_length import Path, slerp
 from ganeval.results import MetricResult
@@ -458,6 +462,37 @@ def test_options_iv() -> None:
         ppl(Tanh(), weights="x.pth")
     with pytest.raises(ConfigError, match="must be a number between 0 and 1; got 1.5"):
         ppl(Tanh(), level=1.5)
+
+
+class OneOfMany(Group):
+    """A rank that computes alone: the others add what they have afterwards."""
+
+    def sums(self, arrays: Sequence[np.ndarray], call: str) -> list[np.ndarray]:
+        raise Shared(arrays[0])
+
+
+class Shared(Exception):
+    """What this rank gives to the sum."""
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_ranks_share_the_pairs(ranks: int) -> None:
+    """Each pair is computed by one rank, in the batch of one process."""
+    distance = load_distance("compact", device=torch.device("cpu"))
+
+    def work(group: Group) -> MetricResult:
+        source = open_source("gen:dcgan-cifar10", num_samples=37)
+        assert isinstance(source, GeneratedSource)
+        return measure_generator(source, distance, EvaluationConfig(batch_size=4), group, pairs=37)
+
+    parts = []
+    for rank in range(ranks):
+        with pytest.raises(Shared) as shared:
+            work(OneOfMany(rank, ranks))
+        parts.append(shared.value.args[0])
+    assert all(np.count_nonzero(part) < 37 for part in parts)
+    alone = work(Group()).per_image["ppl_distance"]
+    np.testing.assert_array_equal(np.sum(parts, axis=0) / 1e-4**2, alone)
 
 
 # --- among other metrics -----------------------------------------------------------------------------------------
