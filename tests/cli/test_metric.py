@@ -159,4 +159,4 @@ def test_compare_level_iv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     from ganeval.cli.main import main
 
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--level", "nan"]) == 2
-    assert "--level lies between" in capsys.readouterr().err
+    assert "expected a number between 0.5 and 1" in capsys.readouterr().err
