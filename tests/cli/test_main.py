@@ -159,7 +159,7 @@ class TestConfiguration:
 
     def test_missing_file(self, capsys: Capture) -> None:
         assert main(["cite", "fid", "--config", "none.toml"]) == 2
-        assert "no configuration file none.toml" in capsys.readouterr().err
+        assert "configuration file not found: none.toml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
