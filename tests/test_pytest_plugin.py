@@ -103,7 +103,7 @@ def test_entry_point_is_declared() -> None:
     [
         ({"rules": {"fid": {"max": float("nan")}}, "protocol": "compact"}, "finite"),
         ({"rules": {"fid": {"max": 1.0}}}, "one protocol"),
-        ({"config": "nowhere.toml"}, "no configuration file"),
+        ({"config": "nowhere.toml"}, "configuration file not found"),
         ({}, "there are no rules"),
         ({"rules": {"fid": {"max": 1.0}}, "protocol": "compact", "results": None}, "Pass one of the two"),
     ],
