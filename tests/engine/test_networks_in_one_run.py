@@ -128,7 +128,7 @@ def test_statistics_serve_one_network(sets: tuple[Path, Path], surrogate_weights
 def test_weights_by_network_iv(sets: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="networks of this run are compact-v1, not 'vgg'"):
         evaluate(*sets, weights={"vgg": tmp_path}, **ON)
-    with pytest.raises(WeightsError, match=r"weights file not found .*none\.pth"):
+    with pytest.raises(WeightsError, match=r"weights file not found: .*none\.pth"):
         evaluate(*sets, weights=tmp_path / "none.pth", **ON)
     file = tmp_path / "w.pth"
     file.write_bytes(b"x")
