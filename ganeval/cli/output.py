@@ -18,12 +18,12 @@ import click
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.streams import OutputError, answering
 from ganeval.parsing.variables import flag, rank_and_size
-from ganeval.results import SCHEMA, Cell, aligned, markdown_table, one_line, to_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ganeval.engine.config import Progress
+    from ganeval.results import Cell
 
 _NARROWEST = 40  # columns; a narrower terminal wraps as it likes
 
@@ -84,6 +84,8 @@ class _Notes(logging.Handler):
 
 def failure(kind: str, message: str, code: int) -> int:
     """Print one line on stderr, and with ``--json`` one document on stdout; return the exit code."""
+    from ganeval.results import SCHEMA, one_line, to_json
+
     if not _State.first and kind != "internal":  # the first rank fails with the same message
         return code
     if _State.json and _State.first and not _State.answered:
@@ -94,11 +96,15 @@ def failure(kind: str, message: str, code: int) -> int:
 
 
 def note(message: str) -> None:
+    from ganeval.results import one_line
+
     if _State.first and not _State.quiet:
         click.echo(f"note: {one_line(message)}", err=True)
 
 
 def warning(message: str) -> None:
+    from ganeval.results import one_line
+
     if _State.first:
         _say(one_line(message), "warning:", "yellow")
 
@@ -128,6 +134,8 @@ def answer(
     Raises:
         OutputError: an output could not be written; stdout has the result all the same.
     """
+    from ganeval.results import SCHEMA, markdown_table, to_json
+
     outputs = outputs or Outputs()
     if not _State.first:
         return
@@ -153,6 +161,8 @@ def answer(
 
 def document(fields: Mapping[str, Any]) -> None:
     """Print the one JSON document of a run."""
+    from ganeval.results import SCHEMA, to_json
+
     _State.answered = True
     say(to_json({"schema": SCHEMA, **fields}))
 
@@ -172,6 +182,8 @@ def show(rows: Sequence[Sequence[Cell | str]], *, wrapped: bool = True) -> None:
     Args:
         wrapped: on a terminal, no line is longer than its width.
     """
+    from ganeval.results import aligned
+
     width = shutil.get_terminal_size().columns if wrapped and sys.stdout.isatty() else 0
     style = partial(styled, colour=coloured(sys.stdout))
     for line in aligned(rows, width=width if width >= _NARROWEST else None, style=style):
