@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -31,10 +31,6 @@ class Runtime:
     device: torch.device
     cache: FeatureCache | None
     stack: ExitStack
-
-    def alone(self) -> Runtime:
-        """The same without the other ranks."""
-        return replace(self, group=Group())
 
     def workers(self, source: ImageSource, options: InputOptions) -> int:
         """Decoding processes for a source.

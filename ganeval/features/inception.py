@@ -20,7 +20,6 @@ from ganeval.errors import InputError
 from ganeval.features.load_state import load_state
 from ganeval.features.registry import NETWORKS
 
-INPUT_SIZE = 299
 TAPS = NETWORKS["inception-2015-12-05"].widths
 NUM_CLASSES = TAPS["logits"]
 _SFID_CHANNELS = 7

@@ -36,8 +36,6 @@ from ganeval.images.specs import expand_braces
 from ganeval.images.types import Images
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_member
 
-TAR_SUFFIXES = (".tar", ".tgz")
-COMPRESSED_TAR_SUFFIXES = (".tar.gz",)
 _REPLACED = "file that a later one of its name replaces"
 _SPARSE = "sparse file in the archive"
 _OVERFLOWS = (OverflowError, MemoryError)
