@@ -12,6 +12,7 @@ import numpy as np
 from ganeval.digests import SetDigest
 from ganeval.errors import InputError, number_of
 from ganeval.features.extractor import FeatureExtractor
+from ganeval.images.grouping import UNKNOWN, Grouping, incomplete
 from ganeval.images.names import ignored_files_text
 from ganeval.images.summary import impossible_values, listed_sizes
 from ganeval.images.types import SourceReport
@@ -209,6 +210,7 @@ class SetAccumulator:
         requirements: by network and layer; the extractor has a tap for each.
         memory: bytes of rows of one layer that stay in memory; see ``FeatureRows``.
         expected: images to come, if known.
+        grouping: which images belong together.
 
     Attributes:
         n: images that went through the networks.
@@ -225,6 +227,7 @@ class SetAccumulator:
         *,
         memory: int = DEFAULT_MEMORY,
         expected: int | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
         self.extractors, self.requirements, self.memory = extractors, requirements, memory
         self.layers: dict[FeatureKey, LayerAccumulator] = {}
@@ -236,15 +239,19 @@ class SetAccumulator:
         self.n, self.digest, self.log = 0, SetDigest(), SetLog()
         self.inputs: np.ndarray | None = np.empty(0, np.uint64)
         self._digests: list[np.ndarray] = []
+        self.grouping, self._groups = grouping, list[np.ndarray]()
         self.failed = self.separate = False
 
-    def update(self, n: int, digests: np.ndarray | None) -> None:
+    def update(self, n: int, digests: np.ndarray | None, groups: np.ndarray | None = None) -> None:
         """Count images whose rows were added to the layers.
 
         Args:
             digests: (n,) uint64; None where the images never left the accelerator.
+            groups: (n,) uint64, the ids of their groups, where there is a grouping.
         """
         self.n += n
+        if groups is not None:
+            self._groups.append(groups)
         if digests is not None and len(digests):
             self.digest.update(digests)
             self._digests.append(digests)
@@ -258,6 +265,11 @@ class SetAccumulator:
         """uint64, one an image; empty where the images never left the accelerator."""
         return np.concatenate(self._digests) if self._digests else np.empty(0, np.uint64)
 
+    @property
+    def groups(self) -> np.ndarray:
+        """uint64, the id of every image's group; empty without a grouping."""
+        return np.concatenate(self._groups) if self._groups else np.empty(0, np.uint64)
+
     def merge(self, other: SetAccumulator) -> None:
         """Add what another one has seen; it is left as it is."""
         self.require_complete()
@@ -267,6 +279,7 @@ class SetAccumulator:
         self.n += other.n
         self.digest.merge(other.digest)
         self._digests += other._digests
+        self._groups += other._groups
         self.add_inputs(other.inputs)
         self.log.merge(other.log)
 
@@ -278,6 +291,7 @@ class SetAccumulator:
         """
         digest = self.digest.hexdigest() if self.digest.count else None
         digests, log = self.image_digests, self.log
+        groups = self._known_groups(name)
         labels = np.array(log.labels) if log.labels is not None and len(log.labels) == self.n else None
         layers = {
             key: FeatureSet(
@@ -287,6 +301,7 @@ class SetAccumulator:
                 digest=digest,
                 image_digests=digests,
                 labels=labels,
+                groups=groups,
             )
             for key, layer in self.layers.items()
         }
@@ -298,10 +313,26 @@ class SetAccumulator:
             **{kind: dict(getattr(log, kind)) for kind in ("notes", "formats", "ignored")},
             "sizes": listed_sizes(log.pixels, self.n),
         }
+        if groups is not None and self.grouping is not None:
+            provenance["groups"] = {"by": self.grouping.by, "n": int(np.unique(groups).size)}
         inputs = np.empty(0, np.uint64) if self.inputs is None else self.inputs
         return SetFeatures(
             layers, self.n, digest, digests, provenance, self._warnings(name), inputs, log.recalled, pixels=log.pixels
         )
+
+    def _known_groups(self, name: str) -> np.ndarray | None:
+        """The group of every image; None where no image has one.
+
+        Raises:
+            InputError: some have one and others have none.
+        """
+        groups = self.groups
+        lacking = int((groups == UNKNOWN).sum())
+        if self.grouping is None or not len(groups) or lacking == len(groups):
+            return None
+        if lacking or len(groups) != self.n:
+            raise InputError(incomplete(self.grouping.by, f"the {name} images", lacking, self.n))
+        return groups
 
     def drop_moments(self) -> None:
         """After ``finish``, which has all that metrics take of them; nothing can be added any more."""
@@ -356,6 +387,8 @@ class SetAccumulator:
             "log": np.frombuffer(msgspec.json.encode(state), np.uint8).copy(),
             "digests": self.image_digests.view(np.int64),
         }
+        if self._groups:
+            arrays["groups"] = self.groups.view(np.int64)
         if self.inputs is not None:
             arrays["inputs"] = self.inputs.view(np.int64)
         for i, layer in enumerate(self.layers.values()):
@@ -376,6 +409,7 @@ class SetAccumulator:
                 self.layers[key] = layer.loaded(own)
             digests = arrays["digests"].view(np.uint64)
             self.n, self.digest, self._digests = state.n, SetDigest(*state.digest), [digests] if len(digests) else []
+            self._groups = [arrays["groups"].view(np.uint64)] if "groups" in arrays else []
             self.inputs = arrays["inputs"].view(np.uint64) if "inputs" in arrays else None
             names = msgspec.structs.fields(SetLog)
             self.log = SetLog(**{one.name: getattr(state, one.name) for one in names})

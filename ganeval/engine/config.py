@@ -20,6 +20,7 @@ from ganeval.parsing.arguments import (
     CALLABLE,
     DEVICE,
     FLAG,
+    FOLDER,
     NAMES,
     NUMBER,
     PATHS,
@@ -151,6 +152,14 @@ class EvaluationConfig(NetworkOptions):
     )
     num_fake: int | None = declare(
         None, WHOLE.from_(1).or_none(), "result", "Use a seeded subset of FAKE of this size."
+    )
+    group_by: str | Path | None = declare(
+        None,
+        FOLDER.or_none(),
+        "result",
+        "Images that belong together, such as frames of one film, count as one in every error bar: a regular "
+        "expression that is searched in an image's name, of which the part in parentheses is the group; or a CSV file "
+        "with the columns image and group.",
     )
     assume_protocol: bool = declare(
         False,

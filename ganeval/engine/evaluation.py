@@ -68,6 +68,7 @@ def evaluation_of(run: Measured) -> Evaluation:
     if plan.on_features:
         per_image = {f"{name}_image_digests": one.image_digests for name, one in features.items()}
         per_image["fake_input_digests"] = features["fake"].input_digests
+        per_image |= _groups(features)
     if run.config.single_images:
         per_image |= _names(run)
         _add_single_images(run, results, per_image)
@@ -103,6 +104,7 @@ def _notes(run: Measured, results: Mapping[str, MetricResult], failed: Sequence[
     provenance = {name: one.provenance for name, one in features.items()}
     notes = [*plan.left_out, *failed, *generator_notes(provenance)]
     notes += frequency_note(provenance["fake"], _labels(features.get("real")))
+    notes += _on_groups(provenance)
     notes += [shared_out(name, both, plan.on_features) for name, both in plan.both.items()]
     networks = [task.protocol.network for task in plan.on_features]
     notes += dict.fromkeys(network.note for network in networks if network is not None and network.note is not None)
@@ -160,6 +162,19 @@ def _add_single_images(run: Measured, results: dict[str, MetricResult], per_imag
         assert other is not None
         sizes = distance_by_size(one, other, reference=task.reference, ddof=fid.protocol.ddof)
         results["fid"] = replace(fid, details={**fid.details, "by_size": sizes})
+
+
+def _on_groups(provenance: Mapping[str, Mapping[str, object]]) -> list[str]:
+    known = {name: one["groups"] for name, one in provenance.items() if isinstance(one.get("groups"), dict)}
+    if not known:
+        return []
+    counts = [f"{name}: {one['n']} groups of {provenance[name]['n']} images" for name, one in known.items()]  # type: ignore[index]
+    return [f"images that belong together count as one in the error bars ({'; '.join(counts)})"]
+
+
+def _groups(features: Mapping[str, SetFeatures]) -> dict[str, np.ndarray]:
+    known = {name: next(iter(one.layers.values()), None) for name, one in features.items()}
+    return {f"{name}_groups": one.groups for name, one in known.items() if one is not None and one.groups is not None}
 
 
 def _labels(features: SetFeatures | None) -> Sequence[str] | None:

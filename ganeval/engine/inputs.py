@@ -13,6 +13,7 @@ from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError, numbe
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.class_labels import like_real
 from ganeval.images.grammar import as_spec, spec_or_object
+from ganeval.images.grouping import UNKNOWN, Grouping
 from ganeval.images.open import has_items
 from ganeval.images.options import GENERATOR_OPTIONS
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Shards, Translation
@@ -150,6 +151,23 @@ def open_image_sets(
 def opened_images(sets: OpenedSets) -> list[ImageSource]:
     """The images of all sets that have some."""
     return [one.images for one in sets.values() if one is not None and one.images is not None]
+
+
+def require_groups(grouping: Grouping, sets: OpenedSets) -> None:
+    """Look for images without a group before any network is loaded, where the images are files.
+
+    Raises:
+        ConfigError: no image of any set has one, or no set has images.
+        InputError: some images of a set have one and others have none.
+    """
+    named = {name: one.images for name, one in sets.items() if one is not None and one.images is not None}
+    known = {name: source.names() for name, source in named.items()}
+    for name, images in known.items():
+        if images is not None:
+            grouping.require_complete(name, named[name].spec, images)
+    later = any(one is None for one in sets.values()) or None in known.values()
+    if not later and not any(images and (grouping(images) != UNKNOWN).any() for images in known.values()):
+        grouping.reject({name: images[0] for name, images in known.items() if images})
 
 
 def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:

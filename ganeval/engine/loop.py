@@ -19,6 +19,7 @@ from ganeval.engine.recall import Network, Receivers, ReusedSource, reusing
 from ganeval.engine.runtime import Runtime
 from ganeval.engine.sharding import RankShare, gathered
 from ganeval.features.extractor import FeatureExtractor
+from ganeval.images.grouping import Grouping
 from ganeval.images.types import ImageBatch, ImageSource, Prepare
 from ganeval.images.workers import worker_faults
 from ganeval.protocol import Protocol
@@ -35,6 +36,7 @@ def measure_images(
     runtime: Runtime,
     *,
     minimum: int = 2,
+    grouping: Grouping | None = None,
 ) -> SetFeatures:
     """The one pass over an image set.
 
@@ -43,9 +45,12 @@ def measure_images(
         extractors: by protocol; those that ``requirements`` does not name do not run.
         requirements: by network and layer; the extractor has a tap for each.
         minimum: fewest images that anything can be computed from.
+        grouping: which images belong together.
     """
     call = f"{name} images"
-    own = SetAccumulator(extractors, requirements, memory=options.feature_memory, expected=source.length)
+    own = SetAccumulator(
+        extractors, requirements, memory=options.feature_memory, expected=source.length, grouping=grouping
+    )
     runtime.stack.callback(own.close)
     accumulate(own, name, source, options, runtime, call=call)
     whole = gathered(own, runtime.group, call)
@@ -216,7 +221,8 @@ def run(
                 if receiver is not None:
                     receiver(rows)
         if accumulator is not None:
-            accumulator.update(len(batch.names), batch.digests)
+            groups = None if accumulator.grouping is None else accumulator.grouping(batch.names)
+            accumulator.update(len(batch.names), batch.digests, groups)
         if progress is not None:
             progress.update(len(batch.names))
     for sink in sinks.values():

@@ -16,6 +16,7 @@ from ganeval.engine.inputs import (
     open_image_sets,
     open_images_alone,
     require_effect,
+    require_groups,
     require_range_used,
     shard_of,
 )
@@ -30,6 +31,7 @@ from ganeval.features.extractor import load_extractor
 from ganeval.features.weights import by_network
 from ganeval.images.generated import GeneratedSource
 from ganeval.images.grammar import spec_or_object
+from ganeval.images.grouping import Grouping
 from ganeval.results import Evaluation, MetricResult
 from ganeval.statistics.reference import Statistics
 from ganeval.statistics.rows import sampled_rows
@@ -44,6 +46,7 @@ class Session:
         given: by image set, what the user named; ``inputs.LATER`` for images that come from a training loop.
 
     Attributes:
+        grouping: which images belong together; None: each is by itself.
         plan: which metric on which network, and what has to be kept of each image set.
         networks: loaded, and held against the statistics.
     """
@@ -57,6 +60,9 @@ class Session:
         self.config, self.runtime, self.minimum = config, runtime, minimum_of(chosen)
         sets = open_image_sets(given, self.config, runtime.device, self.minimum, drawn=drawn)
         self.plan: Plan = make_plan(sets, self.config)
+        self.grouping = None if config.group_by is None else Grouping(config.group_by)
+        if self.grouping is not None:
+            require_groups(self.grouping, sets)
         self.networks = load_networks(self.plan, self.config, runtime, assume_protocol=self.config.assume_protocol)
 
     def measure(self, name: str) -> SetFeatures:
@@ -73,6 +79,7 @@ class Session:
                 self.config,
                 self.runtime,
                 minimum=self.minimum,
+                grouping=self.grouping,
             )
         elif one.images is not None:  # metrics of the generator itself draw what they need
             features = SetFeatures({}, one.images.length, None, np.empty(0, np.uint64), one.images.describe())
@@ -101,6 +108,8 @@ class Session:
 
     def finish(self, features: Mapping[str, SetFeatures], started: float) -> Evaluation:
         """Every metric, from all image sets."""
+        if self.grouping is not None and not any("groups" in one.provenance for one in features.values()):
+            self.grouping.reject({})
         of_generator: dict[str, MetricResult] = {}
         if self.networks.distance is not None:
             fake = self.plan.sets["fake"]

@@ -166,7 +166,11 @@ def gathered(accumulator: SetAccumulator, group: Group, call: str) -> SetAccumul
         return accumulator
     order = Order(group.gather(np.array(accumulator.log.blocks, np.int64).reshape(-1, 3), f"{call}: batches"))
     whole = SetAccumulator(
-        accumulator.extractors, accumulator.requirements, memory=accumulator.memory, expected=order.n
+        accumulator.extractors,
+        accumulator.requirements,
+        memory=accumulator.memory,
+        expected=order.n,
+        grouping=accumulator.grouping,
     )
     try:
         for key, layer in accumulator.layers.items():
@@ -178,6 +182,7 @@ def gathered(accumulator: SetAccumulator, group: Group, call: str) -> SetAccumul
                     rows.append(block)
             whole.layers[key] = LayerAccumulator(moments, rows)
         digests = group.gather(accumulator.image_digests, f"{call}: digests")
+        groups = group.gather(accumulator.groups, f"{call}: groups") if accumulator.grouping is not None else None
         inputs = accumulator.inputs
         all_inputs = group.gather(np.empty(0, np.uint64) if inputs is None else inputs, f"{call}: inputs")
         mine = [msgspec.to_builtins(accumulator.log), inputs is not None, accumulator.separate]
@@ -189,7 +194,7 @@ def gathered(accumulator: SetAccumulator, group: Group, call: str) -> SetAccumul
     distinct = len(np.unique(everything))
     if len(everything) == order.n:
         everything = order.arranged(digests)
-    whole.update(order.n, everything)
+    whole.update(order.n, everything, None if groups is None else order.arranged(groups))
     whole.inputs = order.arranged(all_inputs) if all(known) else None
     whole.log = _one_log([msgspec.convert(log, SetLog) for log in logs], order)
     twice = sum(len(np.unique(one)) for one in digests) - distinct

@@ -47,6 +47,7 @@ class EvaluatorOptions(NetworkOptions, total=False):
     test: object
     level: float
     num_real: int | None
+    group_by: str | Path | None
     assume_protocol: bool
     sync: bool
     trace: str

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from ganeval.metrics.intervals import quantile, repeats, symmetric_interval
+from ganeval.metrics.intervals import PROTOCOL_ESTIMAND, quantile, repeats, symmetric_interval, variance_of_mean
 from ganeval.metrics.registry import METRICS
 from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.results import Interval, MetricResult, Reason
@@ -33,6 +33,7 @@ def build_result(
     details: Mapping[str, object] | None = None,
     per_image: Mapping[str, np.ndarray] | None = None,
     warnings: tuple[str, ...] = (),
+    by_group: bool = False,
 ) -> MetricResult:
     """The result of one metric: everything that the engine knows is filled in, the interval is made here,
     and cut to the range of the metric.
@@ -46,6 +47,8 @@ def build_result(
         degrees_of_freedom: of the standard error, where it comes from few blocks; None: normal quantiles.
         reason: why there is no interval; standard error and bias are then dropped.
         settings: choices that change the value, for the comparison key.
+        by_group: ``standard_error`` counts groups of images as one already; otherwise, where there are groups, it is
+            made again from the influences in ``per_image``.
     """
     metric = METRICS[name]
     interval: Interval | None = None
@@ -58,8 +61,20 @@ def build_result(
     if reason is None and few:
         n, kind = min(few)
         reason = Reason("too_few_images", n=n, image_set=kind, needed=LEAST)
+    drawn = {kind: side for kind, side in sides.items() if side}
+    grouped = {kind: side for kind, side in drawn.items() if side.groups is not None}
+    if reason is None and grouped:
+        bias, estimand = None, PROTOCOL_ESTIMAND.get(estimand, estimand)
+        counts = {kind: independent(side) for kind, side in drawn.items()}
+        kind = min(grouped, key=lambda kind: counts[kind])
+        if counts[kind] < LEAST:
+            reason = Reason("too_few_groups", n=counts[kind], image_set=kind, needed=LEAST)
+        elif not by_group and (standard_error := _error_by_group(name, drawn, per_image or {})) is None:
+            reason = Reason("not_by_group", metric=metric.acronym)
+        elif not by_group:
+            method, degrees_of_freedom = f"{method}, by group", min(counts.values()) - 1
     if reason is None:
-        reason = _not_independent({kind: side for kind, side in sides.items() if side}, estimand)
+        reason = _not_independent(drawn, estimand)
     if reason is None and not (math.isfinite(error := cast(float, standard_error)) and error > _ROUNDING * abs(value)):
         reason = Reason("no_spread")
     if reason is None:
@@ -91,6 +106,20 @@ def build_result(
         details={**(details or {}), **({} if freedom is None else {"degrees_of_freedom": freedom})},
         per_image=per_image or {},
     )
+
+
+def independent(side: FeatureSet) -> int:
+    """How many draws a set of images is: its groups, or else its images."""
+    return (side.n or 0) if side.groups is None else int(np.unique(side.groups).size)
+
+
+def _error_by_group(name: str, drawn: Mapping[str, FeatureSet], per_image: Mapping[str, np.ndarray]) -> float | None:
+    """The standard error from the influence of every image, where those of a group are one; None: not known."""
+    influences = {kind: per_image.get(f"{name}_influence_{kind}") for kind in drawn}
+    if influences["fake"] is None:
+        return None
+    found = [(influence, drawn[kind].groups) for kind, influence in influences.items() if influence is not None]
+    return math.sqrt(sum(variance_of_mean(influence, groups) for influence, groups in found))
 
 
 def _not_independent(sides: Mapping[str, FeatureSet], estimand: str) -> Reason | None:

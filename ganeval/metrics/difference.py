@@ -58,6 +58,11 @@ class Measurement:
         """Whether it is a Frechet distance of too few images for the distance itself."""
         return self.result.interval is not None and self.result.interval.method == LEAVE_ONE_OUT
 
+    @property
+    def is_grouped(self) -> bool:
+        """Whether images that belong together count as one in its error."""
+        return any(len(self.arrays.get(f"{kind}_groups", ())) for kind in ("real", "fake"))
+
     def calibrated(self) -> Measurement | None:
         """The same with the calibrated value in place of the plain one; None where there is none."""
         name, details = self.result.name, self.result.details
@@ -80,13 +85,18 @@ class Measurement:
             real = None
         if fake is None or result.standard_error is None or min(len(x) for x in (fake, real) if x is not None) < 2:
             return None
-        variance = variance_of_mean(fake) + (0.0 if real is None else variance_of_mean(real))
+        variance = variance_of_mean(fake, self.groups("fake", fake))
+        variance += 0.0 if real is None else variance_of_mean(real, self.groups("real", real))
         return (fake, real) if abs(sqrt(variance) / result.standard_error - 1) <= SAME else None
 
     def digests(self, name: str, influence: np.ndarray) -> np.ndarray | None:
         """One of the image behind each value, if available."""
         found = self.arrays.get(name)
         return found if found is not None and len(found) == len(influence) else None
+
+    def groups(self, kind: str, influence: np.ndarray) -> np.ndarray | None:
+        """Ids of the images that count as one, where images of this set belong together."""
+        return self.digests(f"{kind}_groups", influence)
 
     def inputs(self, influence: np.ndarray) -> np.ndarray | None:
         """Digests of what each fake was made of; a metric that draws latents of its own has those."""
@@ -104,7 +114,7 @@ class Measurement:
         assert self.result.standard_error is not None
         both = self.result.standard_error**2
         found = self.influences()
-        real = 0.0 if found is None or found[1] is None else variance_of_mean(found[1])
+        real = 0.0 if found is None or found[1] is None else variance_of_mean(found[1], self.groups("real", found[1]))
         return both - real, real
 
 
@@ -170,18 +180,20 @@ def difference(a: Measurement, b: Measurement, *, scale: float = 1.0, compare: s
     same_images = ids
     if ids[0] is None or ids[1] is None:  # an image that is in both runs, bit for bit, is one draw too
         same_images = a.digests("fake_image_digests", one[0]), b.digests("fake_image_digests", other[0])
-    fakes, matched = variance_of_difference(one[0], other[0], *same_images, scale=scale)
+    groups = a.groups("fake", one[0]), b.groups("fake", other[0])
+    fakes, matched = variance_of_difference(one[0], other[0], *same_images, scale=scale, groups=groups)
     reals, shared = 0.0, _estimand(b.result) in GIVEN
     if one[1] is not None and other[1] is not None:
         real_ids = a.digests("real_image_digests", one[1]), b.digests("real_image_digests", other[1])
-        reals, same = variance_of_difference(one[1], other[1], *real_ids, scale=scale)
+        groups = a.groups("real", one[1]), b.groups("real", other[1])
+        reals, same = variance_of_difference(one[1], other[1], *real_ids, scale=scale, groups=groups)
         shared = same == len(one[1]) == len(other[1])
     note = None
     if not matched:
         note = _why(a, b, ids)
     elif matched < max(len(one[0]), len(other[0])):
         note = f"{matched} fakes of both runs are pairs; the others count alone"
-    small = [m.freedom for m in (a, b) if m.is_small and m.freedom is not None]
+    small = [m.freedom for m in (a, b) if (m.is_small or m.is_grouped) and m.freedom is not None]
     return Difference(
         before=before,
         after=after,
@@ -263,23 +275,37 @@ def _calibrated(a: Measurement, b: Measurement) -> tuple[Measurement, Measuremen
 
 
 def variance_of_difference(
-    a: np.ndarray, b: np.ndarray, a_ids: np.ndarray | None, b_ids: np.ndarray | None, *, scale: float = 1.0
+    a: np.ndarray,
+    b: np.ndarray,
+    a_ids: np.ndarray | None,
+    b_ids: np.ndarray | None,
+    *,
+    scale: float = 1.0,
+    groups: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
 ) -> tuple[float, int]:
     """Var [mean b - scale mean a], where values with equal ids belong to one draw, and how many such pairs there are.
 
     Every draw is a unit: a pair adds (b_i / n_b - scale a_i / n_a)^2, a value alone its own square. All paired, that is
     the variance of the mean of the differences; none paired, the sum of the variances of both means.
 
+    Args:
+        groups: ids of the values that belong together, of each of both; a group of this id is one unit in both.
+
     Shape:
         a (n_a,), b (n_b,), ids uint64 of the same lengths, or None: nothing is paired.
     """
     a_part = -scale * (a - a.mean()) / len(a)
     b_part = (b - b.mean()) / len(b)
-    if a_ids is None or b_ids is None:
-        return scale**2 * variance_of_mean(a) + variance_of_mean(b), 0
-    _, left, right = np.intersect1d(_unique(a_ids), _unique(b_ids), assume_unique=True, return_indices=True)
+    left = right = np.empty(0, np.intp)
+    if a_ids is not None and b_ids is not None:
+        _, left, right = np.intersect1d(_unique(a_ids), _unique(b_ids), assume_unique=True, return_indices=True)
+    if groups[0] is not None and groups[1] is not None:
+        _, unit = np.unique(np.concatenate([groups[0], groups[1]]), return_inverse=True)
+        sums = np.bincount(unit, np.concatenate([a_part, b_part]))
+        fewest = min(np.unique(ids).size for ids in groups if ids is not None)
+        return float(sums @ sums) * fewest / (fewest - 1), len(left)
     if not len(left):
-        return scale**2 * variance_of_mean(a) + variance_of_mean(b), 0
+        return scale**2 * variance_of_mean(a, groups[0]) + variance_of_mean(b, groups[1]), 0
     pairs = a_part[left] + b_part[right]
     alone = np.concatenate([np.delete(a_part, left), np.delete(b_part, right)])
     fewest = min(len(a), len(b))

@@ -62,6 +62,7 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
             reference=inputs.reference,
             trace=trace,
             level=inputs.level,
+            details=not inputs.grouped,
             kappa_rows=real_rows or inputs.real.row_sample,
             memo=inputs.memo,
             device=inputs.device,
@@ -191,14 +192,15 @@ def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[
         measured = distance(
             y, x, real_rows, fake_rows, reference=inputs.reference, trace=inputs.settings.trace, details=False
         )
-        interval = measured.interval(inputs.level)
+        interval = None if inputs.grouped else measured.interval(inputs.level)
+        no_interval = Reason("not_by_group", metric="a class") if inputs.grouped else measured.reason
         found[name] = {
             **entry,
             "value": measured.value,
             "corrected": None if interval is None else measured.corrected,
             "interval": None if interval is None else [interval.low, interval.high],
             "estimand": None if interval is None else interval.estimand,
-            "reason": None if measured.reason is None else str(measured.reason),
+            "reason": None if no_interval is None else str(no_interval),
         }
     return found
 

@@ -27,7 +27,14 @@ from ganeval.metrics.frechet import (
     too_few,
 )
 from ganeval.metrics.frechet_bounds import lower_bound
-from ganeval.metrics.intervals import ESTIMAND, one_sided_quantile, quantile, repeats, symmetric_interval
+from ganeval.metrics.intervals import (
+    ESTIMAND,
+    PROTOCOL_ESTIMAND,
+    one_sided_quantile,
+    quantile,
+    repeats,
+    symmetric_interval,
+)
 from ganeval.metrics.leave_one_out import LEAST, leave_one_out, singular_values
 from ganeval.metrics.types import Memo, nothing_is_kept
 from ganeval.results import LEAVE_ONE_OUT, Interval, Reason
@@ -35,8 +42,6 @@ from ganeval.statistics.linalg import Coupling, TraceSqrt
 from ganeval.statistics.linalg_torch import eigh_for
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
-
-PROTOCOL_ESTIMAND = {"sample": "protocol", "population": "protocol-given-reference"}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -197,7 +202,7 @@ def _of_protocol(
             standard_error=None,
             bias=None,
             method=LEAVE_ONE_OUT,
-            estimand=PROTOCOL_ESTIMAND[reference],
+            estimand=PROTOCOL_ESTIMAND[ESTIMAND[reference]],
             reason=why,
         )
     plain = leave_one_out(real, fake, fake_rows, drawn_rows, parts=singular)
@@ -208,7 +213,7 @@ def _of_protocol(
         standard_error=None if reason else plain.standard_error,
         bias=None,
         method=LEAVE_ONE_OUT,
-        estimand=PROTOCOL_ESTIMAND[reference],
+        estimand=PROTOCOL_ESTIMAND[ESTIMAND[reference]],
         degrees_of_freedom=plain.degrees_of_freedom,
         reason=reason,
         influence_fake=plain.pseudo_fake,

@@ -11,6 +11,8 @@ from ganeval.errors import InputError
 from ganeval.results import Interval
 
 ESTIMAND = {"sample": "population", "population": "population-given-reference"}
+# what these numbers of images, or of groups of images, give on average, in place of the distributions' own value
+PROTOCOL_ESTIMAND = {"population": "protocol", "population-given-reference": "protocol-given-reference"}
 
 
 MAX_COPIES = 0.01  # of a set: with more, the distinct images are what counts

@@ -165,15 +165,24 @@ def _errors(partitions: list[list[Neighbourhoods]]) -> dict[str, float]:
 _Partition = tuple[np.ndarray, np.ndarray]  # the block of each real, and of each fake
 
 
-def _partitions(m: int, n: int) -> tuple[_Partition, ...]:
+def _partitions(
+    m: int, n: int, groups: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
+) -> tuple[_Partition, ...]:
+    """Of m reals and n fakes; a group is never cut."""
     random = np.random.default_rng(_SEED)
+    units = [
+        np.unique(np.arange(k) if ids is None else ids, return_inverse=True)[1]
+        for k, ids in zip((m, n), groups, strict=True)
+    ]
     partitions = []
     for _ in range(PARTITIONS):
-        both = np.empty(m, np.int8), np.empty(n, np.int8)
-        for labels in both:
-            for block, rows in enumerate(np.array_split(random.permutation(len(labels)), BLOCKS)):
-                labels[rows] = block
-        partitions.append(both)
+        both = []
+        for unit in units:
+            block_of = np.empty(unit.max() + 1, np.int8)
+            for block, some in enumerate(np.array_split(random.permutation(len(block_of)), BLOCKS)):
+                block_of[some] = block
+            both.append(block_of[unit])
+        partitions.append((both[0], both[1]))
     return tuple(partitions)
 
 
@@ -293,14 +302,15 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     if not inputs.wanted & {"density", "coverage"}:  # then their larger k asks nothing of these sets
         k |= {"density": k["precision"], "coverage": k["precision"]}
     reason = inputs.overlap()
-    smallest = min(len(real), len(fake)) // BLOCKS
+    assert inputs.real is not None
+    partitions = _partitions(len(real), len(fake), (inputs.real.groups, inputs.fake.groups))
+    smallest = min(int(np.bincount(side, minlength=BLOCKS).min()) for sides in partitions for side in sides)
     if reason is None and smallest <= 2 * max(k.values()):
         reason = Reason("too_few_in_block", n=smallest, neighbours=max(k.values()))
-    partitions = _partitions(len(real), len(fake)) if reason is None else ()
     found, blocks = _searched(
         real,
         fake,
-        partitions,
+        partitions if reason is None else (),
         k=k,
         strict=chosen.strict,
         radius=chosen.radius,
@@ -334,6 +344,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             estimand="protocol",
             degrees_of_freedom=BLOCKS - 1,
             reason=reason,
+            by_group=True,
             details=details,
             per_image=per_image,
             settings={

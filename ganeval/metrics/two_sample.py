@@ -224,7 +224,10 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     """IND: the advantage, with what follows from it about total variation and the Jensen-Shannon divergence."""
     real_rows, fake_rows = inputs.real_rows(), inputs.fake_rows()
     real, fake = real_rows.to_array(), fake_rows.to_array()
-    game = play(real, fake, groups=np.concatenate([real_rows.hashes, fake_rows.hashes]))
+    assert inputs.real is not None
+    sides = ((inputs.real, real_rows), (inputs.fake, fake_rows))
+    groups = np.concatenate([rows.hashes if side.groups is None else side.groups for side, rows in sides])
+    game = play(real, fake, groups=groups)
     neighbours = one_nearest_neighbour(real, fake, device=inputs.device, group=inputs.group)
     reason = None
     if game.standard_error is None:
@@ -264,6 +267,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         reason=reason or inputs.overlap(),
         details=details,
         settings={"adversary": "logistic", "folds": 2},
+        by_group=True,
         per_image={"ind_score_real": game.scores_real, "ind_score_fake": game.scores_fake},
     )
     return {"ind": result}

@@ -36,6 +36,7 @@ class FeatureSet:
         digest: of the set of images, independent of their order; None where it is not known.
         image_digests: (n,) uint64, one an image in order; empty where they are not known.
         labels: (n,) class names, where the images are in class folders or a generator was given labels.
+        groups: (n,) uint64, ids of what belongs together and counts as one in every error; None: each image by itself.
     """
 
     n: int | None
@@ -45,6 +46,7 @@ class FeatureSet:
     digest: str | None = None
     image_digests: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     labels: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def distinct(self) -> int | None:
         """How many of the images differ, by their features or else by their pixels; None where neither is known."""
@@ -109,6 +111,16 @@ class MetricInputs:
     def test_rows(self) -> FeatureRows | None:
         """The held-out reals' features; None where there are no held-out reals."""
         return None if self.test is None else self._rows("test", self.test)
+
+    def drawn(self) -> dict[str, FeatureSet]:
+        """The sets that are samples, by name."""
+        real = self.real if self.reference == "sample" else None
+        return {name: one for name, one in (("real", real), ("fake", self.fake)) if one is not None}
+
+    @property
+    def grouped(self) -> bool:
+        """Whether images of a drawn set belong together."""
+        return any(one.groups is not None for one in self.drawn().values())
 
     def _rows(self, side: str, features: FeatureSet | None) -> FeatureRows:
         names = ", ".join(sorted(self.wanted))

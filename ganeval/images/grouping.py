@@ -1,0 +1,121 @@
+"""Which images belong together: frames of one film, crops of one photograph, outputs of one input.
+
+Images of a group are no independent draws. A group then counts as one observation in every standard error.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from ganeval.errors import ConfigError, InputError, number_of
+from ganeval.parsing.arguments import option
+
+UNKNOWN = np.uint64(0)  # the id of an image of which the group is not known
+_NAMED = 3
+
+
+class Grouping:
+    """The group of an image, from its name.
+
+    Args:
+        by: a CSV file of two columns, image and group, with a heading; or a regular expression that is searched in the
+            name: its first group in parentheses is the group of the image, without parentheses all that it matches.
+
+    Raises:
+        ConfigError: neither a file nor a regular expression.
+        InputError: the file is no such table, or names an image twice.
+
+    >>> frames = Grouping(r"film\\d+")
+    >>> ids = frames(["film1/a.png", "film1/b.png", "film2/a.png"])
+    >>> (ids[0] == ids[1], ids[0] == ids[2])
+    (True, False)
+    """
+
+    def __init__(self, by: str | Path) -> None:
+        self.by = str(by)
+        path = Path(by)
+        self._group: Callable[[str], str | None]
+        if path.is_file():
+            self._group = _table(path).get
+        elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
+            raise InputError(f"{option('group_by')}: no such file: {self.by!r}.")
+        else:
+            self._group = self._by_pattern(self.by)
+
+    @staticmethod
+    def _by_pattern(text: str) -> Callable[[str], str | None]:
+        try:
+            pattern = re.compile(text)
+        except re.error as error:
+            raise ConfigError(
+                f"{option('group_by')} expected a CSV file or a regular expression; got {text!r}: {error}."
+            ) from error
+
+        def group(name: str) -> str | None:
+            found = pattern.search(name)
+            return None if found is None else found[1 if pattern.groups else 0]
+
+        return group
+
+    def __call__(self, names: Sequence[str]) -> np.ndarray:
+        """Ids of the groups of these images, (n,) uint64; ``UNKNOWN`` where a name has none."""
+        groups = (self._group(name) for name in names)
+        return np.array([UNKNOWN if group is None else _id(group) for group in groups], np.uint64)
+
+    def reject(self, examples: Mapping[str, str]) -> NoReturn:
+        """Raises ConfigError: no image has a group.
+
+        Args:
+            examples: by image set, the name of an image.
+        """
+        named = ", ".join(f"{name}: {image!r}" for name, image in examples.items())
+        raise ConfigError(
+            f"{option('group_by')} {self.by!r} gives a group to no image here{f' ({named})' if named else ''}. It is "
+            "searched in the names of images; generated and rendered ones have none."
+        )
+
+    def require_complete(self, name: str, spec: str, names: Sequence[str]) -> None:
+        """Raises InputError where some images of a set have a group and others have none."""
+        lacking = [image for image, known in zip(names, self(names), strict=True) if known == UNKNOWN]
+        if lacking and len(lacking) < len(names):
+            raise InputError(incomplete(self.by, f"{name} {spec}", len(lacking), len(names), lacking[:_NAMED]))
+
+
+def incomplete(by: str, where: str, lacking: int, n: int, names: Sequence[str] = ()) -> str:
+    """The message for a set of which only some images have a group."""
+    named = f" ({', '.join(map(repr, names))}{', ...' if lacking > len(names) else ''})" if names else ""
+    return (
+        f"{option('group_by')} {by!r} gives no group to {lacking} of {number_of(n, 'image')} of {where}{named}. Name "
+        "the group of every image, or of none of a set."
+    )
+
+
+def _id(group: str) -> np.uint64:
+    return np.uint64(int.from_bytes(blake2b(group.encode(errors="surrogateescape"), digest_size=8).digest()) | 1)
+
+
+def _table(path: Path) -> dict[str, str]:
+    """Image and group of every row below the heading."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file, strict=True) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{option('group_by')} cannot read {path}: {error}.") from error
+    wrong = next((i for i, row in enumerate(rows, 1) if len(row) != 2), None)
+    if wrong is not None or len(rows) < 2:
+        found = f"row {wrong} has {number_of(len(rows[wrong - 1]), 'column')}" if wrong else "found no row"
+        raise InputError(
+            f"{option('group_by')} expected a CSV file with a heading and the columns image, group; {path}: {found}."
+        )
+    groups: dict[str, str] = dict(rows[1:])
+    if len(groups) < len(rows) - 1:
+        twice = next(name for i, (name, _) in enumerate(rows[1:]) if name in {row[0] for row in rows[1 : i + 1]})
+        raise InputError(f"{option('group_by')}: {path} names the image {twice!r} twice.")
+    return groups
