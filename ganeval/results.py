@@ -38,6 +38,7 @@ REASONS: Mapping[str, str] = {
     "expected more than 2.5 distinct images per rank ({needed} are enough at any rank)",
     "too_few_in_class": "too few images in this class: found {n_real} real and {n_fake} fake, expected at least "
     "{needed} of each",
+    "classes_without_error": "{n} of the {classes} classes have no error, for instance {first}: see details.per_class",
     "too_few_in_half": "too few different images in a half: expected at least {needed} real and {needed} fake",
     "too_few_in_block": "blocks of {n} images are too small for {neighbours} neighbours",
     "too_few_in_subset": "the smallest subset ({n} images) is too small to extrapolate at rank {rank}",
@@ -565,6 +566,12 @@ def more_of(result: MetricResult) -> list[str]:
         told = "" if not ends else f"   CI {format_number(ends[0], None)} to {format_number(ends[1], None)}"
         lines.append(
             f"floor {value}{told}   ({one} against {other} of the real images: what perfect looks like at that number)"
+        )
+    weighted, worst = result.details.get("weighted"), result.details.get("worst_class")
+    if isinstance(weighted, float):
+        lines.append(
+            f"mean of {result.details.get('classes')} classes; weighted by their numbers of reals "
+            f"{format_number(weighted, result.standard_error)}; the worst is {worst}"
         )
     subsets = result.details.get("subsets")
     if isinstance(subsets, dict):

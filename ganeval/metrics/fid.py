@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
 from ganeval.errors import ConfigError, NotEnoughSamplesError, number_of
 from ganeval.metrics.build_result import build_result
+from ganeval.metrics.classes import class_distances, distance_entry, lacking_classes, moments_and_rows
 from ganeval.metrics.frechet import frechet_distance, require_comparable
 from ganeval.metrics.frechet_result import distance
 from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import Protocol
 from ganeval.results import MetricResult, Reason
-from ganeval.statistics.moments import Gaussian, Moments
+from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
-
-_BLOCK = 1024
-_NAMED = 5  # classes that a message names
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
@@ -103,10 +99,9 @@ def _on_request(inputs: MetricInputs, real: FeatureSet) -> tuple[dict[str, objec
         details["floor"] = floor(real.rows, trace=chosen.trace, ddof=inputs.protocol.ddof, level=inputs.level)
     if not chosen.per_class:
         return details, ()
-    details["per_class"] = per_class(real, inputs.fake, inputs)
-    lacking = one_sided_classes(real, inputs.fake)
-    details |= {f"classes_only_in_{side}": names for side, names in lacking.items() if names}
-    return details, _told_of_classes(lacking)
+    lacking, warnings = lacking_classes(inputs)
+    details["per_class"] = {one.name: distance_entry(one, found, inputs) for one, found in class_distances(inputs)}
+    return details | lacking, warnings
 
 
 def _tap(protocol: Protocol) -> str:
@@ -144,7 +139,7 @@ def floor(
         raise NotEnoughSamplesError(f"--floor needs at least 4 real images, two in each half; there are {len(rows)}.")
     first = np.random.default_rng(seed).permutation(len(rows)) < len(rows) // 2
     array = rows.to_array()
-    (one, one_rows), (other, other_rows) = (_of_class(array[chosen]) for chosen in (first, ~first))
+    (one, one_rows), (other, other_rows) = (moments_and_rows(array[chosen]) for chosen in (first, ~first))
     y, x = one.finish(ddof=ddof), other.finish(ddof=ddof)
     found = distance(y, x, one_rows, other_rows, trace=trace, details=False)
     interval = found.interval(level)
@@ -154,97 +149,3 @@ def floor(
         "interval": None if interval is None else [interval.low, interval.high],
         "estimand": None if interval is None else interval.estimand,
     }
-
-
-def per_class(real: FeatureSet, fake: FeatureSet, inputs: MetricInputs) -> dict[str, dict[str, object]]:
-    """The distance within each class that both sides have, with its bias-corrected interval or the reason for none.
-
-    Raises:
-        ConfigError: a side has no classes, or there is none that both have.
-    """
-    sides = {"REAL": real, "FAKE": fake}
-    for name, side in sides.items():
-        if side.labels is None or side.rows is None:
-            raise ConfigError(
-                "per_class (--per-class) needs the class of every image, from class folders, the labels of a data set "
-                f"or a conditional generator, on both sides; {name} has none."
-            )
-    common = sorted(set(_classes(real)) & set(_classes(fake)))
-    if not common:
-        lacking = one_sided_classes(real, fake)
-        raise ConfigError(
-            f"per_class (--per-class) found no class on both sides: {_listed(lacking['real'])} in REAL, "
-            f"{_listed(lacking['fake'])} in FAKE.{_case_hint(lacking)} Give both sides the same names."
-        )
-    found: dict[str, dict[str, object]] = {}
-    features = [side.rows.to_array() for side in sides.values()]  # type: ignore[union-attr]
-    for name in common:  # one at a time: of a thousand classes the covariances alone would fill the memory
-        (one, real_rows), (other, fake_rows) = (
-            _of_class(array[side.labels == name]) for array, side in zip(features, sides.values(), strict=True)
-        )
-        entry: dict[str, object] = {"n_real": one.n, "n_fake": other.n, "value": None, "interval": None}
-        if min(one.n, other.n) < 2:
-            few = Reason("too_few_in_class", needed=2, n_real=one.n, n_fake=other.n)
-            found[name] = {**entry, "reason": str(few)}
-            continue
-        ddof = inputs.protocol.ddof
-        y, x = one.finish(ddof=ddof), other.finish(ddof=ddof)
-        measured = distance(
-            y, x, real_rows, fake_rows, reference=inputs.reference, trace=inputs.settings.trace, details=False
-        )
-        interval = None if inputs.grouped else measured.interval(inputs.level)
-        no_interval = Reason("not_by_group", metric="a class") if inputs.grouped else measured.reason
-        found[name] = {
-            **entry,
-            "value": measured.value,
-            "corrected": None if interval is None else measured.corrected,
-            "interval": None if interval is None else [interval.low, interval.high],
-            "estimand": None if interval is None else interval.estimand,
-            "reason": None if no_interval is None else str(no_interval),
-        }
-    return found
-
-
-def one_sided_classes(real: FeatureSet, fake: FeatureSet) -> dict[str, list[str]]:
-    """The classes that only REAL and only FAKE have, sorted, under ``real`` and ``fake``."""
-    reals, fakes = set(_classes(real)), set(_classes(fake))
-    return {"real": sorted(reals - fakes), "fake": sorted(fakes - reals)}
-
-
-def _classes(side: FeatureSet) -> list[str]:
-    return [] if side.labels is None else [str(name) for name in np.unique(side.labels)]
-
-
-def _told_of_classes(lacking: Mapping[str, list[str]]) -> tuple[str, ...]:
-    told = []
-    for side, names in lacking.items():
-        if names:
-            other = {"real": "fake", "fake": "real"}[side]
-            many = "1 class has" if len(names) == 1 else f"{len(names)} classes have"
-            told.append(f"{many} {side} images and no {other} ones: {_listed(names)}")
-    if not told:
-        return ()
-    return (f"per class: {'; '.join(told)}. They are left out of the distances by class.{_case_hint(lacking)}",)
-
-
-def _case_hint(lacking: Mapping[str, list[str]]) -> str:
-    """Names of both sides that are the same but for their letter case or the spaces around them."""
-    folded = {name.strip().casefold(): name for name in lacking["fake"]}
-    alike = [(name, folded[key]) for name in lacking["real"] if (key := name.strip().casefold()) in folded]
-    if not alike:
-        return ""
-    pairs = ", ".join(f"{real!r} and {fake!r}" for real, fake in alike[:_NAMED])
-    return f" Only letter case or spaces distinguish {pairs}{', ...' if len(alike) > _NAMED else ''}: rename one side."
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-def _of_class(features: np.ndarray) -> tuple[Moments, FeatureRows]:
-    moments, rows = Moments(features.shape[1]), FeatureRows(features.shape[1], memory_limit=features.nbytes)
-    for start in range(0, len(features), _BLOCK):
-        moments.update(features[start : start + _BLOCK])
-        rows.append(features[start : start + _BLOCK])
-    return moments, rows

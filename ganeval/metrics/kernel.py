@@ -20,7 +20,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.metrics.build_result import build_result
+from ganeval.metrics.classes import Entry, OneClass, classes_of_both, lacking_classes
 from ganeval.metrics.intervals import ESTIMAND, variance_of_mean
 from ganeval.metrics.types import MetricInputs
 from ganeval.results import MetricResult
@@ -203,8 +204,16 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
 
     Where REAL is the target itself, ``corrected`` is the distance from it: pairs of a real with itself count.
     """
+    result = _distance(inputs, inputs.real_rows().to_array(), inputs.fake_rows().to_array())
+    if inputs.settings.per_class:
+        details, warnings = lacking_classes(inputs)
+        details["per_class"] = {one.name: _class_entry(one, inputs) for one in classes_of_both(inputs)}
+        result = replace(result, details={**result.details, **details}, warnings=(*result.warnings, *warnings))
+    return {"kid": result}
+
+
+def _distance(inputs: MetricInputs, real: np.ndarray, fake: np.ndarray) -> MetricResult:
     kernel = KERNELS[inputs.settings.kid_kernel]
-    real, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
     found = kernel_distance(real, fake, kernel=kernel, device=inputs.device)
     less_noise = found.variance_less_noise(inputs.reference)
     bias = -found.shortfall if inputs.reference == "population" else 0.0
@@ -227,7 +236,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     warnings: tuple[str, ...] = ()
     if found.largest > LARGE_PRODUCT and inputs.settings.kid_kernel == "polynomial":
         warnings = (f"features are large (|x|^2 / d up to {found.largest:.3g}): the cube of a few products rules KID",)
-    result = build_result(
+    return build_result(
         inputs,
         "kid",
         found.value,
@@ -241,4 +250,11 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         warnings=warnings,
         per_image={"kid_influence_fake": found.influence_fake, "kid_influence_real": found.influence_real},
     )
-    return {"kid": result}
+
+
+def _class_entry(one: OneClass, inputs: MetricInputs) -> Entry:
+    """KID within one class, with its interval or the reason for none."""
+    if one.too_few is not None:
+        return one.entry(None, reason=one.too_few)
+    found = _distance(one.alone(inputs), one.real, one.fake)
+    return one.entry(found.value, found.corrected, found.interval, found.reason)

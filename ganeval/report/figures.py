@@ -135,8 +135,9 @@ def distances(record: Record, *, several: bool) -> Markup | None:
 
 def classes(record: Record, *, several: bool) -> Markup | None:
     """The distance within each class, the worst first."""
-    result = record.result("fid")
-    per_class: Any = {} if result is None else result.details.get("per_class") or {}
+    results = [one for name in ("fid", "intra-fid") if (one := record.result(name)) and one.details.get("per_class")]
+    result = results[0] if results else None
+    per_class: Any = {} if result is None else result.details["per_class"]
     rows = [
         (name, entry["value"] if entry.get("corrected") is None else entry["corrected"], entry.get("interval"))
         for name, entry in per_class.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from PIL import Image
 from ganeval.api import evaluate
 from ganeval.cli.main import main
 from ganeval.images.shapes import render
-from ganeval.metrics.fid import floor, per_class
+from ganeval.metrics.classes import class_distances
+from ganeval.metrics.fid import floor
 from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import get_protocol
 from ganeval.results import Reason
@@ -72,6 +74,44 @@ def test_through_the_program(folders: tuple[Path, Path], capsys: pytest.CaptureF
     assert lines[2].endswith("(compact, 40 real, 40 fake)")
 
 
+def test_kid_within_classes(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    real, fake = folders
+    options = {"protocol": "compact", "device": "cpu", "metrics": ("kid",)}
+    found = evaluate(real, fake, per_class=True, kid_subsets=(2, 10), **options)["kid"]
+    table = found.details["per_class"]
+    alone = evaluate(real / "plain", fake / "plain", **options)["kid"]
+    assert alone.interval is not None
+    assert table["plain"]["value"] == pytest.approx(alone.value, rel=1e-4)  # type: ignore[index]
+    assert table["plain"]["interval"] == pytest.approx([alone.interval.low, alone.interval.high], rel=1e-4)  # type: ignore[index]
+    assert table["one"]["value"] is None  # type: ignore[index]
+    assert found.details["classes_only_in_real"] == ["only-real"]
+    assert any(warning.startswith("per class") for warning in found.warnings)
+    assert main(["kid", *map(str, folders), "--per-class", *FAST]) == 0
+    assert [line.split()[2] for line in capsys.readouterr().out.splitlines()[1:]] == ["one", "plain", "striped"]
+
+
+def test_intra_fid_through_the_program(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record, page = tmp_path / "run.json", tmp_path / "run.html"
+    for folder in folders:
+        (tmp_path / folder.name).mkdir()
+        for name in ("plain", "striped"):
+            shutil.copytree(folder / name, tmp_path / folder.name / name)
+    sets = [str(tmp_path / folder.name) for folder in folders]
+    assert main(["intra-fid", *sets, *FAST, "-o", str(record), "--report", str(page)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Intra-FD[compact-v1]")
+    assert "mean of 2 classes; weighted by their numbers of reals" in out
+    entry = json.loads(record.read_text())["results"]["intra-fid"]
+    values = [entry["details"]["per_class"][name]["value"] for name in ("plain", "striped")]
+    assert entry["value"] == pytest.approx(np.mean(values), rel=1e-12)
+    assert "within each class" in page.read_text()
+    rules = tmp_path / "gate.toml"
+    rules.write_text('[gate]\nprotocol = "compact"\n[gate.rules.intra-fid]\nmax = 1000.0\ncompare = "value"\n')
+    assert main(["gate", "--config", str(rules), "--results", str(record), "-q"]) == 0
+
+
 def test_classes_iv(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "fake.npy", np.stack([render(i) for i in range(20)]))
     assert main(["fid", str(folders[0]), str(tmp_path / "fake.npy"), "--per-class", *FAST]) == 2
@@ -123,7 +163,7 @@ def test_memory_does_not_grow_with_the_number_of_classes() -> None:
     inputs = MetricInputs(wanted=frozenset(["fid"]), protocol=get_protocol("compact"), real=sides[0], fake=sides[1])
     tracemalloc.start()
     try:
-        found = per_class(*sides, inputs)
+        found = [distance for _, distance in class_distances(inputs)]
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
