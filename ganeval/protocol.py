@@ -18,6 +18,7 @@ from ganeval.features.types import Network
 
 PRECISIONS = ("float32", "bf16", "fp16", "tf32")  # of a network; not every device has them all
 CUSTOM = "custom"  # the network of the user, see ganeval.CustomNetwork
+FEATURES = "features"  # no network: features that another program computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,13 +220,37 @@ def register(protocol: Protocol, *, stands_for: str = "") -> None:
     PROTOCOLS[protocol.name], STANDS_FOR[protocol.name] = protocol, stands_for
 
 
+def features_protocol(width: int | None, name: str | None = None) -> Protocol:
+    """The protocol of features that another program computed: they are comparable at equal widths and names.
+
+    Args:
+        width: features in a row; None: any.
+        name: what the user calls the network that they are from.
+
+    >>> features_protocol(512, "videomae").label()
+    'FD[features-videomae]'
+    """
+    return Protocol(
+        name=FEATURES,
+        extractor=FEATURES if name is None else f"{FEATURES}-{name}",
+        layer="any" if width is None else str(width),
+        resize="none",
+        size=0,
+        scale="none",
+        decode="none",
+        verified=True,
+    )
+
+
 def get_protocol(name: str) -> Protocol:
-    """``NAME`` or ``NAME:LAYER``, for instance ``ttur`` or ``pytorch-fid:768``.
+    """``NAME`` or ``NAME:LAYER``, for instance ``ttur`` or ``pytorch-fid:768``; ``features`` is that of any features.
 
     Raises:
         ConfigError: no such protocol or layer; the message lists the known ones.
     """
     base, _, layer = name.partition(":")
+    if name == FEATURES:
+        return features_protocol(None)
     if base not in PROTOCOLS:
         close = get_close_matches(base, PROTOCOLS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""

@@ -96,7 +96,13 @@ def _command(
         metavar="FILE.csv|.npz",
         help="Also write a table with one row per image: realism, nearest image, influence, score, covered.",
     )
-    decorators += [declared(*group("result"), *settings), per_image, report_path, record_path, output_options]
+    decorators += [
+        declared(*group("result", "features"), *settings),
+        per_image,
+        report_path,
+        record_path,
+        output_options,
+    ]
     decorated: Decorated = functools.partial(_run, metrics)
     for decorate in reversed(decorators):
         decorated = decorate(decorated)

@@ -167,6 +167,19 @@ class EvaluationConfig(NetworkOptions):
         "comparison",
         "Assume that a statistics file of unknown origin has this run's protocol with its published weights.",
     )
+    features: bool = declare(
+        False,
+        FLAG,
+        "features",
+        "REAL and FAKE are not images, but features that another program computed: .npy or .npz files (in Python also "
+        "arrays) of one row per item, shape (n, d).",
+    )
+    features_name: str | None = declare(
+        None,
+        TEXT.or_none(),
+        "features",
+        "Name of the network of these features. Only features of equal names and widths are compared.",
+    )
     sync: bool = declare(
         True,
         FLAG,
@@ -212,6 +225,8 @@ NOT_IN_EVALUATOR = (
     "reference",
     "num_fake",
     "single_images",
+    "features",
+    "features_name",
 )  # its reference is its argument, its fakes come in updates
 
 C = TypeVar("C", bound=NetworkOptions)

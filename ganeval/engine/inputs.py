@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ganeval.engine.config import EvaluationConfig, InputOptions
@@ -26,7 +27,7 @@ LATER = object()  # in place of an image set whose images come later, from a tra
 ImageSets = Mapping[str, object]  # by name (real, fake, test), what the user named
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ImageSet:
     """One image set of an evaluation: images, statistics of images, or both, of an npz file that holds both.
 
@@ -34,11 +35,13 @@ class ImageSet:
         spec: as the user named it.
         images: None where there are statistics alone, or where no metric takes the images.
         statistics: None where there are images alone, or where no metric takes the statistics.
+        labels: (n,) class names, where the statistics are of feature rows that have some.
     """
 
     spec: str
     images: ImageSource | None = None
     statistics: Statistics | None = None
+    labels: np.ndarray | None = None
 
     @property
     def parts(self) -> str:

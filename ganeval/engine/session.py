@@ -11,6 +11,7 @@ import numpy as np
 from ganeval.engine.accumulator import Requirement, SetFeatures
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig
 from ganeval.engine.evaluation import Measured, evaluation_of, with_both
+from ganeval.engine.feature_rows import described, open_feature_sets, takes_features
 from ganeval.engine.inputs import (
     ImageSets,
     open_image_sets,
@@ -46,6 +47,7 @@ class Session:
         given: by image set, what the user named; ``inputs.LATER`` for images that come from a training loop.
 
     Attributes:
+        of_features: whether the image sets are feature rows instead of images.
         grouping: which images belong together; None: each is by itself.
         plan: which metric on which network, and what has to be kept of each image set.
         networks: loaded, and held against the statistics.
@@ -58,7 +60,12 @@ class Session:
         if not drawn:  # a generator makes as many images as there are pairs of latents
             config = replace(config, num_samples=config.settings.pairs or config.num_samples or PAIRS)
         self.config, self.runtime, self.minimum = config, runtime, minimum_of(chosen)
-        sets = open_image_sets(given, self.config, runtime.device, self.minimum, drawn=drawn)
+        self.of_features = takes_features(config)
+        if self.of_features:
+            sets, protocol = open_feature_sets(given, config, self.minimum)
+            self.config = replace(config, protocol=protocol, reference=config.reference or "sample")
+        else:
+            sets = open_image_sets(given, self.config, runtime.device, self.minimum, drawn=drawn)
         self.plan: Plan = make_plan(sets, self.config)
         self.grouping = None if config.group_by is None else Grouping(config.group_by)
         if self.grouping is not None:
@@ -86,7 +93,7 @@ class Session:
         if one.statistics is not None:
             found = self._measure_statistics(name, one.statistics)
             if features is None:
-                features = found
+                features = described(found, one) if self.of_features else found
             else:
                 features = replace(features, statistics=found.layers)
                 self.networks.statistics_warnings.extend(found.warnings)

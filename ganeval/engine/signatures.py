@@ -76,6 +76,8 @@ class EvaluationOptions(EvaluatorOptions, total=False):
     reference: str | None
     num_fake: int | None
     single_images: bool
+    features: bool
+    features_name: str | None
 
 
 class StatisticsOptions(NetworkOptions, total=False):

@@ -14,7 +14,7 @@ from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.networks import published_sha256
 from ganeval.metrics.types import FeatureSet
 from ganeval.parsing.arguments import option
-from ganeval.protocol import Protocol
+from ganeval.protocol import FEATURES, Protocol
 from ganeval.statistics.reference import Statistics
 from ganeval.statistics.rows import FeatureRows, sampled_rows
 
@@ -40,6 +40,8 @@ def require_protocol(name: str, stats: Statistics, protocol: Protocol, *, assume
     Raises:
         IncomparableError: the statistics and the run cannot be compared.
     """
+    if protocol.name == FEATURES and stats.protocol == protocol:
+        return protocol
     if stats.protocol is None and stats.mean.size != int(protocol.layer):
         raise IncomparableError(
             f"{stats.spec} holds statistics of {stats.mean.size} features; the protocol {protocol.name} has "

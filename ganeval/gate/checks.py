@@ -14,7 +14,7 @@ from ganeval.metrics.difference import GIVEN, Measurement, UndecidedError, diffe
 from ganeval.metrics.intervals import one_sided_quantile
 from ganeval.metrics.registry import METRICS
 from ganeval.parsing.documents import MAX_NUMBER
-from ganeval.protocol import get_protocol, routed
+from ganeval.protocol import FEATURES, get_protocol, routed
 from ganeval.result_files import Record
 from ganeval.results import MetricResult, Reason
 
@@ -234,7 +234,7 @@ def _require_usable(rule: Rule, gate: Gate, result: MetricResult) -> None:
 
 
 def _other_protocol(gate: Gate, result: MetricResult) -> str | None:
-    if gate.protocol is None:
+    if gate.protocol is None or gate.protocol == result.protocol.name == FEATURES:
         return None
     metric = METRICS[result.name]
     expected = routed(get_protocol(gate.protocol), metric.name, metric.protocol)

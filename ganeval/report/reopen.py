@@ -76,8 +76,10 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
         InputError: there are no images to open, or opening would run a program that only a document names.
     """
     spec = told.get("spec")
-    if told.get("kind") == "statistics" or not isinstance(spec, str):
-        raise InputError(f"{_SIDES[side]} was given as statistics, or from Python: there are no images to open")
+    if told.get("kind") in ("statistics", "features") or not isinstance(spec, str):
+        raise InputError(
+            f"{_SIDES[side]} was given as statistics or features, or from Python: there are no images to open"
+        )
     named = parse_spec(spec)
     if not trusted and (why := closed_to_documents(named)) is not None:
         raise InputError(why)

@@ -119,7 +119,7 @@ class FeatureRows:
         for start in range(0, len(rows), self._chunk_rows):
             block = as_rows(rows[start : start + self._chunk_rows], self.dimension, first=len(self))
             block = np.ascontiguousarray(block, dtype=np.float32)
-            self._hashes.append(_row_hashes(block))
+            self._hashes.append(row_hashes(block))
             self._store(block)
 
     def _store(self, block: np.ndarray) -> None:
@@ -247,7 +247,7 @@ class FeatureRows:
             raise InputError("these feature rows were closed; compute them again.")
 
 
-def _row_hashes(rows: np.ndarray) -> np.ndarray:
+def row_hashes(rows: np.ndarray) -> np.ndarray:
     digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in rows)
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
