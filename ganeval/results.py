@@ -41,7 +41,6 @@ REASONS: Mapping[str, str] = {
     "classes_without_error": "{n} of the {classes} classes have no error, for instance {first}: see details.per_class",
     "too_few_in_half": "too few different images in a half: expected at least {needed} real and {needed} fake",
     "too_few_in_block": "blocks of {n} images are too small for {neighbours} neighbours",
-    "too_few_in_subset": "the smallest subset ({n} images) is too small to extrapolate at rank {rank}",
     "too_few_groups": "too few groups of {image_set} images to estimate an error: found {n}, expected at least "
     "{needed}",
     "not_by_group": "the error of {metric} cannot count groups of images as one",

@@ -32,7 +32,7 @@ ADDED = {"reason_code"}  # the one key that the newer version may have and the o
 # values under these keys are sentences, or differ between two runs of one version; the keys themselves are compared
 UNCOMPARED = {
     "elapsed_seconds", "warnings", "notes", "reason", "message", "versions", "commit", "sha256", "platform", "version",
-    "text", "seconds",
+    "text", "seconds", "differences",
 }  # fmt: skip
 # strings under these keys are part of what a number means
 COMPARED = {

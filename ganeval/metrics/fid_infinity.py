@@ -11,21 +11,27 @@ v_i = sum_k a_k 1[i in subset k] / N_k and
 
     Var FID-inf = Var IF_fake sum_i v_i^2 + Var IF_real / m
 
+With too few images for that, the estimand is what these numbers of images give on average, and row i has the influence
+sum_k a_k n p_ik / N_k, where p_ik is its pseudo-value of the exact leave-one-out jackknife of subset k.
+
 ``fid`` has a correction of its own that needs one distance in place of 15 and has the smaller
 error: it is in the details.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.frechet import frechet_distance, frechet_inference
-from ganeval.metrics.intervals import ESTIMAND
+from ganeval.metrics.intervals import ESTIMAND, PROTOCOL_ESTIMAND, variance_of_mean
+from ganeval.metrics.leave_one_out import LEAST, leave_one_out
 from ganeval.metrics.types import MetricInputs
-from ganeval.results import MetricResult, Reason
+from ganeval.results import LEAVE_ONE_OUT, MetricResult, Reason
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
 
@@ -46,6 +52,8 @@ class Extrapolation:
         sizes: of the subsets.
         distances: of each.
         spread: sum of the squared weights of single rows: the variance of the value over that of their influence.
+        weights: a_k of each subset.
+        chosen: (sizes, n), which rows each subset has.
     """
 
     value: float
@@ -53,6 +61,8 @@ class Extrapolation:
     sizes: tuple[int, ...]
     distances: tuple[float, ...]
     spread: float
+    weights: np.ndarray
+    chosen: np.ndarray
 
 
 def subset_sizes(n: int) -> tuple[int, ...]:
@@ -79,16 +89,50 @@ def extrapolate(
     distances = []
     for k, size in enumerate(sizes):
         chosen[k, random.permutation(n)[:size]] = True
-        moments, start = Moments(rows.dimension), 0
-        for block in rows.blocks():
-            moments.update(block[chosen[k, start : start + len(block)]])
-            start += len(block)
-        distances.append(frechet_distance(real, moments.finish(ddof=ddof), trace=trace).value)
+        subset = Moments(rows.dimension)
+        for block in _blocks(rows, chosen[k]):
+            subset.update(block)
+        distances.append(frechet_distance(real, subset.finish(ddof=ddof), trace=trace).value)
     design = np.stack([np.ones(len(sizes)), 1 / np.array(sizes)], axis=1)
     solve = np.linalg.pinv(design)
     value, slope = solve @ np.array(distances)
     weights = (solve[0] / np.array(sizes)) @ chosen
-    return Extrapolation(float(value), float(slope), sizes, tuple(distances), float(weights @ weights))
+    return Extrapolation(
+        float(value), float(slope), sizes, tuple(distances), float(weights @ weights), solve[0], chosen
+    )
+
+
+def _blocks(rows: FeatureRows, chosen: np.ndarray) -> Iterator[np.ndarray]:
+    """The chosen rows, in order, some at a time."""
+    start = 0
+    for block in rows.blocks():
+        yield block[chosen[start : start + len(block)]]
+        start += len(block)
+
+
+def influences(
+    real: Gaussian, rows: FeatureRows, real_rows: FeatureRows | None, line: Extrapolation, *, ddof: int = 1
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What each row adds to the intercept, by the exact leave-one-out jackknife of every subset; means 0.
+
+    Args:
+        real_rows: None where the reference is the target itself.
+
+    Raises:
+        InputError: fewer than 10 rows of the smallest subset, or of the reals.
+    """
+    of_fakes, of_reals = np.zeros(len(rows)), None if real_rows is None else np.zeros(len(real_rows))
+    for weight, chosen, size in zip(line.weights, line.chosen, line.sizes, strict=True):
+        moments, subset = Moments(rows.dimension), FeatureRows(rows.dimension)
+        with subset:
+            for block in _blocks(rows, chosen):
+                moments.update(block)
+                subset.append(block)
+            found = leave_one_out(real, moments.finish(ddof=ddof), subset, real_rows)
+        of_fakes[chosen] += weight * len(rows) / size * found.pseudo_fake
+        if of_reals is not None and found.pseudo_real is not None:
+            of_reals += weight * found.pseudo_real
+    return of_fakes - of_fakes.mean(), of_reals
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
@@ -106,23 +150,22 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         "analytic": None,
         "reference": inputs.reference,
     }
-    error: float | None = None
-    bias: float | None = None
-    if inputs.reference == "sample" and real_rows is None:
-        reason: Reason | None = Reason("no_real_rows")
-    else:
+    bar: dict[str, Any] = {}
+    reason: Reason | None = Reason("no_real_rows")
+    if inputs.reference == "population" or real_rows is not None:
         inference = frechet_inference(
             real, fake, real_rows, fake_rows, reference=inputs.reference, device=inputs.device
         )
         reason = inference.reason or inputs.overlap()
         details["analytic"] = {"corrected": inference.corrected, "standard_error": inference.standard_error}
-        if reason is None and line.sizes[0] <= STRAIGHT * inference.rank_fake:
-            reason = Reason("too_few_in_subset", n=line.sizes[0], rank=inference.rank_fake)
-        if reason is None:
+        short = line.sizes[0] <= STRAIGHT * inference.rank_fake
+        if (reason is None and short) or (reason is not None and reason.code == "too_few_for_rank"):
+            reason, bar = _below_the_rule(inputs, line, real, fake_rows)
+        elif reason is None:
             assert inference.influence_fake is not None
             assert inference.se_real is not None
             error = float(np.sqrt(inference.influence_fake.var(ddof=1) * line.spread + inference.se_real**2))
-            bias = inference.bias_real
+            bar = {"standard_error": error, "bias": inference.bias_real}
     warnings: tuple[str, ...] = ()
     if line.sizes[0] != SMALLEST:
         warnings = (f"FID-inf begins at {line.sizes[0]} fakes; papers begin at {SMALLEST}, and need more than that",)
@@ -130,13 +173,31 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         inputs,
         "fid-inf",
         line.value,
-        standard_error=error,
-        bias=bias,
-        method="influence",
         reason=reason,
         warnings=warnings,
-        estimand=ESTIMAND[inputs.reference],
         details=details,
         settings={"sizes": list(line.sizes), "seed": _SEED},
+        **({"method": "influence", "estimand": ESTIMAND[inputs.reference]} | bar),
     )
     return {"fid-inf": result}
+
+
+def _below_the_rule(
+    inputs: MetricInputs, line: Extrapolation, real: Gaussian, fake_rows: FeatureRows
+) -> tuple[Reason | None, dict[str, Any]]:
+    """The error bar of what these numbers of images give on average, as ``build_result`` takes it."""
+    drawn = {name: one.rows for name, one in inputs.drawn().items() if one.rows is not None}
+    least = {"real": len(drawn["real"])} if "real" in drawn else {}
+    few = min({"fake": line.sizes[0], **least}.items(), key=lambda item: item[1])
+    if few[1] < LEAST:
+        return Reason("too_few_images", n=few[1], image_set=few[0], needed=LEAST), {}
+    of_fakes, of_reals = influences(real, fake_rows, drawn.get("real"), line, ddof=inputs.protocol.ddof)
+    variance = variance_of_mean(of_fakes) + (0.0 if of_reals is None else variance_of_mean(of_reals))
+    per_image = {"fid-inf_influence_fake": of_fakes, "fid-inf_influence_real": of_reals}
+    return inputs.overlap(), {
+        "standard_error": float(np.sqrt(variance)),
+        "method": LEAVE_ONE_OUT,
+        "estimand": PROTOCOL_ESTIMAND[ESTIMAND[inputs.reference]],
+        "degrees_of_freedom": min(len(rows) for rows in drawn.values()) - 1,
+        "per_image": {name: array for name, array in per_image.items() if array is not None},
+    }

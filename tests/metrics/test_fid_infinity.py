@@ -12,7 +12,7 @@ from support.sides import metric_inputs
 from ganeval.api import evaluate
 from ganeval.cli.main import main
 from ganeval.images.shapes import render
-from ganeval.metrics.fid_infinity import extrapolate, measure, subset_sizes
+from ganeval.metrics.fid_infinity import extrapolate, influences, measure, subset_sizes
 from ganeval.metrics.frechet import frechet_distance, frechet_inference
 from ganeval.statistics.moments import Gaussian, Moments
 from ganeval.statistics.rows import FeatureRows
@@ -74,6 +74,45 @@ def test_bias_and_error_against_the_spread() -> None:
     assert np.std(np.array(analytic, dtype=float), ddof=1) < spread
 
 
+def test_few_images_cover_the_mean_of_their_replicates() -> None:
+    """At n = 2 d and n = 4 d there is no line yet: the interval is of what these numbers give on average."""
+    for n in (2 * D, 4 * D):
+        results = []
+        for i in range(120):
+            inputs = metric_inputs(
+                *(side(n, 2 * i + k + n, scale)[1].to_array() for k, scale in ((0, 1.0), (1, 1.6))), "fid-inf"
+            )
+            for kind, scale in (("real", 1.0), ("fake", 1.6)):
+                gaussian = side(n, 2 * i + (kind == "fake") + n, scale)[0]
+                object.__setattr__(getattr(inputs, kind), "gaussian", gaussian)
+            results.append(measure(inputs)["fid-inf"])
+        values = np.array([one.value for one in results])
+        covered = np.mean([one.interval.low <= values.mean() <= one.interval.high for one in results if one.interval])
+        errors = np.array([one.standard_error for one in results], dtype=float)
+        assert all(one.interval is not None and one.interval.estimand == "protocol" for one in results)
+        assert covered > 0.91, (n, covered)
+        assert 0.85 < np.sqrt(np.mean(np.square(errors))) / values.std(ddof=1) < 1.5, n
+
+
+def test_influences_equal_deletion_one_by_one() -> None:
+    real, real_rows = side(40, 1)
+    _, rows = side(30, 2, 1.6)
+    line = extrapolate(real, rows)
+    of_fakes, of_reals = influences(real, rows, real_rows, line)
+    array, expected = rows.to_array(), np.zeros(30)
+    for weight, chosen in zip(line.weights, line.chosen, strict=True):
+        kept = array[chosen]
+        without = []
+        for i in range(len(kept)):
+            moments = Moments(D)
+            moments.update(np.delete(kept, i, axis=0))
+            without.append(frechet_distance(real, moments.finish()).value)
+        expected[chosen] += weight * 30 / len(kept) * (len(kept) - 1) * (np.mean(without) - np.array(without))
+    assert of_fakes == pytest.approx(expected - expected.mean(), abs=1e-6 * np.abs(expected).max())
+    assert of_reals is not None
+    assert len(of_reals) == 40
+
+
 def test_result() -> None:
     inputs = metric_inputs(
         *(np.concatenate(list(side(n, n, s)[1].blocks())) for n, s in ((900, 1.0), (800, 1.2))), "fid-inf"
@@ -97,8 +136,8 @@ def test_fid_infinity_is_a_command_and_not_in_eval(capsys: Capture) -> None:
     fast = ["--protocol", "compact", "--device", "cpu", "-q", "--json"]
     assert main(["fid-inf", *sets, *fast]) == 0
     entry = json.loads(capsys.readouterr().out)["results"]["fid-inf"]
-    assert entry["interval"] is None
-    assert entry["reason_code"]["code"] == "too_few_for_rank"
+    assert entry["interval"]["estimand"] == "protocol"
+    assert entry["details"]["degrees_of_freedom"] == 59
     assert main(["sfid", *sets, *fast]) == 2
     assert "sfid cannot be computed here: the network compact-v1 has no layer for it" in capsys.readouterr().err
     assert main(["cite", "sfid"]) == 0
@@ -136,6 +175,6 @@ def test_statistics_without_rows_are_the_population() -> None:
     """As papers use it: reference moments from a file, the fakes' features at hand."""
     fakes = np.stack([render(i, seed=3) for i in range(40)])
     result = evaluate("stats:cifar10-test", fakes, metrics=("fid-inf",), protocol="compact", device="cpu")["fid-inf"]
-    assert result.reason is not None
-    assert (result.reason.code, result.reason.numbers["needed"]) == ("too_few_for_rank", 641)
+    assert result.interval is not None
+    assert result.interval.estimand == "protocol-given-reference"
     assert result.value < result.details["distances"][-1]  # type: ignore[index]
