@@ -48,7 +48,7 @@ def evaluate(real: object, fake: object, **options: Unpack[EvaluationOptions]) -
         GanEvalWarning: each of the result's ``warnings``, on the first rank.
     """
     config = configure(EvaluationConfig, options)
-    named = {"real": real, "fake": fake, "test": config.test}
+    named = {"real": real, "fake": fake, "test": config.test, "heldout": config.relative_to}
     given = {name: spec_or_object(one) for name, one in named.items() if one is not None}
     with started(config, "evaluate", sync=config.sync) as runtime:
         evaluation, first = run_evaluation(given, config, runtime), runtime.group.rank == 0

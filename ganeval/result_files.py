@@ -25,6 +25,7 @@ _BY_PLACE = {
     "fake": ("realism_fake", "nearest_real_fake", "nearest_distance_fake", "nearest_ratio_fake"),
     "real": ("covered_real", "nearest_fake_real", "nearest_distance_real"),
     "test": (),
+    "heldout": (),
 }
 _ADVICE = "Give a JSON file with results that ganeval wrote."
 _NUMBERS = ("value", "standard_error", "bias", "corrected")
@@ -194,7 +195,7 @@ def _wrong_array(arrays: Mapping[str, np.ndarray]) -> str | None:
             return f"{name} is {shape}; expected one {_KINDS[kinds]} per image"
         if "_influence_" in name and not (np.abs(array) <= MAX_NUMBER).all():
             return f"{name} is not finite"
-    for side in ("real", "fake", "test"):
+    for side in _BY_PLACE:
         lengths = {n: len(a) for n, a in arrays.items() if n in (f"{side}_image_digests", f"{side}_image_names")}
         places = {n: len(a) for n, a in arrays.items() if n in _BY_PLACE[side]}
         n = min((k for k in lengths.values() if k), default=None)

@@ -333,6 +333,7 @@ class Evaluation:
     fake: Mapping[str, object]
     environment: Mapping[str, object]
     test: Mapping[str, object] | None = None  # the held-out reals, where a metric takes some
+    heldout: Mapping[str, object] | None = None  # the held-out reals whose distance is the unit
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     elapsed_seconds: float = 0.0
@@ -379,6 +380,7 @@ class Evaluation:
             "real": dict(self.real),
             "fake": dict(self.fake),
             **({} if self.test is None else {"test": dict(self.test)}),
+            **({} if self.heldout is None else {"heldout": dict(self.heldout)}),
             "protocols": list(protocols.values()),
             "samples": None if self.samples is None else dict(self.samples),
             "environment": dict(self.environment),
@@ -419,6 +421,7 @@ def evaluation_of(tree: Any) -> Evaluation:
         fake=tree["fake"],
         environment=tree["environment"],
         test=tree.get("test"),
+        heldout=tree.get("heldout"),
         warnings=tuple(found.warnings),
         notes=tuple(found.notes),
         elapsed_seconds=found.elapsed_seconds,
@@ -565,6 +568,16 @@ def more_of(result: MetricResult) -> list[str]:
         told = "" if not ends else f"   CI {format_number(ends[0], None)} to {format_number(ends[1], None)}"
         lines.append(
             f"floor {value}{told}   ({one} against {other} of the real images: what perfect looks like at that number)"
+        )
+    relative = result.details.get("relative_to")
+    if isinstance(relative, dict) and relative["value"] is not None:
+        ends = relative["interval"]
+        told = f"no interval: {relative['reason']}"
+        if ends is not None:
+            told = f"CI {format_number(ends[0], None)} to {format_number(ends[1], None)}"
+        lines.append(
+            f"relative to held-out reals {format_number(relative['value'], None)}   {told}   "
+            f"({relative['n']} of each; 1: as far from REAL as these are)"
         )
     weighted, worst = result.details.get("weighted"), result.details.get("worst_class")
     if isinstance(weighted, float):

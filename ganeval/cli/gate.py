@@ -66,7 +66,7 @@ _FORMATS = ("text", "json", "md", "github")
 @option("--exit-zero", is_flag=True, help="Exit 0 also where the gate fails or could not be judged, but not on errors.")
 @option("--suggest", is_flag=True, help="Suggest limits from results R1.json R2.json ... of several training seeds.")
 @option("--check", is_flag=True, help="Only check the configuration, the baseline and the manifest of statistics.")
-@declared(*group("comparison", "test", "features"), "num_fake")
+@declared(*group("comparison", "test", "heldout", "features"), "num_fake")
 @partial(compute_options, protocol=None)
 @image_options
 @report_path

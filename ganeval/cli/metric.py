@@ -88,6 +88,8 @@ def _command(
         )
     if both:
         decorators.append(declared(*group("comparison")))
+    if metrics is None or any(METRICS[metric].relative for metric in metrics):
+        decorators.append(declared(*group("heldout")))
     if test:
         decorators.append(declared("test"))
     per_image = option(

@@ -174,7 +174,7 @@ _SPECIAL: Mapping[str, Callable[[], dict[str, Any]]] = {
     "weights": lambda: {"type": WeightsFile(), "multiple": True, "callback": _one_each},
     "label_distribution": lambda: {"type": click.Choice(LABEL_DISTRIBUTIONS)},
     "labels": lambda: {"type": click.Path(dir_okay=False)},
-    **dict.fromkeys(("test", "test_a", "test_b", "eval_reference"), lambda: {"type": Source()}),
+    **dict.fromkeys(("test", "relative_to", "test_a", "test_b", "eval_reference"), lambda: {"type": Source()}),
     "names": lambda: {"nargs": 2},
     "distance": _distances,
 }

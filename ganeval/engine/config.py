@@ -139,6 +139,12 @@ class EvaluationConfig(NetworkOptions):
         "Names of metrics, separated by commas or in a list; in Python, None: all that apply to these image sets.",
     )
     test: object = declare(None, None, "test", "Held-out real images, for metrics of memorisation.")
+    relative_to: object = declare(
+        None,
+        None,
+        "heldout",
+        "Held-out real images: also divide the distance of the fakes by that of as many of these.",
+    )
     reference: str | None = declare(
         None,
         choice("sample", "population").or_none(),
@@ -222,6 +228,7 @@ class StatisticsConfig(NetworkOptions):
 
 
 NOT_IN_EVALUATOR = (
+    "relative_to",
     "reference",
     "num_fake",
     "single_images",

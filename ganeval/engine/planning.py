@@ -234,6 +234,9 @@ def applicable(
         why = [note for note in notes if any(note.startswith(f"{t.metric.name} is") for t in tasks if t.metric.test)]
         advice = ". ".join(why) or f"leave {option('test')} out, or ask for authpct or ct"
         raise ConfigError(f"no metric of this run takes held-out real images, {option('test')}: {advice}.")
+    if wanted and "heldout" in sets and not any(task.metric.relative for task in wanted):
+        names = ", ".join(metric.name for metric in METRICS.values() if metric.relative)
+        raise ConfigError(f"{option('relative_to')} has no effect here: it needs one of the metrics {names}.")
     if not wanted:
         raise ConfigError("there is no metric to compute. " + " ".join(f"{note}." for note in notes))
     return wanted, notes
@@ -249,7 +252,7 @@ def _obstacle(
     if (obstacle := _lacking(task, sets)) is not None:
         return obstacle, _NO_STATISTICS
     metric, statistics = task.metric, set()
-    taken = {"real": metric.sides == "both", "fake": True, "test": metric.test is not None}
+    taken = {"real": metric.sides == "both", "fake": True, "test": metric.test is not None, "heldout": metric.relative}
     for name, one in sets.items():
         if one is None or one.statistics is None:
             continue
@@ -322,12 +325,16 @@ def requirements_of(name: str, tasks: Sequence[MetricTask], settings: Settings) 
     needs: dict[FeatureKey, Requirement] = {}
     for task in tasks:
         metric = task.metric
-        if name != "fake" and metric.sides == "fake" and not metric.with_real:
-            continue
-        if name == "test" and not metric.test:
+        if not _reads(name, metric):
             continue
         # the error bars of metrics that are made of moments need rows too, where the name is a sample
-        rows = metric.rows or name == "fake" or task.reference == "sample" or settings.floor or settings.per_class
+        rows = (
+            metric.rows
+            or name in ("fake", "heldout")
+            or task.reference == "sample"
+            or settings.floor
+            or settings.per_class
+        )
         before = needs.get(task.key, Requirement(False, False))
         needs[task.key] = Requirement(before.moments or not metric.rows, before.rows or rows)
     return needs
@@ -356,4 +363,6 @@ def shared_out(name: str, one: ImageSet, tasks: Sequence[MetricTask]) -> str:
 
 
 def _reads(name: str, metric: Metric) -> bool:
-    return name == "fake" or (metric.test is not None if name == "test" else metric.sides == "both" or metric.with_real)
+    """Whether a metric takes the features of an image set."""
+    real = metric.sides == "both" or metric.with_real
+    return {"real": real, "fake": True, "test": metric.test is not None, "heldout": metric.relative}[name]

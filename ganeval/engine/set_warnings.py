@@ -18,13 +18,15 @@ def set_warnings(sets: Mapping[str, SetFeatures]) -> list[str]:
     """A sentence for each: images in both sets, copies within a set, compression of one side alone.
 
     Args:
-        sets: ``real``, ``fake``, ``test``, of those that there are.
+        sets: ``real``, ``fake``, ``test``, ``heldout``, of those that there are.
     """
     said = []
     for one, other, meaning in (
         ("real", "fake", "the generator copies, or the sets are mixed up"),
         ("real", "test", "they were not held out"),
         ("test", "fake", "the sets are mixed up"),
+        ("real", "heldout", "they were not held out"),
+        ("heldout", "fake", "the sets are mixed up"),
     ):
         if one in sets and other in sets:
             shared = np.intersect1d(sets[one].image_digests, sets[other].image_digests).size

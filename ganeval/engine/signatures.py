@@ -73,6 +73,7 @@ class EvaluatorOptions(NetworkOptions, total=False):
 
 
 class EvaluationOptions(EvaluatorOptions, total=False):
+    relative_to: object
     reference: str | None
     num_fake: int | None
     single_images: bool

@@ -9,6 +9,7 @@ from ganeval.metrics.build_result import build_result
 from ganeval.metrics.classes import class_distances, distance_entry, lacking_classes, moments_and_rows
 from ganeval.metrics.frechet import frechet_distance, require_comparable
 from ganeval.metrics.frechet_result import distance
+from ganeval.metrics.relative import relative_distance
 from ganeval.metrics.types import FeatureSet, MetricInputs
 from ganeval.protocol import Protocol
 from ganeval.results import MetricResult, Reason
@@ -77,6 +78,8 @@ def _distance(name: str, inputs: MetricInputs) -> MetricResult:
         details["tap"] = _tap(inputs.protocol)
     more, class_warnings = _on_request(inputs, inputs.real)
     details |= more | ({} if found is None else found.small)
+    if inputs.heldout is not None:
+        details["relative_to"] = relative_distance(inputs, found)
     return build_result(
         inputs,
         name,

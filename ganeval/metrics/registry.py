@@ -34,6 +34,7 @@ class Metric:
             ``ganeval.engine.path_length`` then computes it, and ``measure`` turns what that finds into a result.
         test: ``required`` or ``optional``, where it takes held-out real images (``--test``); REAL is then the training
             set, and ``ganeval eval`` computes it only where there are some.
+        relative: whether its value can be given relative to that of held-out real images (``--relative-to``).
         command: the command that computes it, where that is not its name.
         in_eval: whether ``ganeval eval`` computes it unasked.
         range: of the values, to which an interval is cut. Without ends for a metric that is corrected for its bias: the
@@ -57,6 +58,7 @@ class Metric:
     rows: bool = True
     generator: bool = False
     test: str | None = None
+    relative: bool = False
     command: str | None = None
     in_eval: bool = True
     range: tuple[float, float] = (-math.inf, math.inf)
@@ -85,6 +87,7 @@ _METRICS: dict[str, Metric] = {
             minimum=2,
             measure="ganeval.metrics.fid:measure",
             rows=False,
+            relative=True,
             settings=("trace", "floor", "per_class"),
             citation=bibtex("heusel2017gans"),
         ),
@@ -97,6 +100,7 @@ _METRICS: dict[str, Metric] = {
             measure="ganeval.metrics.fid:measure_spatial",
             layer="spatial",
             rows=False,
+            relative=True,
             settings=("trace",),
             citation=bibtex("nash2021generating"),
         ),

@@ -72,6 +72,7 @@ class MetricInputs:
         protocol: with the layer that these features are of.
         real: None for metrics of the fakes alone.
         test: held-out real images, for metrics of memorisation.
+        heldout: real images of which the distance is the unit (``relative_to``).
         reference: ``sample``: both sides are samples; ``population``: REAL is the target itself.
         level: of the intervals.
         shared_images: images that are in both sets, as their digests tell.
@@ -86,6 +87,7 @@ class MetricInputs:
     fake: FeatureSet
     real: FeatureSet | None = None
     test: FeatureSet | None = None
+    heldout: FeatureSet | None = None
     settings: Settings = field(default_factory=Settings)
     reference: str = "sample"
     level: float = 0.95

@@ -91,6 +91,19 @@ class OfClass(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("the interval needs the value that it is around, which is null: corrected or value")
 
 
+class RelativeTo(msgspec.Struct, frozen=True, kw_only=True):
+    """A distance of the fakes, divided by that of held-out reals, at equal numbers of images."""
+
+    n: Count
+    fake: Number
+    heldout: Number
+    value: Number | None
+    standard_error: NotNegative | None = None
+    interval: tuple[Number, Number] | None
+    estimand: str | None = None
+    reason: str | None
+
+
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Between which the distance of two distributions lies: ends of an interval of the level, estimates, errors."""
 
@@ -112,6 +125,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     per_class: dict[str, OfClass] | None = None
     classes_only_in_real: list[str] = []
     classes_only_in_fake: list[str] = []
+    relative_to: RelativeTo | None = None
     degrees_of_freedom: Annotated[float, msgspec.Meta(ge=1, le=1e15)] | None = None
     p_value: Share | None = None
     mean_term_share: Number | None = None
@@ -240,6 +254,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
     samples: Samples | None
     protocols: list[Protocol] = []
     test: ImageSet | None = None
+    heldout: ImageSet | None = None
     notes: list[str] = []
     output_errors: list[OutputError] = []
 

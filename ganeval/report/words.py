@@ -164,7 +164,12 @@ def provenance(record: Record) -> list[tuple[str, str]]:
                 f"{protocol.precision}; {weights}, {verified}; key {protocol.key()}",
             )
         )
-    for name, side in (("REAL", evaluation.real), ("FAKE", evaluation.fake), ("held out", evaluation.test)):
+    for name, side in (
+        ("REAL", evaluation.real),
+        ("FAKE", evaluation.fake),
+        ("held out", evaluation.test),
+        ("relative to", evaluation.heldout),
+    ):
         if side is not None and side.get("spec") is not None:
             rows.append((name, _side(side)))
     environment = evaluation.environment

@@ -20,16 +20,21 @@ def metric_inputs(
     **settings: object,
 ) -> MetricInputs:
     """Args: labels: class names of the reals and of the fakes."""
-    sides = []
-    for i, array in enumerate((real, fake, *([] if test is None else [test]))):
-        rows, moments = FeatureRows(array.shape[1]), Moments(array.shape[1])
-        rows.append(array)
-        moments.update(rows.to_array())
-        known = labels[i] if labels is not None and i < 2 else None
-        gaussian = moments.finish() if len(array) > 1 else None
-        sides.append(FeatureSet(n=len(array), gaussian=gaussian, rows=rows, digest=f"{array.sum():.9f}", labels=known))
+    sides = [
+        feature_set(array, labels[i] if labels is not None and i < 2 else None)
+        for i, array in enumerate((real, fake, *([] if test is None else [test])))
+    ]
     return MetricInputs(
         wanted=frozenset(wanted), protocol=get_protocol("compact"), real=sides[0], fake=sides[1],
         test=sides[2] if test is not None else None,
         settings=Settings(**settings),  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def feature_set(array: np.ndarray, labels: np.ndarray | None = None) -> FeatureSet:
+    """The rows of one set, with their moments."""
+    rows, moments = FeatureRows(array.shape[1]), Moments(array.shape[1])
+    rows.append(array)
+    moments.update(rows.to_array())
+    gaussian = moments.finish() if len(array) > 1 else None
+    return FeatureSet(n=len(array), gaussian=gaussian, rows=rows, digest=f"{array.sum():.9f}", labels=labels)
