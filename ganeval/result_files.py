@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAX_ARRAYS = 2**30  # bytes, in the file and inflated
 _KINDS = {"u": "unsigned whole number", "U": "text", "biuf": "number"}
 _BY_PLACE = {
-    "fake": ("realism_fake", "nearest_real_fake", "nearest_distance_fake", "nearest_ratio_fake"),
+    "fake": ("realism_fake", "rarity_fake", "nearest_real_fake", "nearest_distance_fake", "nearest_ratio_fake"),
     "real": ("covered_real", "nearest_fake_real", "nearest_distance_real"),
     "test": (),
     "heldout": (),

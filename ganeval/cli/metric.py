@@ -96,7 +96,7 @@ def _command(
         "--per-image",
         type=Output(),
         metavar="FILE.csv|.npz",
-        help="Also write a table with one row per image: realism, nearest image, influence, score, covered.",
+        help="Also write a table with one row per image: realism, rarity, nearest image, influence, score, covered.",
     )
     decorators += [
         declared(*group("result", "features"), *settings),

@@ -58,6 +58,8 @@ class EvaluatorOptions(NetworkOptions, total=False):
     neighbours: int | None
     strict: bool | None
     radius: float | None
+    rarity: bool
+    mifid_threshold: float
     directions: int
     per_class: bool
     cmmd_sigma: float

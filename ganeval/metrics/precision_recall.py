@@ -11,7 +11,8 @@ and, from the same searches, with C' = mean_j 1[some y_i has |y_i - x_j| <= r_k(
 
     symmetric precision = min(precision, C'),   symmetric recall = min(recall, C)    (Khayatkhoei & AbdAlmageed 2023)
 
-and the forms of ``ganeval.metrics.clipped`` and ``ganeval.metrics.realism``; these are in the details.
+and the forms of ``ganeval.metrics.clipped``, ``ganeval.metrics.realism`` and ``ganeval.metrics.rarity``; these are in
+the details.
 
 All four drift with m and n, so their intervals are of the value at these numbers (estimand ``protocol``). Standard
 errors: six random partitions of both sets into four disjoint blocks, the mean variance between blocks over four;
@@ -31,6 +32,8 @@ from ganeval.errors import NotEnoughSamplesError
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.clipped import clipped_coverage, clipped_density, clipped_radii
 from ganeval.metrics.intervals import quantile, symmetric_interval
+from ganeval.metrics.rarity import rarity
+from ganeval.metrics.rarity import summary as summary_of_rarity
 from ganeval.metrics.realism import realism, summary
 from ganeval.metrics.registry import SHARE
 from ganeval.metrics.types import MetricInputs
@@ -331,8 +334,7 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
         if name == "precision":
             per_image["inside_real_balls_fake"] = (found.reals_around > 0).astype(np.float64)
         if name == "precision" and found.real_radii is not None:
-            per_image["realism_fake"] = realism(real, fake, squared_radii=found.real_radii, device=inputs.device)
-            details["realism"] = summary(per_image["realism_fake"])
+            _add_scores(inputs, real, fake, found.real_radii, per_image, details)
         if name == "coverage":
             per_image["covered_real"] = (found.fakes_near > 0).astype(np.float64)
         results[name] = build_result(
@@ -356,6 +358,22 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             warnings=(*_empty_balls(name, found, k[name]), *warnings),
         )
     return results
+
+
+def _add_scores(
+    inputs: MetricInputs,
+    real: np.ndarray,
+    fake: np.ndarray,
+    squared_radii: np.ndarray,
+    per_image: dict[str, np.ndarray],
+    details: dict[str, object],
+) -> None:
+    """Add realism and, on request, rarity of each fake, and their summaries."""
+    values = realism(real, fake, squared_radii=squared_radii, device=inputs.device)
+    per_image["realism_fake"], details["realism"] = values, summary(values)
+    if inputs.settings.rarity:
+        values = rarity(real, fake, squared_radii=squared_radii, device=inputs.device)
+        per_image["rarity_fake"], details["rarity"] = values, summary_of_rarity(values)
 
 
 def _form(value: float, error: float, level: float) -> dict[str, object]:

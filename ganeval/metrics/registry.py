@@ -128,6 +128,17 @@ _METRICS: dict[str, Metric] = {
             citation=bibtex("miyato2018cgans"),
         ),
         Metric(
+            name="mifid",
+            title="Frechet distance, over the distance of the reals from their nearest fakes where these are copies",
+            acronym="MiFID",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.mifid:measure",
+            in_eval=False,
+            settings=("trace", "mifid_threshold"),
+            citation=bibtex("bai2021training"),
+        ),
+        Metric(
             name="kid",
             title="Kernel distance: squared maximum mean discrepancy over all pairs of features",
             acronym="KID",
@@ -158,8 +169,8 @@ _METRICS: dict[str, Metric] = {
             measure="ganeval.metrics.precision_recall:measure",
             command="pr",
             range=SHARE,
-            settings=("neighbours", "strict", "radius"),
-            citation=bibtex("kynkaanniemi2019improved", "khayatkhoei2023emergent"),
+            settings=("neighbours", "strict", "radius", "rarity"),
+            citation=bibtex("kynkaanniemi2019improved", "khayatkhoei2023emergent", "han2023rarity"),
         ),
         Metric(
             name="recall",

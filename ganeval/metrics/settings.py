@@ -58,6 +58,18 @@ class Settings:
         "setting",
         "One radius for all balls, instead of the distance to the k-th neighbour.",
     )
+    rarity: bool = declare(
+        False,
+        FLAG,
+        "setting",
+        "Also compute the rarity of each fake: the radius of the smallest ball around a real image that it is in.",
+    )
+    mifid_threshold: float = declare(
+        0.1,
+        NUMBER.between(0, 1),
+        "setting",
+        "MiFID divides by the mean cosine distance of the reals from their nearest fakes if that is below this number.",
+    )
     directions: int = declare(1000, WHOLE.from_(1), "setting", "Random projections of MIND.")
     per_class: bool = declare(
         False,

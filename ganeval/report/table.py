@@ -17,6 +17,7 @@ FORMS = (".csv", ".npz")
 # column -> its arrays of fakes and of reals; "nearest" has places in the other set
 _NUMBERS = {
     "realism": ("realism_fake", None),
+    "rarity": ("rarity_fake", None),
     "nearest": ("nearest_real_fake", "nearest_fake_real"),
     "nearest_distance": ("nearest_distance_fake", "nearest_distance_real"),
     "nearest_ratio": ("nearest_ratio_fake", None),
@@ -31,8 +32,9 @@ def columns(arrays: Mapping[str, np.ndarray], n_fake: int, n_real: int | None) -
     """The columns of the table: the fakes in order, then the reals.
 
     ``set`` and ``path`` (the file, or ``#`` and the place), and where the run has them: ``realism`` (of fakes; from
-    1 on inside a ball of reals), ``nearest`` (path of the nearest image of the other set), its ``nearest_distance`` in
-    features, ``nearest_ratio`` (over the real's distance from its own nearest real; 0 for a copy),
+    1 on inside a ball of reals), ``rarity`` (of fakes: radius of the smallest such ball), ``nearest`` (path of the
+    nearest image of the other set), its ``nearest_distance`` in features, ``nearest_ratio`` (over the real's distance
+    from its own nearest real; 0 for a copy),
     ``influence_on_fid``, ``adversary_score`` (above 0: classified as a fake), ``covered`` (of a fake: it is in a ball
     around a real; of a real: a fake is in its ball; 1 or 0). An unknown number is NaN, an unknown path empty.
     """

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ganeval.statistics.neighbours import Family, Reach, count_pairs, rounding_band, squared_pairs
-from ganeval.statistics.tiles import lifted, promising_pairs
-from ganeval.statistics.tiles_torch import accelerates, promising_pairs_torch
+from ganeval.statistics.tiles import close_pairs, lifted, promising_pairs
+from ganeval.statistics.tiles_torch import accelerates, close_pairs_torch, promising_pairs_torch
 
 
 def held_by_others(reach: Reach, squared: np.ndarray, blocks: np.ndarray | None = None) -> np.ndarray:
@@ -67,4 +67,33 @@ def largest_ratio(
         truth = np.full(len(exact), np.inf)
         np.divide(squared_radii[j], exact, out=truth, where=exact > 0)
         np.maximum.at(best, i, truth)
+    return best
+
+
+def smallest_ball(
+    centres: np.ndarray, squared_radii: np.ndarray, queries: np.ndarray, *, device: torch.device | None = None
+) -> np.ndarray:
+    """(n,) float64: the squared radius of the smallest ball that holds each query, the border included; NaN: none.
+
+    Args:
+        device: an accelerator that does the products; None or a CPU: here.
+
+    Shape:
+        centres (m, d), squared radii (m,) float64, queries (n, d).
+    """
+    centre = centres.mean(axis=0, dtype=np.float64)
+    a, b = lifted(queries, centre), lifted(centres, centre)
+    band = rounding_band(a, b)
+    bounds = np.nextafter((squared_radii + band).astype(np.float32), np.float32(np.inf))
+    question = a, b, None, bounds
+    pairs = close_pairs_torch(*question, device) if accelerates(device) else close_pairs(*question)
+    best = np.full(len(queries), np.inf)
+    for i, j, squared in pairs:
+        smaller = squared_radii[j] < best[i]
+        i, j, squared = i[smaller], j[smaller], squared[smaller].astype(np.float64)
+        unsure = np.abs(squared - squared_radii[j]) <= 2 * band
+        squared[unsure] = squared_pairs(queries, centres, i[unsure], j[unsure])
+        inside = squared <= squared_radii[j]
+        np.minimum.at(best, i[inside], squared_radii[j[inside]])
+    best[np.isinf(best)] = np.nan
     return best

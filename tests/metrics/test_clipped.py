@@ -12,7 +12,9 @@ from support.sides import metric_inputs
 
 from ganeval.metrics.clipped import clipped_coverage, expected_coverage
 from ganeval.metrics.precision_recall import FORMS, measure, neighbourhoods, with_errors
+from ganeval.metrics.rarity import rarity
 from ganeval.metrics.realism import realism
+from ganeval.report.table import columns
 from ganeval.results import MetricResult, to_json
 from ganeval.statistics import depth, neighbours, tiles_torch
 
@@ -176,6 +178,36 @@ def test_details_and_per_image() -> None:
     fixed = measure(metric_inputs(real, fake, "precision", "density", radius=2.0))
     assert "clipped" not in fixed["density"].details
     assert "realism" not in fixed["precision"].details
+
+
+@pytest.mark.parametrize("accelerator", [False, True])
+def test_rarity_against_its_formula(accelerator: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fake = drawn(500, 12, 1), drawn(1300, 12, 2)
+    fake[:20] = real[:20]
+    squared = np.sort(distances(real, real), axis=1)[:, 3]
+    held = distances(fake, real) <= squared
+    expected = np.sqrt(np.where(held, squared, np.inf).min(axis=1))
+    if accelerator:  # the tiles of one, in small, on the CPU
+        monkeypatch.setattr(tiles_torch, "_ROWS", 128)
+        monkeypatch.setattr(tiles_torch, "_COLUMNS", 100)
+        monkeypatch.setattr(depth, "accelerates", lambda device: True)
+    found = rarity(real, fake, squared_radii=squared, device=torch.device("cpu"))
+    assert np.array_equal(np.isnan(found), np.isinf(expected))
+    assert 0 < np.isnan(found).mean() < 1
+    assert found[held.any(axis=1)] == pytest.approx(expected[held.any(axis=1)], rel=1e-12)
+
+
+def test_rarity_on_request() -> None:
+    real, fake = drawn(400, seed=1), drawn(400, seed=2, scale=0.9)
+    asked, other = (measure(metric_inputs(real, fake, "precision", rarity=on))["precision"] for on in (True, False))
+    scores = asked.per_image["rarity_fake"]
+    entry: Any = asked.details["rarity"]
+    assert entry["share_inside"] == asked.value == np.mean(~np.isnan(scores))
+    assert entry["mean"] == pytest.approx(np.nanmean(scores))
+    assert "rarity" not in other.details
+    assert columns(asked.per_image, 400, 400)["rarity"][:400] == pytest.approx(scores, nan_ok=True)
+    outside = measure(metric_inputs(real, fake + np.float32(1e3), "precision", rarity=True))["precision"]
+    assert json.loads(to_json(outside.to_dict()))["details"]["rarity"]["mean"] is None
 
 
 def test_near_duplicates_are_told() -> None:
