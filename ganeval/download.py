@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -52,6 +52,7 @@ def fetch(
     what: str,
     licence: str | None = None,
     notify: Notify | None = None,
+    allow_http: bool = False,
 ) -> Path:
     """Make sure that ``target`` is the file at ``url``; download it only if it is not there yet.
 
@@ -68,9 +69,12 @@ def fetch(
         licence: part of the announcement.
         notify: receives the announcement and other one-line notes. By default the ``ganeval`` logger warns with them,
             which Python shows on stderr.
+        allow_http: fetch a file of unknown hash over http too. Without a hash, only https shows that the file was not
+            replaced on the way.
 
     Raises:
-        WeightsError: no network, GANEVAL_OFFLINE, a refused or broken transfer, or a file of another size or hash.
+        WeightsError: no network, GANEVAL_OFFLINE, an http address and no known hash, a refused or broken transfer, or
+            a file of another size or hash.
     """
     note = notify or _logger.warning  # without any set-up, Python shows warnings on stderr and drops the rest
     if _is_right(target, sha256, what, note):
@@ -79,11 +83,14 @@ def fetch(
         raise WeightsError(_offline(url, target, sha256, what))
     if not url.startswith(("http://", "https://")):
         raise WeightsError(f"Cannot fetch {what}: {url} is not an http or https address.")
+    secure = not allow_http and (sha256 or recorded_hash(target)) is None
+    if secure and not url.startswith("https://"):
+        raise WeightsError(_insecure(url, what))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target, what, note):
             if not _is_right(target, sha256, what, note):
-                _download(url, target, sha256 or recorded_hash(target), bytes, what, licence, note)
+                _download(url, target, sha256 or recorded_hash(target), bytes, what, licence, note, secure=secure)
                 if sha256 is None:
                     _record(target, what, note)
     except OSError as error:
@@ -128,7 +135,15 @@ def _record(target: Path, what: str, note: Notify) -> None:
 
 
 def _download(
-    url: str, target: Path, sha256: str | None, size: int | None, what: str, licence: str | None, note: Notify
+    url: str,
+    target: Path,
+    sha256: str | None,
+    size: int | None,
+    what: str,
+    licence: str | None,
+    note: Notify,
+    *,
+    secure: bool,
 ) -> None:
     terms = f", licence {licence}" if licence else ""
     length = f"{_megabytes(size)}, " if size else ""
@@ -140,7 +155,7 @@ def _download(
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as stream:
-            received, announced, digest = _transfer(url, stream, size, what, note)
+            received, announced, digest = _transfer(url, stream, size, what, note, secure=secure)
         expected = size or announced
         if expected is not None and received != expected:
             fault = "was cut short" if received < expected else "is too long"
@@ -161,10 +176,12 @@ def _download(
         temporary.unlink(missing_ok=True)
 
 
-def _transfer(url: str, stream: BinaryIO, size: int | None, what: str, note: Notify) -> tuple[int, int | None, str]:
+def _transfer(
+    url: str, stream: BinaryIO, size: int | None, what: str, note: Notify, *, secure: bool
+) -> tuple[int, int | None, str]:
     """Copy the answer into ``stream``; its length, the length that the server announced, and its SHA-256."""
     digest, received, spoken = hashlib.sha256(), 0, time.monotonic()
-    answer = _blocks(url, what)
+    answer = _blocks(url, what, secure=secure)
     announced = int(header) if (header := next(answer)).isdigit() else None
     total = size or announced
     with contextlib.closing(answer), tqdm(total=total, desc=what, unit="B", unit_scale=True, disable=None) as bar:
@@ -181,11 +198,29 @@ def _transfer(url: str, stream: BinaryIO, size: int | None, what: str, note: Not
     return received, announced, digest.hexdigest()
 
 
-def _blocks(url: str, what: str) -> Generator[bytes]:
+class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+    """Redirects that stay on https.
+
+    Args:
+        what: how messages call the file.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def redirect_request(self, *args: Any) -> urllib.request.Request | None:
+        request = super().redirect_request(*args)
+        if request is not None and request.type != "https":
+            raise WeightsError(_insecure(request.full_url, self._what))
+        return request
+
+
+def _blocks(url: str, what: str, *, secure: bool) -> Generator[bytes]:
     """The Content-Length of the answer, as it came, then its bytes; every fault of the network is a WeightsError."""
     request = urllib.request.Request(url, headers={"User-Agent": "ganeval"})
+    opener = urllib.request.build_opener(*([_SecureRedirects(what)] if secure else []))
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with opener.open(request, timeout=TIMEOUT) as answer:
             yield answer.headers.get("Content-Length", "").encode()
             while block := answer.read(_BLOCK):
                 yield block
@@ -226,6 +261,14 @@ def _locked(target: Path, what: str, note: Notify) -> Iterator[None]:
         with contextlib.suppress(OSError):
             path.unlink()
         lock.release()
+
+
+def _insecure(url: str, what: str) -> str:
+    return (
+        f"Cannot fetch {what}: {url} is an http address and no hash of the file is known, so nothing would show that "
+        "the file was replaced on the way. To fetch it nevertheless, allow http: `ganeval stats fetch NAME "
+        "--allow-http` (allow_http=True)."
+    )
 
 
 def _offline(url: str, target: Path, sha256: str | None, what: str) -> str:

@@ -104,7 +104,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def get(server: Server, path: str, target: Path, notes: list[str] | None = None, **changes: object) -> Path:
-    settings: dict[str, object] = {"sha256": SHA256, "bytes": len(CONTENT), **changes}
+    settings: dict[str, object] = {"sha256": SHA256, "bytes": len(CONTENT), "allow_http": True, **changes}
     notify = (notes if notes is not None else []).append
     return fetch(f"{server.url}/{path}", target, **settings, what="test weights", licence="CC0-1.0", notify=notify)  # type: ignore[arg-type]
 
@@ -241,6 +241,17 @@ def test_unknown_hash_is_recorded_and_held_to(server: Server, tmp_path: Path) ->
     assert sha256_of(target) == SHA256
 
 
+def test_http_without_a_known_hash_is_refused(server: Server, tmp_path: Path) -> None:
+    target = tmp_path / "stats.npz"
+    with pytest.raises(WeightsError, match=r"is an http address and no hash of the file is known.*--allow-http"):
+        get(server, "good", target, sha256=None, allow_http=False)
+    assert server.requests == []
+    get(server, "good", target, allow_http=False)  # its hash shows what came
+    target.unlink()
+    (tmp_path / "stats.npz.sha256").write_text(f"{SHA256}  stats.npz\n")
+    assert get(server, "good", target, sha256=None, allow_http=False).read_bytes() == CONTENT
+
+
 def test_a_file_put_there_by_hand_is_recorded_too(tmp_path: Path) -> None:
     target, notes = tmp_path / "stats.npz", list[str]()
     target.write_bytes(CONTENT)
@@ -252,7 +263,7 @@ def test_a_file_put_there_by_hand_is_recorded_too(tmp_path: Path) -> None:
 def test_without_a_callback_the_logger_gets_the_notes(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fetch(f"{server.url}/good", tmp_path / "w", sha256=None, bytes=None, what="test weights")
+    fetch(f"{server.url}/good", tmp_path / "w", sha256=None, bytes=None, what="test weights", allow_http=True)
     levels = [record.levelname for record in caplog.records]
     assert levels == ["WARNING", "WARNING"]
     assert "Fetching test weights" in caplog.text
