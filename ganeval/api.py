@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, configure, documented
 from ganeval.engine.runtime import started
-from ganeval.engine.session import run_evaluation, run_statistics
+from ganeval.engine.session import run_evaluation
+from ganeval.engine.statistics_run import run_statistics
 from ganeval.errors import warn
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.user_models import keep_random_states

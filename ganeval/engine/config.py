@@ -215,6 +215,13 @@ class StatisticsConfig(NetworkOptions):
         "Process only shard I of N, counted from 1. `stats merge` (merge_statistics) combines all N shards.",
     )
     rows: bool = declare(False, FLAG, "statistics", "Keep the features too, so that the file can be used as a sample.")
+    table: bool = declare(
+        False,
+        FLAG,
+        "statistics",
+        "Keep all that the table of FID, sFID, precision and recall under this protocol takes of the real images: the "
+        "statistics of both layers, and the features, under stylegan those of VGG16.",
+    )
     sample_rows: int | None = declare(
         None,
         WHOLE.from_(2).or_none(),

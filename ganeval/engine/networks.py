@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ganeval.engine.config import NetworkOptions
 from ganeval.engine.planning import Plan, distance_network
 from ganeval.engine.runtime import Runtime
-from ganeval.engine.statistics_set import require_protocol, require_spatial, serves
+from ganeval.engine.statistics_set import other_rows, require_network, require_protocol, require_spatial, serves
 from ganeval.features.extractor import FeatureExtractor, load_extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.protocol import Protocol
@@ -104,6 +104,8 @@ def _bind(networks: Networks, plan: Plan, name: str, stats: Statistics, *, alone
     for asked, bound in networks.bound.items():
         if serves(stats, asked, plan.protocol) and (alone or asked in taking):
             networks.bound[asked] = require_protocol(name, stats, bound, assume=assume)
+        elif asked in taking and other_rows(stats, asked) is not None:
+            networks.bound[asked] = require_network(name, stats, bound)
     for task in plan.on_features:
         if name in task.statistics and task.metric.layer == "spatial" and task.protocol in networks.extractors:
             require_spatial(stats, networks.extractors[task.protocol])

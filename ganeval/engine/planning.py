@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from ganeval.engine.accumulator import FeatureKey, Requirement
 from ganeval.engine.config import EvaluationConfig, NetworkOptions, Settings
 from ganeval.engine.inputs import ImageSet, OpenedSets, opened_images
-from ganeval.engine.statistics_set import made_under, serves
+from ganeval.engine.statistics_set import made_under, other_rows, serves
 from ganeval.errors import ConfigError
 from ganeval.features.custom import CustomNetwork
 from ganeval.features.networks import why_unavailable
@@ -21,6 +21,8 @@ from ganeval.images.types import ImageSource
 from ganeval.metrics.registry import METRICS, Metric, named_metrics
 from ganeval.parsing.arguments import DISTANCE, PROTOCOL, option
 from ganeval.protocol import CUSTOM, Protocol, get_protocol, routed
+
+TABLE = ("fid", "sfid", "precision", "recall")  # of the metrics that papers print, those that compare with reals
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,8 @@ def _unserved(task: MetricTask, one: ImageSet, protocol: Protocol) -> str | None
     assert stats is not None
     if metric.layer not in ("features", "spatial") or (metric.layer == "spatial" and stats.spatial is None):
         return f"{one.spec} holds statistics of features, not {metric.layer}; give images"
+    if metric.rows and metric.layer == "features" and other_rows(stats, task.protocol) is not None:
+        return None
     if not serves(stats, task.protocol, protocol):
         network = task.protocol.extractor
         return f"it needs the network {network}, and the statistics {one.spec} are of another; give images"
@@ -338,6 +342,16 @@ def requirements_of(name: str, tasks: Sequence[MetricTask], settings: Settings) 
         before = needs.get(task.key, Requirement(False, False))
         needs[task.key] = Requirement(before.moments or not metric.rows, before.rows or rows)
     return needs
+
+
+def requirements_of_table(protocol: Protocol, sources: Sequence[ImageSource]) -> dict[FeatureKey, Requirement]:
+    """By network and layer, what a statistics file has to keep for the table that papers print under ``protocol``."""
+    tasks = [
+        replace(task, protocol=under_policy(task.protocol, sources), reference="population")
+        for task in tasks_of(named_metrics(TABLE), protocol)
+        if task.protocol.has(task.metric.layer)
+    ]
+    return requirements_of("real", tasks, Settings())
 
 
 def used(

@@ -8,34 +8,26 @@ from dataclasses import replace
 
 import numpy as np
 
-from ganeval.engine.accumulator import Requirement, SetFeatures
-from ganeval.engine.config import EvaluationConfig, StatisticsConfig
+from ganeval.engine.accumulator import SetFeatures
+from ganeval.engine.config import EvaluationConfig
 from ganeval.engine.evaluation import Measured, evaluation_of, with_both
 from ganeval.engine.feature_rows import described, open_feature_sets, takes_features
 from ganeval.engine.inputs import (
     ImageSets,
     open_image_sets,
-    open_images_alone,
     require_effect,
     require_groups,
-    require_range_used,
-    shard_of,
 )
 from ganeval.engine.loop import measure_images
 from ganeval.engine.networks import load_networks
 from ganeval.engine.path_length import digest_of_paths, measure_generator
-from ganeval.engine.planning import Plan, chosen_metrics, make_plan, minimum_of, requirements_of, resolved, under_policy
+from ganeval.engine.planning import Plan, chosen_metrics, make_plan, minimum_of, requirements_of
 from ganeval.engine.runtime import Runtime
-from ganeval.engine.statistics_set import serves, statistics_features
-from ganeval.environment import environment
-from ganeval.features.extractor import load_extractor
-from ganeval.features.weights import by_network
+from ganeval.engine.statistics_set import other_rows, serves, statistics_features
 from ganeval.images.generated import GeneratedSource
-from ganeval.images.grammar import spec_or_object
 from ganeval.images.grouping import Grouping
 from ganeval.results import Evaluation, MetricResult
 from ganeval.statistics.reference import Statistics
-from ganeval.statistics.rows import sampled_rows
 
 PAIRS = 10_000  # of latents, where path length is the only metric; the paper took 100 000, StyleGAN2 50 000
 
@@ -104,9 +96,13 @@ class Session:
         taking = [task for task in self.plan.on_features if name in task.statistics]
         rows = any(required.rows for required in requirements_of(name, taking, self.config.settings).values())
         served = [asked for asked in self.networks.bound if serves(stats, asked, self.plan.protocol)]
+        others = [
+            asked for asked in self.networks.bound if asked not in served and other_rows(stats, asked) is not None
+        ]
         return statistics_features(
             stats,
             served,
+            others,
             self.runtime,
             rows=rows,
             sample=any(not task.metric.rows for task in taking),
@@ -144,44 +140,3 @@ def run_evaluation(given: ImageSets, config: EvaluationConfig, runtime: Runtime)
     features = {name: session.measure(name) for name in session.plan.sets}
     session.networks.drop()
     return session.finish(features, started)
-
-
-def run_statistics(images: object, config: StatisticsConfig, runtime: Runtime) -> Statistics:
-    """Open, load, one pass: the moments of a set of images, with their provenance."""
-    images = spec_or_object(images)
-    require_effect([images], config)
-    source = open_images_alone("images", images, config, device=runtime.device, num=config.num)
-    if config.shard is not None:
-        source = shard_of(source, *config.shard)
-    require_range_used([source], config.value_range)
-    protocol, own = resolved(config)
-    protocol = under_policy(protocol, [source])
-    weights = {**by_network(config.weights, [protocol.extractor]), **own}.get(protocol.extractor)
-    extractor = load_extractor(
-        protocol, device=runtime.device, weights=weights, compile=config.compile, batch_size=config.batch_size
-    )
-    runtime.stack.callback(extractor.release)
-    key, some_rows = (protocol, "features"), config.rows or config.sample_rows is not None
-    measured = measure_images(
-        "images", source, {protocol: extractor}, {key: Requirement(True, some_rows)}, config, runtime
-    )
-    features = measured.layers[key]
-    assert features.gaussian is not None
-    rows = None if features.rows is None else features.rows.to_array()
-    sample = None if rows is None or config.sample_rows is None else rows[sampled_rows(len(rows), config.sample_rows)]
-    return Statistics(
-        mean=features.gaussian.mean,
-        covariance=features.gaussian.covariance,
-        n=features.gaussian.n,
-        ddof=features.gaussian.ddof,
-        meta={
-            "protocol": extractor.protocol.to_dict(),
-            "source": dict(measured.provenance),
-            "environment": environment(runtime.device, extractor.protocol.precision, compiled=config.compile),
-            "warnings": [*extractor.warnings, *measured.warnings],
-            "note": config.note,
-        },
-        rows=rows if config.rows else None,
-        row_sample=sample,
-        digests=measured.image_digests if len(measured.image_digests) else None,
-    )

@@ -87,5 +87,6 @@ class StatisticsOptions(NetworkOptions, total=False):
     num: int | None
     shard: tuple[int, int] | None
     rows: bool
+    table: bool
     sample_rows: int | None
     note: str | None

@@ -30,6 +30,28 @@ def serves(stats: Statistics, protocol: Protocol, main: Protocol) -> bool:
     return protocol == main or made_under(stats, protocol)
 
 
+def other_rows(stats: Statistics, protocol: Protocol) -> np.ndarray | None:
+    """The features that a statistics file has under ``protocol`` in addition to its own; its weights may be others."""
+    own = stats.network(protocol.extractor)
+    if own is None or replace(own, weights=None).key() != replace(protocol, weights=None).key():
+        return None
+    return stats.other_rows[protocol.extractor]
+
+
+def require_network(name: str, stats: Statistics, protocol: Protocol) -> Protocol:
+    """The protocol of ``other_rows``, with the weights that the file names.
+
+    Raises:
+        IncomparableError: the run has other weights.
+    """
+    own = stats.network(protocol.extractor)
+    assert own is not None
+    if protocol.weights is not None:
+        protocol.require_same(own, f"the {name} features in {stats.spec}")
+        return protocol
+    return protocol.with_weights(own.weights or "", verified=own.weights == published_sha256(own.extractor))
+
+
 def require_protocol(name: str, stats: Statistics, protocol: Protocol, *, assume: bool) -> Protocol:
     """The protocol of the run, with the weights that this statistics file names.
 
@@ -77,12 +99,20 @@ def require_spatial(stats: Statistics, extractor: FeatureExtractor) -> None:
 
 
 def statistics_features(
-    stats: Statistics, protocols: Sequence[Protocol], runtime: Runtime, *, rows: bool, sample: bool, memory: int
+    stats: Statistics,
+    protocols: Sequence[Protocol],
+    others: Sequence[Protocol],
+    runtime: Runtime,
+    *,
+    rows: bool,
+    sample: bool,
+    memory: int,
 ) -> SetFeatures:
     """The features of a statistics file: its layers, with rows only if the file has them.
 
     Args:
         protocols: those under which the file stands for features; see ``serves``.
+        others: those under which it has ``other_rows``.
         rows: whether all rows are needed.
         sample: whether some rows are needed, for a calibration.
         memory: bytes of rows that stay in memory.
@@ -110,6 +140,12 @@ def statistics_features(
         for layer, features in layers.items()
         if features.gaussian is not None
     }
+    for protocol in others:
+        more = other_rows(stats, protocol)
+        assert more is not None
+        found[protocol, "features"] = FeatureSet(
+            n=stats.n, rows=_kept(more, runtime, memory), digest=stats.digest, image_digests=digests
+        )
     return SetFeatures(found, stats.n, stats.digest, digests, provenance, stats.warnings)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from ganeval.digests import SetDigest
 from ganeval.errors import IncomparableError, InputError, number_of
 from ganeval.statistics import reference
+from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.reference import Statistics, sampled_digests
 from ganeval.statistics.rows import sampled_rows
 
@@ -41,22 +42,24 @@ def merge_statistics(parts: Iterable[Statistics], *, assume_protocol: bool = Fal
     """
     seen: list[_Part] = []
     first: Statistics | None = None
-    mean, scatter, n, ddof = np.zeros(0), np.zeros((0, 0)), 0, 1
+    sums, spatial, with_spatial, n, ddof = _Sums(), _Sums(), 0, 0, 1
+    others: dict[str, list[np.ndarray]] = {}
     rows: list[np.ndarray] = []
     drawn: list[tuple[int, np.ndarray]] = []  # samples of rows, with the number of images that each stands for
     digests: list[np.ndarray] = []  # while they are few enough to be kept
     whole = SetDigest()  # of all, however they were cut
     for part in parts:
-        gaussian = part.gaussian()
         if first is None:
-            first, ddof = part, gaussian.ddof
-            mean, scatter = np.zeros_like(gaussian.mean), np.zeros_like(gaussian.covariance)
+            first, ddof = part, part.gaussian().ddof
         count = _require_alike(first, part, assume_protocol)
-        delta = gaussian.mean - mean
-        total = n + count
-        scatter += gaussian.covariance * (count - ddof) + np.outer(delta, delta) * (n * count / total)
-        mean = mean + delta * (count / total)
-        n = total
+        sums.add(part.gaussian(), count, n)
+        if (places := part.spatial_gaussian()) is not None:
+            with_spatial += 1
+            if with_spatial > len(seen):  # all parts so far have it
+                spatial.add(places, count, n)
+        n += count
+        for name, more in part.other_rows.items():
+            others.setdefault(name, []).append(more)
         if part.rows is not None:
             rows.append(part.rows)
         if part.row_sample is not None:
@@ -68,22 +71,44 @@ def merge_statistics(parts: Iterable[Statistics], *, assume_protocol: bool = Fal
     if first is None:
         raise InputError("there is nothing to merge; give the files of two or more statistics.")
     unchecked = _require_no_overlap(seen)
+    whole_rows = {name: np.concatenate(several) for name, several in others.items() if len(several) == len(seen)}
+    lost = [name for name in others if name not in whole_rows]
+    lost += ["sFID"] if 0 < with_spatial < len(seen) else []
     complete = all(p.complete for p in seen)
     few = complete and n <= reference.MAX_DIGESTS
     samples = [p.sample for p in seen if p.sample is not None]
     return Statistics(
-        mean=mean,
-        covariance=scatter / (n - ddof),
+        mean=sums.mean,
+        covariance=sums.scatter / (n - ddof),
         n=n,
         ddof=ddof,
-        meta=_merged_meta(seen, n, unchecked, whole.hexdigest() if complete else None),
+        meta=_merged_meta(seen, n, unchecked, lost, whole.hexdigest() if complete else None),
         rows=np.concatenate(rows) if len(rows) == len(seen) else None,
         row_sample=_even_sample(drawn) if len(drawn) == len(seen) else None,
         digests=np.concatenate(digests) if few else None,
         digest_sample=np.sort(np.concatenate(samples))[: reference.MAX_DIGESTS]
         if len(samples) == len(seen) and not few
         else None,
+        spatial=(spatial.mean, spatial.scatter / (n - ddof)) if with_spatial == len(seen) else None,
+        other_rows=whole_rows,
     )
+
+
+class _Sums:
+    """Mean and scatter matrix of one layer, over the parts so far."""
+
+    def __init__(self) -> None:
+        self.mean, self.scatter = np.zeros(0), np.zeros((0, 0))
+
+    def add(self, gaussian: Gaussian, count: int, before: int) -> None:
+        """Args: count: images of the part. before: images of the parts before it."""
+        if before == 0:
+            self.mean, self.scatter = np.zeros_like(gaussian.mean), np.zeros_like(gaussian.covariance)
+        delta, total = gaussian.mean - self.mean, before + count
+        self.scatter += gaussian.covariance * (count - gaussian.ddof) + np.outer(delta, delta) * (
+            before * count / total
+        )
+        self.mean = self.mean + delta * (count / total)
 
 
 def _even_sample(drawn: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
@@ -112,6 +137,17 @@ def _require_alike(first: Statistics, part: Statistics, assume_protocol: bool) -
     """The number of images of a part that can be added to the first."""
     if part.n is None:
         raise InputError(f"{part.spec} does not say of how many images it is, so it cannot be merged. Build it again.")
+    sizes = {one.spatial[0].size for one in (first, part) if one.spatial is not None}
+    if len(sizes) > 1:
+        raise IncomparableError(
+            f"{first.spec} and {part.spec} hold statistics for sFID of {' and '.join(map(str, sizes))} features: build "
+            "both under one protocol."
+        )
+    for name in set(first.other_rows) & set(part.other_rows):
+        one, other = first.network(name), part.network(name)
+        assert one is not None
+        assert other is not None
+        one.require_same(other, f"the features of {name} in {first.spec} and {part.spec}")
     if part.gaussian().ddof != first.gaussian().ddof or part.mean.shape != first.mean.shape:
         raise IncomparableError(
             f"{first.spec} ({first.mean.size} features, ddof {first.gaussian().ddof}) and {part.spec} "
@@ -187,11 +223,15 @@ def _missing(parts: list[_Part]) -> list[str]:
     return notes
 
 
-def _merged_meta(parts: list[_Part], n: int, unchecked: list[str], digest: str | None) -> dict[str, Any]:
+def _merged_meta(
+    parts: list[_Part], n: int, unchecked: list[str], lost: list[str], digest: str | None
+) -> dict[str, Any]:
     warnings = dict.fromkeys(w for part in parts for w in part.warnings if _MISSING not in w)
     if unchecked:
         names = ", ".join(unchecked)
         warnings[f"merged without a check for images that count twice: no image digests in {names}"] = None
+    if lost:
+        warnings[f"left out, because not all merged files have it: what was kept for {', '.join(lost)}"] = None
     warnings |= dict.fromkeys(_missing(parts))
     meta: dict[str, Any] = dict(parts[0].meta)
     meta["source"] = {"kind": "merged", "n": n, "parts": [dict(p.meta.get("source") or {}) for p in parts]}

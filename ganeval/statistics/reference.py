@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ _MOST = 2**53  # images
 _LARGEST = 1e20  # of a mean, and its square of a covariance: a distance is then a number that documents can hold
 FEATURES = ("feats", "reps", "real_feats")  # of clean-fid's KID files, dgm-eval, StudioGAN
 _PREFIX = "stats:"
+_OTHER = "features."  # and the name of a network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +55,8 @@ class Statistics:
         name: the NAME of ``stats:NAME``.
         spatial: mean and covariance on the layer that keeps places, the members ``mu_s`` and ``sigma_s`` of the ADM
             evaluator's files, flattened in the order height, width, channel, as our ``sfid`` layer is.
+        other_rows: (n, d) features of the same images on other networks, by the name of the network; ``meta`` has the
+            protocol of each under ``networks``.
     """
 
     mean: np.ndarray
@@ -68,6 +71,7 @@ class Statistics:
     source_path: Path | None = None
     name: str | None = None
     spatial: tuple[np.ndarray, np.ndarray] | None = None
+    other_rows: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def spec(self) -> str:
@@ -80,6 +84,11 @@ class Statistics:
     def protocol(self) -> Protocol | None:
         """None where it is not known."""
         return None if self.meta is None else _protocol_of(self.meta, self.spec)
+
+    def network(self, name: str) -> Protocol | None:
+        """The protocol of ``other_rows`` on a network; None where there are none."""
+        named = (self.meta or {}).get("networks", {})
+        return _protocol_of({"protocol": named[name]}, self.spec) if name in self.other_rows else None
 
     @property
     def digest(self) -> str:
@@ -147,8 +156,8 @@ def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
     """Write statistics as npz, atomically; equal statistics give equal bytes. ``.npz`` is appended if missing.
 
     The members ``mu`` and ``sigma`` are what pytorch-fid, clean-fid and their relatives read. Further members: ``n``,
-    ``ddof``, ``meta`` (one JSON string), and, where there are any, ``features`` (float32), ``feature_sample``
-    (float16) and ``digests`` (up to 1e6).
+    ``ddof``, ``meta`` (one JSON string), and, where there are any, ``mu_s`` and ``sigma_s`` (float64), ``features`` and
+    ``features.NETWORK`` (float32), ``feature_sample`` (float16) and ``digests`` (up to 1e6).
 
     Returns:
         The path that was written.
@@ -172,6 +181,7 @@ def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
             raise InputError(f"the provenance of {target} is no plain JSON: {error}.") from error
     if stats.rows is not None:
         arrays["features"] = np.asarray(stats.rows, dtype=np.float32)
+    arrays |= {_OTHER + name: np.asarray(rows, dtype=np.float32) for name, rows in stats.other_rows.items()}
     if stats.row_sample is not None:
         narrow = np.abs(stats.row_sample).max(initial=0) <= np.finfo(np.float16).max
         arrays["feature_sample"] = np.asarray(stats.row_sample, dtype=np.float16 if narrow else np.float32)
@@ -207,11 +217,17 @@ def _moments_from(archive: NpzReader, path: Path, names: Sequence[str]) -> Stati
         else None,
         source_path=path,
         spatial=_moments(archive, path, "mu_s", "sigma_s") if {"mu_s", "sigma_s"} <= set(names) else None,
+        other_rows={
+            name: _kept(archive, path, _OTHER + name, "f", 2)
+            for name in (meta or {}).get("networks", {})
+            if _OTHER + name in names
+        },
     )
-    if stats.rows is not None and stats.rows.shape != (stats.n, d):
-        raise InputError(
-            f"{path}: features of shape {stats.rows.shape} do not belong to {stats.n} images of {d} features."
-        )
+    for rows in (stats.rows, *stats.other_rows.values()):
+        if rows is not None and (len(rows) != stats.n or (rows is stats.rows and rows.shape[1] != d)):
+            raise InputError(
+                f"{path}: features of shape {rows.shape} do not belong to {stats.n} images of {d} features."
+            )
     if stats.protocol is not None:  # reading it checks it
         stats.protocol.key()
     try:
@@ -319,6 +335,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """How statistics were made."""
 
     protocol: Protocol | None = None
+    networks: dict[str, Protocol] = {}
     source: ImageSet | None = None
     environment: dict[str, Any] | None = None
     warnings: list[str] = []
