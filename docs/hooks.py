@@ -1,6 +1,6 @@
 """Hooks of mkdocs that write facts of the package into the pages, so that each fact is declared once.
 
-``<!-- metrics -->``, ``<!-- options -->``, ``<!-- commands -->`` and ``<!-- weights -->`` become tables and help texts.
+``<!-- NAME -->`` becomes a table or help texts; ``_TABLES`` has the names.
 The tags after the language of a fence (see ``tests/readme.py``) are removed, because Markdown does not have them. Pages
 that the navigation in mkdocs.yml does not name are added at its end.
 """
@@ -17,6 +17,7 @@ from mkdocs.config.defaults import MkDocsConfig
 
 from ganeval.cli.main import ganeval_command
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, all_options
+from ganeval.engine.public_statistics import listed_statistics
 from ganeval.features.published import SPECS
 from ganeval.metrics.registry import METRICS
 from ganeval.parsing.arguments import Option
@@ -81,11 +82,28 @@ def weights() -> str:
     return "\n".join(lines)
 
 
+def statistics() -> str:
+    lines = [
+        "| name | data set | pixels | images | protocol | licence | SHA-256 | address |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for entry in listed_statistics():
+        size, n = (value or "not stated" for value in (entry.resolution, entry.n))
+        digest = "not published" if entry.sha256 is None else f"`{entry.sha256[:16]}...`"
+        address = "ships with ganeval" if entry.url is None else f"<{entry.url}>"
+        if entry.url is not None and not entry.url.startswith("https://"):
+            address += " (http: `--allow-http`)"
+        cells = (f"`{entry.name}`", entry.dataset, size, n, f"`{entry.protocol}`", entry.licence, digest, address)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
 _TABLES: Mapping[str, Callable[[], str]] = {
     "metrics": metrics,
     "options": options,
     "commands": commands,
     "weights": weights,
+    "statistics": statistics,
 }
 
 

@@ -20,6 +20,7 @@ from support.browser import needs_browser, opened
 
 import ganeval
 from ganeval.engine.config import EvaluationConfig, all_options
+from ganeval.engine.public_statistics import public_statistics
 from ganeval.features.published import SPECS
 from ganeval.metrics.registry import METRICS
 
@@ -89,9 +90,11 @@ def test_every_fence_is_a_block(site: Path) -> None:
 
 
 def test_reference_pages_are_made_of_the_package(site: Path) -> None:
-    text = {name: (site / "reference" / f"{name}.html").read_text(encoding="utf-8") for name in ("metrics", "weights")}
+    pages = ("metrics", "weights", "statistics")
+    text = {name: (site / "reference" / f"{name}.html").read_text(encoding="utf-8") for name in pages}
     assert all(f"<code>{name}</code>" in text["metrics"] for name in METRICS)
     assert all(f"<code>{name}</code>" in text["weights"] for name in SPECS)
+    assert all(f"<code>{name}</code>" in text["statistics"] for name in public_statistics())
     commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
     assert "ganeval stats build" in commands
     assert "--baseline" in commands

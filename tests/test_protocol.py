@@ -18,6 +18,7 @@ def test_keys_are_distinct_and_pinned() -> None:
         "pytorch-fid": "1841f1a148059968",
         "clean": "9c5acbabb32399a8",
         "torchmetrics": "486643a247127151",
+        "text2image-benchmark": "7f033c412877dc84",
         "adm": "2e36e825dbfc6f2f",
         "stylegan": "de31a58becc9a30b",
         "dgm": "3f8494ee92031bab",

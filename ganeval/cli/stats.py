@@ -1,7 +1,8 @@
-"""``ganeval stats build | show | merge``: reference statistics."""
+"""``ganeval stats build | show | merge | list | fetch | verify``: reference statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,10 @@ from ganeval.cli.options import (
 )
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source, StatisticsFile
+from ganeval.results import Cell
 
 if TYPE_CHECKING:
+    from ganeval.engine.public_statistics import PublicStatistics
     from ganeval.statistics.reference import Statistics
 
 
@@ -34,6 +37,7 @@ def stats() -> None:
     Examples:
       ganeval stats build dataset:shapes --num-samples 500 --protocol compact -o shapes.npz
       ganeval stats show shapes.npz
+      ganeval stats list --protocol compact
     """
 
 
@@ -61,6 +65,7 @@ def build(images: str, *, fmt: str, **options: Any) -> None:
     Examples:
       ganeval stats build dataset:shapes --num-samples 500 --protocol compact -o shapes.npz
       ganeval stats build dataset:shapes --num-samples 500 --protocol compact --shard 1/2 -o one-of-two.npz
+      ganeval stats build my-images/ --protocol adm --table -o table.npz
     """
     from ganeval.api import build_statistics
     from ganeval.statistics.npz import with_suffix_npz
@@ -119,6 +124,112 @@ def merge(files: tuple[str, ...], *, fmt: str, **options: Any) -> None:
     _show(merged, str(target), fmt, outputs=outputs)
 
 
+@stats.command("list", cls=Command)
+@option("--protocol", metavar="NAME", help="Only those that a run under this protocol can compare with.")
+@output_path
+@output_options
+def list_command(*, protocol: str | None, fmt: str, **options: Any) -> None:
+    """List the statistics that ship or can be fetched: images, protocol, address, hash, and whether they are here.
+
+    \b
+    Examples:
+      ganeval stats list
+      ganeval stats list --protocol compact
+    """
+    from ganeval.engine.public_statistics import listed_statistics
+
+    entries = listed_statistics(protocol)
+    rows = []
+    for entry in entries:
+        size = f"{entry.resolution} px" if entry.resolution else "any size"
+        images = "n unknown" if entry.n is None else f"n = {entry.n}"
+        address = entry.url or "ships with ganeval"
+        address += " (http: fetching it needs --allow-http)" if entry.needs_http else ""
+        cells = [entry.dataset, size, images, entry.protocol, "here" if entry.path.is_file() else "not fetched"]
+        cells.append(_hash_of(entry))
+        rows.append([Cell(entry.name, {"bold": True}), *map(Cell, cells), Cell(address, {"dim": True}, loose=True)])
+    header = ("name", "data set", "size", "images", "protocol", "state", "SHA-256", "from")
+    fields = {"statistics": [entry.to_dict() for entry in entries]}
+    output.answer(fields, rows, header=header, fmt=fmt, target=options["output"])
+
+
+@stats.command(cls=Command)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@option("--allow-http", is_flag=True, help="Fetch over http too where no hash of the file is known.")
+@output_path
+@output_options
+def fetch(names: tuple[str, ...], *, allow_http: bool, fmt: str, **options: Any) -> None:
+    """Fetch the statistics NAME... into the cache folder of the user, unless they are there.
+
+    \b
+    Example:
+      ganeval stats fetch edm-cifar10-32
+    """
+    from ganeval.engine.public_statistics import find_statistics, get_statistics, verify_statistics
+
+    entries = [get_statistics(name.removeprefix("stats:")) for name in names]
+    for entry in entries:
+        find_statistics(entry.name, allow_http=allow_http, notify=output.note)
+    _answer_files([(entry, entry.path, verify_statistics(entry)) for entry in entries], fmt, options["output"])
+
+
+@stats.command(cls=Command)
+@click.argument("names", nargs=-1, metavar="[NAME|FILE.npz]...")
+@output_path
+@output_options
+def verify(names: tuple[str, ...], *, fmt: str, **options: Any) -> None:
+    """Check the hash of statistics: of each NAME or FILE, or of all that are on this machine. Fetches nothing.
+
+    A NAME must have its published hash, or that of its first download. A FILE may have any: it is read and checked,
+    and named if it is one of the public files.
+
+    \b
+    Examples:
+      ganeval stats verify
+      ganeval stats verify cifar10-test
+    """
+    from ganeval.download import sha256_of
+    from ganeval.engine.public_statistics import get_statistics, listed_statistics, recognised, verify_statistics
+    from ganeval.statistics.reference import load_statistics
+
+    found: list[tuple[PublicStatistics | None, Path, str]] = []
+    names = names or tuple(entry.name for entry in listed_statistics() if entry.path.is_file())
+    if not names:
+        output.note("no statistics are on this machine: there is nothing to verify")
+    for name in names:
+        path = Path(name)
+        if path.suffix.lower() == ".npz":
+            load_statistics(path)
+            found.append((recognised(path), path, sha256_of(path)))
+        else:
+            entry = get_statistics(name.removeprefix("stats:"))
+            found.append((entry, entry.path, verify_statistics(entry)))
+    _answer_files(found, fmt, options["output"])
+
+
+def _answer_files(found: Sequence[tuple[PublicStatistics | None, Path, str]], fmt: str, target: Path | None) -> None:
+    fields, lines = [], []
+    for entry, path, digest in found:
+        state = "unknown" if entry is None else "verified" if entry.sha256 else "first use"
+        name = path.name if entry is None else entry.name
+        fields.append({"name": None if entry is None else name, "path": str(path), "sha256": digest, "state": state})
+        lines.append(f"{name}  {_STATES[state]}  {path}  (SHA-256 {digest})")
+    output.answer({"statistics": fields}, "\n".join(lines), fmt=fmt, target=target)
+
+
+_STATES = {
+    "verified": "has its published hash",
+    "first use": "no published hash; as first fetched",
+    "unknown": "none of the public files",
+}
+
+
+def _hash_of(entry: PublicStatistics) -> str:
+    if entry.sha256 is not None:
+        return f"{entry.sha256[:12]} (published)"
+    return "not published" if entry.first_use is None else f"{entry.first_use[:12]} (first use)"
+
+
 def _rows_kept(statistics: Statistics) -> str:
     if statistics.rows is not None:
         return f"all {len(statistics.rows)}"
@@ -136,6 +247,8 @@ def _show(
         "features": len(statistics.mean),
         "rows": None if statistics.rows is None else len(statistics.rows),
         "sampled_rows": None if statistics.row_sample is None else len(statistics.row_sample),
+        "spatial_features": None if statistics.spatial is None else len(statistics.spatial[0]),
+        "networks": sorted(statistics.other_rows),
         "ddof": statistics.ddof,
         "protocol": None if protocol is None else protocol.to_dict(),
         "source": source,
@@ -153,6 +266,8 @@ def _show(
         ("digest", statistics.digest or "unknown"),
         ("note", statistics.note or ""),
         ("rows kept", _rows_kept(statistics)),
+        ("for sFID", "" if statistics.spatial is None else f"statistics of {len(statistics.spatial[0])} features"),
+        ("rows of", ", ".join(sorted(statistics.other_rows))),
     ]
     cells = [(field, str(value)) for field, value in rows if value]
     output.answer({"statistics": fields}, cells, header=("field", "value"), fmt=fmt, target=target, outputs=outputs)

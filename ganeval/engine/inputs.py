@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ganeval.engine.config import EvaluationConfig, InputOptions
-from ganeval.engine.reference_files import load_reference, parts_of
+from ganeval.engine.reference_files import images_in, load_reference, parts_of
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError, number_of
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.class_labels import like_real
@@ -87,7 +87,7 @@ def open_image_set(
             if num is not None:
                 raise ConfigError(f"{option(f'num_{name}')} takes a subset of images; {spec} holds statistics.")
             return ImageSet(statistics.spec, statistics=statistics)
-        source = open_source(spec, num=num, options=options.opening(device=device))
+        source = open_source(images_in(spec), num=num, options=options.opening(device=device))
         if source.length is not None and not both:
             require_enough(name, source.length, source.describe(), minimum)
         if drawn:

@@ -6,11 +6,10 @@ import re
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
 import ganeval
-from ganeval.download import recorded_hash, sha256_of
-from ganeval.engine.reference_files import PublicStatistics, public_statistics
+from ganeval.download import sha256_of
+from ganeval.engine.public_statistics import PublicStatistics, public_statistics
 from ganeval.errors import WeightsError, number_of
 from ganeval.parsing.documents import Sha256, read_json
 
@@ -35,8 +34,7 @@ def check_manifest() -> list[str]:
         WeightsError: a hash is malformed, or a file does not have its recorded hash.
     """
     entries = public_statistics()
-    folder = platformdirs.user_cache_path("ganeval", appauthor=False) / "reference_stats"
-    fetched = [entry for entry in entries.values() if _statistics(entry, folder / f"{entry.name}.npz")]
+    fetched = [entry for entry in entries.values() if _statistics(entry)]
     shipped = [card for part in ("features", "generators") for card in _cards(Path(ganeval.__file__).parent / part)]
     return [
         f"manifest: {len(entries)} public statistics, {len(fetched)} of them fetched, hashes match",
@@ -44,14 +42,14 @@ def check_manifest() -> list[str]:
     ]
 
 
-def _statistics(entry: PublicStatistics, path: Path) -> bool:
+def _statistics(entry: PublicStatistics) -> bool:
     """Whether it was fetched and could be verified."""
     if entry.sha256 is not None and _HASH.fullmatch(entry.sha256) is None:
         raise WeightsError(f"the manifest's hash of {entry.name} is {entry.sha256!r}, expected 64 hexadecimal digits.")
-    expected = entry.sha256 or recorded_hash(path)
-    if expected is None or not path.exists():
+    expected = entry.known_hash
+    if expected is None or not entry.path.exists():
         return False
-    _require(path, expected)
+    _require(entry.path, expected)
     return True
 
 

@@ -3,7 +3,7 @@
 ``DIR/``                               folder
 ``FILE.zip``, ``FILE.tar[.gz]``        archive; ``shards-{000..099}.tar``: several as one set
 ``FILE.npz``, ``FILE.npy``             arrays; ``FILE.npz:images`` or ``FILE.npz:statistics``: one part of the file
-``stats:NAME``                         reference statistics by name
+``stats:NAME``                         reference statistics by name; ``stats:NAME:images``, ``stats:NAME:statistics``
 ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``   rendered images
 ``dataset:NAME:SPLIT``                 a torchvision data set
 ``gen:NAME``                           a generator that ships with ganeval, by its exact name
@@ -60,6 +60,7 @@ from ganeval.images.specs import (
 
 _MOST_NESTED = 16
 _ZIP, _TAR = (".zip",), (".tar", ".tgz", ".tar.gz")
+_PARTS: tuple[Part, ...] = ("images", "statistics")
 _PART = re.compile(r"(.+\.npz):(images|statistics)", re.IGNORECASE | re.DOTALL)
 _SHAPES = re.compile(r"dataset:shapes(?:-(plain|striped))?(?::([0-9]{1,18}))?(?:@([0-9]{1,18}))?")
 _IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -110,7 +111,9 @@ def _parse(text: str, depth: int = 0) -> Spec:
     if text.startswith("dataset:"):
         return _dataset(text)
     if text.startswith("stats:"):
-        return NamedStatistics(text, text.removeprefix("stats:"))
+        name, _, chosen = text.removeprefix("stats:").partition(":")
+        part = next((one for one in _PARTS if one == chosen), None)
+        return NamedStatistics(text, name if part else text.removeprefix("stats:"), part)
     prefix, colon, name = text.partition(":")
     if colon and prefix in KINDS:
         return RegisteredSource(text, prefix, name)

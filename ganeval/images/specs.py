@@ -101,7 +101,13 @@ class Invalid(Spec):
 
 @dataclass(frozen=True, slots=True)
 class NamedStatistics(Spec):
+    """
+    Attributes:
+        part: what the user chose, where they hold images too; None where nothing was said.
+    """
+
     name: str
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ import torch
 from support.documents import META, RULES, write_run, write_statistics
 from support.mutations import MEMORY, SECONDS, cases, drive, mutated_bytes, mutated_json, mutated_toml, peak_memory
 
-import ganeval.engine.reference_files as manifest
+import ganeval.engine.public_statistics as manifest
 from ganeval.cli.main import main
 from ganeval.features.cache import FeatureCache
 from ganeval.features.cache_entry import Entry, packed, unpacked
@@ -222,7 +222,7 @@ def _other_targets(folder: Path) -> dict[str, Target]:
         return b"\n".join(mutated_json(line, rng) if rng.random() < 0.3 else json.dumps(line).encode() for line in log)
 
     def public(path: Path) -> object:
-        manifest.public_statistics.cache_clear()
+        manifest.read_manifest.cache_clear()
         return manifest.public_statistics()
 
     return {
@@ -295,7 +295,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
     monkeypatch.setattr(manifest, "reference_stats_dir", lambda: tmp_path)
     made = targets(tmp_path)
     yield made
-    manifest.public_statistics.cache_clear()
+    manifest.read_manifest.cache_clear()
 
 
 def mutate(found: dict[str, Target], total: int) -> None:

@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 from support.peers import needs_peer
 
-from ganeval.engine import reference_files as manifest_module
-from ganeval.engine.reference_files import (
+from ganeval.download import sha256_of
+from ganeval.engine import public_statistics as manifest_module
+from ganeval.engine.public_statistics import (
     find_statistics,
-    is_statistics,
-    load_reference,
+    get_statistics,
     public_statistics,
+    read_manifest,
     shipped_statistics,
 )
+from ganeval.engine.reference_files import is_statistics, load_reference
 from ganeval.errors import InputError
 from ganeval.files import reference_stats_dir
 from ganeval.parsing.array_files import NpzReader
@@ -325,7 +327,9 @@ def test_manifest_entries_are_sound() -> None:
     assert len(entries) == sum(len(source["files"]) for source in document["source"])  # no name twice
     assert not set(entries) & set(shipped_statistics())
     for entry in entries.values():
+        assert entry.url is not None
         assert entry.url.startswith(("https://", "http://bioinf.jku.at/"))
+        assert entry.dataset
         assert entry.url.endswith(".npz")
         assert entry.protocol in PROTOCOLS
         assert entry.n is None or entry.n > 1
@@ -333,7 +337,20 @@ def test_manifest_entries_are_sound() -> None:
         assert entry.licence
         assert entry.note
     assert {e.weights for e in entries.values()} == {document["weights"]}
-    assert entries["clean-fid-cifar10-train-32-pytorch-fid"].url.endswith("/cifar10_legacy_pytorch_train_32.npz")
+    last = entries["clean-fid-cifar10-train-32-pytorch-fid"].url
+    assert last is not None
+    assert last.endswith("/cifar10_legacy_pytorch_train_32.npz")
+
+
+def test_the_manifest_describes_what_ships() -> None:
+    assert [f"{name}.npz" for name in sorted(shipped_statistics())] == sorted(
+        path.name for path in reference_stats_dir().glob("*.npz")
+    )
+    for name, entry in shipped_statistics().items():
+        stats = load_reference(f"stats:{name}")
+        assert stats.protocol is not None
+        assert (entry.n, entry.protocol, entry.sha256) == (stats.n, stats.protocol.name, sha256_of(entry.path))
+        assert get_statistics(name) == entry
 
 
 def test_manifest_weights_are_the_published_ones() -> None:
@@ -353,7 +370,7 @@ def test_public_statistics_know_their_protocol(
         np.savez(target, mu=stats.mean, sigma=stats.covariance)
         return target
 
-    monkeypatch.setattr("ganeval.download.fetch", fetched)
+    monkeypatch.setattr(manifest_module, "fetch", fetched)
     monkeypatch.setattr(manifest_module.platformdirs, "user_cache_path", lambda *_, **__: tmp_path / "cache")
     public = load_reference("stats:edm-cifar10-32")
     ((url, target, details),) = calls
@@ -372,7 +389,7 @@ def test_shipped_statistics_need_no_network(tmp_path: Path, stats: Statistics, m
     monkeypatch.setattr(manifest_module, "reference_stats_dir", lambda: tmp_path)
     assert find_statistics("cifar10-test") == path
     assert load_reference("stats:cifar10-test").spec == "stats:cifar10-test"
-    with pytest.raises(InputError, match=r"no statistics named 'cifar10-tets'\. Did you mean stats:cifar10-test\?"):
+    with pytest.raises(InputError, match=r"Unknown statistics 'cifar10-tets'\. Did you mean stats:cifar10-test\?"):
         find_statistics("cifar10-tets")
 
 
@@ -380,13 +397,13 @@ def test_a_damaged_manifest_and_installation_iv(tmp_path: Path, monkeypatch: pyt
     import ganeval.files
 
     monkeypatch.setattr(manifest_module, "reference_stats_dir", lambda: tmp_path)
-    (tmp_path / "manifest.toml").write_text("[[source]]\nfiles = [{name = 'x'}]\n")
-    public_statistics.cache_clear()
+    (tmp_path / "manifest.toml").write_text("[[source]]\nfiles = [{name = 'x', dataset = 'y'}]\n")
+    read_manifest.cache_clear()
     try:
         with pytest.raises(InputError, match=r"manifest\.toml is not a valid .*: the key 'file' is missing"):
             public_statistics()
     finally:
-        public_statistics.cache_clear()
+        read_manifest.cache_clear()
     monkeypatch.setattr(ganeval.files, "__file__", str(tmp_path / "a" / "resources.py"))
     (tmp_path / "manifest.toml").unlink()
     with pytest.raises(InputError, match="the installation is damaged"):
