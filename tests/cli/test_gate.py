@@ -265,11 +265,11 @@ def test_check_looks_and_measures_nothing(measured: Path, rules: Configure, caps
 def test_check_finds_a_file_that_is_not_the_one_on_record(
     rules: Configure, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganeval.gate import manifest
+    from ganeval.engine import public_statistics as named
 
     rules("[gate.rules.fid]\nmax = 1")
-    monkeypatch.setattr(manifest.platformdirs, "user_cache_path", lambda *_, **__: tmp_path)
-    entry = next(iter(manifest.public_statistics().values()))
+    monkeypatch.setattr(named.platformdirs, "user_cache_path", lambda *_, **__: tmp_path)
+    entry = next(iter(named.public_statistics().values()))
     fetched = tmp_path / "reference_stats" / f"{entry.name}.npz"
     fetched.parent.mkdir()
     fetched.write_bytes(b"x")
