@@ -65,6 +65,24 @@ def test_inception_score_and_subsets_against_torch_fidelity(
     assert subsets["std"] == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-4)  # type: ignore[index]
 
 
+@needs_peer("torch_fidelity", "torchmetrics")
+@pytest.mark.parametrize("threshold", [0.1, 1e-6])
+def test_mifid_against_torchmetrics(
+    tmp_path: Path, surrogate_weights: Path, peer_features: Callable[..., np.ndarray], threshold: float
+) -> None:
+    """The surrogate's features are near each other: under the usual threshold all are copies."""
+    from torchmetrics.image.mifid import _mifid_compute
+
+    real, fake = save(tmp_path / "real", 24, 5, 0.1), save(tmp_path / "fake", 20, 6, 0.5)
+    ours = evaluate(
+        tmp_path / "real", tmp_path / "fake", metrics=("mifid",), protocol="torchmetrics", weights=surrogate_weights,
+        device="cpu", mifid_threshold=threshold,
+    )["mifid"]  # fmt: skip
+    sides = [torch.from_numpy(peer_features("torchmetrics", x).astype(np.float64)) for x in (real, fake)]
+    parts = [part for x in sides for part in (x.mean(0), torch.cov(x.T), x)]
+    assert ours.value == pytest.approx(float(_mifid_compute(*parts, cosine_distance_eps=threshold)), rel=1e-5)
+
+
 @needs_peer("prdc", "torch_fidelity", "torchmetrics")
 def test_counts_against_prdc(tmp_path: Path, surrogate_weights: Path, peer_features: Callable[..., np.ndarray]) -> None:
     """Shares of 30 and 26 images, exactly: there is nothing between two counts. Copies are in both sets."""

@@ -128,6 +128,17 @@ _METRICS: dict[str, Metric] = {
             citation=bibtex("miyato2018cgans"),
         ),
         Metric(
+            name="fjd",
+            title="Frechet distance of images together with their classes",
+            acronym="FJD",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.joint:measure",
+            in_eval=False,
+            settings=("trace",),
+            citation=bibtex("devries2019evaluation"),
+        ),
+        Metric(
             name="mifid",
             title="Frechet distance, over the distance of the reals from their nearest fakes where these are copies",
             acronym="MiFID",
