@@ -32,4 +32,29 @@ def test_list_of_the_tagged_blocks() -> None:
         ("docs/index.md", "no-run", "python3 -m venv .venv && . .venv/bin/activate"),
         ("docs/index.md", "needs-weights", "ganeval fid start-real start-fake.zip --num-real 12 --num-fake 12"),
         ("docs/index.md", "needs-weights", "ganeval sample dataset:shapes@1 -n 40 -o few"),
+        ("docs/intervals.md", "no-run", "ganeval eval real/ fake/ --group-by '(film\\d+)_'"),
+        (
+            "docs/protocols.md",
+            "long",
+            "ganeval eval stats:adm-imagenet-256 samples.npz --protocol adm --metrics is,fid,sfid,precision,recall",
+        ),
+        (
+            "docs/protocols.md",
+            "needs-weights",
+            "ganeval stats build dataset:shapes@1 --num-samples 6 --protocol adm --table -o table.npz",
+        ),
+        (
+            "docs/protocols.md",
+            "needs-weights",
+            "ganeval eval VIRTUAL.npz samples.npz --protocol adm --assume-protocol "
+            "--metrics is,fid,sfid,precision,recall",
+        ),
+        ("docs/protocols.md", "long", "ganeval fid stats:edm-cifar10-32 samples/ --num-fake 50000"),
+        ("docs/protocols.md", "long", "ganeval stats build ffhq-1024x1024.zip --protocol stylegan --table -o ffhq.npz"),
+        (
+            "docs/protocols.md",
+            "long",
+            "ganeval fid stats:coco-val2014 samples/ --protocol text2image-benchmark --num-fake 30000",
+        ),
+        ("docs/protocols.md", "long", "ganeval fid dataset:cifar10:train samples/ --download"),
     ]
