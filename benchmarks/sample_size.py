@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 
 from ganeval.api import evaluate
-from ganeval.results import MetricResult, format_number
+from ganeval.parsing.layout import format_number
+from ganeval.results import MetricResult
 
 SIZES = (250, 500, 1000, 2000, 5000, 10_000)
 METRICS = {"fid": "FD", "kid": "KID", "precision": "precision", "coverage": "coverage", "ind": "IND"}

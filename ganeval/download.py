@@ -80,7 +80,11 @@ def fetch(
     if _is_right(target, sha256, what, note):
         return target
     if is_offline():
-        raise WeightsError(_offline(url, target, sha256, what))
+        state = "is not the right file" if target.is_file() else "is not there"
+        raise WeightsError(
+            f"{what}: {target} {state}, and the network must not be used (GANEVAL_OFFLINE). "
+            f"Fetch {url} on another machine and put it there (SHA-256 {sha256 or 'not published'})."
+        )
     if not url.startswith(("http://", "https://")):
         raise WeightsError(f"Cannot fetch {what}: {url} is not an http or https address.")
     secure = not allow_http and (sha256 or recorded_hash(target)) is None
@@ -268,14 +272,6 @@ def _insecure(url: str, what: str) -> str:
         f"Cannot fetch {what}: {url} is an http address and no hash of the file is known, so nothing would show that "
         "the file was replaced on the way. To fetch it nevertheless, allow http: `ganeval stats fetch NAME "
         "--allow-http` (allow_http=True)."
-    )
-
-
-def _offline(url: str, target: Path, sha256: str | None, what: str) -> str:
-    state = "is not the right file" if target.is_file() else "is not there"
-    return (
-        f"{what}: {target} {state}, and GANEVAL_OFFLINE forbids the network. "
-        f"Fetch {url} on another machine and put it there (SHA-256 {sha256 or 'not published'})."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
 
 class GanEvalError(Exception):
@@ -89,3 +90,13 @@ def listed_counts(counts: Mapping[str, int], most: int = 5) -> str:
     """
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return listed([f"{count} x {kind}" for kind, count in ordered], most)
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """A hint at the known name that is most similar, to append to a message; empty where none is similar.
+
+    >>> did_you_mean("fidd", ["fid", "kid"])
+    " Did you mean 'fid'?"
+    """
+    close = get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ganeval.errors import InputError
 from ganeval.files import is_stream, written_whole
 from ganeval.parsing.documents import MAX_NUMBER, DocumentError, parse_json, read_bytes, require_sound
-from ganeval.results import Evaluation, MetricResult, evaluation_of, to_json
+from ganeval.parsing.layout import to_json
+from ganeval.results import Evaluation, MetricResult, evaluation_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,22 +6,32 @@ import hashlib
 import html
 import json
 import math
-import re
-import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ganeval.errors import IncomparableError, InputError
+from ganeval.errors import IncomparableError, InputError, number_of
 from ganeval.parsing.documents import DocumentError, plain, shown, typed
-from ganeval.parsing.result_document import LEAVE_ONE_OUT, SCHEMA, Entry, FailureDocument, Interval, RunDocument
+from ganeval.parsing.layout import (
+    SCHEMA,
+    Cell,
+    aligned,
+    at_the_point,
+    decimals,
+    fixed,
+    format_number,
+    image_counts,
+    one_line,
+    span,
+)
+from ganeval.parsing.result_document import LEAVE_ONE_OUT, Entry, FailureDocument, Interval, RunDocument
 from ganeval.protocol import Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["LEAVE_ONE_OUT", "SCHEMA", "Evaluation", "Interval", "MetricResult", "Reason"]
+__all__ = ["LEAVE_ONE_OUT", "Evaluation", "Interval", "MetricResult", "Reason"]
 # Why a result has no interval: the code in the JSON document, and its sentence, in which the numbers are filled in.
 # "unknown" has a sentence and nothing else: a document of an earlier version, or a metric that was registered outside.
 REASONS: Mapping[str, str] = {
@@ -59,12 +69,7 @@ REASONS: Mapping[str, str] = {
     "all_farther": "every fake image is farther from the training set than every held-out image: there is no spread",
     "constant_distances": "all distances are equal, so the error cannot be estimated",
 }
-Style = Callable[[str, Mapping[str, Any] | None], str]
-_BETWEEN = 3  # spaces from column to column
-_INDENT = "    "  # of what does not fit on a line
 _BOLD, _DIM = {"bold": True}, {"dim": True}
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|~#@&!])")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -113,9 +118,6 @@ class MetricResult:
     ``value`` is the plain estimate, the one that papers print. ``bias`` is its expected excess because the samples are
     finite, ``corrected`` is ``value - bias``, and ``interval`` says what it covers. Where those are not valid they are
     None and ``reason`` says why.
-
-    >>> float(MetricResult.example())
-    12.34
     """
 
     name: str
@@ -151,7 +153,7 @@ class MetricResult:
     def __str__(self) -> str:
         """The line that people paste; with the number of warnings behind it, if there are some."""
         label, value, *more = self.parts()
-        return "   ".join([f"{label} {value}", *filter(None, [*more, _counted(self.warnings)])])
+        return "   ".join([f"{label} {value}", *filter(None, [*more, _warned(self.warnings)])])
 
     def __repr__(self) -> str:
         return f"<MetricResult {self}>"
@@ -161,28 +163,23 @@ class MetricResult:
 
     def parts(self) -> tuple[str, str, str, str]:
         """Label; value; interval, or why there is none; protocol and numbers of images: what a person can paste."""
-        told = ""
-        if self.interval is not None:
-            digits = decimals(self.interval.high - self.interval.low)
-            middle = (
-                f"bias-corrected {fixed(self.corrected, digits)}, " if self.bias and self.corrected is not None else ""
-            )
-            ends = f"{fixed(self.interval.low, digits)} to {fixed(self.interval.high, digits)}"
-            told = f"{middle}{100 * self.interval.level:g} % CI {ends}"
-            told += f" for {self.n_fake} images" if self.interval.method == LEAVE_ONE_OUT else ""
-        elif self.reason:
-            told = f"no interval: {self.reason}"
-        unit = self.details.get("unit", "fake")  # what one of the fakes is, where it is no image
-        counts = [f"{n} {side}" for n, side in ((self.n_real, "real"), (self.n_fake, unit)) if n is not None]
+        told = f"no interval: {self.reason}" if self.reason else ""
+        if (interval := self.interval) is not None:
+            told = f"{100 * interval.level:g} % CI {span(interval.low, interval.high)}"
+            if self.bias and self.corrected is not None:
+                told = f"bias-corrected {fixed(self.corrected, decimals(interval.high - interval.low))}, {told}"
+            told += f" for {self.n_fake} images" if interval.method == LEAVE_ONE_OUT else ""
         value = format_number(self.value, self.standard_error)
-        return self.label, value, told, f"({', '.join([self.protocol.told(), *counts])})"
+        return self.label, value, told, f"({', '.join(filter(None, [self.protocol.told(), self._counts()]))})"
+
+    def _counts(self) -> str:
+        return image_counts(self.n_real, self.n_fake, str(self.details.get("unit", "fake")))
 
     @property
     def log_name(self) -> str:
         """Label and number of fakes, of characters that every logger takes: never two numbers of images in one curve.
 
-        >>> MetricResult.example().log_name
-        'FD-compact-v1-50k'
+        For instance ``FD-compact-v1-50k``.
         """
         n = self.n_fake
         count = "" if n is None else f"-{n // 1000}k" if n % 1000 == 0 else f"-{n}"
@@ -190,13 +187,7 @@ class MetricResult:
 
     def comparison_key(self, *, corrected: bool = False) -> str:
         """Raw values may be compared only at equal keys; corrected values also at different numbers of fakes."""
-        fields: dict[str, object] = {
-            "metric": self.name,
-            "protocol": self.protocol.key(),
-            "settings": dict(self.settings),
-            "reference": self.reference,
-        }
-        fields |= {"estimand": self._estimand()} if corrected else {"n_real": self.n_real, "n_fake": self.n_fake}
+        fields = {"metric": self.name, "protocol": self.protocol.key(), **self._compared(corrected)}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     def require_comparable(self, other: MetricResult, *, corrected: bool = False) -> None:
@@ -207,46 +198,32 @@ class MetricResult:
         if self.name != other.name:
             raise IncomparableError(f"{self.label} and {other.label} are different metrics: compare like with like.")
         self.protocol.require_same(other.protocol, f"the {other.label} compared with this {self.label}")
-        fields: dict[str, tuple[object, object]] = {
-            "settings": (dict(self.settings), dict(other.settings)),
-            "reference": (self.reference, other.reference),
-        }
-        if corrected:
-            fields["estimand"] = (self._estimand(), other._estimand())
-        else:
-            fields["n_real"] = (self.n_real, other.n_real)
-            fields["n_fake"] = (self.n_fake, other.n_fake)
-        differing = [f"{k}: {a} against {b}" for k, (a, b) in fields.items() if a != b]
+        theirs = other._compared(corrected)
+        differing = [f"{k}: {a} against {theirs[k]}" for k, a in self._compared(corrected).items() if a != theirs[k]]
         if self.reference is None and other.reference is None:
             differing.append("reference: not known, for either (images that never left the accelerator)")
         if differing:
             hint = "" if corrected else " Corrected values may be compared across numbers of fakes."
             raise IncomparableError(f"These two values of {self.label} differ in {'; '.join(differing)}.{hint}")
 
-    def _estimand(self) -> str | None:
-        return None if self.interval is None else self.interval.estimand
+    def _compared(self, corrected: bool) -> dict[str, object]:
+        """What two values must share, besides metric and protocol."""
+        counts = {"n_real": self.n_real, "n_fake": self.n_fake}
+        estimand = {"estimand": None if self.interval is None else self.interval.estimand}
+        return {"settings": dict(self.settings), "reference": self.reference, **(estimand if corrected else counts)}
 
     def to_dict(self) -> dict[str, Any]:
         """The entry of the ``results`` table of the JSON schema, version 1; keys are stable."""
+        numbers = ("label", "value", "higher_is_better", "n_real", "n_fake", "standard_error", "bias", "corrected")
         return {
-            "label": self.label,
-            "value": self.value,
-            "higher_is_better": self.higher_is_better,
-            "n_real": self.n_real,
-            "n_fake": self.n_fake,
-            "standard_error": self.standard_error,
-            "bias": self.bias,
-            "corrected": self.corrected,
+            **{name: getattr(self, name) for name in numbers},
             "interval": None if self.interval is None else asdict(self.interval),
             "reason": None if self.reason is None else str(self.reason),
             "reason_code": None if self.reason is None else self.reason.to_dict(),
             "warnings": list(self.warnings),
             "reference": self.reference,
             "settings": dict(self.settings),
-            "protocol": {
-                **self.protocol.to_dict(),
-                "comparison_key": self.comparison_key(),
-            },
+            "protocol": {**self.protocol.to_dict(), "comparison_key": self.comparison_key()},
             "details": dict(self.details),
         }
 
@@ -263,30 +240,6 @@ class MetricResult:
         except DocumentError as error:
             raise InputError(f"{name} is not a valid result: {error}. Pass what to_dict() gave.") from error
 
-    @classmethod
-    def example(cls) -> MetricResult:
-        """A made-up result, for documentation and tests."""
-        return cls(
-            name="fid",
-            label="FD[compact-v1]",
-            value=12.34,
-            higher_is_better=False,
-            n_real=50000,
-            n_fake=50000,
-            protocol=Protocol(
-                name="compact",
-                extractor="compact-v1",
-                layer="256",
-                resize="torch-bilinear-antialias",
-                size=32,
-                scale="(x-127.5)/127.5",
-            ),
-            standard_error=0.21,
-            bias=0.82,
-            corrected=11.52,
-            interval=Interval(low=11.1, high=11.94, level=0.95, method="influence", estimand="population"),
-        )
-
 
 def _result_of(name: str, entry: Entry, fields: Mapping[str, Any]) -> MetricResult:
     """From the declared keys; ``details`` and ``reason_code`` have others besides."""
@@ -296,32 +249,8 @@ def _result_of(name: str, entry: Entry, fields: Mapping[str, Any]) -> MetricResu
     return MetricResult(name=name, **known)
 
 
-def _counted(warnings: tuple[str, ...]) -> str:
-    return "" if not warnings else "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
-
-
-def decimals(scale: float) -> int:
-    """Decimals that show ``scale`` with two significant digits, between 2 and 8."""
-    if not math.isfinite(scale) or scale <= 0:
-        return 2
-    return min(8, max(2, 1 - math.floor(math.log10(scale))))
-
-
-def one_line(text: str) -> str:
-    """Control characters, which a terminal or a log might obey, and those that turn text round, become spaces."""
-    return _CONTROL.sub(" ", text)
-
-
-def fixed(value: float, digits: int) -> str:
-    """With so many decimals; beyond a billion, which nobody reads digit by digit, with six digits and a power."""
-    return f"{value:.{digits}f}" if abs(value) < 1e9 else f"{value:.6g}"
-
-
-def format_number(value: float, standard_error: float | None) -> str:
-    """As many decimals as the standard error supports; four significant digits where there is none."""
-    if standard_error or abs(value) >= 1e9:
-        return fixed(value, decimals(standard_error or 0.0))
-    return f"{value:.{max(2, min(8, 3 - math.floor(math.log10(abs(value)))))}f}" if abs(value) > 1e-12 else "0.00"
+def _warned(warnings: Sequence[str]) -> str:
+    return number_of(len(warnings), "warning") if warnings else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -345,11 +274,12 @@ class Evaluation:
 
     def __str__(self) -> str:
         """The lines that the command line prints, and the warnings."""
-        return text_of(self)
+        lines = [line for rows in rows_of(self) for line in aligned(rows)]
+        return "\n".join([*lines, *(f"warning: {one_line(warning)}" for warning in self.warnings)])
 
     def __repr__(self) -> str:
         values = ", ".join(f"{r.label} {format_number(r.value, r.standard_error)}" for r in self.results.values())
-        return f"<Evaluation {', '.join(filter(None, [values, _counted(self.warnings)]))}>"
+        return f"<Evaluation {', '.join(filter(None, [values, _warned(self.warnings)]))}>"
 
     def _repr_html_(self) -> str:
         return html_of(list(self.results.values()), self.warnings)
@@ -366,10 +296,7 @@ class Evaluation:
             if result.corrected is not None:
                 out[f"{result.log_name}/corrected"] = result.corrected
             if result.interval is not None:
-                out[f"{result.log_name}/low"], out[f"{result.log_name}/high"] = (
-                    result.interval.low,
-                    result.interval.high,
-                )
+                out |= {f"{result.log_name}/{end}": getattr(result.interval, end) for end in ("low", "high")}
         return out
 
     def to_dict(self) -> dict[str, Any]:
@@ -438,26 +365,7 @@ def _instead(tree: Any) -> str:
     return f": it reports a failure ({one_line(failure.message)[:200]})"
 
 
-def to_json(document: Mapping[str, Any]) -> str:
-    """One JSON document; NaN and Infinity are refused, never printed."""
-    return json.dumps(document, indent=2, allow_nan=False)
-
-
 # --- text ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One entry.
-
-    Attributes:
-        look: of ``click.style``: ``{"bold": True}``.
-        loose: it takes no part in the width of its column; a sentence among numbers.
-    """
-
-    text: str
-    look: Mapping[str, Any] | None = None
-    loose: bool = False
 
 
 def rows_of(evaluation: Evaluation) -> list[list[list[Cell]]]:
@@ -472,15 +380,10 @@ def rows_of(evaluation: Evaluation) -> list[list[list[Cell]]]:
     for result, value in zip(results, values if single else at_the_point(values), strict=True):
         label, _, told, counts = result.parts()
         named = [Cell(f"{label} {value}", _BOLD)] if single else [Cell(label, _BOLD), Cell(value, _BOLD)]
-        rows.append([*named, _told(result, told), Cell(counts, _DIM)])
+        middle = Cell(told) if result.interval is not None else Cell(told, {"fg": "yellow"}, loose=True)
+        rows.append([*named, middle, Cell(counts, _DIM)])
         rows += [[Cell(text if single else f"  {text}", loose=True)] for text in more_of(result)]
     return [rows, _class_rows(results)]
-
-
-def text_of(evaluation: Evaluation) -> str:
-    """The lines of ``rows_of``, and a line for each warning."""
-    lines = [line for rows in rows_of(evaluation) for line in aligned(rows)]
-    return "\n".join([*lines, *(f"warning: {one_line(warning)}" for warning in evaluation.warnings)])
 
 
 def columns_of(result: MetricResult) -> dict[str, str]:
@@ -488,19 +391,15 @@ def columns_of(result: MetricResult) -> dict[str, str]:
     error = result.standard_error
     interval = f"none: {result.reason or 'unknown'}"
     if result.interval is not None:
-        digits = decimals(result.interval.high - result.interval.low)
-        low, high = (fixed(end, digits) for end in (result.interval.low, result.interval.high))
-        interval = f"{low} to {high} ({100 * result.interval.level:g} %)"
+        interval = f"{span(result.interval.low, result.interval.high)} ({100 * result.interval.level:g} %)"
     corrected = "–" if not result.bias or result.corrected is None else format_number(result.corrected, error)
-    unit = str(result.details.get("unit", "fake"))
-    counts = ((result.n_real, "real"), (result.n_fake, unit))
     return {
         "metric": result.label,
         "value": format_number(result.value, error),
         "bias-corrected": corrected,
         "interval": interval,
         "better": "higher" if result.higher_is_better else "lower",
-        "images": ", ".join(f"{n} {image_set}" for n, image_set in counts if n is not None),
+        "images": result._counts(),
         "protocol": result.protocol.told(),
     }
 
@@ -511,8 +410,7 @@ def html_of(results: Sequence[MetricResult], warnings: Sequence[str]) -> str:
     head = "".join(f"<th>{name}</th>" for name in (rows[0] if rows else ()))
     body = "".join(f"<tr>{''.join(f'<td>{_html(text)}</td>' for text in row.values())}</tr>" for row in rows)
     items = "".join(f"<li>warning: {_html(warning)}</li>" for warning in warnings)
-    listed = f"<ul>{items}</ul>" if items else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{listed}"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{items and f'<ul>{items}</ul>'}"
 
 
 def _html(text: str) -> str:
@@ -521,16 +419,12 @@ def _html(text: str) -> str:
 
 def _class_rows(results: Sequence[MetricResult]) -> list[list[Cell]]:
     """One line a class, each with all that it takes to read it."""
-    found = [(result, entry) for result in results for entry in classes_of(result)]
-    rows = []
-    for (result, entry), value in zip(found, at_the_point([entry[1] for _, entry in found]), strict=True):
-        name, _, told, counts = entry
-        rows.append([Cell(f"{result.label} {name}"), Cell(value), Cell(told), Cell(counts, _DIM)])
-    return rows
-
-
-def _told(result: MetricResult, told: str) -> Cell:
-    return Cell(told) if result.interval is not None else Cell(told, {"fg": "yellow"}, loose=True)
+    found = [(result.label, *entry) for result in results for entry in classes_of(result)]
+    values = at_the_point([entry[2] for entry in found])
+    return [
+        [Cell(f"{label} {name}"), Cell(value), Cell(told), Cell(counts, _DIM)]
+        for (label, name, _, told, counts), value in zip(found, values, strict=True)
+    ]
 
 
 def _of_few_images(result: MetricResult) -> Iterator[str]:
@@ -543,9 +437,8 @@ def _of_few_images(result: MetricResult) -> Iterator[str]:
     low, high = (bounds.get(end) for end in ("lower", "upper")) if isinstance(bounds, dict) else (None, None)
     told = f"This is what {result.n_fake} images give on average"
     if isinstance(high, int | float):
-        told += "; the distance itself is smaller, "
         least = f"between {fixed(low, digits)} and" if isinstance(low, int | float) else "at most"
-        told += f"{least} {fixed(high, digits)}"
+        told += f"; the distance itself is smaller, {least} {fixed(high, digits)}"
     yield f"{told}. Compare at {result.n_fake} images only."
     calibrated, kappa = details.get("calibrated"), details.get("kappa")
     if isinstance(calibrated, int | float) and isinstance(kappa, int | float):
@@ -597,84 +490,17 @@ def more_of(result: MetricResult) -> list[str]:
 def classes_of(result: MetricResult) -> list[tuple[str, str, str, str]]:
     """Of each class the name, the value, the interval or why there is none, and the numbers of images."""
     classes = result.details.get("per_class")
-    if not isinstance(classes, dict):
-        return []
-    return [_class(name, entry, result.protocol.name) for name, entry in classes.items()]
-
-
-def _class(name: str, entry: Mapping[str, Any], protocol: str) -> tuple[str, str, str, str]:
-    value = "no value" if entry["value"] is None else format_number(entry["value"], None)
-    told = f"no interval: {entry['reason']}"
-    if entry["interval"] is not None:
-        low, high = (format_number(x, None) for x in entry["interval"])
-        corrected = entry["corrected"]
-        told = f"CI {low} to {high} for {entry['n_fake']} images"
-        if corrected is not None:
-            told = f"bias-corrected {format_number(corrected, None)}, CI {low} to {high}"
-    return f"class {name}", value, told, f"({protocol}, {entry['n_real']} real, {entry['n_fake']} fake)"
-
-
-# --- columns ----------------------------------------------------------------------------------------------------------
-
-
-def aligned(
-    rows: Sequence[Sequence[Cell | str]], *, width: int | None = None, style: Style = lambda text, look: text
-) -> list[str]:
-    """Lines in which each column begins at one place; a row that is too long goes on in indented lines.
-
-    >>> aligned([["FID", "7.25"], ["precision", "0.9"]])
-    ['FID         7.25', 'precision   0.9']
-    """
-    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-    places = range(max(map(len, cells), default=0))
-    widths = [max((len(r[i].text) for r in cells if i < len(r) and not r[i].loose), default=0) for i in places]
-    return [line for row in cells for line in _row(row, widths, width, style)]
-
-
-def _row(row: Sequence[Cell], widths: Sequence[int], width: int | None, style: Style) -> list[str]:
-    lines, line, at, left = [], "", 0, 0  # the place that the line has reached, and spaces still to be written
-    for cell, column in zip(row, widths, strict=False):
-        text = one_line(cell.text)
-        if not text and not column:  # nobody has anything here
-            continue
-        if width is not None and at and at + left + len(text.rstrip()) > width:
-            lines.append(line)
-            *full, text = _wrapped(text, width - len(_INDENT))
-            lines += [_INDENT + style(piece, cell.look) for piece in full]
-            line, at, left, column = _INDENT, len(_INDENT), 0, 0
-        line += " " * left + style(text, cell.look)
-        at += left + len(text)
-        left = max(0, column - len(text)) + _BETWEEN
-    return [*lines, line]
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Pieces of at most this width; a path or another long word stays whole, so that it can be copied."""
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
-
-
-def at_the_point(numbers: Sequence[str]) -> list[str]:
-    """Numbers with their decimal points below each other.
-
-    >>> at_the_point(["45.07", "0.986", "7"])
-    ['45.07 ', ' 0.986', ' 7    ']
-    """
-    parts = [number.partition(".") for number in numbers]
-    before, after = (max((len(p[i]) for p in parts), default=0) for i in (0, 2))
-    point = 1 if after else 0
-    return [f"{whole:>{before}}{dot:<{point}}{rest:<{after}}" for whole, dot, rest in parts]
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that pastes into a pull request; whatever the cells hold, it stays a table."""
-    cells = [[escaped(cell) for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *cells])
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it is, in one line.
-
-    >>> escaped("x < 3")
-    'x &lt; 3'
-    """
-    return _MARKDOWN.sub(r"\\\1", one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+    rows = []
+    for name, entry in classes.items() if isinstance(classes, dict) else ():
+        value, corrected = (
+            "no value" if x is None else format_number(x, None) for x in (entry["value"], entry["corrected"])
+        )
+        told = f"no interval: {entry['reason']}"
+        if entry["interval"] is not None:
+            low, high = (format_number(x, None) for x in entry["interval"])
+            told = f"CI {low} to {high} for {entry['n_fake']} images"
+            if entry["corrected"] is not None:
+                told = f"bias-corrected {corrected}, CI {low} to {high}"
+        counts = f"({result.protocol.name}, {entry['n_real']} real, {entry['n_fake']} fake)"
+        rows.append((f"class {name}", value, told, counts))
+    return rows

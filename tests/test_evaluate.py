@@ -23,7 +23,8 @@ from ganeval.api import build_statistics, evaluate, fid
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.metrics.settings import Settings
 from ganeval.metrics.types import MetricInputs
-from ganeval.results import Evaluation, Reason, to_json
+from ganeval.parsing.layout import to_json
+from ganeval.results import Evaluation, Reason
 from ganeval.statistics.merging import merge_statistics
 from ganeval.statistics.reference import save_statistics
 

@@ -6,12 +6,14 @@ from string import Formatter
 from typing import Any
 
 import pytest
+from support.results import EXAMPLE
 
 from ganeval.errors import IncomparableError, InputError
+from ganeval.parsing.layout import format_number, to_json
 from ganeval.protocol import get_protocol
-from ganeval.results import REASONS, Evaluation, Interval, MetricResult, Reason, to_json
+from ganeval.results import REASONS, Evaluation, Interval, MetricResult, Reason
 
-RESULT = replace(MetricResult.example(), reference="d1")
+RESULT = replace(EXAMPLE, reference="d1")
 
 
 def evaluation(result: MetricResult = RESULT) -> Evaluation:
@@ -23,6 +25,10 @@ def evaluation(result: MetricResult = RESULT) -> Evaluation:
 def test_one_line_for_a_paper() -> None:
     line = "FD[compact-v1] 12.34   bias-corrected 11.52, 95 % CI 11.10 to 11.94   (compact, 50000 real, 50000 fake)"
     assert str(RESULT) == line
+
+
+def test_names_in_a_log_have_the_number_of_images() -> None:
+    assert RESULT.log_name == "FD-compact-v1-50k"
 
 
 def test_one_line_without_interval() -> None:
@@ -41,8 +47,6 @@ def test_one_line_without_interval() -> None:
     ],
 )
 def test_digits_follow_the_error(value: float, error: float | None, text: str) -> None:
-    from ganeval.results import format_number
-
     assert format_number(value, error) == text
 
 

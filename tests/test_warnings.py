@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from support.ranks import dots, image_sets
+from support.results import EXAMPLE
 
 import ganeval
 from ganeval.gate.rules import Gate, parse_rules
 from ganeval.gate.run import run_gate
-from ganeval.results import Evaluation, MetricResult
+from ganeval.results import Evaluation
 
 REAL, FAKE = image_sets()
 COPIES = np.concatenate([REAL[:30], REAL[:1], FAKE[:20]])
@@ -147,7 +148,7 @@ HOSTILE = "<script>alert('&')</script>\n\x1b[31m"
 
 
 def several() -> Evaluation:
-    one = MetricResult.example()
+    one = EXAMPLE
     other = replace(one, name="kid", label="KID[compact-v1]", value=0.5, bias=None, corrected=None)
     return Evaluation(
         results={"fid": one, "kid": other}, real={}, fake={}, environment={}, warnings=("look out", HOSTILE)
@@ -169,7 +170,7 @@ def test_printed_as_the_command_line_prints_it(tmp_path: Path) -> None:
 
 
 def test_a_result_tells_the_number_of_its_warnings() -> None:
-    one = MetricResult.example()
+    one = EXAMPLE
     assert str(replace(one, warnings=("w",))) == f"{one}   1 warning"
     assert str(replace(one, warnings=("v", "w"))) == f"{one}   2 warnings"
     assert repr(one) == f"<MetricResult {one}>"
@@ -182,7 +183,7 @@ def test_in_a_notebook_everything_is_escaped() -> None:
     assert page.count("<tr>") == 3
     assert "<td>11.10 to 11.94 (95 %)</td>" in page
     assert "<li>warning: look out</li>" in page
-    hostile = replace(MetricResult.example(), label=HOSTILE, interval=None, reason=HOSTILE, details={"unit": HOSTILE})
+    hostile = replace(EXAMPLE, label=HOSTILE, interval=None, reason=HOSTILE, details={"unit": HOSTILE})
     for text in (page, hostile._repr_html_()):
         assert "<script" not in text
         assert "\x1b" not in text

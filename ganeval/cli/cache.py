@@ -12,8 +12,8 @@ import click
 from ganeval.cli.options import Command, cache_place, option, output_options, output_path
 from ganeval.cli.output import answer
 from ganeval.errors import ConfigError, number_of
+from ganeval.parsing.layout import table_of
 from ganeval.protocol import get_protocol
-from ganeval.results import aligned, markdown_table
 
 if TYPE_CHECKING:
     from ganeval.features.cache import FeatureCache
@@ -58,13 +58,9 @@ def list_command(*, cache_dir: Path | None, fmt: str, output: Path | None) -> No
         )
         for row in rows
     ]
-    if fmt == "md":
-        text = markdown_table(header, table)
-    elif table:
-        lines = aligned([header, *table])
-        text = "\n".join([*lines, f"{total / 1e6:.1f} MB in {store.folder}"])
-    else:
-        text = f"the cache is empty ({store.folder})"
+    text = table_of(header, table, fmt) if table or fmt == "md" else f"the cache is empty ({store.folder})"
+    if table and fmt != "md":
+        text += f"\n{total / 1e6:.1f} MB in {store.folder}"
     sets = [{name: getattr(row, name) for name in row.__slots__} for row in rows]
     fields = {"cache": {"folder": str(store.folder), "bytes": total, "sets": sets}}
     answer(fields, text, fmt=fmt, target=output)

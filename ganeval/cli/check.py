@@ -20,7 +20,7 @@ from ganeval.cli.output import answer, note
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source
 from ganeval.errors import ConfigError, InputError, listed_counts
-from ganeval.results import aligned, escaped, markdown_table, one_line
+from ganeval.parsing.layout import aligned, escaped, markdown_table, one_line
 
 if TYPE_CHECKING:
     from ganeval.images.audit import Audit
@@ -81,6 +81,7 @@ def check(
 
 
 def _rows(a: Audit) -> list[tuple[str, str]]:
+    corrupt = "; ".join(f"{name} ({reason})" for name, reason in a.corrupt[:5])
     rows = [
         ("set", a.spec),
         ("images", str(a.n)),
@@ -89,15 +90,13 @@ def _rows(a: Audit) -> list[tuple[str, str]]:
         ("sizes", listed_counts(a.sizes)),
         ("other files", listed_counts(a.ignored)),
         ("notes", listed_counts(a.notes)),
-        ("corrupt", "; ".join(f"{name} ({reason})" for name, reason in a.corrupt[:5])),
+        ("corrupt", corrupt if a.n_corrupt <= 5 else f"{a.n_corrupt}: {corrupt}; ..."),
         ("duplicates", "" if not a.n_duplicates else f"{a.n_duplicates}, e.g. {' = '.join(a.duplicates[0][:3])}"),
         ("grey images", "" if not a.grey else str(a.grey)),
-        ("JPEG quality", "" if not a.jpeg_quality else ", ".join(f"{k} {v:g}" for k, v in a.jpeg_quality.items())),
-        ("channel mean", _numbers(a.channel_mean)),
-        ("channel std", _numbers(a.channel_std)),
+        ("JPEG quality", ", ".join(f"{k} {v:g}" for k, v in (a.jpeg_quality or {}).items())),
+        ("channel mean", " ".join(f"{v:.1f}" for v in a.channel_mean or ())),
+        ("channel std", " ".join(f"{v:.1f}" for v in a.channel_std or ())),
     ]
-    if a.n_corrupt > 5:
-        rows[7] = ("corrupt", f"{a.n_corrupt}: {rows[7][1]}; ...")
     return [(k, v) for k, v in rows if v]
 
 
@@ -105,7 +104,3 @@ def _table(rows: list[tuple[str, str]], fmt: str) -> str:
     if fmt == "md":
         return markdown_table(("what", "found"), rows)
     return "\n".join(aligned(rows))
-
-
-def _numbers(values: list[float] | None) -> str:
-    return "" if values is None else " ".join(f"{v:.1f}" for v in values)

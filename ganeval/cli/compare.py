@@ -11,7 +11,7 @@ import click
 from ganeval.cli.options import Command, declared, option, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.errors import ConfigError
-from ganeval.results import Cell, markdown_table
+from ganeval.parsing.layout import Cell, markdown_table
 
 if TYPE_CHECKING:
     from ganeval.gate.compare import Compared, Comparison

@@ -10,14 +10,13 @@ are programs that the command imports and runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ganeval.errors import ConfigError
+from ganeval.errors import ConfigError, did_you_mean
 from ganeval.parsing.documents import read_toml_tree
 from ganeval.parsing.variables import says_yes
 
@@ -64,9 +63,8 @@ def defaults_for(
     Args:
         name: the command's path below ``ganeval``, such as ``fid`` or ``stats build``.
     """
-    context = click.Context(group)
-    commands = {n: group.get_command(context, n) for n in group.list_commands(context)}
-    everyone = {name for c in commands.values() if c is not None for name in _options(c)}
+    commands = children(group)
+    everyone = {name for one in commands.values() for name in _options(one)}
     for key, value in table.items():
         if key in commands and key not in everyone and not isinstance(value, Mapping):
             raise ConfigError(f"{path}: {key} is a command; expected a table of its options, [{key}]; got {value!r}.")
@@ -76,11 +74,13 @@ def defaults_for(
     for key, value in table.items():
         if isinstance(value, Mapping):
             if key not in commands:
-                raise ConfigError(f"{path}: there is no command {key!r} for the table [{key}].{_hint(key, commands)}")
-            known = {*_options(commands[key]), *_TABLES.get(key, ())}  # type: ignore[arg-type]
+                raise ConfigError(
+                    f"{path}: there is no command {key!r} for the table [{key}].{did_you_mean(key, commands)}"
+                )
+            known = {*_options(commands[key]), *_TABLES.get(key, ())}
             _require_known(value, known, f"{path}, table [{key}]")
             if key != name.split()[0]:
-                _require_kinds(value, commands[key], f"{path}: {key}.")  # type: ignore[arg-type]
+                _require_kinds(value, commands[key], f"{path}: {key}.")
     mine = _options(command)
     others = {k: v for k, v in table.items() if k not in mine and not isinstance(v, Mapping)}
     _require_kinds(others, group, f"{path}: ")
@@ -100,32 +100,45 @@ def wants_json(name: str, table: Mapping[str, Any]) -> bool:
     return json is True or (isinstance(json, str) and says_yes(json)) or merged.get("format") == "json"
 
 
+def children(group: click.Group) -> dict[str, click.Command]:
+    """The commands of a group, by name."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
+def parameters(command: click.Command) -> Iterator[click.Parameter]:
+    """The parameters of a command, and of all commands in a group."""
+    yield from command.params
+    if isinstance(command, click.Group):
+        for child in children(command).values():
+            yield from parameters(child)
+
+
 def _options(command: click.Command) -> dict[str, str]:
     """Parameter by long name, without the dashes, of a command's options, or of all the commands in a group."""
-    names = {
+    return {
         opt.removeprefix("--"): str(parameter.name)
-        for parameter in command.params
+        for parameter in parameters(command)
         if isinstance(parameter, click.Option)
         for opt in parameter.opts
         if opt.startswith("--") and opt not in ("--help", "--version", "--config")
     }
-    if isinstance(command, click.Group):
-        for child in command.commands.values():
-            names |= _options(child)
-    return names
 
 
 def _require_known(table: Mapping[str, Any], known: Collection[str], where: str) -> None:
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where}: there is no option {key!r}.{_hint(key, known)}")
+            raise ConfigError(f"{where}: there is no option {key!r}.{did_you_mean(key, known)}")
 
 
 def _require_kinds(table: Mapping[str, Any], command: click.Command, where: str) -> None:
     """Check the values of options of other commands: each must be what one of these commands takes by that name."""
     for key, value in table.items():
         faults = []
-        for parameter in _named(command, f"--{key}"):
+        for parameter in parameters(command):
+            if not isinstance(parameter, click.Option) or f"--{key}" not in parameter.opts:
+                continue
             try:
                 value_of(parameter, value, f"{where}{key}")
                 break
@@ -134,17 +147,6 @@ def _require_kinds(table: Mapping[str, Any], command: click.Command, where: str)
         else:
             if faults:
                 raise faults[0]
-
-
-def _named(command: click.Command, flag: str) -> list[click.Option]:
-    """The options of this name of a command, or of all commands in a group."""
-    own = [p for p in command.params if isinstance(p, click.Option) and flag in p.opts]
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for child in command.list_commands(context):
-            if (found := command.get_command(context, child)) is not None:
-                own += _named(found, flag)
-    return own
 
 
 def value_of(option: click.Option, value: object, what: str) -> object:
@@ -174,18 +176,12 @@ def _checked(kind: click.ParamType[Any], value: object, what: str) -> object:
 
 def _kind(kind: click.ParamType[Any]) -> tuple[str, Callable[[object], bool]]:
     """What a value must be besides a text: in words, and whether it is."""
-    if isinstance(kind, click.types.BoolParamType):
-        return "true or false", lambda value: isinstance(value, bool)
-    if isinstance(kind, click.types.IntParamType):  # a range too
-        return "a whole number", is_whole
-    if isinstance(kind, click.types.FloatParamType):
-        return "a number", is_number
-    if isinstance(kind, click.Path):
-        return "a path, in quotes", lambda value: False
     if isinstance(kind, click.Choice):
         return f"one of {', '.join(map(str, kind.choices))}", lambda value: False
-    fits: Callable[[object], bool] = getattr(kind, "takes", lambda value: False)
-    return getattr(kind, "expected", "a text, in quotes"), fits
+    for known, expected, fits in _KINDS:
+        if isinstance(kind, known):
+            return expected, fits
+    return getattr(kind, "expected", "a text, in quotes"), getattr(kind, "takes", lambda value: False)
 
 
 def is_whole(value: object) -> bool:
@@ -196,6 +192,14 @@ def is_whole(value: object) -> bool:
 def is_number(value: object) -> bool:
     """Whether a value of a file is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_KINDS: tuple[tuple[type, str, Callable[[object], bool]], ...] = (
+    (click.types.BoolParamType, "true or false", lambda value: isinstance(value, bool)),
+    (click.types.IntParamType, "a whole number", is_whole),  # a range too
+    (click.types.FloatParamType, "a number", is_number),
+    (click.Path, "a path, in quotes", lambda value: False),
+)
 
 
 def _shown(value: object) -> str:
@@ -210,8 +214,3 @@ def list_of(fits: Callable[[object], bool], *, length: int | None = None) -> Cal
     return lambda value: (
         isinstance(value, list) and len(value) > 0 and length in (None, len(value)) and all(map(fits, value))
     )
-
-
-def _hint(key: str, known: Collection[str]) -> str:
-    close = get_close_matches(key, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""

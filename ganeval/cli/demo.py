@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from ganeval.cli import output as out
 from ganeval.cli.options import Command, option, output_options, report_path
 from ganeval.cli.places import Output
 from ganeval.errors import InputError
-from ganeval.results import SCHEMA, aligned, format_number, markdown_table, to_json
+from ganeval.parsing.layout import format_number, table_of, to_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,16 +47,6 @@ class DemoSet:
     what: str
     images: Tensor
     evaluation: Evaluation
-
-
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """Errors of the CycleGAN on rendered scenes, whose true counterparts are known: L1 on the scale from -1 to 1."""
-
-    pair: float
-    untranslated: float
-    cycle: float
-    n: int
 
 
 @click.command(cls=Command)
@@ -104,25 +94,19 @@ def demo(*, output: Path, num_samples: int, seed: int, device: str, report: Path
             }
             for one in sets
         },
-        "translation": {**asdict(translation), "picture": "translation.png"},
+        "translation": {**translation, "picture": "translation.png"},
     }
-    write_text(output / "demo.json", to_json({"schema": SCHEMA, **fields}) + "\n")
+    write_text(output / "demo.json", to_json(fields) + "\n")
     if report is not None:
         from ganeval.report.page import Subject, write_report
 
-        write_report(
-            report,
-            [
-                Subject(
-                    record=Record.of(one.evaluation, one.what),
-                    look=partial(_images_at, {"fake": one.images, "real": reference}),
-                )
-                for one in sets
-            ],
-        )
+        looks = [partial(_images_at, {"fake": one.images, "real": reference}) for one in sets]
+        records = [Record.of(one.evaluation, one.what) for one in sets]
+        write_report(report, [Subject(record=r, look=look) for r, look in zip(records, looks, strict=True)])
+    pair, untranslated, cycle = (f"{translation[name]:.3f}" for name in ("pair", "untranslated", "cycle"))
     translated = (
-        f"CycleGAN, plain to striped scenes: L1 to the true pair {translation.pair:.3f} (untranslated "
-        f"{translation.untranslated:.3f}), to the scene and back {translation.cycle:.3f}"
+        f"CycleGAN, plain to striped scenes: L1 to the true pair {pair} (untranslated {untranslated}), to the scene "
+        f"and back {cycle}"
     )
     out.answer(fields, f"{_table(sets, fmt)}\n\n{translated}", fmt=fmt, target=None)
     out.note(AGAINST)
@@ -142,13 +126,10 @@ def _table(sets: Sequence[DemoSet], fmt: str) -> str:
     header = ["", *(result.label for result in sets[0].evaluation.results.values())]
     rows = []
     for one in sets:
-        row = [one.what]
-        for result in one.evaluation.results.values():
-            error = result.standard_error
-            spread = "" if error is None else f" ± {format_number(error, error)}"
-            row.append(f"{format_number(result.value, error)}{spread}")
-        rows.append(row)
-    return markdown_table(header, rows) if fmt == "md" else "\n".join(aligned([header, *rows]))
+        results = [(r.value, r.standard_error) for r in one.evaluation.results.values()]
+        spreads = ["" if error is None else f" ± {format_number(error, error)}" for _, error in results]
+        rows.append([one.what, *(format_number(*r) + spread for r, spread in zip(results, spreads, strict=True))])
+    return table_of(header, rows, fmt)
 
 
 def _measure(output: Path, n: int, seed: int, device: str, *, single_images: bool) -> tuple[list[DemoSet], Tensor]:
@@ -163,17 +144,15 @@ def _measure(output: Path, n: int, seed: int, device: str, *, single_images: boo
     settings["single_images"] = single_images
     sets = []
     for name, (what, shown) in _broken(own, seed).items():
-        both = (
-            evaluate(REFERENCE, shown, metrics=AGAINST_DATA, **settings),
-            evaluate(statistics, shown, metrics=AGAINST_ITSELF, reference="sample", **settings),
-        )
+        one = evaluate(REFERENCE, shown, metrics=AGAINST_DATA, **settings)
+        other = evaluate(statistics, shown, metrics=AGAINST_ITSELF, reference="sample", **settings)
         evaluation = replace(
-            both[0],
-            results={**both[0].results, **both[1].results},
-            per_image={**both[0].per_image, **both[1].per_image},
-            warnings=tuple(dict.fromkeys(text for one in both for text in one.warnings)),
-            notes=tuple(dict.fromkeys([*(text for one in both for text in one.notes), AGAINST])),
-            elapsed_seconds=sum(one.elapsed_seconds for one in both),
+            one,
+            results={**one.results, **other.results},
+            per_image={**one.per_image, **other.per_image},
+            warnings=tuple(dict.fromkeys(one.warnings + other.warnings)),
+            notes=tuple(dict.fromkeys((*one.notes, *other.notes, AGAINST))),
+            elapsed_seconds=one.elapsed_seconds + other.elapsed_seconds,
         )
         sets.append(DemoSet(name, what, shown, evaluation))
         save_grid(output / f"{name}.png", shown[:_SHOWN], 8)
@@ -194,8 +173,11 @@ def _broken(images: Tensor, seed: int) -> dict[str, tuple[str, Tensor]]:
     }
 
 
-def _translate(picture: Path, *, seed: int, device: str, n: int = 64) -> Translation:
-    """Translate plain scenes to striped ones and back; the picture has scene, translation, counterpart, way back."""
+def _translate(picture: Path, *, seed: int, device: str, n: int = 64) -> dict[str, float]:
+    """Errors of the CycleGAN on rendered scenes, whose true counterparts are known: L1 on the scale from -1 to 1.
+
+    The picture has scene, translation, counterpart, way back.
+    """
     import torch
 
     from ganeval.training.pictures import save_grid
@@ -205,7 +187,7 @@ def _translate(picture: Path, *, seed: int, device: str, n: int = 64) -> Transla
     specs = (PLAIN, there, STRIPED, f"gen:cyclegan-striped2plain({there})")
     scenes, made, pairs, back = (_sample(spec, n, seed, device) for spec in specs)
     save_grid(picture, torch.stack([scenes, made, pairs, back], dim=1)[:8].flatten(0, 1), 8)
-    return Translation(l1(made, pairs), l1(scenes, pairs), l1(back, scenes), n)
+    return {"pair": l1(made, pairs), "untranslated": l1(scenes, pairs), "cycle": l1(back, scenes), "n": n}
 
 
 def _sample(spec: str, n: int, seed: int, device: str) -> Tensor:

@@ -16,7 +16,7 @@ import click
 from ganeval.cli.options import Command, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.errors import GanEvalError
-from ganeval.results import Cell
+from ganeval.parsing.layout import Cell
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,8 @@ class Finding:
 
 def diagnose() -> list[Finding]:
     """Run all checks, in an order in which an early fault explains the later ones."""
-    findings = [_python(), *_packages(), _torch_and_torchvision()]
+    findings = [Finding("python", "ok", sys.version.split()[0]), *_packages()]
+    findings.append(_torch_and_torchvision({f.what: f.found for f in findings if f.state == "ok"}))
     if all(f.state != "broken" for f in findings):
         checks: tuple[Callable[[], Finding], ...] = (_devices, _inception_weights, _compact, _trace, _writable)
         findings += [_guarded(check) for check in checks]
@@ -80,22 +81,11 @@ def diagnose() -> list[Finding]:
     return findings
 
 
-def _python() -> Finding:
-    return Finding("python", "ok", sys.version.split()[0])
-
-
 def _packages() -> list[Finding]:
     findings = []
-    for package, module in (
-        ("torch", "torch"),
-        ("torchvision", None),
-        ("numpy", "numpy"),
-        ("scipy", "scipy"),
-        ("pillow", "PIL"),
-        ("faiss-cpu", "faiss"),
-        ("lpips", None),
-        ("safetensors", "safetensors"),
-    ):
+    modules = {"pillow": "PIL", "faiss-cpu": "faiss", "torchvision": None, "lpips": None}  # None: not imported here
+    for package in ("torch", "torchvision", "numpy", "scipy", "pillow", "faiss-cpu", "lpips", "safetensors"):
+        module = modules.get(package, package)
         try:
             found = importlib.metadata.version(package)
             if module:
@@ -104,9 +94,8 @@ def _packages() -> list[Finding]:
         except importlib.metadata.PackageNotFoundError:
             findings.append(Finding(package, "broken", "not installed", f"pip install {package}"))
         except (ImportError, OSError) as error:
-            findings.append(
-                Finding(package, "broken", f"does not import: {error}", f"pip install --force-reinstall {package}")
-            )
+            advice = f"pip install --force-reinstall {package}"
+            findings.append(Finding(package, "broken", f"does not import: {error}", advice))
     return findings
 
 
@@ -129,13 +118,7 @@ def torch_pair_advice(versions: Mapping[str, str], error: str) -> str:
     )
 
 
-def _torch_and_torchvision() -> Finding:
-    versions = {}
-    for package in ("torch", "torchvision"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            return Finding("torch with torchvision", "broken", f"{package} is not installed", f"pip install {package}")
+def _torch_and_torchvision(versions: Mapping[str, str]) -> Finding:
     try:
         import torchvision.ops  # noqa: F401
         from torchvision.models.inception import BasicConv2d  # noqa: F401

@@ -29,7 +29,7 @@ from ganeval.cli.places import Output, Source
 from ganeval.cli.streams import OutputError
 from ganeval.errors import ConfigError, number_of
 from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
-from ganeval.results import Cell
+from ganeval.parsing.layout import Cell
 
 if TYPE_CHECKING:
     from ganeval.gate.run import GateRun
@@ -131,7 +131,8 @@ def _judge(
     fmt: str,
 ) -> int:
     from ganeval.files import write_text
-    from ganeval.gate.run import run_gate
+    from ganeval.gate.run import document, run_gate
+    from ganeval.gate.words import markdown
     from ganeval.result_files import read_record
 
     if len(paths) not in (0, 2):
@@ -160,66 +161,36 @@ def _judge(
 
         subjects = [] if run.record is None else [Subject(record=run.record)]
         with outputs.attempt(page):
-            write_report(
-                page,
-                subjects,
-                verdict=run.verdict,
-                baseline=before,
-                trusted=bool(paths),
-                data_root=options["data_root"],
-            )
-    if output is not None:
+            more = {"trusted": bool(paths), "data_root": options["data_root"]}
+            write_report(page, subjects, verdict=run.verdict, baseline=before, **more)
+    if output is not None and run.record is not None:
+        judged = {"gate": run.verdict.to_dict()}
         with outputs.attempt(output):
-            _write(run, output, outputs)
-    with outputs.attempt("stdout"):
-        _show(run, fmt, outputs)
+            write_evaluation(outputs, run.record.evaluation, output, arrays=run.record.arrays, more=judged)
+        output = None
+    _notify(run)
+    text = markdown(run.verdict) if fmt == "md" else partial(_print, run.verdict, github=fmt == "github")
     code = 0 if exit_zero else run.verdict.exit_code
     try:
-        outputs.finish()
+        out.answer(document(run), text, fmt=fmt, target=output, outputs=outputs)
     except OutputError as error:
         return out.failure(error.kind, str(error), 1 if code == 1 else 2)
     return code
 
 
-def _write(run: GateRun, target: Path, outputs: Outputs) -> None:
-    from ganeval.files import write_text
-    from ganeval.gate.run import document
-    from ganeval.results import SCHEMA, to_json
-
-    if run.record is None:
-        write_text(target, to_json({"schema": SCHEMA, **document(run), **outputs.fields}) + "\n")
-    else:
-        more = {"gate": run.verdict.to_dict()}
-        write_evaluation(outputs, run.record.evaluation, target, arrays=run.record.arrays, more=more)
-
-
-def _show(run: GateRun, fmt: str, outputs: Outputs) -> None:
-    from ganeval.gate.run import document
-    from ganeval.gate.words import markdown
-
-    verdict = run.verdict
-    if run.record is not None:
-        for message in run.record.evaluation.notes:
-            out.note(message)
-    for message in verdict.warnings:
+def _notify(run: GateRun) -> None:
+    """Print notes and warnings on stderr."""
+    for message in () if run.record is None else run.record.evaluation.notes:
+        out.note(message)
+    for message in run.verdict.warnings:
         out.warning(message)
     if run.updated is not None:
         out.note(f"{run.updated} is the new baseline")
-    if fmt == "json":
-        out.document({**document(run), **outputs.fields})
-    elif fmt == "md":
-        out.say(markdown(verdict))
-    else:
-        _print(verdict)
-    if fmt == "github":
-        from ganeval.gate.github import commands
-
-        if lines := commands(verdict):
-            out.say(lines)
 
 
-def _print(verdict: Verdict) -> None:
-    """Print one line per check, and the summary."""
+def _print(verdict: Verdict, *, github: bool) -> None:
+    """Print one line per check, the summary, and the workflow commands for GitHub."""
+    from ganeval.gate.github import commands
     from ganeval.gate.words import columns, summary
 
     rows: list[list[Cell | str]] = []
@@ -228,6 +199,8 @@ def _print(verdict: Verdict) -> None:
         rows.append([Cell(mark, _LOOKS[check.outcome]), name, requirement, Cell(reason, loose=True)])
     out.show(rows)
     out.show([[Cell(summary(verdict), _LOOKS[verdict.outcome])]])
+    if github and (lines := commands(verdict)):
+        out.say(lines)
 
 
 def _suggest(paths: tuple[str, ...], *, fmt: str, target: Path | None) -> int:
@@ -264,10 +237,8 @@ def _check(rules: Gate, where: str, baseline: Path | None, *, fmt: str, target: 
             raise ConfigError(f"the baseline {baseline} has no {', '.join(missing)}, which a max-regression needs.")
         if record.evaluation.samples is not None and record.missing is not None:
             raise ConfigError(f"the baseline cannot be paired: {record.missing}.")
-        lines.append(
-            f"{baseline}: {number_of(len(record.evaluation.results), 'result')}"
-            + (", paired by image" if record.arrays else "")
-        )
+        paired = ", paired by image" if record.arrays else ""
+        lines.append(f"{baseline}: {number_of(len(record.evaluation.results), 'result')}{paired}")
     lines += check_manifest()
     out.answer({"check": lines}, "\n".join(lines), fmt=fmt, target=target)
     return 0

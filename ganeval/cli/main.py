@@ -17,7 +17,7 @@ import click
 import ganeval
 from ganeval.cli import output, streams
 from ganeval.cli.variables import warn_of_unknown
-from ganeval.errors import GanEvalError, GanEvalWarning
+from ganeval.errors import GanEvalError, GanEvalWarning, did_you_mean
 from ganeval.metrics.registry import metric_commands, summary_of
 from ganeval.parsing.variables import rank_and_size
 
@@ -65,11 +65,8 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from difflib import get_close_matches
-
         if args and args[0] not in (known := commands()) and not args[0].startswith("-"):
-            close = get_close_matches(args[0], known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else f" Available: {', '.join(known)}."
+            hint = did_you_mean(args[0], known) or f" Available: {', '.join(known)}."
             raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 

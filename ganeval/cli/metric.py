@@ -45,7 +45,9 @@ def metric_command(name: str) -> click.Command:
     names = tuple(metric.name for metric in metrics)
     settings = tuple(dict.fromkeys(one for metric in metrics for one in metric.settings))
     if metrics[0].generator:
-        return _generator_command(name, f"{summary}\n\n{_GENERATORS}", names, settings)
+        own = ("weights", "device", "batch_size", "seed", *group("generator"), "value_range", "level")
+        made = click.argument("fake", type=Source(), metavar="GENERATOR")
+        return _built(name, f"{summary}\n\n{_GENERATORS}", names, [made, declared(*settings, *own)])
     both = any(m.sides == "both" for m in metrics)
     test = any(m.test for m in metrics)
     example = "dataset:shapes-plain dataset:shapes-striped" if both else "dataset:shapes"
@@ -81,11 +83,8 @@ def _command(
         decorators.append(click.argument("real", type=Source(), metavar="TRAIN" if test and metrics else "REAL"))
     decorators += [click.argument("fake", type=Source()), compute_options, network_options, image_options]
     if metrics is None:
-        decorators.append(
-            declared(
-                "metrics", default=None, help=f"Compute these metrics instead of all that apply: {', '.join(METRICS)}."
-            )
-        )
+        which = f"Compute these metrics instead of all that apply: {', '.join(METRICS)}."
+        decorators.append(declared("metrics", default=None, help=which))
     if both:
         decorators.append(declared(*group("comparison")))
     if metrics is None or any(METRICS[metric].relative for metric in metrics):
@@ -98,13 +97,14 @@ def _command(
         metavar="FILE.csv|.npz",
         help="Also write a table with one row per image: realism, rarity, nearest image, influence, score, covered.",
     )
-    decorators += [
-        declared(*group("result", "features"), *settings),
-        per_image,
-        report_path,
-        record_path,
-        output_options,
-    ]
+    return _built(name, text, metrics, [*decorators, declared(*group("result", "features"), *settings), per_image])
+
+
+def _built(
+    name: str, text: str, metrics: tuple[str, ...] | None, options: Sequence[Callable[[Decorated], Decorated]]
+) -> click.Command:
+    """The command with these options, and those of all metrics."""
+    decorators: list[Callable[[Decorated], Decorated]] = [*options, report_path, record_path, output_options]
     decorated: Decorated = functools.partial(_run, metrics)
     for decorate in reversed(decorators):
         decorated = decorate(decorated)
@@ -119,7 +119,7 @@ def _run(
     fmt: str,
     output: Path | None,
     report: Path | None,
-    per_image: Path | None,
+    per_image: Path | None = None,
     **options: Any,
 ) -> None:
     """Measure, and write the requested outputs."""
@@ -137,10 +137,12 @@ def _run(
             raise ConfigError(f"the network of {', '.join(wanted)} is part of its definition. Omit --protocol.")
     real = options.pop("real", None)
     single = report is not None or per_image is not None
-    evaluation = evaluate(real, fake, metrics=wanted, progress=progress, single_images=single, **options)
+    if "protocol" in options:  # else the metric is of the generator itself, not of images
+        options["single_images"] = single
+    evaluation = evaluate(real, fake, metrics=wanted, progress=progress, **options)
     outputs = Outputs()
     if single and speaks():
-        _show_images(outputs, evaluation, fake, report, per_image, options["data_root"])
+        _show_images(outputs, evaluation, fake, report, per_image, options.get("data_root"))
     present(evaluation, fmt=fmt, target=output, outputs=outputs)
 
 
@@ -153,27 +155,6 @@ callables, mapping(z) and synthesis(w).
 Examples:
   ganeval ppl gen:dcgan-cifar10 --distance compact --pairs 500
   ganeval ppl gen:mymodule:generator --space w --sampling end --pairs 50000 -o ppl.json"""
-
-
-def _generator_command(name: str, text: str, metrics: tuple[str, ...], settings: Sequence[str]) -> click.Command:
-    """The command of a metric of the generator itself."""
-
-    @click.argument("generator", type=Source())
-    @declared(*settings, "weights", "device", "batch_size", "seed", *group("generator"), "value_range", "level")
-    @report_path
-    @record_path
-    @output_options
-    def run(*, generator: str, output: Path | None, report: Path | None, fmt: str, **options: Any) -> None:
-        from ganeval.api import evaluate
-        from ganeval.cli.present import present
-
-        evaluation = evaluate(None, generator, metrics=metrics, progress=progress, **options)
-        outputs = Outputs()
-        if report is not None and speaks():
-            _show_images(outputs, evaluation, generator, report, None, None)
-        present(evaluation, fmt=fmt, target=output, outputs=outputs)
-
-    return click.command(name, cls=Command, help=text)(run)
 
 
 def _show_images(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,31 +65,37 @@ def _stack(*decorators: Callable[[Decorated], Decorated]) -> Callable[[Decorated
     return lambda f: functools.reduce(lambda g, decorate: decorate(g), reversed(decorators), f)
 
 
-class Text(click.ParamType[Any]):
-    """A value of a declared kind, written as text; in a configuration file also as TOML has it.
+@dataclass(frozen=True)
+class Syntax:
+    """How a value of a declared kind is written.
 
-    Args:
-        expected: what the text must be, with an example.
+    Attributes:
+        metavar: for the help.
+        text: what a text must be, with an example.
         parse: the value that the text stands for; raises ValueError for anything else.
-        in_toml: the value in words, and whether a value of TOML is one.
+        toml: what a value of a configuration file must be besides a text.
+        fits: whether such a value is one.
     """
 
-    def __init__(
-        self,
-        kind: Kind,
-        metavar: str,
-        expected: str,
-        parse: Callable[[str], Any],
-        in_toml: tuple[str, Callable[[object], bool]],
-    ) -> None:
-        self.kind, self.name, self.parse, self._text = kind, metavar, parse, expected
-        self.expected, self.takes = in_toml
+    metavar: str
+    text: str
+    parse: Callable[[str], Any]
+    toml: str
+    fits: Callable[[object], bool]
+
+
+class Text(click.ParamType[Any]):
+    """A value of a declared kind, written as text; in a configuration file also as TOML has it."""
+
+    def __init__(self, kind: Kind, syntax: Syntax) -> None:
+        self.kind, self.syntax = kind, syntax
+        self.name, self.expected, self.takes = syntax.metavar, syntax.toml, syntax.fits
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return self.kind("", self.parse(value) if isinstance(value, str) else value)
+            return self.kind("", self.syntax.parse(value) if isinstance(value, str) else value)
         except (TypeError, ValueError, ConfigError):
-            self.fail(f"{value!r} is not {self._text}", param, ctx)
+            self.fail(f"{value!r} is not {self.syntax.text}", param, ctx)
 
 
 def _bytes(text: str) -> int:
@@ -102,40 +109,36 @@ def _wholes(separator: str) -> Callable[[str], list[int]]:
 
 
 _PAIR = list_of(is_whole, length=2)
-_TEXTS: Mapping[str, Callable[[Kind], Text]] = {
-    "range": lambda kind: Text(
-        kind,
+_SYNTAX: Mapping[str, Syntax] = {
+    "range": Syntax(
         "LOW,HIGH",
         "two finite numbers, the first below the second, for instance -1,1",
         lambda text: [float(part) for part in text.split(",")],
-        ("two numbers, [LOW, HIGH]", list_of(is_number, length=2)),
+        "two numbers, [LOW, HIGH]",
+        list_of(is_number, length=2),
     ),
-    "latent": lambda kind: Text(
-        kind,
+    "latent": Syntax(
         "N[,N...]",
         "the shape of a latent, for instance 100 or 100,1,1",
         lambda text: sizes[0] if len(sizes := _wholes(",")(text)) == 1 else sizes,
-        ("a whole number, or a list of them", lambda value: is_whole(value) or list_of(is_whole)(value)),
+        "a whole number, or a list of them",
+        lambda value: is_whole(value) or list_of(is_whole)(value),
     ),
-    "size": lambda kind: Text(
-        kind,
-        "SIZE",
-        "a size, for instance 256MB or 2GB",
-        _bytes,
-        ('a number of bytes, or a size such as "256MB"', is_whole),
+    "size": Syntax(
+        "SIZE", "a size, for instance 256MB or 2GB", _bytes, 'a number of bytes, or a size such as "256MB"', is_whole
     ),
-    "subsets": lambda kind: Text(
-        kind,
+    "subsets": Syntax(
         "NUMBERxSIZE",
         "a number of subsets and a size of at least 2, for instance 100x1000",
         _wholes("x"),
-        ("two whole numbers, [NUMBER, SIZE]", _PAIR),
+        "two whole numbers, [NUMBER, SIZE]",
+        _PAIR,
     ),
-    "shard": lambda kind: Text(
-        kind, "I/N", "a share from 1/N to N/N, for instance 1/4", _wholes("/"), ("two whole numbers, [I, N]", _PAIR)
+    "shard": Syntax(
+        "I/N", "a share from 1/N to N/N, for instance 1/4", _wholes("/"), "two whole numbers, [I, N]", _PAIR
     ),
-    "names": lambda kind: Text(
-        kind, "NAME,NAME", "a list of names", str, ("a list of names", list_of(lambda value: isinstance(value, str)))
+    "names": Syntax(
+        "NAME,NAME", "a list of names", str, "a list of names", list_of(lambda value: isinstance(value, str))
     ),
 }
 
@@ -150,8 +153,8 @@ def _click_type(one: Option) -> dict[str, Any]:
         return {} if kind.optional or one.default else {"is_flag": True}
     if kind.choices:
         return {"type": click.Choice(kind.choices)}
-    if kind.name in _TEXTS:
-        return {"type": _TEXTS[kind.name](kind)}
+    if kind.name in _SYNTAX:
+        return {"type": Text(kind, _SYNTAX[kind.name])}
     plain: Mapping[str, Any] = {
         "whole": click.INT if kind.least is None else click.IntRange(min=kind.least),
         "number": click.FloatRange(
@@ -163,10 +166,6 @@ def _click_type(one: Option) -> dict[str, Any]:
     return {"type": plain[kind.name]}
 
 
-def _distances() -> dict[str, Any]:
-    return {"type": click.Choice(list(DISTANCES))}
-
-
 # options whose values are looked at where they are used
 _SPECIAL: Mapping[str, Callable[[], dict[str, Any]]] = {
     "protocol": lambda: {"metavar": "NAME[:LAYER]"},
@@ -176,7 +175,7 @@ _SPECIAL: Mapping[str, Callable[[], dict[str, Any]]] = {
     "labels": lambda: {"type": click.Path(dir_okay=False)},
     **dict.fromkeys(("test", "relative_to", "test_a", "test_b", "eval_reference"), lambda: {"type": Source()}),
     "names": lambda: {"nargs": 2},
-    "distance": _distances,
+    "distance": lambda: {"type": click.Choice(list(DISTANCES))},
 }
 
 OPTIONS: Mapping[str, Option] = {**all_options(EvaluationConfig), **all_options(StatisticsConfig)}
@@ -276,7 +275,7 @@ def cache_options(f: Decorated) -> Decorated:
         ),
         option(
             "--cache-size",
-            type=_TEXTS["size"](SIZE),
+            type=Text(SIZE, _SYNTAX["size"]),
             default="4GB",
             help="Size limit of the cache. Entries that were not used for longest are removed first.",
         ),
@@ -336,11 +335,11 @@ def _own_network(options: dict[str, Any]) -> Any:
     Raises:
         ConfigError: not all of its options are there, or ``--protocol`` is there too.
     """
-    given = {"--" + name.replace("_", "-"): value for name, value in options.items() if value is not None}
+    flags = {"--" + name.replace("_", "-"): value for name, value in options.items()}
+    given = [flag for flag, value in flags.items() if value is not None]
     if not given:
         return None
-    if len(given) < len(options):
-        missing = ["--" + name.replace("_", "-") for name, value in options.items() if value is None]
+    if missing := [flag for flag in flags if flag not in given]:
         raise ConfigError(
             f"{', '.join(given)} needs {', '.join(missing)}: ganeval does not guess how to use your network."
         )
@@ -349,12 +348,7 @@ def _own_network(options: dict[str, Any]) -> Any:
         raise ConfigError("--network replaces --protocol. Give one of them.")
     from ganeval.features.custom import CustomNetwork
 
-    return CustomNetwork(
-        network=options["network"],
-        size=options["network_size"],
-        resize=options["network_resize"],
-        scale=options["network_scale"],
-    )
+    return CustomNetwork(**{name.removeprefix("network_"): value for name, value in options.items()})
 
 
 def report_path(f: Decorated) -> Decorated:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -17,13 +17,13 @@ import click
 
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.streams import OutputError, answering
+from ganeval.parsing.layout import Cell, aligned, markdown_table, one_line, to_json
 from ganeval.parsing.variables import flag, rank_and_size
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ganeval.engine.config import Progress
-    from ganeval.results import Cell
 
 _NARROWEST = 40  # columns; a narrower terminal wraps as it likes
 
@@ -84,27 +84,21 @@ class _Notes(logging.Handler):
 
 def failure(kind: str, message: str, code: int) -> int:
     """Print one line on stderr, and with ``--json`` one document on stdout; return the exit code."""
-    from ganeval.results import SCHEMA, one_line, to_json
-
     if not _State.first and kind != "internal":  # the first rank fails with the same message
         return code
     if _State.json and _State.first and not _State.answered:
         with suppress(OSError, OutputError):  # stdout itself may be what failed
-            say(to_json({"schema": SCHEMA, "error": {"kind": kind, "message": message}}))
+            say(to_json({"error": {"kind": kind, "message": message}}))
     _say(one_line(" ".join(message.split())), "error:", "red")
     return code
 
 
 def note(message: str) -> None:
-    from ganeval.results import one_line
-
     if _State.first and not _State.quiet:
         click.echo(f"note: {one_line(message)}", err=True)
 
 
 def warning(message: str) -> None:
-    from ganeval.results import one_line
-
     if _State.first:
         _say(one_line(message), "warning:", "yellow")
 
@@ -117,7 +111,7 @@ def detail(message: str) -> None:
 
 def answer(
     fields: Mapping[str, Any],
-    text: str | Sequence[Sequence[Cell | str]],
+    text: str | Sequence[Sequence[Cell | str]] | Callable[[], None],
     *,
     fmt: str,
     target: Path | None,
@@ -127,15 +121,13 @@ def answer(
     """Write the answer of a command: the document to a file, if one was named, and one of the two forms to stdout.
 
     Args:
-        text: the text form: lines, or the rows of a table.
+        text: the text form: lines, the rows of a table, or a function that prints it.
         header: the columns of these rows, for a table in Markdown.
         outputs: the outputs that were attempted already.
 
     Raises:
         OutputError: an output could not be written; stdout has the result all the same.
     """
-    from ganeval.results import SCHEMA, markdown_table, to_json
-
     outputs = outputs or Outputs()
     if not _State.first:
         return
@@ -143,17 +135,18 @@ def answer(
         from ganeval.files import write_text
 
         with outputs.attempt(target):
-            write_text(target, to_json({"schema": SCHEMA, **fields, **outputs.fields}) + "\n")
+            write_text(target, to_json({**fields, **outputs.fields}) + "\n")
     with outputs.attempt("stdout"):
         if fmt == "json":
             document({**fields, **outputs.fields})
+        elif callable(text):
+            text()
         elif isinstance(text, str):
             if text:
                 say(text)
         elif fmt == "md":
-            say(
-                markdown_table(header, [[cell if isinstance(cell, str) else cell.text for cell in row] for row in text])
-            )
+            rows = [[cell if isinstance(cell, str) else cell.text for cell in row] for row in text]
+            say(markdown_table(header, rows))
         else:
             show(text)
     outputs.finish()
@@ -161,10 +154,8 @@ def answer(
 
 def document(fields: Mapping[str, Any]) -> None:
     """Print the one JSON document of a run."""
-    from ganeval.results import SCHEMA, to_json
-
     _State.answered = True
-    say(to_json({"schema": SCHEMA, **fields}))
+    say(to_json(fields))
 
 
 def say(text: str) -> None:
@@ -182,8 +173,6 @@ def show(rows: Sequence[Sequence[Cell | str]], *, wrapped: bool = True) -> None:
     Args:
         wrapped: on a terminal, no line is longer than its width.
     """
-    from ganeval.results import aligned
-
     width = shutil.get_terminal_size().columns if wrapped and sys.stdout.isatty() else 0
     style = partial(styled, colour=coloured(sys.stdout))
     for line in aligned(rows, width=width if width >= _NARROWEST else None, style=style):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ganeval.cli import output
 from ganeval.cli.outputs import Outputs, write_evaluation
-from ganeval.results import Evaluation, classes_of, columns_of, escaped, markdown_table, more_of, rows_of
+from ganeval.parsing.layout import escaped, markdown_table
+from ganeval.results import Evaluation, classes_of, columns_of, more_of, rows_of
 
 
 def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: Outputs) -> None:
@@ -31,14 +33,8 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: O
         fields = ", ".join(f"{k} {v}" for k, v in result.protocol.to_dict().items() if v is not None)
         output.detail(f"protocol of {result.name}: {fields}")
     output.detail(f"{evaluation.elapsed_seconds:.1f} s on {evaluation.environment['device']}")
-    with outputs.attempt("stdout"):
-        if fmt == "json":
-            output.document({**evaluation.to_dict(), **outputs.fields})
-        elif fmt == "md":
-            output.say(markdown(evaluation))
-        else:
-            _print(evaluation)
-    outputs.finish()
+    text = markdown(evaluation) if fmt == "md" else partial(_print, evaluation)
+    output.answer(evaluation.to_dict(), text, fmt=fmt, target=None, outputs=outputs)
 
 
 def _print(evaluation: Evaluation) -> None:

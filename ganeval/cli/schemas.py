@@ -18,12 +18,7 @@ def result_schema() -> dict[str, Any]:
     kinds = (RunDocument, VerdictDocument, FailureDocument)
     (run, verdict, failure), definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     judged = {"type": "object", "properties": {"gate": verdict}}
-    return {
-        "$schema": _DRAFT,
-        "title": "ganeval/1",
-        "oneOf": [{"allOf": [run, judged]}, failure],
-        "$defs": definitions,
-    }
+    return {"$schema": _DRAFT, "title": "ganeval/1", "oneOf": [{"allOf": [run, judged]}, failure], "$defs": definitions}
 
 
 def gate_schema() -> dict[str, Any]:

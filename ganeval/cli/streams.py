@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import sys
-from collections.abc import Iterator
-from typing import BinaryIO, TextIO
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
 
 from ganeval.errors import GanEvalError
 
@@ -79,7 +78,7 @@ def _set_answering(value: bool) -> Iterator[None]:
         Listened.answers = before
 
 
-class Listened(io.TextIOBase):
+class Listened:
     """A text stream that drops all text after a write failed for a reason outside the run.
 
     Args:
@@ -99,6 +98,10 @@ class Listened(io.TextIOBase):
         with self._or_silence():
             self._stream.write(text)
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         with self._or_silence():
@@ -122,26 +125,8 @@ class Listened(io.TextIOBase):
             os.close(nowhere)
             self._stream.flush()
 
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def writable(self) -> bool:
-        return True
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._stream.encoding
-
-    @property
-    def errors(self) -> str | None:  # type: ignore[override]
-        return self._stream.errors
-
-    @property
-    def buffer(self) -> BinaryIO:
-        return self._stream.buffer
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
     def close(self) -> None:
         """Do nothing: the stream belongs to the caller."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 
 import click
 
 from ganeval.cli import output
+from ganeval.cli.config import parameters
+from ganeval.errors import did_you_mean
 
 PREFIX = "GANEVAL_"
 # those that are no options
@@ -30,19 +31,12 @@ def warn_of_unknown(group: click.Group) -> None:
     known = {*OTHERS, *_of_options(group)}
     for name in names:
         if name not in known:
-            close = get_close_matches(
-                name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in sorted(known)], 1, 0.75
-            )
-            hint = f" Did you mean {PREFIX}{close[0]}?" if close else ""
+            hint = did_you_mean(name.removeprefix(PREFIX), (one.removeprefix(PREFIX) for one in sorted(known)), 0.75)
+            hint = hint.replace("mean '", f"mean '{PREFIX}")
             output.warning(f"unknown environment variable {name}: nothing reads it.{hint}")
 
 
 def _of_options(group: click.Group) -> Iterator[str]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from _of_options(command)
-        for parameter in command.params if command is not None else ():
-            variables: str | Iterable[str] = parameter.envvar or ()
-            yield from (variables,) if isinstance(variables, str) else variables
+    for parameter in parameters(group):
+        variables: str | Iterable[str] = parameter.envvar or ()
+        yield from (variables,) if isinstance(variables, str) else variables

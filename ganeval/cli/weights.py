@@ -10,7 +10,7 @@ import click
 from ganeval.cli.options import Command, output_options, output_path
 from ganeval.cli.output import answer, note
 from ganeval.features import weights as files
-from ganeval.results import Cell
+from ganeval.parsing.layout import Cell
 
 
 @click.group()
@@ -98,11 +98,9 @@ def import_command(file: Path, *, name: str | None, fmt: str, output: Path | Non
 
 
 def _report(found: dict[str, files.LocatedWeights], fmt: str, target: Path | None) -> None:
-    rows = [
-        {"name": name, "path": str(w.path), "sha256": w.sha256, "verified": w.verified} for name, w in found.items()
+    rows = [{"name": n, "path": str(w.path), "sha256": w.sha256, "verified": w.verified} for n, w in found.items()]
+    lines = [
+        f"{name}  {'verified' if w.verified else 'unverified'}  {w.path}  (SHA-256 {w.sha256})"
+        for name, w in found.items()
     ]
-    lines = []
-    for name, located in found.items():
-        state = "verified" if located.verified else "unverified"
-        lines.append(f"{name}  {state}  {located.path}  (SHA-256 {located.sha256})")
     answer({"weights": rows}, "\n".join(lines), fmt=fmt, target=target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -173,22 +172,16 @@ def open_check(
         return replace(check, accepted=accept and usable and kind == "max-regression")
 
 
-def kinds_of(rule: Rule) -> Iterable[str]:
+def kinds_of(rule: Rule) -> list[str]:
     values = {"max": rule.max, "min": rule.min, "max-regression": rule.max_regression}
-    return (kind for kind, value in values.items() if value is not None)
+    return [kind for kind, value in values.items() if value is not None]
 
 
 def check_of(rule: Rule, kind: str, result: MetricResult | None, **fields: Any) -> Check:
     """A check with the fields that follow from the rule and the result, and those that are passed."""
     if result is not None:
-        fields |= {
-            "label": result.label,
-            "value": result.value,
-            "n_real": result.n_real,
-            "n_fake": result.n_fake,
-            "protocol": result.protocol.name,
-            "protocol_key": result.protocol.key(),
-        }
+        fields |= {name: getattr(result, name) for name in ("label", "value", "n_real", "n_fake")}
+        fields |= {"protocol": result.protocol.name, "protocol_key": result.protocol.key()}
     if kind == "max-regression":
         assert rule.max_regression is not None
         amount = rule.max_regression.amount
@@ -266,26 +259,19 @@ def _value_excess(rule: Rule, kind: str, gate: Gate, measured: Measurement) -> E
     limit = max(-MAX_NUMBER, min(MAX_NUMBER, limit))  # no value is beyond, and arithmetic stays finite
     sign = 1.0 if kind == "max" else -1.0
     if measured.is_small and rule.compare == "corrected" and not gate.strict:
-        return _bounds_excess(rule, kind, result, limit, sign)
-    number = result.value if rule.compare == "value" else measured.centre
-    fakes, reals = (0.0, 0.0) if result.standard_error is None else measured.shares()
-    return Excess(
-        rule=rule,
-        kind=kind,
-        result=result,
-        measured=number,
-        limit=limit,
-        value=sign * (number - limit),
-        standard_error=result.standard_error,
-        freedom=measured.freedom,
-        fake_variance=fakes,
-        real_variance=reals,
-        gap=abs(number - limit),
-    )
+        number = result.value
+        fields = _bounds(result, limit, sign)
+    else:
+        number = result.value if rule.compare == "value" else measured.centre
+        fakes, reals = (0.0, 0.0) if result.standard_error is None else measured.shares()
+        variances = {"fake_variance": fakes, "real_variance": reals, "gap": abs(number - limit)}
+        fields = {"standard_error": result.standard_error, "freedom": measured.freedom, **variances}
+    value = sign * (number - limit)
+    return Excess(rule=rule, kind=kind, result=result, measured=number, limit=limit, value=value, **fields)
 
 
-def _bounds_excess(rule: Rule, kind: str, result: MetricResult, limit: float, sign: float) -> Excess:
-    """The distance itself against a limit, where only bounds of it are known: each bound decides one way.
+def _bounds(result: MetricResult, limit: float, sign: float) -> dict[str, Any]:
+    """The fields of an excess of the distance itself, where only bounds of it are known: each bound decides one way.
 
     The distance is surely below a limit where its upper bound is, and surely above where its lower bound is. A
     reference that is a sample gives no lower bound, so no such rule can fail.
@@ -297,17 +283,8 @@ def _bounds_excess(rule: Rule, kind: str, result: MetricResult, limit: float, si
     has_lower = None not in (found.get("lower_estimate"), found.get("lower_se"))
     lower = (found["lower_estimate"], found["lower_se"]) if has_lower else None
     features = result.details.get("features")
-    return Excess(
-        rule=rule,
-        kind=kind,
-        result=result,
-        measured=result.value,
-        limit=limit,
-        value=sign * (result.value - limit),
-        standard_error=upper[1],
-        bounds=Bounds(lower, upper, limit, sign),
-        needed=int(FIDS_ROWS * features) + 1 if isinstance(features, int) else None,
-    )
+    needed = int(FIDS_ROWS * features) + 1 if isinstance(features, int) else None
+    return {"standard_error": upper[1], "bounds": Bounds(lower, upper, limit, sign), "needed": needed}
 
 
 def _regression_excess(rule: Rule, gate: Gate, measured: Measurement, baseline: Record) -> Excess:

@@ -11,8 +11,8 @@ from ganeval.gate.decide import holm, p_value
 from ganeval.metrics.difference import Measurement, difference
 from ganeval.metrics.intervals import quantile
 from ganeval.metrics.registry import get_metric, higher_is_better
+from ganeval.parsing.layout import decimals, fixed
 from ganeval.result_files import Record
-from ganeval.results import decimals, fixed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,34 +97,23 @@ def compare(a: Record, b: Record, *, metrics: Sequence[str] | None = None, level
 
 
 def _row(name: str, a: Record, b: Record, level: float) -> Compared:
-    results = []
+    measured = []
     for record in (a, b):
         if name in record.unusable:
             return Compared(metric=name, label=name, reason=f"{record.name}: {record.unusable[name]}")
         result = record.result(name)
         if result is None:
             return Compared(metric=name, label=name, reason=f"{name} is not among the results of {record.name}")
-        results.append(result)
-    one, other = (
-        Measurement(result=r, arrays=x.arrays, missing=x.missing) for r, x in zip(results, (a, b), strict=True)
-    )
+        measured.append(Measurement(result=result, arrays=record.arrays, missing=record.missing))
+    one, other = measured
     label = one.result.label
     try:
         found = difference(one, other)
     except GanEvalError as error:
-        return Compared(metric=name, label=label, a=one.centre, b=other.centre, reason=str(error), difference=None)
+        return Compared(metric=name, label=label, a=one.centre, b=other.centre, reason=str(error))
     half = quantile(level, found.degrees_of_freedom) * found.standard_error
-    p = 2 * p_value(abs(found.value), found.standard_error, found.degrees_of_freedom)
-    return Compared(
-        metric=name,
-        label=label,
-        a=found.before,
-        b=found.after,
-        difference=found.value,
-        standard_error=found.standard_error,
-        low=found.value - half,
-        high=found.value + half,
-        p_value=min(1.0, p),
-        pairing=found.how,
-        note=found.note,
-    )
+    p = min(1.0, 2 * p_value(abs(found.value), found.standard_error, found.degrees_of_freedom))
+    numbers = {"a": found.before, "b": found.after, "difference": found.value, "p_value": p}
+    errors = {"standard_error": found.standard_error, "low": found.value - half, "high": found.value + half}
+    fields: dict[str, Any] = {**numbers, **errors}
+    return Compared(metric=name, label=label, **fields, pairing=found.how, note=found.note)

@@ -9,7 +9,7 @@ from ganeval.errors import InputError
 from ganeval.gate.checks import PASS
 from ganeval.gate.verdict import Verdict
 from ganeval.gate.words import markdown
-from ganeval.results import one_line
+from ganeval.parsing.layout import one_line
 
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the variable that names its file
 MOST_BYTES = 1024 * 1024 - 1024  # of the summary of a step; GitHub drops a larger one

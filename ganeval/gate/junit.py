@@ -11,17 +11,7 @@ from ganeval.gate.verdict import Verdict
 
 # characters that XML 1.0 cannot contain, even escaped
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_ELSEWHERE = {
-    "metric",
-    "kind",
-    "requirement",
-    "status",
-    "outcome",
-    "reason",
-    "judged",
-    "pairing_note",
-    "accepted",
-}
+_ELSEWHERE = {"metric", "kind", "requirement", "status", "outcome", "reason", "judged", "pairing_note", "accepted"}
 
 
 def junit(verdict: Verdict) -> str:
@@ -51,12 +41,10 @@ def _case(suite: ET.Element, check: Check) -> None:
     for name, value in asdict(check).items():
         if value is not None and name not in _ELSEWHERE:
             ET.SubElement(properties, "property", {"name": name, "value": _clean(str(value))})
-    tag = {FAIL: "failure", INCONCLUSIVE: "error"}.get(check.outcome)
-    if tag is not None and not check.accepted:
-        message = _clean(f"{check.requirement}: {check.reason}")
-        ET.SubElement(case, tag, {"message": message, "type": check.kind}).text = message
-    else:
-        ET.SubElement(case, "system-out").text = _clean(f"{check.requirement}: {check.reason}")
+    message = _clean(f"{check.requirement}: {check.reason}")
+    tag = None if check.accepted else {FAIL: "failure", INCONCLUSIVE: "error"}.get(check.outcome)
+    facts = {} if tag is None else {"message": message, "type": check.kind}
+    ET.SubElement(case, tag or "system-out", facts).text = message
 
 
 def _clean(text: str) -> str:

@@ -77,13 +77,14 @@ def run_gate(
         except (NotEnoughSamplesError, IncomparableError) as error:
             return GateRun(verdict=unmeasured(gate, str(error)), record=None)
     verdict = judge(gate, record, before, accept=update_baseline)
+    updated = not_updated = None
     if update_baseline and path is not None and verdict.exit_code == 0:
         try:
             write_record(record.evaluation, path, arrays=record.arrays)
+            updated = path
         except InputError as error:
-            return GateRun(verdict=verdict, record=record, not_updated=str(error))
-        return GateRun(verdict=verdict, record=record, updated=path)
-    return GateRun(verdict=verdict, record=record)
+            not_updated = str(error)
+    return GateRun(verdict=verdict, record=record, updated=updated, not_updated=not_updated)
 
 
 def document(run: GateRun) -> Mapping[str, Any]:

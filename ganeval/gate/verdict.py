@@ -25,8 +25,8 @@ from ganeval.gate.decide import POWER, holm, p_value, planned_fakes, status
 from ganeval.gate.rules import Gate
 from ganeval.gate.sanity import sanity_warnings
 from ganeval.metrics.intervals import one_sided_quantile
+from ganeval.parsing.layout import decimals, format_number
 from ganeval.result_files import Record
-from ganeval.results import decimals, format_number
 
 EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
 
@@ -100,9 +100,7 @@ def judge(gate: Gate, record: Record, baseline: Record | None = None, *, accept:
         checks = [replace(c, accepted=True) if c.judged and c.kind == "max-regression" else c for c in checks]
     warnings = (*record.evaluation.warnings, *sanity_warnings(gate, record, baseline))
     return Verdict(
-        checks=tuple(checks),
-        warnings=tuple(dict.fromkeys(warnings)),
-        elapsed_seconds=record.evaluation.elapsed_seconds,
+        checks=tuple(checks), warnings=tuple(dict.fromkeys(warnings)), elapsed_seconds=record.evaluation.elapsed_seconds
     )
 
 
@@ -128,8 +126,8 @@ def _decided(opened: Sequence[Check | Excess], gate: Gate) -> list[Check]:
     """Decide all checks together: Holm's correction is over them all."""
     excesses = [one for one in opened if isinstance(one, Excess)]
     ps = [_p_value(one) for one in excesses]
-    adjusted = dict(zip(map(id, excesses), zip(ps, holm(ps), strict=True), strict=True))
-    return [one if isinstance(one, Check) else _decide(one, *adjusted[id(one)], gate) for one in opened]
+    tested = iter(zip(ps, holm(ps), strict=True))
+    return [one if isinstance(one, Check) else _decide(one, *next(tested), gate) for one in opened]
 
 
 def _p_value(e: Excess) -> float:
@@ -152,25 +150,11 @@ def _decide(e: Excess, p: float, adjusted: float, gate: Gate) -> Check:
     if found == INCONCLUSIVE:
         outcome = {"error": INCONCLUSIVE, "fail": FAIL, "pass": PASS}[gate.on_inconclusive]
     needed, assumed = _needed(e) if found == INCONCLUSIVE else (None, "")
-    check = check_of(
-        e.rule,
-        e.kind,
-        e.result,
-        status=found,
-        outcome=outcome,
-        reason="",
-        judged=True,
-        baseline=e.baseline,
-        measured=e.measured,
-        limit=e.limit,
-        bound=bound,
-        standard_error=e.standard_error,
-        p_value=None if e.standard_error is None else p,
-        adjusted_p=None if e.standard_error is None else adjusted,
-        pairing=e.pairing,
-        pairing_note=e.pairing_note,
-        needed=needed,
-    )
+    copied = ("baseline", "measured", "limit", "standard_error", "pairing", "pairing_note")
+    fields = {name: getattr(e, name) for name in copied} | {"status": found, "outcome": outcome, "needed": needed}
+    if e.standard_error is not None:
+        fields |= {"p_value": p, "adjusted_p": adjusted}
+    check = check_of(e.rule, e.kind, e.result, reason="", judged=True, bound=bound, **fields)
     return replace(check, reason=_reason(e, check, gate, assumed))
 
 

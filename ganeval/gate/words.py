@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ganeval.gate.checks import FAIL, INCONCLUSIVE, PASS, Check
 from ganeval.gate.verdict import Verdict
-from ganeval.results import escaped, markdown_table, one_line
+from ganeval.parsing.layout import escaped, image_counts, markdown_table, one_line
 
 OUTCOMES = {FAIL: "failed", INCONCLUSIVE: "could not be judged", PASS: "passed"}
 _MARKS = {PASS: "PASS", FAIL: "FAIL", INCONCLUSIVE: "????"}
@@ -34,9 +34,7 @@ def markdown(verdict: Verdict) -> str:
     header = ("", "metric", "requirement", "result", "images", "protocol")
     rows = []
     for check in verdict.checks:
-        counts = ", ".join(
-            f"{n} {side}" for side, n in (("real", check.n_real), ("fake", check.n_fake)) if n is not None
-        )
+        counts = image_counts(check.n_real, check.n_fake)
         mark, _, requirement, found = columns(check, _SYMBOLS)
         rows.append((mark, check.label or check.metric, requirement, found, counts, check.protocol or ""))
     lines = [f"**{summary(verdict)}**", "", markdown_table(header, rows)]

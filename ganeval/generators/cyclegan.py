@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganeval.errors import ConfigError
+from ganeval.generators.dcgan import initialise
 
 PATCHES = {16: 1, 34: 2, 70: 3}  # receptive field of a discriminator in pixels: its convolutions of stride 2
 MIN_SIZE = 16
@@ -60,7 +61,7 @@ class TranslationGenerator(nn.Module):
             *transposed(2 * k, k),
             *[Reflected(3), nn.Conv2d(k, 3, 7)],
         )
-        self.apply(_initialise)
+        initialise(self)
         if skip:
             for layer in self.layers:
                 if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):  # without normalisation, scale matters
@@ -136,7 +137,7 @@ class PatchDiscriminator(nn.Module):
             layers += [nn.Conv2d(before, after, 4, stride, 1, bias=False), nn.InstanceNorm2d(after), nn.LeakyReLU(0.2)]
         layers.append(nn.Conv2d(width * 2**strided, 1, 4, padding=1))
         self.layers = nn.Sequential(*layers)
-        self.apply(_initialise)
+        initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers(images)
@@ -224,14 +225,6 @@ def require_positive(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
             raise ConfigError(f"{name} must be at least 1; got {number}.")
-
-
-def _initialise(module: nn.Module) -> None:
-    """Weights from N(0, 0.02)."""
-    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
 
 
 def _listed(numbers: Any) -> str:

@@ -89,10 +89,10 @@ class Discriminator(nn.Module):
         return logits.flatten()
 
 
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
+def initialise(network: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw weights from N(0, 0.02) and scales of normalisations from N(1, 0.02), and set biases to 0."""
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
             centre = 1.0 if isinstance(module, nn.BatchNorm2d) else 0.0
             nn.init.normal_(module.weight, centre, 0.02, generator=generator)
             if module.bias is not None:

@@ -16,13 +16,12 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ganeval.errors import InputError, WeightsError
+from ganeval.errors import InputError, WeightsError, did_you_mean
 from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
 from ganeval.images.generated import GeneratedSource
@@ -105,7 +104,7 @@ def _translated(spec: str, model: Checkpoint | Callable[..., Any], inner: Spec, 
     source = open_source(inner, options=options)
     if not isinstance(source, NumberedSource):
         raise InputError(f"{spec}: the images of {inner} cannot be counted; put them in a folder or archive.")
-    seed, device = options.seed, options.place
+    place: dict[str, Any] = {"seed": options.seed, "device": options.place}
     if not isinstance(model, Checkpoint):
         value_range = options.value_range or check_range(find_attribute(model, "value_range"))
         if value_range is None:
@@ -113,7 +112,7 @@ def _translated(spec: str, model: Checkpoint | Callable[..., Any], inner: Spec, 
                 f"{spec}: say which values stand for black and for white in what it takes and makes, for example "
                 "--value-range -1,1 (value_range=(-1, 1) in Python)."
             )
-        return TranslatedSource(spec, source, model, value_range, seed=seed, device=device, keep_mode=options.keep_mode)
+        return TranslatedSource(spec, source, model, value_range, keep_mode=options.keep_mode, **place)
     if not model.architecture.translates:
         raise InputError(f"{spec} makes images of latents, it does not translate; leave ({inner}) out.")
     return TranslatedSource(
@@ -122,11 +121,10 @@ def _translated(spec: str, model: Checkpoint | Callable[..., Any], inner: Spec, 
         model.module,
         (-1.0, 1.0),
         batch=model.architecture.batch,
-        seed=seed,
-        device=device,
         exact=True,
         check_size=_check_size,
         facts=_facts(model),
+        **place,
     )
 
 
@@ -206,9 +204,9 @@ def _imported(spec: str, module_name: str, name: str) -> Callable[..., Any]:
         found = functools.reduce(getattr, name.split("."), module)
     except AttributeError as error:
         names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        close = get_close_matches(name, names, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise InputError(f"{spec}: {module_name} ({module.__file__}) has no {name!r}.{hint}") from error
+        raise InputError(
+            f"{spec}: {module_name} ({module.__file__}) has no {name!r}.{did_you_mean(name, names)}"
+        ) from error
     if isinstance(found, type) or not callable(found):
         kind = "a class: make one of it in the module, and name that" if isinstance(found, type) else "not callable"
         raise InputError(f"{spec}: {name} is {kind}. Expected a callable that turns latents into images.")

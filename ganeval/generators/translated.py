@@ -147,7 +147,11 @@ class TranslatedSource(NumberedSource):
             height, width = image.shape[1:]
             if size is None:
                 size = height, width
-                self._require_size(size)
+                try:
+                    if self._check_size is not None:
+                        self._check_size(*size)
+                except ConfigError as error:
+                    raise InputError(f"{self.spec}, images of {width} x {height} pixels: {error}") from error
             if (height, width) != size:
                 raise InputError(
                     f"{self.spec}: a translation takes images of one size; {name} has {width} x {height} pixels, "
@@ -156,13 +160,6 @@ class TranslatedSource(NumberedSource):
         assert isinstance(batch.images, Tensor)
         assert size is not None
         return batch.images, size
-
-    def _require_size(self, size: tuple[int, int]) -> None:
-        if self._check_size is not None:
-            try:
-                self._check_size(*size)
-            except ConfigError as error:
-                raise InputError(f"{self.spec}, images of {size[1]} x {size[0]} pixels: {error}") from error
 
     def _make(self, images: Tensor, rows: list[int], names: list[str]) -> tuple[Tensor, Callable[[], Counter[str]]]:
         """Translations of the images in these places of the whole source, and what checks them."""

@@ -16,7 +16,6 @@ from ganeval.parsing.documents import Count, NotNegative, Number, Positive, Shar
 from ganeval.protocol import Protocol
 
 _MOST_LATENTS = 10**7
-SCHEMA: Literal["ganeval/1"] = "ganeval/1"
 LEAVE_ONE_OUT = "leave-one-out"  # the method of an interval of what few images give on average
 
 

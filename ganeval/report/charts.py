@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from unicodedata import east_asian_width
 
 import numpy as np
 from markupsafe import Markup
+
+from ganeval.report.templates import render
 
 WIDTH, HEIGHT = 460, 290
 _LEFT, _EDGE, _TOP, _FOOT = 62, WIDTH - 14, 34, HEIGHT - 46
@@ -22,6 +25,9 @@ _DIGIT = 9.8  # width that no digit below a plot exceeds
 _MOST_POINTS = 400  # of a line: more would not be visible
 _TICKS = 5
 _NARROWEST = 1e-250  # width of an axis; closer ticks are lost in rounding
+
+
+Mark = tuple[str, str, str | None, dict[str, Any]]  # tag, class, text, attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,6 @@ def padded(
     return low - room, high + room
 
 
-def rows_axis(n: int) -> tuple[float, float]:
-    """Ends of the vertical axis of a plot with ``n`` named rows."""
-    return min(0, n - 5) - 0.7, n - 0.3
-
-
 @dataclass(slots=True)
 class Plot:
     """One plot: the methods draw on it in order, and ``svg`` returns it.
@@ -108,7 +109,7 @@ class Plot:
     y_ticks: bool = True
     x_ticks: tuple[float, ...] | None = None  # None: round numbers
     left: int = _LEFT
-    _marks: list[Markup] = field(default_factory=list)
+    _marks: list[Mark] = field(default_factory=list)
     _legend: list[tuple[str, str, str]] = field(default_factory=list)
     _across: Scale = field(init=False)
     _up: Scale = field(init=False)
@@ -139,8 +140,7 @@ class Plot:
         self._draw("path", f"{'faint' if faint else 'line'} c{series} d{series}", d=" ".join(d))
         if markers:
             self.points(xs, ys, series)
-        if name:
-            self._legend.append(("line", str(series), name))
+        self.explain("line", series, name)
 
     def points(
         self, xs: Sequence[float] | np.ndarray, ys: Sequence[float] | np.ndarray, series: int, name: str = ""
@@ -148,8 +148,7 @@ class Plot:
         for x, y in zip(xs, ys, strict=True):
             if math.isfinite(x) and math.isfinite(y):
                 self._draw("circle", f"point c{series}", cx=self._across(x), cy=self._up(y), r=3)
-        if name:
-            self._legend.append(("point", str(series), name))
+        self.explain("point", series, name)
 
     def band(
         self,
@@ -163,8 +162,7 @@ class Plot:
         corners = [*zip(xs, high, strict=True), *reversed([*zip(xs, low, strict=True)])]
         spots = (f"{self._across(x)},{self._up(min(max(y, self.y[0]), self.y[1]))}" for x, y in corners)
         self._draw("polygon", f"band c{series}", points=" ".join(spots))
-        if name:
-            self._legend.append(("band", str(series), name))
+        self.explain("band", series, name)
 
     def error(self, place: float, low: float, high: float, series: int, *, across: bool = False) -> None:
         """Draw an interval: vertical at ``place``, or horizontal at that height; clipped at the ends of the axis."""
@@ -182,7 +180,7 @@ class Plot:
             d.append(f"L{self._across(left)},{self._up(share)} L{self._across(right)},{self._up(share)}")
         d.append(f"L{self._across(edges[-1])},{self._up(0)}")
         self._draw("path", f"area c{series} d{series}", d=" ".join(d))
-        self._legend.append(("line", str(series), name))
+        self.explain("line", series, name)
 
     def bar(self, place: float, value: float, series: int, label: str) -> None:
         """Draw a horizontal bar from 0 at height ``place``, with its name at the left."""
@@ -208,53 +206,40 @@ class Plot:
         self._legend.append(("level", "", name))
 
     def explain(self, kind: str, series: int, name: str) -> None:
-        """Add a line to the key."""
-        self._legend.append((kind, str(series), name))
+        """Add a line to the key, if it has a name."""
+        if name:
+            self._legend.append((kind, str(series), name))
 
     def _draw(self, tag: str, kind: str, text: str | None = None, **attributes: object) -> None:
-        self._marks.append(_element(tag, kind, text, **attributes))
+        self._marks.append((tag, kind, text, attributes))
 
     def svg(self, alt: str) -> Markup:
         """The picture; ``alt`` describes it in words."""
-        parts = [
-            Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg">').format(
-                WIDTH, HEIGHT, f"{self.title}. {alt}"
-            ),
-            *self._grid(),
-            *self._marks,
-            Markup("</svg>"),
-        ]
-        return Markup('<figure class="plot"><figcaption>{}{}</figcaption>{}</figure>').format(
-            Markup("<strong>{}</strong>").format(self.title), self._key(), Markup("").join(parts)
-        )
+        marks = [*self._grid(), *self._marks]
+        values = {"title": self.title, "alt": alt, "legend": self._legend, "marks": marks}
+        return render("plot.svg.jinja", width=WIDTH, height=HEIGHT, **values)
 
-    def _key(self) -> Markup:
-        if not self._legend:
-            return Markup("")
-        items = Markup("").join(
-            Markup('<span class="key"><svg viewBox="0 0 26 10" aria-hidden="true">{}</svg>{}</span>').format(
-                _SAMPLES[kind].format(series=series), name
-            )
-            for kind, series, name in self._legend
-        )
-        return Markup('<span class="keys">{}</span>').format(items)
-
-    def _grid(self) -> list[Markup]:
-        marks = []
+    def _grid(self) -> list[Mark]:
+        marks: list[Mark] = []
         across = self.x_ticks or self._across.ticks()
         for tick, name in zip(across, tick_names(across), strict=True):
             x = self._across(tick)
-            marks.append(_element("line", "rule", x1=x, x2=x, y1=_TOP, y2=_FOOT))
+            marks.append(("line", "rule", None, {"x1": x, "x2": x, "y1": _TOP, "y2": _FOOT}))
             inside = min(x, WIDTH - _DIGIT * len(name) / 2)  # the last number can be wider than the margin
-            marks.append(_element("text", "tick middle", name, x=round(inside, 2), y=_FOOT + 16))
+            marks.append(("text", "tick middle", name, {"x": round(inside, 2), "y": _FOOT + 16}))
         up = self._up.ticks() if self.y_ticks else []
         for tick, name in zip(up, tick_names(up), strict=True):
             y = self._up(tick)
-            marks.append(_element("line", "rule", x1=self.left, x2=_EDGE, y1=y, y2=y))
-            marks.append(_element("text", "tick end", name, x=self.left - 6, y=round(y + 4, 2)))
-        marks.append(_element("text", "axis middle", self.x_label, x=(self.left + _EDGE) / 2, y=HEIGHT - 8))
-        marks.append(_element("text", "axis", self.y_label, x=4, y=_TOP - 14))
+            marks.append(("line", "rule", None, {"x1": self.left, "x2": _EDGE, "y1": y, "y2": y}))
+            marks.append(("text", "tick end", name, {"x": self.left - 6, "y": round(y + 4, 2)}))
+        marks.append(("text", "axis middle", self.x_label, {"x": (self.left + _EDGE) / 2, "y": HEIGHT - 8}))
+        marks.append(("text", "axis", self.y_label, {"x": 4, "y": _TOP - 14}))
         return marks
+
+
+def rows_plot(title: str, x: tuple[float, float], n: int, x_label: str) -> Plot:
+    """A plot with ``n`` named rows."""
+    return Plot(title, x, (min(0, n - 5) - 0.7, n - 0.3), x_label, "", y_ticks=False, left=NAMED)
 
 
 def shortened(label: str, room: float) -> str:
@@ -278,22 +263,6 @@ def tick_names(ticks: Sequence[float]) -> list[str]:
         if len(set(names)) == len(names):
             break
     return [name.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e").replace("-", "\u2212") for name in names]
-
-
-def _element(tag: str, kind: str, text: str | None = None, **attributes: object) -> Markup:
-    given = Markup("").join(Markup(' {}="{}"').format(k, v) for k, v in attributes.items())
-    if text is None:
-        return Markup('<{} class="{}"{}/>').format(tag, kind, given)
-    return Markup('<{} class="{}"{}>{}</{}>').format(tag, kind, given, text, tag)
-
-
-_SAMPLES = {
-    "line": Markup('<path class="line c{series} d{series}" d="M1,5 L25,5"/>'),
-    "point": Markup('<circle class="point c{series}" cx="13" cy="5" r="4"/>'),
-    "error": Markup('<path class="error c{series}" d="M1,5 L25,5"/>'),
-    "band": Markup('<rect class="band c{series}" x="1" y="0" width="24" height="10"/>'),
-    "level": Markup('<path class="level" d="M1,5 L25,5"/>'),
-}
 
 
 def heights(values: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ganeval.gate.compare import Comparison
 from ganeval.metrics.registry import METRICS
-from ganeval.report.charts import NAMED, Plot, edges_for, heights, padded, rows_axis
+from ganeval.report.charts import Plot, edges_for, heights, padded, rows_plot
 from ganeval.result_files import Record
 
 MOST_RUNS = 4  # in one plot: as many colours as readers can distinguish
@@ -54,14 +54,8 @@ def by_size(record: Record, *, several: bool) -> Markup | None:
     ends = [c["corrected"] + sign * 1.96 * c["standard_error"] for c in corrected for sign in (-1, 1)]
     few = [s for s in sizes if s.get("interval") and str(s.get("estimand")).startswith("protocol")]
     reach = [end for s in few for end in s["interval"]]
-    plot = Plot(
-        _titled(f"{result.label} against the number of fakes", record, several),
-        padded(n, logarithmic=True),
-        padded([*plain, *ends, *reach]),
-        "fakes (logarithmic)",
-        result.label,
-        log_x=True,
-    )
+    title, ends_of_y = _titled(f"{result.label} against the number of fakes", record, several), [*plain, *ends, *reach]
+    plot = Plot(title, padded(n, logarithmic=True), padded(ends_of_y), "fakes (logarithmic)", result.label, log_x=True)
     if len(few) > 1:
         plot.band([s["n"] for s in few], reach[::2], reach[1::2], 1, "interval of the plain value at this number")
     elif few:
@@ -149,15 +143,8 @@ def classes(record: Record, *, several: bool) -> Markup | None:
     ends = [end for _, _, interval in worst if interval for end in interval]
     low, high = min([0.0, *ends]), max([c for _, c, _ in worst] + ends)
     more = f", the {len(worst)} worst of {len(ranked)}" if len(ranked) > len(worst) else ""
-    plot = Plot(
-        _titled(f"{result.label} within each class{more}", record, several),
-        (low, 1.05 * high),
-        rows_axis(len(worst)),
-        "distance, bias-corrected where it can be",
-        "",
-        y_ticks=False,
-        left=NAMED,
-    )
+    title = _titled(f"{result.label} within each class{more}", record, several)
+    plot = rows_plot(title, (low, 1.05 * high), len(worst), "distance, bias-corrected where it can be")
     for i, (name, centre, interval) in enumerate(worst):
         place = len(worst) - 1 - i
         plot.bar(place, centre, 0, str(name))
@@ -176,38 +163,23 @@ def forest(found: Comparison) -> Markup | None:
         tuple(sign * float(x or 0.0) / float(row.standard_error or 1.0) for x in (row.difference, row.low, row.high))
         for sign, row in zip(signs, rows, strict=True)
     ]
-    plot = Plot(
-        "Changes over their standard errors",
-        padded([0.0, *(end for ends in changes for end in ends)]),
-        rows_axis(len(rows)),
-        "standard errors; to the right: better",
-        "",
-        y_ticks=False,
-        left=NAMED,
-    )
+    ends = padded([0.0, *(end for ends in changes for end in ends)])
+    plot = rows_plot("Changes over their standard errors", ends, len(rows), "standard errors; to the right: better")
     plot.level(0.0, "no change", upright=True)
-    for i, (row, (centre, *ends)) in enumerate(zip(rows, changes, strict=True)):
+    for i, (row, (centre, *reach)) in enumerate(zip(rows, changes, strict=True)):
         place = len(rows) - 1 - i
         series = 2 if row.better == "B" else 1 if row.better == "A" else 0
-        plot.error(place, min(ends), max(ends), series, across=True)
+        plot.error(place, min(reach), max(reach), series, across=True)
         plot.points([centre], [place], series)
         plot.name(place, row.label.partition("[")[0])
-    return plot.svg(
-        " ".join(
-            f"{row.label}: {centre:+.3g} standard errors." for row, (centre, *_) in zip(rows, changes, strict=True)
-        )
-    )
+    texts = (f"{row.label}: {change[0]:+.3g} standard errors." for row, change in zip(rows, changes, strict=True))
+    return plot.svg(" ".join(texts))
 
 
 def _histogram(title: str, label: str, sets: Sequence[np.ndarray], edges: np.ndarray) -> Plot:
     most = max(float(heights(values, edges).max()) for values in sets)
-    return Plot(
-        title,
-        (float(edges[0]), float(edges[-1])),
-        (0.0, 1.08 * most),
-        label,
-        "share; the last bin includes all beyond",
-    )
+    ends = float(edges[0]), float(edges[-1])
+    return Plot(title, ends, (0.0, 1.08 * most), label, "share; the last bin includes all beyond")
 
 
 def _titled(title: str, record: Record, several: bool) -> str:

@@ -15,16 +15,16 @@ from PIL import Image
 from ganeval.errors import InputError
 from ganeval.parsing.documents import MAX_NUMBER
 from ganeval.report.charts import Plot, padded
-from ganeval.report.grids import encoded
+from ganeval.report.grids import encoded, reduced
 from ganeval.training.cycle_game import CycleGame
 from ganeval.training.dcgan import DCGANGame
-from ganeval.training.pictures import Panel
+from ganeval.training.pictures import Panel, curves_of, is_number
 from ganeval.training.runs import SAMPLES, read_run
 
 _PANELS: Mapping[str, tuple[Panel, ...]] = {"dcgan": DCGANGame.panels, "cyclegan": CycleGame.panels}
 _SHOWN = 4  # grids of samples
 _LARGEST = 2**17  # bytes of a grid
-_WIDEST, _QUALITY = 640, 85  # size of a reduced grid, which is shown at half of it
+_WIDEST = 640  # longest side of a reduced grid, which is shown at half of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,44 +71,25 @@ def read_training(folder: Path) -> Training:
 
 def draw(panel: Panel, log: Sequence[Mapping[str, Any]]) -> Markup | None:
     """Plot one panel over the steps; measured lines have their intervals as bands."""
-    lines = {name: found for name in panel.lines if len((found := series(log, panel.kind, name))[0])}
-    if not lines:
+    curves = curves_of(log, panel)
+    if not curves:
         return None
-    values = np.concatenate([ys for _, ys in lines.values()])
+    values = np.concatenate([curve.values for curve in curves])
     if panel.level is not None:
         values = np.append(values, panel.level[0])
     logarithmic = panel.logarithmic and values.min() > 1 / MAX_NUMBER and values.max() > 3 * values.min()
-    last = max(float(xs[-1]) for xs, _ in lines.values())
-    plot = Plot(
-        panel.title,
-        (0.0, last or 1.0),
-        panel.limits or padded(values, logarithmic=logarithmic),
-        "step",
-        "",
-        log_y=logarithmic,
-    )
+    last = max(float(curve.steps[-1]) for curve in curves)
+    limits = panel.limits or padded(values, logarithmic=logarithmic)
+    plot = Plot(panel.title, (0.0, last or 1.0), limits, "step", "", log_y=logarithmic)
     banded = False
-    for i, (name, (xs, ys)) in enumerate(lines.items()):
-        low, high = (series(log, panel.kind, f"{name}_{end}") for end in ("low", "high"))
-        if len(low[0]) > 1 and len(low[0]) == len(high[0]):
-            plot.band(low[0], low[1], high[1], i, "" if banded else "interval")
+    for i, curve in enumerate(curves):
+        if curve.band is not None and len(curve.band[0]) > 1:
+            plot.band(*curve.band, i, "" if banded else "interval")
             banded = True
-        plot.line(xs, ys, i, panel.lines[name], markers=panel.kind == "eval")
+        plot.line(curve.steps, curve.values, i, curve.name, markers=panel.kind == "eval")
     if panel.level is not None:
         plot.level(*panel.level)
-    return plot.svg(" ".join(f"{panel.lines[n]} ends at {ys[-1]:.4g}." for n, (_, ys) in lines.items()))
-
-
-def series(log: Sequence[Mapping[str, Any]], kind: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values that were logged under a name; an evaluation can also be at the end."""
-    kinds = (kind, "end") if kind == "eval" else (kind,)
-    pairs = [(line["step"], line[name]) for line in log if line.get("kind") in kinds and _is_number(line.get(name))]
-    steps, values = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-    return steps, values
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
+    return plot.svg(" ".join(f"{curve.name} ends at {curve.values[-1]:.4g}." for curve in curves))
 
 
 def _last(log: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[tuple[str, str, str, str]]:
@@ -119,10 +100,10 @@ def _last(log: Sequence[Mapping[str, Any]], panels: Sequence[Panel]) -> list[tup
     line, rows = evaluated[-1], []
     for panel in panels:
         for key, name in panel.lines.items() if panel.kind == "eval" else ():
-            if not _is_number(line.get(key)):
+            if not is_number(line.get(key)):
                 continue
             ends = [line.get(f"{key}_{end}") for end in ("low", "high")]
-            interval = " to ".join(f"{end:.4g}" for end in ends if _is_number(end)) or "none"
+            interval = " to ".join(f"{end:.4g}" for end in ends if is_number(end)) or "none"
             alike = sum(name in other.lines.values() for other in panels if other.kind == "eval")
             prefix = f"{panel.title}: " if alike > 1 else ""
             rows.append((f"{prefix}{name}", f"{line[key]:.4g}", interval, str(line.get(f"{key}_n", ""))))
@@ -149,24 +130,17 @@ def _samples(folder: Path) -> list[tuple[str, str, str]]:
         if not path.stem.isdigit():
             continue
         try:
-            kind, content, (width, height) = _small(path)
+            uri, (width, height) = _small(path)
         except (OSError, Image.DecompressionBombError):  # not a picture
             continue
-        uri = encoded(kind, content)
         caption = f"step {int(path.stem)}"
         samples.append((uri, f"grid of samples at {caption}, {width} by {height} pixels", caption))
     return samples
 
 
-def _small(path: Path) -> tuple[str, bytes, tuple[int, int]]:
-    """A picture: unchanged if its file is small, else reduced, in JPEG; and its original width and height."""
+def _small(path: Path) -> tuple[str, tuple[int, int]]:
+    """A picture as a data URI, unchanged if its file is small, else reduced; and its original width and height."""
     content = path.read_bytes()
     with Image.open(io.BytesIO(content), formats=("PNG",)) as image:  # some other formats run a program
-        size = image.size
-        if len(content) <= _LARGEST:
-            return "png", content, size
-        picture = image.convert("RGB")
-    picture.thumbnail((_WIDEST, _WIDEST), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=_QUALITY)
-    return "jpeg", buffer.getvalue(), size
+        small = len(content) <= _LARGEST
+        return encoded("png", content) if small else reduced(image.convert("RGB"), _WIDEST), image.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -118,11 +118,8 @@ def show(choice: Choice, look: Look, arrays: Arrays) -> Grid:
         if choice.partners:
             members.append((other, choice.partners[i], partners))
         if all(where in available for _, where, available in members):
-            shown = tuple(
-                (data_uri(available[where]), f"{side} image {name_of(arrays, side, where)}; {caption}")
-                for side, where, available in members
-            )
-            tiles.append(Tile(shown, caption))
+            shown = [(data_uri(found[at]), f"{side} image {name_of(arrays, side, at)}") for side, at, found in members]
+            tiles.append(Tile(tuple((uri, f"{alt}; {caption}") for uri, alt in shown), caption))
     lost = len(choice.places) - len(tiles)
     note = f"{number_of(lost, 'image has', 'images have')} changed since the measurement." if lost else None
     missing = "Left out: all of these images have changed since the measurement." if not tiles else None
@@ -138,10 +135,16 @@ def name_of(arrays: Arrays, side: str, place: int) -> str:
 def data_uri(image: np.ndarray) -> str:
     """An image, uint8 (H, W, 3), as a data URI: small ones in PNG, unchanged; larger ones reduced, in JPEG."""
     picture, buffer = Image.fromarray(image), io.BytesIO()
-    if max(picture.size) <= PIXELS:
-        picture.save(buffer, "PNG", optimize=True)
-        return encoded("png", buffer.getvalue())
-    picture.thumbnail((PIXELS, PIXELS), Image.Resampling.LANCZOS)
+    if max(picture.size) > PIXELS:
+        return reduced(picture, PIXELS)
+    picture.save(buffer, "PNG", optimize=True)
+    return encoded("png", buffer.getvalue())
+
+
+def reduced(picture: Image.Image, pixels: int) -> str:
+    """A picture with a longest side of ``pixels``, in JPEG, as a data URI."""
+    buffer = io.BytesIO()
+    picture.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
     picture.save(buffer, "JPEG", quality=_QUALITY)
     return encoded("jpeg", buffer.getvalue())
 
@@ -184,8 +187,7 @@ def _pairs(arrays: Arrays) -> Choice:
         digests = [arrays.get(f"{side}_image_digests", np.empty(0)) for side in ("fake", "real")]
         same_pixels = all(map(len, digests)) and bool(digests[0][i] == digests[1][j])
         words.append(f"{ratios[i]:.2f}, {call(float(ratios[i]), float(distances[i]), same_pixels)}")
-    choice = _of(title, text, arrays, places, words)
-    return Choice(title, text, "fake", choice.places, choice.captions, tuple(nearest))
+    return replace(_of(title, text, arrays, places, words), partners=tuple(nearest))
 
 
 def _uncovered(arrays: Arrays) -> Choice:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
 
 import ganeval
 from ganeval.errors import InputError
@@ -25,9 +21,8 @@ from ganeval.report.grids import Grid, choose, show
 from ganeval.report.paths import worst_steps
 from ganeval.report.reopen import Look, looker
 from ganeval.report.steps import ordered, over_runs
+from ganeval.report.templates import HERE, render
 from ganeval.result_files import Record, read_record
-
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,10 +98,7 @@ def write_report(
 
 
 def write_check(
-    target: Path,
-    audits: Sequence[Audit],
-    rows: Sequence[Sequence[tuple[str, str]]],
-    differences: Sequence[str],
+    target: Path, audits: Sequence[Audit], rows: Sequence[Sequence[tuple[str, str]]], differences: Sequence[str]
 ) -> None:
     """Write the page of ``ganeval check``: the sets in columns, and their differences.
 
@@ -142,14 +134,10 @@ def read_subjects(path: Path, *, name: str | None = None) -> list[Subject | Trai
     record = read_record(path)
     if name is not None:
         record = replace(record, name=name)
-    return [Subject(record=record, verdict=_verdict(path, record.verdict))]
-
-
-def _verdict(path: Path, document: object) -> Verdict | None:
-    if document is None:
-        return None
+    if record.verdict is None:
+        return [Subject(record=record)]
     try:
-        return Verdict(checks=tuple(typed(document, VerdictDocument).checks))
+        return [Subject(record=record, verdict=Verdict(checks=tuple(typed(record.verdict, VerdictDocument).checks)))]
     except DocumentError as error:
         raise InputError(
             f"{path} has a verdict that is not valid: gate: {error}. Run the gate on the results again."
@@ -182,27 +170,8 @@ def _remarks(record: Record) -> list[tuple[str, str]]:
 
 
 def _write(target: Path, template: str, **values: Any) -> None:
-    style = (_HERE / "style.css").read_text(encoding="utf-8")
-    text = _templates().get_template(template).render(style=style, version=ganeval.__version__, **values)
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    text = render(template, style=style, version=ganeval.__version__, **values)
     with written_whole(target) as temporary:
-        temporary.write_text(
-            text, encoding="utf-8", errors="replace"
-        )  # file names can have characters that UTF-8 cannot encode
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["label"] = _breakable
-    return environment
-
-
-def _breakable(label: str) -> Markup:
-    """The label of a metric, with an allowed line break before the name of its network."""
-    return Markup("<wbr>[").join(label.split("["))
+        # File names can have characters that UTF-8 cannot encode.
+        temporary.write_text(text, encoding="utf-8", errors="replace")

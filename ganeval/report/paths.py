@@ -39,31 +39,21 @@ def worst_steps(record: Record, *, trusted: bool, options: Mapping[str, Any]) ->
     Args:
         trusted: as in ``reopen.looker``.
     """
-    result, distances = record.result("ppl"), record.arrays.get("ppl_distance")
-    digests = record.arrays.get("ppl_latent_digests")
-    if result is None or distances is None or digests is None:
+    result = record.result("ppl")
+    if result is None or not {"ppl_distance", "ppl_latent_digests"} <= record.arrays.keys():
         return None
-    if len(distances) != len(digests):
-        return Grid(_TITLE, _TEXT, missing="Left out: the digests in the file of single values are of other paths.")
-    numbers = np.argsort(-distances, kind="stable")[:WORST].tolist()
     try:
-        tiles = _tiles(record.evaluation.fake, result, numbers, distances, digests, trusted=trusted, options=options)
+        return Grid(_TITLE, _TEXT, _tiles(record, result, trusted=trusted, options=options))
     except (GanEvalError, TypeError, ValueError) as error:
         return Grid(_TITLE, _TEXT, missing=f"Left out: {' '.join(str(error).split())[:200]}.")
-    return Grid(_TITLE, _TEXT, tuple(tiles))
 
 
-def _tiles(
-    provenance: Mapping[str, Any],
-    result: MetricResult,
-    numbers: list[int],
-    distances: np.ndarray,
-    digests: np.ndarray,
-    *,
-    trusted: bool,
-    options: Mapping[str, Any],
-) -> list[Tile]:
-    source = open_again("fake", provenance, len(distances), trusted=trusted, options=options)
+def _tiles(record: Record, result: MetricResult, *, trusted: bool, options: Mapping[str, Any]) -> tuple[Tile, ...]:
+    distances, digests = (record.arrays[f"ppl_{name}"] for name in ("distance", "latent_digests"))
+    if len(distances) != len(digests):
+        raise InputError("the digests in the file of single values are of other paths")
+    numbers = np.argsort(-distances, kind="stable")[:WORST].tolist()
+    source = open_again("fake", record.evaluation.fake, len(distances), trusted=trusted, options=options)
     if not isinstance(source, GeneratedSource):
         raise InputError(f"{source.spec} is not a generator")
     try:
@@ -78,7 +68,7 @@ def _tiles(
             ((images.cpu().float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
             for images in walk.images(numbers, AROUND)
         ]
-    return [
+    return tuple(
         Tile(
             tuple(
                 (data_uri(frame[i]), f"path of pair {number} at t {step:+g} from the measured step")
@@ -87,4 +77,4 @@ def _tiles(
             f"pair {number}: {distances[number]:.4g} (median {np.median(distances):.4g})",
         )
         for i, number in enumerate(numbers)
-    ]
+    )

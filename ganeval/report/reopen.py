@@ -36,7 +36,7 @@ def looker(
             ``closed_to_documents`` allows are opened.
         options: of ``open_source``, for what documents do not contain: ``data_root``.
     """
-    opened: dict[str, tuple[NumberedSource, list[int]]] = {}
+    opened: dict[str, tuple[NumberedSource, Sequence[int]]] = {}
 
     def look(side: str, places: Sequence[int]) -> Mapping[int, np.ndarray]:
         told = provenance[side]
@@ -52,20 +52,20 @@ def looker(
 
 def _opened(
     side: str, told: Mapping[str, Any], n: int, *, trusted: bool, options: Mapping[str, Any]
-) -> tuple[NumberedSource, list[int]]:
+) -> tuple[NumberedSource, Sequence[int]]:
     """The source, and the place in it of each image that was measured."""
     source = open_again(side, told, n, trusted=trusted, options=options)
     if not isinstance(source, NumberedSource):
         raise InputError(f"{source.spec} is a stream: its images can be read only once")
-    if not n <= source.length <= n + len(told.get("skipped", ())):  # before a list of this length is made
-        raise InputError(
-            f"{source.spec} held {number_of(n, 'image')} when it was measured and holds {source.length} now"
-        )
     skipped = {name for name, _ in told.get("skipped", ())}
-    names = source.names() or []
-    places = [i for i in range(source.length) if not skipped or names[i] not in skipped]
-    if len(places) != n:
-        raise InputError(f"{source.spec} held {number_of(n, 'image')} when it was measured and holds {len(places)} now")
+    now = source.length
+    places: Sequence[int] = range(now)
+    if skipped and n <= now <= n + len(skipped):  # before a list of this length is made
+        names = source.names() or []
+        places = [i for i in places if names[i] not in skipped]
+        now = len(places)
+    if now != n:
+        raise InputError(f"{source.spec} held {number_of(n, 'image')} when it was measured and holds {now} now")
     return source, places
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ganeval.report.charts import NAMED, Plot, padded, rows_axis
+from ganeval.report.charts import Plot, padded, rows_plot
 from ganeval.result_files import Record
 from ganeval.results import Interval, MetricResult
 
@@ -104,15 +104,7 @@ def _beside(spots: Sequence[Spot], order: Order) -> Markup:
     """Plot with one named row per run."""
     values, intervals, kind = _comparable(spots)
     rows = len(order.records)
-    plot = Plot(
-        f"{spots[0].result.label} of the runs",
-        _axis(values, intervals),
-        rows_axis(rows),
-        kind,
-        "",
-        y_ticks=False,
-        left=NAMED,
-    )
+    plot = rows_plot(f"{spots[0].result.label} of the runs", _axis(values, intervals), rows, kind)
     for spot, value, one in zip(spots, values, intervals, strict=True):
         height = rows - spot.place
         if one is not None:

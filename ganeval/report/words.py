@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ganeval.errors import number_of
-from ganeval.gate.compare import Compared, Comparison, compare
+from ganeval.gate.compare import Comparison, compare
 from ganeval.metrics.registry import METRICS
+from ganeval.parsing.layout import format_number, span
 from ganeval.result_files import Record
-from ganeval.results import MetricResult, columns_of, decimals, fixed, format_number
+from ganeval.results import MetricResult, columns_of
 
 
 def readings(record: Record) -> list[str]:
     """One sentence on each of the most important metrics."""
-    found = [sentence(result) for name, sentence in _SENTENCES.items() if (result := record.result(name)) is not None]
-    return [text for text in found if text]
+    return [sentence(result) for name, sentence in _SENTENCES.items() if (result := record.result(name)) is not None]
 
 
 def _distance(r: MetricResult) -> str:
@@ -31,14 +31,6 @@ def _distance(r: MetricResult) -> str:
     return f"{text}. 0 means equal distributions."
 
 
-def _precision(r: MetricResult) -> str:
-    return f"{_percent(r)} of the fakes are in the region of the reals (precision)."
-
-
-def _recall(r: MetricResult) -> str:
-    return f"{_percent(r)} of the reals are in the region of the fakes (recall)."
-
-
 def _adversary(r: MetricResult) -> str:
     p = r.details.get("p_value")
     p_text = f", p\u00a0=\u00a0{p:.2g}" if isinstance(p, float) else ""
@@ -49,16 +41,18 @@ def _adversary(r: MetricResult) -> str:
     )
 
 
-def _authentic(r: MetricResult) -> str:
-    return f"{r.value:.1f} % of the fakes are farther from their nearest real than this real is from the next real."
+def _share(text: str) -> Callable[[MetricResult], str]:
+    return lambda r: text.format(share=_percent(r), value=r.value)
 
 
-_SENTENCES = {
+_SENTENCES: Mapping[str, Callable[[MetricResult], str]] = {
     "fid": _distance,
-    "precision": _precision,
-    "recall": _recall,
+    "precision": _share("{share} of the fakes are in the region of the reals (precision)."),
+    "recall": _share("{share} of the reals are in the region of the fakes (recall)."),
     "ind": _adversary,
-    "authpct": _authentic,
+    "authpct": _share(
+        "{value:.1f} % of the fakes are farther from their nearest real than this real is from the next real."
+    ),
 }
 
 
@@ -82,12 +76,10 @@ def table(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def cautions(records: Sequence[Record]) -> list[str]:
     """Sentences on numbers of the table that are not comparable."""
-    by_name: dict[str, list[MetricResult]] = {}
-    for record in records:
-        for name, result in record.evaluation.results.items():
-            by_name.setdefault(name, []).append(result)
-    protocols = [rs[-1].label for rs in by_name.values() if len({r.protocol.key() for r in rs}) > 1]
-    counts = [rs[-1].label for rs in by_name.values() if len({(r.n_real, r.n_fake) for r in rs}) > 1]
+    names = dict.fromkeys(name for record in records for name in record.evaluation.results)
+    by_name = [[r for record in records if (r := record.result(name)) is not None] for name in names]
+    protocols = [rs[-1].label for rs in by_name if len({r.protocol.key() for r in rs}) > 1]
+    counts = [rs[-1].label for rs in by_name if len({(r.n_real, r.n_fake) for r in rs}) > 1]
     sentences = []
     if protocols:
         sentences.append(f"Not comparable, because the protocols differ: {', '.join(protocols)}.")
@@ -116,7 +108,17 @@ def alone(record: Record, baseline: Record) -> list[str]:
 
 def changes(found: Comparison) -> list[dict[str, Any]]:
     """Rows of the table of changes from the baseline to a run, each difference with its interval."""
-    return [_change(row, found.level) for row in found.rows]
+    rows: list[dict[str, Any]] = []
+    for row in found.rows:
+        if row.reason is not None:
+            rows.append({"label": row.label, "reason": row.reason})
+            continue
+        before, after, step, low, high = (_minus(text) for text in row.texts())
+        verdict = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
+        texts = {"before": before, "after": after, "step": step, "interval": f"{low} to {high}", "verdict": verdict}
+        facts = {"label": row.label, "pairing": row.pairing, "note": row.note or ""}
+        rows.append({**facts, **texts, "level": f"{100 * found.level:g} %", "p": f"{row.p_value:.2g}"})
+    return rows
 
 
 Rows = Sequence[tuple[str, Sequence[tuple[str, str]]]]
@@ -131,25 +133,6 @@ def parted(rows: Rows) -> Rows:
     return [part for part in [("all runs", common), *rest] if part[1]]
 
 
-def _change(row: Compared, level: float) -> dict[str, Any]:
-    if row.reason is not None:
-        return {"label": row.label, "reason": row.reason}
-    before, after, step, low, high = (_minus(text) for text in row.texts())
-    verdict = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
-    return {
-        "label": row.label,
-        "before": before,
-        "after": after,
-        "step": step,
-        "interval": f"{low} to {high}",
-        "level": f"{100 * level:g} %",
-        "verdict": verdict,
-        "p": f"{row.p_value:.2g}",
-        "pairing": row.pairing,
-        "note": row.note or "",
-    }
-
-
 def provenance(record: Record) -> list[tuple[str, str]]:
     """Protocols, image sets and machine, as rows (what, value)."""
     evaluation = record.evaluation
@@ -157,19 +140,11 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     for protocol in {r.protocol.key(): r.protocol for r in evaluation.results.values()}.values():
         weights = "no network" if protocol.weights is None else f"weights SHA-256 {protocol.weights[:16]}…"
         verified = "the published ones" if protocol.verified else "not the published ones"
-        rows.append(
-            (
-                f"protocol {protocol.name}, layer {protocol.layer}",
-                f"{protocol.extractor}; {protocol.resize} to {protocol.size} pixels; {protocol.scale}; "
-                f"{protocol.precision}; {weights}, {verified}; key {protocol.key()}",
-            )
-        )
-    for name, side in (
-        ("REAL", evaluation.real),
-        ("FAKE", evaluation.fake),
-        ("held out", evaluation.test),
-        ("relative to", evaluation.heldout),
-    ):
+        told = f"{protocol.extractor}; {protocol.resize} to {protocol.size} pixels; {protocol.scale}"
+        told += f"; {protocol.precision}; {weights}, {verified}; key {protocol.key()}"
+        rows.append((f"protocol {protocol.name}, layer {protocol.layer}", told))
+    sets = {"REAL": evaluation.real, "FAKE": evaluation.fake, "held out": evaluation.test}
+    for name, side in (sets | {"relative to": evaluation.heldout}).items():
         if side is not None and side.get("spec") is not None:
             rows.append((name, _side(side)))
     environment = evaluation.environment
@@ -200,9 +175,7 @@ def _side(side: Mapping[str, Any]) -> str:
 def _interval(r: MetricResult) -> str:
     if r.interval is None:
         return ""
-    digits = decimals(r.interval.high - r.interval.low)
-    low, high = (_minus(fixed(end, digits)) for end in (r.interval.low, r.interval.high))
-    return f"{100 * r.interval.level:g} % CI {low} to {high}"
+    return f"{100 * r.interval.level:g} % CI {_minus(span(r.interval.low, r.interval.high))}"
 
 
 def number(value: float | None, error: float | None) -> str:
@@ -219,5 +192,5 @@ def _percent(r: MetricResult) -> str:
     """A share with its interval, in percent."""
     if r.interval is None:
         return f"{100 * r.value:.1f} %"
-    low, high = (f"{100 * end:.0f}".replace("-", "−") for end in (r.interval.low, r.interval.high))
+    low, high = (_minus(f"{100 * end:.0f}") for end in (r.interval.low, r.interval.high))
     return f"{100 * r.value:.1f} % ({100 * r.interval.level:g} % CI {low} to {high} %)"

@@ -206,10 +206,8 @@ class CycleGame(Game):
             save_generator(folder / f"{name}.safetensors", self._averaged(name), "cyclegan", card)
 
     def _averaged(self, name: str) -> TranslationGenerator:
-        networks = self.average.module
-        assert isinstance(networks, nn.ModuleDict)
-        network = networks[name]
-        assert isinstance(network, TranslationGenerator)
+        networks: Any = self.average.module
+        network: TranslationGenerator = networks[name]
         return network
 
 

@@ -14,7 +14,6 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.features.devices import choose_device
 from ganeval.generators.cyclegan import check_size
 from ganeval.images.user_models import keep_random_states
-from ganeval.parsing.arguments import options_of, require_known
 from ganeval.protocol import get_protocol
 from ganeval.training.config import CycleGANConfig
 from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, architecture, discriminator
@@ -49,8 +48,7 @@ def train_cyclegan(
         ConfigError: an option is outside its limits, or does not suit the networks or the device.
         InputError: the images cannot be used, or the folder holds another run.
     """
-    require_known(options, options_of(CycleGANConfig))
-    config = CycleGANConfig(**options)
+    config = CycleGANConfig.of(options)
     check_size(config.size, config.patch)
     device = choose_device(config.device)
     require_precision(config.precision, device)

@@ -21,7 +21,6 @@ from ganeval.features.devices import choose_device
 from ganeval.generators.checkpoint import save_generator
 from ganeval.generators.dcgan import Discriminator, Generator, check_architecture, initialise
 from ganeval.images.user_models import keep_random_states
-from ganeval.parsing.arguments import options_of, require_known
 from ganeval.training.config import DCGANConfig
 from ganeval.training.hardware import autocast, gradient_norm, read, require_precision, send
 from ganeval.training.judge import Judge, public_name
@@ -56,13 +55,7 @@ class DCGANGame(Game):
     )
 
     def __init__(
-        self,
-        images: Tensor,
-        config: DCGANConfig,
-        *,
-        device: torch.device,
-        judge: Judge,
-        about: Mapping[str, object],
+        self, images: Tensor, config: DCGANConfig, *, device: torch.device, judge: Judge, about: Mapping[str, object]
     ) -> None:
         self.config, self.device, self.judge, self.about = config, device, judge, about
         self.images_per_step = config.batch_size
@@ -183,8 +176,7 @@ def train_dcgan(data: Any, output: str | Path, *, progress: ProgressFactory | No
         ConfigError: an option is outside its limits, or does not suit the architecture or the device.
         InputError: the images cannot be used or are too few, or the folder holds something else.
     """
-    require_known(options, options_of(DCGANConfig))
-    config = DCGANConfig(**options)
+    config = DCGANConfig.of(options)
     arguments = architecture(config)
     check_architecture(**arguments)
     device = choose_device(config.device)

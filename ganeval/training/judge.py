@@ -22,12 +22,7 @@ from ganeval.statistics.reference import Statistics
 from ganeval.training.loop import random_for
 
 logger = logging.getLogger("ganeval")
-METRICS = (
-    "fid",
-    "precision",
-    "recall",
-    "ind",
-)  # by default, if reference and numbers of images allow it
+METRICS = ("fid", "precision", "recall", "ind")  # by default, if reference and numbers of images allow it
 _MOST = 10_000  # training images in the reference
 
 
@@ -37,7 +32,7 @@ class Judge:
     Args:
         reference: statistics (a file, or ``stats:NAME``) or images; None for the training images, of which at most
             10 000 are taken, drawn by the seed.
-        images: the training images, uint8 (N, C, H, W).
+        images: the training images, uint8 (N, C, H, W); used if there is no ``reference``.
         protocol: protocol of all metrics.
         metrics: their names; None for those of ``METRICS`` that the reference and the number of images allow. A note
             names the others.
@@ -54,7 +49,7 @@ class Judge:
     def __init__(
         self,
         reference: Any,
-        images: Tensor,
+        images: Tensor | None = None,
         *,
         protocol: str = "compact",
         metrics: Sequence[str] | None = None,
@@ -75,14 +70,26 @@ class Judge:
             fake: anything that ``evaluate`` takes: a generator, images, a spec.
             options: options of ``evaluate``: ``num_samples``, ``value_range``, ...
         """
-        settings = {"protocol": self.protocol, "device": self.device, "seed": self.seed, **options}
-        results = measured(self.reference(), fake, self.metrics, unasked=self._unasked, **settings)
-        self.metrics = tuple(results)
-        self.protocol_key = next(iter(results.values())).protocol.key()
+        results = self.measure(fake, **options)
         out: dict[str, object] = {}
         for name, result in results.items():
             out |= flat("fd" if name == "fid" else name, result)
         return out
+
+    def measure(self, fake: object, **options: Any) -> Mapping[str, MetricResult]:
+        """Call ``evaluate``; with too few images for the default metrics, measure FD alone and log a note."""
+        settings = {"protocol": self.protocol, "device": self.device, "seed": self.seed, **options}
+        reference = self.reference()
+        try:
+            results = evaluate(reference, fake, metrics=self.metrics, **settings).results
+        except NotEnoughSamplesError as error:
+            if not self._unasked or self.metrics == METRICS[:1]:
+                raise
+            logger.info("evaluations are of FD alone: %s", error)
+            results = evaluate(reference, fake, metrics=METRICS[:1], **settings).results
+        self.metrics = tuple(results)
+        self.protocol_key = next(iter(results.values())).protocol.key()
+        return results
 
     def describe(self) -> dict[str, object]:
         """Protocol, metrics and reference in values that JSON can hold; measures nothing."""
@@ -132,23 +139,11 @@ class Judge:
 
     def _sample(self) -> Tensor:
         images = self._images
+        assert images is not None
         if len(images) > _MOST:
             chosen = torch.randperm(len(images), generator=random_for(self.seed, 0, "reference"))[:_MOST]
             images = images[chosen.sort().values]
         return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
-
-
-def measured(
-    real: object, fake: object, names: tuple[str, ...], *, unasked: bool, **settings: Any
-) -> Mapping[str, MetricResult]:
-    """Call ``evaluate``; with too few images for the default metrics, measure FD alone and log a note."""
-    try:
-        return evaluate(real, fake, metrics=names, **settings).results
-    except NotEnoughSamplesError as error:
-        if not unasked or names == METRICS[:1]:
-            raise
-        logger.info("evaluations are of FD alone: %s", error)
-        return evaluate(real, fake, metrics=METRICS[:1], **settings).results
 
 
 def require_metrics(names: Sequence[str]) -> tuple[str, ...]:

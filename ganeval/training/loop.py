@@ -14,6 +14,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def _play(game: Game, run: Run, config: TrainingConfig, progress: ProgressFactor
     deadline = math.inf if config.max_minutes is None else time.perf_counter() + 60 * config.max_minutes
     last_checkpoint = done
     bar = progress("training", (config.steps - done) * game.images_per_step) if progress else None
-    try:
+    with nullcontext() if bar is None else closing(bar):
         while done < config.steps and time.perf_counter() < deadline:
             measure = (done + 1) % config.log_every == 0 or done == 0
             values = game.step(done, measure=measure)
@@ -138,9 +139,6 @@ def _play(game: Game, run: Run, config: TrainingConfig, progress: ProgressFactor
                     last_checkpoint = _keep(game, run, done, started)
             if bar is not None:
                 bar.update(game.images_per_step)
-    finally:
-        if bar is not None:
-            bar.close()
     if last_checkpoint != done:
         _keep(game, run, done, started)
     return done, time.perf_counter() - started

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganeval.files import written_whole
+from ganeval.parsing.documents import MAX_NUMBER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +86,7 @@ def draw_game(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = [(panel, found) for panel in panels if (found := _series(log, panel))]
+    shown = [(panel, curves) for panel in panels if (curves := curves_of(log, panel))]
     wide = min(3, len(shown))
     tall = max(1, math.ceil(len(shown) / 3))
     pixels = tile(images, columns)
@@ -94,8 +95,8 @@ def draw_game(
     figure = Figure(figsize=(4.8 * wide + right, height), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(tall, wide + 1, width_ratios=[4.8] * wide + [right])
-    for i, (panel, found) in enumerate(shown):
-        _draw_panel(figure.add_subplot(grid[i // 3, i % 3]), panel, found, log)
+    for i, (panel, curves) in enumerate(shown):
+        _draw_panel(figure.add_subplot(grid[i // 3, i % 3]), panel, curves)
     axes = figure.add_subplot(grid[:, wide])
     axes.imshow(pixels, interpolation="none")
     axes.set_axis_off()
@@ -104,20 +105,20 @@ def draw_game(
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def _draw_panel(axes: Axes, panel: Panel, found: Series, log: Sequence[Mapping[str, Any]]) -> None:
+def _draw_panel(axes: Axes, panel: Panel, curves: Sequence[Curve]) -> None:
     from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
-    for name, (steps, values) in found.items():
-        marker = "o" if len(steps) < 30 else None
-        (line,) = axes.plot(steps, _smooth(values), label=panel.lines[name], marker=marker, ms=3)
+    for curve in curves:
+        marker = "o" if len(curve.steps) < 30 else None
+        (line,) = axes.plot(curve.steps, _smooth(curve.values), label=curve.name, marker=marker, ms=3)
         colour = line.get_color()
-        if len(values) >= 60:
-            axes.plot(steps, values, color=colour, alpha=0.2, lw=0.6)
-        if band := _band(log, panel, name):
-            axes.fill_between(band[0], band[1], band[2], color=colour, alpha=0.2, lw=0)
+        if len(curve.values) >= 60:
+            axes.plot(curve.steps, curve.values, color=colour, alpha=0.2, lw=0.6)
+        if curve.band is not None:
+            axes.fill_between(*curve.band, color=colour, alpha=0.2, lw=0)
     if panel.level is not None:
         axes.axhline(panel.level[0], color="0.4", ls="--", lw=1, label=panel.level[1])
-    least, most = (f([f(values) for _, values in found.values()]) for f in (min, max))
+    least, most = (f([f(curve.values) for curve in curves]) for f in (min, max))
     if panel.logarithmic and 0 < 3 * least < most:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -131,25 +132,47 @@ def _draw_panel(axes: Axes, panel: Panel, found: Series, log: Sequence[Mapping[s
     axes.legend(fontsize="small", framealpha=0.6)
 
 
-Series = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+Band = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def _series(log: Sequence[Mapping[str, Any]], panel: Panel) -> Series:
-    out: Series = {}
-    for name in panel.lines:
-        kinds = (panel.kind, "end") if panel.kind == "eval" else (panel.kind,)
-        pairs = [(line["step"], line[name]) for line in log if line["kind"] in kinds and line.get(name) is not None]
-        if pairs:
-            steps, values = np.asarray(pairs, np.float64).T
-            out[name] = steps, values
-    return out
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line of a panel.
+
+    Attributes:
+        name: name in the legend.
+        band: steps, lower and upper ends of the intervals.
+    """
+
+    name: str
+    steps: NDArray[np.float64]
+    values: NDArray[np.float64]
+    band: Band | None
 
 
-def _band(log: Sequence[Mapping[str, Any]], panel: Panel, name: str) -> tuple[NDArray[np.float64], ...]:
-    """Steps, lower and upper ends of the intervals of a metric, if it has any."""
-    low, high = (f"{name}_{end}" for end in ("low", "high"))
-    both = _series(log, Panel(panel.title, {low: "", high: ""}, kind=panel.kind))
-    return (both[low][0], both[low][1], both[high][1]) if len(both) == 2 else ()
+def curves_of(log: Sequence[Mapping[str, Any]], panel: Panel) -> list[Curve]:
+    """The lines of a panel that were logged."""
+    curves = []
+    for key, name in panel.lines.items():
+        steps, values = series(log, panel.kind, key)
+        (ends, low), (others, high) = (series(log, panel.kind, f"{key}_{end}") for end in ("low", "high"))
+        band = (ends, low, high) if len(ends) and len(ends) == len(others) else None
+        if len(steps):
+            curves.append(Curve(name, steps, values, band))
+    return curves
+
+
+def series(log: Sequence[Mapping[str, Any]], kind: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values that were logged under a name; an evaluation can also be at the end."""
+    kinds = (kind, "end") if kind == "eval" else (kind,)
+    pairs = [(line["step"], line[name]) for line in log if line.get("kind") in kinds and is_number(line.get(name))]
+    steps, values = np.array(pairs, np.float64).reshape(-1, 2).T
+    return steps, values
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a log is a number that can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganeval.api import build_statistics
 from ganeval.errors import InputError
 from ganeval.metrics.difference import Measurement, difference
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.results import Interval, MetricResult
-from ganeval.statistics.reference import Statistics
-from ganeval.training.judge import METRICS, flat, measured, require_metrics
+from ganeval.training.judge import Judge, flat
 from ganeval.training.loop import to_float, to_uint8
 from ganeval.training.translation_errors import absolute_error
 
@@ -59,17 +56,22 @@ class Direction:
         """A flat dictionary for a log or a model card."""
         out: dict[str, object] = {}
         for name, result in (("fd", self.translated), ("fd_untranslated", self.untranslated)):
-            out[name], out[f"{name}_corrected"] = result.value, result.corrected
-            ends = result.interval
-            out[f"{name}_interval"] = None if ends is None else [ends.low, ends.high]
-        out["fd_difference"] = self.difference
-        out["fd_difference_interval"] = None if self.interval is None else [self.interval.low, self.interval.high]
+            out |= {
+                name: result.value,
+                f"{name}_corrected": result.corrected,
+                f"{name}_interval": _ends(result.interval),
+            }
+        out |= {"fd_difference": self.difference, "fd_difference_interval": _ends(self.interval)}
         out |= {"cycle_l1": self.cycle, "identity_l1": self.identity, "n": self.translated.n_fake}
         if self.pair is not None:
             out |= {"pair_l1": self.pair, "pair_l1_untranslated": self.pair_untranslated}
         for name, (before, after) in self.others.items():
             out |= {f"{name}_untranslated": before.value, **flat(name, after)}
         return out
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
 
 
 class Yardstick:
@@ -105,10 +107,8 @@ class Yardstick:
         if pairs is not None and pairs.shape != source.shape:
             raise InputError(f"Pairs of shape {tuple(pairs.shape)} do not match images of shape {tuple(source.shape)}.")
         self.source, self.target, self.pairs, self.level = source, target, pairs, level
-        self._settings: dict[str, Any] = {"protocol": protocol, "device": device}
-        self._unasked = metrics is None
-        self._metrics = require_metrics(tuple(dict.fromkeys(("fid", *(METRICS if metrics is None else metrics)))))
-        self._reference: Statistics | None = None
+        names = None if metrics is None else tuple(dict.fromkeys(("fid", *metrics)))
+        self._judge = Judge(target, protocol=protocol, metrics=names, device=device)
         self._before: Mapping[str, MetricResult] | None = None
 
     def __call__(self, there: Translate, back: Translate) -> Direction:
@@ -131,19 +131,7 @@ class Yardstick:
         )
 
     def _measure(self, images: Tensor) -> Mapping[str, MetricResult]:
-        if self._reference is None:
-            self._reference = build_statistics(self.target, rows=True, **self._settings)
-        results = measured(
-            self._reference,
-            images,
-            self._metrics,
-            unasked=self._unasked,
-            reference="sample",
-            level=self.level,
-            **self._settings,
-        )
-        self._metrics = tuple(results)
-        return results
+        return self._judge.measure(images, reference="sample", level=self.level)
 
 
 def paired_difference(
@@ -155,19 +143,13 @@ def paired_difference(
     """
     if before.corrected is None or after.corrected is None:
         return None, None
-    found = difference(
-        *(
-            Measurement(
-                result=result,
-                arrays={
-                    **result.per_image,
-                    "fake_input_digests": np.arange(len(result.per_image["fid_influence_fake"])),
-                    "real_image_digests": np.arange(len(result.per_image["fid_influence_real"])),
-                },
-            )
-            for result in (before, after)
-        )
-    )
+    pair = []
+    for result in (before, after):
+        arrays = dict(result.per_image)
+        for digests, influence in (("fake_input", "fid_influence_fake"), ("real_image", "fid_influence_real")):
+            arrays[f"{digests}_digests"] = np.arange(len(arrays[influence]))
+        pair.append(Measurement(result=result, arrays=arrays))
+    found = difference(*pair)
     half = quantile(level) * found.standard_error
     return found.value, symmetric_interval(found.value, half, level, "influence", "population")
 

@@ -26,6 +26,7 @@ from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.features.perceptual import PerceptualDistance
 from ganeval.metrics.intervals import quantile, symmetric_interval
 from ganeval.results import Interval
+from ganeval.training.loop import to_float
 
 Translate = Callable[[Tensor], Tensor]  # float (N, 3, H, W) in [-1, 1] to the same
 
@@ -58,12 +59,7 @@ class ClusteredMean:
         return symmetric_interval(self.value, half, level, "clustered", "population")
 
     def to_dict(self) -> dict[str, object]:
-        return {
-            "value": self.value,
-            "standard_error": self.standard_error,
-            "n": self.n,
-            "clusters": self.clusters,
-        }
+        return {"value": self.value, "standard_error": self.standard_error, "n": self.n, "clusters": self.clusters}
 
 
 def clustered_mean(values: np.ndarray, sources: Sequence[object] | np.ndarray | None = None) -> ClusteredMean:
@@ -233,11 +229,11 @@ def translation_errors(
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("clean", "rounded", "noisy", "perceptual")}
     for numbers in torch.split(torch.arange(len(source), device="cpu"), batch_size):
         images = source[numbers]
-        made = there(_floats(images))
+        made = there(to_float(images))
         returned = back(made)
         parts["clean"].append(absolute_error(returned, images))
         if distance is not None:
-            parts["perceptual"].append(distance(returned, _floats(images).to(returned.device)).cpu().numpy())
+            parts["perceptual"].append(distance(returned, to_float(images).to(returned.device)).cpu().numpy())
         for name, disturbed in (("rounded", _rounded(made)), ("noisy", made + _noise(made, numbers.tolist(), seed))):
             again = back(disturbed)
             parts[name].append(absolute_error(again, images))
@@ -248,7 +244,7 @@ def translation_errors(
     }
     same = None
     if target is not None:
-        made_of = [absolute_error(there(_floats(b)), b) for b in torch.split(target, batch_size)]
+        made_of = [absolute_error(there(to_float(b)), b) for b in torch.split(target, batch_size)]
         same = clustered_mean(np.concatenate(made_of))
     warnings = []
     for name, what, itself in (("rounded", "rounding to 8 bits", _OF_ROUNDING), ("noisy", "noise of 2/255", _OF_NOISE)):
@@ -266,10 +262,6 @@ def translation_errors(
         cycle_perceptual=means.get("perceptual"),
         warnings=tuple(warnings),
     )
-
-
-def _floats(images: Tensor) -> Tensor:
-    return images.float() / 127.5 - 1
 
 
 def _rounded(images: Tensor) -> Tensor:

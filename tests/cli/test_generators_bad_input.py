@@ -77,7 +77,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("good", GOOD[:4], "--num-samples"),
         ("good", [*GOOD, "--num-samples", "1"], "at least 2"),
         ("number", GOOD, "not callable"),
-        ("goood", GOOD, "Did you mean good?"),
+        ("goood", GOOD, "Did you mean 'good'?"),
         ("darker(nothing/)", GOOD[2:], "here is none"),
         ("darker(nothing/)", GOOD[2:4], "no file or folder 'nothing/'"),
     ],

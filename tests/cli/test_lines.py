@@ -17,7 +17,7 @@ import pytest
 
 from ganeval.cli.main import main
 from ganeval.cli.output import styled
-from ganeval.results import Cell, aligned, at_the_point
+from ganeval.parsing.layout import Cell, aligned, at_the_point
 
 Capture = pytest.CaptureFixture[str]
 ESCAPES = re.compile(r"\x1b\[[\d;]*m")

@@ -30,7 +30,7 @@ def test_every_command_has_help_with_examples(name: str, capsys: Capture) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["fdi"], "Did you mean fid?"),
+        (["fdi"], "Did you mean 'fid'?"),
         (["fid", "--josn", "a", "b"], "Did you mean '--json'?"),
         (["fid", "a"], "Missing argument 'FAKE'"),
         (["fid", "a", "b", "--trace", "magic"], "magic"),

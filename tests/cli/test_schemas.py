@@ -11,10 +11,12 @@ import jsonschema
 import pytest
 from support.documents import RULES, write_run
 from support.gates import record, result
+from support.results import EXAMPLE
 
 from ganeval.cli.schemas import gate_schema, result_schema
+from ganeval.parsing.layout import to_json
 from ganeval.parsing.result_document import Entry, RunDocument
-from ganeval.results import Evaluation, MetricResult, to_json
+from ganeval.results import Evaluation
 
 
 def valid(document: object, schema: dict[str, Any]) -> bool:
@@ -53,7 +55,7 @@ def test_what_the_reader_refuses_is_not_valid(place: tuple[str, ...], value: obj
 def test_every_key_that_is_written_is_declared() -> None:
     run: Evaluation = record(result()).evaluation
     assert set(run.to_dict()) <= set(RunDocument.__struct_fields__)
-    assert set(MetricResult.example().to_dict()) <= set(Entry.__struct_fields__)
+    assert set(EXAMPLE.to_dict()) <= set(Entry.__struct_fields__)
 
 
 def test_rules() -> None:

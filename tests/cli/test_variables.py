@@ -26,9 +26,9 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("GANEVAL_PROTOCOLL", " Did you mean GANEVAL_PROTOCOL?"),
-        ("GANEVAL_BATCHSIZE", " Did you mean GANEVAL_BATCH_SIZE?"),
-        ("GANEVAL_OFLINE", " Did you mean GANEVAL_OFFLINE?"),
+        ("GANEVAL_PROTOCOLL", " Did you mean 'GANEVAL_PROTOCOL'?"),
+        ("GANEVAL_BATCHSIZE", " Did you mean 'GANEVAL_BATCH_SIZE'?"),
+        ("GANEVAL_OFLINE", " Did you mean 'GANEVAL_OFFLINE'?"),
         ("GANEVAL_ZZZZZZZZZZ", ""),
     ],
 )

@@ -16,7 +16,7 @@ from ganeval.gate.github import MOST_BYTES, command, commands, write_summary
 from ganeval.gate.junit import junit
 from ganeval.gate.verdict import Verdict, judge
 from ganeval.gate.words import markdown, text
-from ganeval.results import escaped
+from ganeval.parsing.layout import escaped
 
 HOSTILE = "a|b\n::error::x\r\n## h <script>alert('&')</script> ]]> \x00\x1b[31m % `c` [l](u) ☃ \U0001f600"
 

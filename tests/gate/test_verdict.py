@@ -14,8 +14,9 @@ from support.gates import COMPACT, gate, record, result, run_of
 from ganeval.errors import ConfigError
 from ganeval.gate.checks import Check
 from ganeval.gate.verdict import Verdict, judge, unmeasured
+from ganeval.parsing.layout import to_json
 from ganeval.result_files import Record
-from ganeval.results import MetricResult, to_json
+from ganeval.results import MetricResult
 
 
 def one(rules: Mapping[str, Any], found: MetricResult, before: Record | None = None, **options: Any) -> Check:

@@ -357,7 +357,7 @@ def test_checkpoints_iv(what: str, message: str, tmp_path: Path) -> None:
         ("gen:no.such.module:f", "there is no module no"),
         ("gen:json:nothing", r"json \(.*\) has no 'nothing'"),
         ("gen:json:load.nothing", "has no 'load.nothing'"),
-        ("gen:json:dump_", r"Did you mean dump\?"),
+        ("gen:json:dump_", r"Did you mean 'dump'\?"),
         ("gen:json:JSONDecoder", "is a class: make one of it"),
         ("gen:json:__name__", "is not callable"),
         ("gen:missing.pt", "there is no file missing.pt"),

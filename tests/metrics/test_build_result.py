@@ -11,7 +11,8 @@ from support.sides import metric_inputs
 from ganeval.errors import InputError
 from ganeval.metrics import kernel, memorisation, precision_recall, two_sample
 from ganeval.metrics.build_result import build_result
-from ganeval.results import Reason, to_json
+from ganeval.parsing.layout import to_json
+from ganeval.results import Reason
 
 FEATURES = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
 

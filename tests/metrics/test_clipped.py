@@ -14,8 +14,9 @@ from ganeval.metrics.clipped import clipped_coverage, expected_coverage
 from ganeval.metrics.precision_recall import FORMS, measure, neighbourhoods, with_errors
 from ganeval.metrics.rarity import rarity
 from ganeval.metrics.realism import realism
+from ganeval.parsing.layout import to_json
 from ganeval.report.table import columns
-from ganeval.results import MetricResult, to_json
+from ganeval.results import MetricResult
 from ganeval.statistics import depth, neighbours, tiles_torch
 
 CLIPPED = ("clipped density", "clipped coverage")

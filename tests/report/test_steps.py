@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.results import EXAMPLE
 
 from ganeval.cli.main import main
 from ganeval.gate.compare import Compared, Comparison
@@ -18,7 +19,7 @@ from ganeval.report.figures import MOST_RUNS, chosen, forest
 from ganeval.report.steps import ordered, over_runs
 from ganeval.report.words import alone, cautions, parted
 from ganeval.result_files import Record, read_record
-from ganeval.results import Evaluation, Interval, MetricResult, Reason
+from ganeval.results import Evaluation, Interval, Reason
 
 Capture = pytest.CaptureFixture[str]
 
@@ -26,7 +27,7 @@ Capture = pytest.CaptureFixture[str]
 def run(name: str, value: float = 5.0, *, interval: bool = True, **more: Any) -> Record:
     ends = Interval(low=value - 1, high=value + 1, level=0.95, method="influence", estimand="population")
     result = replace(
-        MetricResult.example(), value=value + 0.5, bias=0.5, corrected=value if interval else None,
+        EXAMPLE, value=value + 0.5, bias=0.5, corrected=value if interval else None,
         standard_error=0.5 if interval else None, interval=ends if interval else None,
         reason=None if interval else Reason("unknown", sentence="too few"), **more,
     )  # fmt: skip
@@ -92,7 +93,7 @@ def test_plain_values_of_other_numbers_of_images_are_told() -> None:
 
 
 def test_other_protocols_have_other_plots() -> None:
-    other = replace(MetricResult.example().protocol, size=64)
+    other = replace(EXAMPLE.protocol, size=64)
     runs = [run(f"s{i}") for i in range(3)] + [run(f"s{i}", protocol=other) for i in range(3, 6)]
     assert len(over_runs(ordered(runs))) == 2
     assert over_runs(ordered(runs[1:5])) == []
@@ -142,7 +143,7 @@ def test_what_only_one_run_has_is_named() -> None:
     assert cautions([one, other]) == []
     (caution,) = cautions([one, run("c", n_fake=7)])
     assert "the numbers of images differ" in caution
-    (caution,) = cautions([one, run("c", protocol=replace(MetricResult.example().protocol, size=64))])
+    (caution,) = cautions([one, run("c", protocol=replace(EXAMPLE.protocol, size=64))])
     assert caution.startswith("Not comparable, because the protocols differ")
     assert tick_names([-0.5, 0.0, 2e6]) == ["\u22120.5", "0", "2e6"]
     assert tick_names([1000000.25, 1000000.5]) == ["1000000.2", "1000000.5"]

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from ganeval.cli.main import main
-from ganeval.report.game import _samples, draw, read_training, series
+from ganeval.report.game import _samples, draw, read_training
 from ganeval.result_files import read_record
-from ganeval.training.pictures import Panel
+from ganeval.training.pictures import Panel, series
 
 Capture = pytest.CaptureFixture[str]
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from ganeval.training import pictures
-from ganeval.training.pictures import Panel, _band, _series, _smooth, draw_game, judgement, save_grid, tile
+from ganeval.training.pictures import Panel, _smooth, curves_of, draw_game, judgement, save_grid, tile
 
 IMAGES = torch.arange(3 * 3 * 2 * 2, dtype=torch.uint8).reshape(3, 3, 2, 2)
 
@@ -41,10 +41,10 @@ def test_series() -> None:
         {"kind": "train", "step": 2, "d": 2.0, "fd": -1.0},
         {"kind": "end", "step": 2, "fd": 3.0},
     ]
-    found = _series(log, Panel("", {"fd": "FD", "none": "?"}, kind="eval"))
-    assert list(found) == ["fd"]
-    assert [x.tolist() for x in found["fd"]] == [[0, 2], [9, 3]]
-    assert [x.tolist() for x in _series(log, Panel("", {"d": "D"}))["d"]] == [[1, 2], [1, 2]]
+    (found,) = curves_of(log, Panel("", {"fd": "FD", "none": "?"}, kind="eval"))
+    assert (found.name, found.steps.tolist(), found.values.tolist(), found.band) == ("FD", [0, 2], [9, 3], None)
+    (found,) = curves_of(log, Panel("", {"d": "D"}))
+    assert (found.steps.tolist(), found.values.tolist()) == ([1, 2], [1, 2])
 
 
 def test_band() -> None:
@@ -53,8 +53,10 @@ def test_band() -> None:
         {"kind": "eval", "step": 3, "ind": 0.4, "ind_low": 0.3, "ind_high": 0.6},
         {"kind": "end", "step": 9, "ind": 0.2, "ind_low": 0.1, "ind_high": 0.3},
     ]
-    assert [x.tolist() for x in _band(log, judgement(""), "ind")] == [[3, 9], [0.3, 0.1], [0.6, 0.3]]
-    assert _band(log, judgement(""), "recall") == ()
+    (found,) = curves_of(log, judgement(""))
+    assert found.steps.tolist() == [0, 3, 9]
+    assert found.band is not None
+    assert [x.tolist() for x in found.band] == [[3, 9], [0.3, 0.1], [0.6, 0.3]]
 
 
 def test_smoothing_against_theory() -> None:
