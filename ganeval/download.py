@@ -33,7 +33,7 @@ _logger = logging.getLogger("ganeval")
 
 
 def is_offline() -> bool:
-    """Whether ``GANEVAL_OFFLINE`` forbids the network (set, and neither empty nor 0, false, no or off)."""
+    """Whether ``GANEVAL_OFFLINE`` switches downloads off: it is set, and neither empty nor 0, false, no or off."""
     return flag("GANEVAL_OFFLINE")
 
 
@@ -82,7 +82,7 @@ def fetch(
     if is_offline():
         state = "is not the right file" if target.is_file() else "is not there"
         raise WeightsError(
-            f"{what}: {target} {state}, and the network must not be used (GANEVAL_OFFLINE). "
+            f"{what}: {target} {state}, and nothing is downloaded because GANEVAL_OFFLINE is set. "
             f"Fetch {url} on another machine and put it there (SHA-256 {sha256 or 'not published'})."
         )
     if not url.startswith(("http://", "https://")):

@@ -4,8 +4,8 @@
     def test_generator(ganeval_gate):
         ganeval_gate("stats:cifar10-test", generator, num_samples=2000, value_range=(-1, 1))
 
-The call measures and holds the rules; the test fails where the gate does, and where it could not be judged, with the
-gate's own words. Nothing is imported before the fixture is called.
+The call measures and checks the rules. The test fails if the gate fails, or if it could not be judged; the report has
+the gate's own words. Nothing is imported before the fixture is called.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def ganeval_gate(request: pytest.FixtureRequest) -> Callable[..., Verdict]:
-    """A function that measures, holds the rules, and fails the test unless they hold.
+    """A function that measures, checks the rules, and fails the test unless all of them pass.
 
     ``ganeval_gate(real, fake, **options)`` or ``ganeval_gate(results=FILE)``; see ``hold`` for the rest. Arguments of
     the marker are its defaults; paths of the marker are looked up from pytest's root folder.

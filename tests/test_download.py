@@ -200,7 +200,7 @@ def test_offline_forbids_the_network_but_not_what_is_there(
     for part in ("GANEVAL_OFFLINE", f"{server.url}/good", str(target), SHA256):
         assert part in str(caught.value)
     target.write_bytes(b"another")
-    with pytest.raises(WeightsError, match="is not the right file, and GANEVAL_OFFLINE"):
+    with pytest.raises(WeightsError, match="is not the right file, and nothing is downloaded because GANEVAL_OFFLINE"):
         get(server, "good", target)
     target.write_bytes(CONTENT)
     assert get(server, "good", target) == target

@@ -16,7 +16,7 @@ from ganeval.metrics.registry import METRICS, get_metric
 @output_path
 @output_options
 def cite(metric: str, *, fmt: str, output: Path | None) -> None:
-    """Print the BibTeX of METRIC.
+    """Print the BibTeX entry of METRIC, to cite it in a paper.
 
     \b
     Example:

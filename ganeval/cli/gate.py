@@ -1,4 +1,4 @@
-"""``ganeval gate``: hold rules against a run; the exit code is the verdict."""
+"""``ganeval gate``: check a run against rules; the exit code is the verdict."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def gate(
     fmt: str,
     **options: Any,
 ) -> int:
-    """Hold the rules of the configuration file against REAL and FAKE, or against a file of results.
+    """Check FAKE against REAL, or a file of results, by the rules in the configuration file.
 
     The rules are in ganeval.toml under [gate.rules.METRIC], or in pyproject.toml under
     [tool.ganeval.gate.rules.METRIC]: max, min, max-regression = { abs = ... } or { rel = ... }, min-samples, level,

@@ -27,7 +27,10 @@ _FIRST = {
     "eval": (_METRIC, "Every metric that applies, from one pass over two sets of images."),
 }
 _LAST = {
-    "gate": ("ganeval.cli.gate", "Hold rules against a run: passed, failed, or could not be judged."),
+    "gate": (
+        "ganeval.cli.gate",
+        "Check a run by the rules of ganeval.toml: passed, failed, or could not be judged.",
+    ),
     "compare": ("ganeval.cli.compare", "Which numbers of two runs differ beyond noise, and which are not comparable."),
     "report": ("ganeval.cli.report", "Write an HTML page of runs that were measured or trained before."),
     "stats": ("ganeval.cli.stats", "Build, show and merge reference statistics."),
@@ -37,7 +40,7 @@ _LAST = {
     "weights": ("ganeval.cli.weights", "List, fetch, verify and import the weights of networks."),
     "cache": ("ganeval.cli.cache", "List and clear the cached features of images that were measured before."),
     "doctor": ("ganeval.cli.doctor", "Check installation, devices, weights and numerics of this machine."),
-    "cite": ("ganeval.cli.cite", "BibTeX of a metric."),
+    "cite": ("ganeval.cli.cite", "Print the BibTeX entry of a metric."),
 }
 
 

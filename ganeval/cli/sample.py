@@ -17,7 +17,7 @@ from ganeval.errors import InputError, number_of
 @click.argument("generator", type=Source())
 @option("-n", "--num-samples", type=click.IntRange(min=1), required=True, help="How many images.")
 @option("-o", "--output", type=Output(either=True), required=True, help="A folder, or a file: .zip or .npz.")
-@declared("seed", help="Image i depends on the seed and on i alone.")
+@declared("seed", help="Seed of the images. Image number i depends only on the seed and on i.")
 @generator_options
 @declared("value_range", "device", "data_root", "download")
 @option("--overwrite", is_flag=True, help="Replace the images of another run.")

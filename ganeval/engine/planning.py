@@ -231,7 +231,7 @@ def applicable(
         elif asked:
             raise ConfigError(f"{task.metric.name} cannot be computed here: {obstacle}.")
         else:
-            notes.append(f"{task.metric.name} is left out: {obstacle}")
+            notes.append(f"{task.metric.name} is not computed: {obstacle}")
     if wanted and "test" in sets and not any(task.metric.test for task in wanted):
         why = [note for note in notes if any(note.startswith(f"{t.metric.name} is") for t in tasks if t.metric.test)]
         advice = ". ".join(why) or f"leave {option('test')} out, or ask for authpct or ct"
@@ -313,7 +313,7 @@ def _lacking(task: MetricTask, sets: OpenedSets) -> str | None:
     if metric.test == "required" and "test" not in sets:
         return f"it needs held-out real images; give {option('test')}"
     if not task.protocol.has(metric.layer):
-        return f"the network {task.protocol.extractor} has no layer for it ({metric.layer})"
+        return f"the network {task.protocol.extractor} has no output {metric.layer!r}, which the metric needs"
     return None
 
 

@@ -122,7 +122,7 @@ def locate(spec: WeightSpec, path: Path | str | None = None, *, notify: Notify |
         return located
     target = hub_folder() / spec.filename
     if is_offline():
-        raise WeightsError(_missing(spec, target, "GANEVAL_OFFLINE forbids downloads"))
+        raise WeightsError(_missing(spec, target, "GANEVAL_OFFLINE is set, so nothing is downloaded"))
     terms: dict[str, Any] = {name: getattr(spec, name) for name in ("sha256", "bytes", "what", "licence")}
     try:
         fetch(spec.url, target, notify=notify, **terms)

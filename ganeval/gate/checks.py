@@ -1,4 +1,4 @@
-"""The checks of a gate before they are decided: which number is held against which limit, or why none can be."""
+"""The checks of a gate before they are decided: which number is compared with which limit, or why none can be."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIDS_ROWS = 2.5  # distinct images for each feature, below which the Frechet dis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One limit of one rule, held against one number.
+    """One limit of one rule, and the number that is compared with it.
 
     Attributes:
         metric, kind: which limit: ``max``, ``min`` or ``max-regression``.
@@ -35,7 +35,7 @@ class Check:
         reason: one sentence on why.
         judged: False where nothing could be decided (a value is missing or NaN, too few images, another protocol, no
             interval): such a check never passes, whatever ``on-inconclusive`` says.
-        measured: the number that is held against the limit: a value, or its difference from the baseline.
+        measured: the number that is compared with the limit: a value, or its difference from the baseline.
         limit: the largest (smallest, for ``min``) value or difference that is allowed.
         bound: end of the one-sided interval of ``measured`` on the bad side; it decides.
         standard_error, level, p_value, adjusted_p: of the decision; ``adjusted_p`` is Holm's.
@@ -113,7 +113,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """A number that is held against a limit: it is on the wrong side of the limit by ``value``.
+    """A number that is compared with a limit: it is on the wrong side of the limit by ``value``.
 
     Attributes:
         measured, limit, baseline, pairing, pairing_note, standard_error: as in ``Check``.
@@ -152,7 +152,7 @@ class Excess:
 def open_check(
     rule: Rule, kind: str, gate: Gate, record: Record, baseline: Record | None, *, accept: bool
 ) -> Check | Excess:
-    """Hold a number against a rule's limit of this kind: an excess to decide, or a check that cannot be judged."""
+    """Compare a number with a rule's limit of this kind: an excess to decide, or a check that cannot be judged."""
     result = None if rule.metric in record.unusable else record.result(rule.metric)
     usable = False
     try:

@@ -40,7 +40,7 @@ def run_gate(
     update_baseline: bool = False,
     **options: Any,
 ) -> GateRun:
-    """Measure the metrics of the rules, or take ``results``, and hold the rules against them.
+    """Measure the metrics of the rules, or take ``results``, and check them against the rules.
 
     Mistakes in rules and files are found before anything is measured.
 

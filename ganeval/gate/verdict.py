@@ -1,4 +1,4 @@
-"""The verdict: whether the rules hold for a run. Text, JSON, JUnit, Markdown and exit code all derive from it."""
+"""The verdict: whether a run meets the rules. Text, JSON, JUnit, Markdown and exit code all derive from it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class VerdictDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(gate: Gate, record: Record, baseline: Record | None = None, *, accept: bool = False) -> Verdict:
-    """Hold the rules against a run.
+    """Check a run against the rules.
 
     Args:
         gate: the rules.

@@ -100,7 +100,7 @@ def open_torchvision(
     try:
         dataset = _made(make, root, options, fetch, "download" in parameters)
     except (RuntimeError, OSError, ValueError, ModuleNotFoundError) as error:
-        advice = "Fetch it with --download" if not download else "Fetch it yourself (GANEVAL_OFFLINE forbids it here)"
+        advice = "Fetch it with --download" if not download else "Fetch it yourself (GANEVAL_OFFLINE is set here)"
         if fetch:
             advice = "Check the network"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -82,7 +82,7 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
             return _registered(name, KINDS[prefix].open(text, options))
         case specs.Missing(path=path):
             raise InputError(
-                f"There is no file or folder {name!r}. Check the path, relative to {Path.cwd()}.{prefix_hint(name)}"
+                f"No such file or folder: {name!r}. Check the path, relative to {Path.cwd()}.{prefix_hint(name)}"
             )
         case specs.OtherFile(path=path):
             image = path.suffix.lower() in SUFFIXES

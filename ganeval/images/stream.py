@@ -68,7 +68,7 @@ class StreamSource(ImageSource):
 
     def subset(self, n: int, seed: int) -> StreamSource:
         if n < 1 or (self.length is not None and n > self.length):
-            raise InputError(f"{self.spec}: {n} images were requested; it has {self.length}.")
+            raise InputError(f"{self.spec}: {n} images were requested, but it has only {self.length}.")
         return StreamSource(self.spec, self._items, self._range, n, column=self._column)
 
     def labels(self) -> list[str] | None:
@@ -132,7 +132,7 @@ class StreamSource(ImageSource):
         if self._limit is None and (dropped := _dropped(self._items, self._seen)):
             self.report.notes[_DROPPED] = dropped
         if self._limit is not None and self._seen < self._limit:
-            raise InputError(f"{self.spec}: {self._limit} images were requested; it ended after {self._seen}.")
+            raise InputError(f"{self.spec}: {self._limit} images were requested, but it ended after {self._seen}.")
 
     def _leave_out(self, bad: list[tuple[str, str]], on_error: str) -> None:
         if bad and on_error == "stop":

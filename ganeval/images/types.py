@@ -194,7 +194,7 @@ class NumberedSource(ImageSource):
 
     def subset(self, n: int, seed: int) -> ImageSource:
         if not 1 <= n <= self.length:
-            raise InputError(f"{self.spec}: {n} images were requested; it has {self.length}.")
+            raise InputError(f"{self.spec}: {n} images were requested, but it has only {self.length}.")
         rows = np.sort(np.random.default_rng(seed).choice(self.length, n, replace=False, shuffle=False))
         return self.part(rows, {"n": n, "of": self.length, "seed": seed})
 

@@ -1,4 +1,4 @@
-"""Does the generator copy its training images? AuthPct and C_T; REAL is the training set for both.
+"""AuthPct and C_T: does the generator copy its training images? For both, REAL is the training set.
 
 With t*(x) the training row nearest to x, and L(x) = |x - t*(x)|
 
@@ -9,13 +9,14 @@ With t*(x) the training row nearest to x, and L(x) = |x - t*(x)|
     Z_c = (U_c - n'p' / 2 + 1/2) / sqrt(n'p' (n' + p' + 1) / 12)
     U_c = #{(q, p) in cell c: L(fake q) > L(test p)}, a tie counts one half
 
-over the cells c of a k-means partition of the training set that hold more than 20 of the fakes; n' fakes and p'
-held-out reals are in a cell, w_c is its share of the held-out reals.
+The sum is over the cells c of a k-means partition of the training set. Only cells with more than 20 fakes count. A cell
+holds n' fakes and p' held-out reals; its weight w_c is its share of all held-out reals.
 
-AuthPct has no universal null: 33, 38 and 41 for uniform distributions in 1, 2 and 3 dimensions, over 80 in 64. Read
-it next to the AuthPct of held-out reals. C_T has 0; it grows with the square root of the numbers of images, the
-effect size sum w_c U_c / n'p' (one half at equality) does not. Errors are of the fakes and the held-out reals, given
-the training set; those of C_T by the influence of every image on ranks, numbers and weights of its cell.
+AuthPct has no universal expected value without copying. It is 33, 38 and 41 for uniform distributions in 1, 2 and 3
+dimensions, and over 80 in 64 dimensions. Compare it with the AuthPct of held-out reals. The expected value of C_T is 0.
+C_T grows with the square root of the numbers of images. The effect size sum w_c U_c / n'p' does not; it is one half if
+fakes and held-out reals are alike. All errors are those of drawing fakes and held-out reals, with the training set
+fixed. The error of C_T comes from the influence of each image on the ranks, the numbers and the weights of its cell.
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ _BLOCK = 1024
 def authenticity(
     train: np.ndarray, queries: np.ndarray, *, device: torch.device | None = None, group: ProcessGroup | None = None
 ) -> np.ndarray:
-    """L(x) over the distance of t* from its own nearest neighbour, for each query: authentic above 1.
+    """Compute, for each query, L(x) over the distance of t* from its own nearest neighbour; authentic above 1.
 
-    0 for a copy; inf for what is no copy but next to a training image that has one. Of equally near training rows the
-    first counts. The share above 1, in percent, equals dgm-eval's AuthPct.
+    The ratio is 0 for a copy. It is inf for an image that is not a copy, if t* has a copy in the training set. If
+    several training rows are equally near, the first one is t*. The share above 1, in percent, equals dgm-eval's
+    AuthPct.
 
     Shape:
         (m, d), (n, d) float32 -> (n,) float64 in [0, inf].
@@ -79,16 +81,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Copying:
-    """C_T and its parts.
+    """The value of C_T and its parts.
 
     Attributes:
-        value: below 0 the fakes are nearer to the training set than held-out images are.
-        standard_error: by the influence of every fake and held-out image.
-        z: sum w_c Z_c / sqrt(sum w_c^2), standard normal under equality, which C_T itself is not.
-        effect: share of pairs in which the fake is farther from the training set; 1/2 under equality.
-        effect_error: its standard error; 0 where all distances of one kind lie below those of the other.
-        cells: of the partition after merging; without effect where they hold too few fakes.
-        merged: cells that had no held-out image, and went to the nearest cell.
+        value: C_T; below 0 if the fakes are nearer to the training set than held-out images are.
+        standard_error: from the influence of every fake and held-out image.
+        z: sum w_c Z_c / sqrt(sum w_c^2); standard normal if fakes and held-out images are alike. C_T itself is not.
+        effect: share of pairs in which the fake is farther from the training set; 1/2 if they are alike.
+        effect_error: standard error of ``effect``; 0 if all distances of one kind are below those of the other.
+        cells: cells of the partition after merging. A cell with too few fakes has no effect.
+        merged: number of cells without a held-out image; each was merged with the nearest other cell.
         margin_fake: (n,) L of each fake.
         margin_test: (p,) L of each held-out image.
     """
@@ -113,9 +115,10 @@ def copying(
     device: torch.device | None = None,
     group: ProcessGroup | None = None,
 ) -> Copying:
-    """C_T of the fakes against held-out images, after a projection to 64 principal components where d is more.
+    """Compute C_T of the fakes against held-out images, on 64 principal components if d is larger.
 
-    Equal laws, one cell: mean 0, standard deviation 1. The partition is faiss's k-means, seeded, best of ten starts.
+    For equal distributions and one cell, C_T has mean 0 and standard deviation 1. The partition is faiss's k-means with
+    a fixed seed, the best of ten starts.
 
     Shape:
         (m, d), (n, d), (p, d) float32.
@@ -167,7 +170,7 @@ def copying(
 
 
 def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
-    """AuthPct, in percent of all fakes, with that of held-out images and the difference where they are available."""
+    """Compute AuthPct, in percent of all fakes; with held-out images also theirs, and the difference."""
     train, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
     ratios = authenticity(train, fake, device=inputs.device, group=inputs.group)
     value, error = _percent(ratios)
@@ -220,7 +223,7 @@ def measure_authenticity(inputs: MetricInputs) -> dict[str, MetricResult]:
 
 
 def measure_copying(inputs: MetricInputs) -> dict[str, MetricResult]:
-    """C_T, with its effect size and a z-score that is one."""
+    """Compute C_T, its effect size, and a z-score that is standard normal without copying."""
     train, fake, rows = inputs.real_rows().to_array(), inputs.fake_rows().to_array(), inputs.test_rows()
     if rows is None:
         raise NotEnoughSamplesError("C_T compares the fakes with held-out real images; give them with --test.")
@@ -272,7 +275,7 @@ def _percent(ratios: np.ndarray) -> tuple[float, float]:
 
 
 def _clopper_pearson(k: int, n: int, level: float) -> tuple[float, float]:
-    """The exact binomial interval, in percent: it is there for none and for all, too."""
+    """The exact binomial interval, in percent; it also exists if no image or every image counts."""
     tail = (1 - level) / 2
     low = float(beta.ppf(tail, k, n - k + 1)) if k else 0.0
     high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
@@ -284,12 +287,12 @@ class _Used:
     """The Mann-Whitney comparison in one cell.
 
     Attributes:
-        q: rows of its fakes.
-        p: rows of its held-out images.
+        q: rows of the fakes in the cell.
+        p: rows of the held-out images in the cell.
         of_q: for each of ``q`` the share of ``p`` that is nearer to the training set.
         of_p: for each of ``p`` the share of ``q`` that is farther.
-        effect: U / n'p', the mean of either.
-        slope: of z in it.
+        effect: U / n'p', which is the mean of ``of_q`` and of ``of_p``.
+        slope: derivative of z with respect to ``effect``.
     """
 
     q: np.ndarray
@@ -311,7 +314,7 @@ class _Used:
 
 
 def _projected(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """On the training set's first principal components; as they are where there are few features."""
+    """Project on the training set's first principal components; with few features, return the arrays unchanged."""
     if train.shape[1] <= PROJECTED:
         return [train, *others]
     d = train.shape[1]
@@ -331,7 +334,7 @@ def _projected(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
 
 
 def _partition(train: np.ndarray, cells: int) -> np.ndarray:
-    """(cells, d) centres of the training set; k-means on all rows, the best of several seeded starts."""
+    """Compute centres of the training set (cells, d) by k-means on all rows, the best of several seeded starts."""
     import faiss  # slow to import
 
     kmeans = faiss.Kmeans(
@@ -348,7 +351,7 @@ def _partition(train: np.ndarray, cells: int) -> np.ndarray:
 
 
 def _without_empty(centres: np.ndarray, of_test: np.ndarray) -> tuple[np.ndarray, int]:
-    """For each cell the one it belongs to: itself, or the nearest that holds held-out images."""
+    """Compute for each cell the cell that it is merged into: itself, or the nearest one with held-out images."""
     holds = np.bincount(of_test, minlength=len(centres)) > 0
     renamed, full = np.arange(len(centres)), np.flatnonzero(holds)
     for name in np.flatnonzero(~holds):

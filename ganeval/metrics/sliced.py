@@ -1,10 +1,11 @@
-"""MIND: a sliced Wasserstein distance, the mean over directions of how far sorted projections are apart.
+"""MIND, a sliced Wasserstein distance: the mean, over directions, of the W2 distance of one-dimensional projections.
 
     MIND = 3d mean_u W2^2(u^T X, u^T Y),   u uniform on the unit sphere        (Berthet et al. 2026)
 
-In one dimension W2^2 is the integral over t in (0, 1) of the squared difference of the quantile functions: of equal
-numbers the mean squared difference of sorted values, of others a sum over the merged steps. The influence of a point
-is the one-dimensional Kantorovich potential, phi' (z) = 2 (z - T(z)) with T the monotone map to the other sample.
+In one dimension, W2^2 is the integral over t in (0, 1) of the squared difference of the two quantile functions. For
+samples of equal size it is the mean squared difference of the sorted values. For other sizes it is a sum over the steps
+of both quantile functions. The influence of a point z is the one-dimensional Kantorovich potential phi, with
+phi'(z) = 2 (z - T(z)), where T is the monotone map to the other sample.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _Steps = tuple[np.ndarray, np.ndarray, np.ndarray]  # see ``_merged``
 
 @dataclass(frozen=True, slots=True)
 class SlicedDistance:
-    """A value and the influence of each row on it, means 0."""
+    """A distance, and the influence of each row on it; the influences of each sample have mean 0."""
 
     value: float
     influence_real: np.ndarray
@@ -74,13 +75,14 @@ def sliced_distance(real: np.ndarray, fake: np.ndarray, *, number: int = DIRECTI
 def bias_by_halves(
     real: np.ndarray, fake: np.ndarray, whole: float, *, number: int = DIRECTIONS, target: bool = False
 ) -> float:
-    """The mean of two pairs of halves less that of the whole sets: the bias, of order one over their size.
+    """Estimate the bias, of order 1 / n: the mean distance of two pairs of halves minus that of the whole sets.
 
-    Every ``HALVINGS``-th part of the directions has a halving of its own: the work of one, and a fraction of its noise.
+    The directions are divided into ``HALVINGS`` parts, each with its own random halves. This costs as much as one
+    halving, and has less noise.
 
     Args:
         whole: ``sliced_distance`` of the sets.
-        target: the reals are the target itself, and stay whole.
+        target: whether the reals are the target distribution itself, and are not halved.
 
     Shape:
         (m, d), (n, d), at least 4 rows each.
@@ -104,7 +106,7 @@ def bias_by_halves(
 
 
 def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
-    """MIND, its bias by halves, its error by influence; reals that are the target itself have no part in either."""
+    """Compute MIND, its bias from halves and its error from influences; a fixed target contributes to neither."""
     real, fake = inputs.real_rows().to_array(), inputs.fake_rows().to_array()
     number = inputs.settings.directions
     found = sliced_distance(real, fake, number=number)
@@ -130,13 +132,13 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
 
 
 def _projected(points: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """In float64, a block of rows at a time: no copy of all features in float64."""
+    """Project in float64, one block of rows at a time, so that all features never exist in float64 at once."""
     blocks = (points[start : start + _ROWS] for start in range(0, len(points), _ROWS))
     return np.concatenate([block.astype(np.float64) @ u for block in blocks])
 
 
 def _merged(m: int, n: int) -> _Steps:
-    """The steps on which both quantile functions are constant: widths, and the ranks on either side."""
+    """Find the steps on which both quantile functions are constant: their widths, and the ranks in each sample."""
     # in units of 1 / (m n), whole numbers: no step is lost or made by rounding
     ends = np.union1d(np.arange(1, m + 1) * n, np.arange(1, n + 1) * m)
     starts = np.concatenate([[0], ends[:-1]])

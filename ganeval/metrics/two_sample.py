@@ -1,14 +1,15 @@
-"""The indistinguishability game: can an adversary tell the fakes from the reals (Lopez-Paz & Oquab 2017)?
+"""IND and 1-NN: can a classifier distinguish fakes from reals (Lopez-Paz & Oquab 2017)?
 
 A fair coin decides whether a real or a fake image is shown, and the adversary guesses. Its advantage
 
     Adv = TPR + TNR - 1                        in [-1, 1] on held-out images, 0 for a blind guess
 
-is at most the total variation between the two distributions. It is a logistic regression on frozen features, trained
-on one half and judged on the other, and the reverse; the advantage is the mean of both, signed, and its standard
-error the mean of both halves' errors, an upper bound at any correlation. Copies of one image, and anything else known
-to belong together, stay in one half and count as one observation in the errors. The held-out cross-entropy bounds the
-Jensen-Shannon divergence from below, as the discriminator's value does in the game of Goodfellow et al. 2014:
+is at most the total variation between the two distributions. The adversary is a logistic regression on frozen features.
+It is trained on one half of the images and tested on the other, and the reverse. The advantage is the mean of both
+halves, with its sign. Its standard error is the mean of both halves' errors, which is an upper bound at any
+correlation. Copies of one image, and other images that are known to belong together, stay in one half; the errors count
+them as one observation. The held-out cross-entropy is a lower bound of the Jensen-Shannon divergence, as the
+discriminator's value is in the game of Goodfellow et al. 2014:
 
     V(D, G) = E_real log D + E_fake log (1 - D) <= -log 4 + 2 JSD
 """
@@ -43,12 +44,12 @@ _BLOCK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Game:
-    """What the adversary reached.
+    """The result of the game.
 
     Attributes:
-        advantage: held out and signed.
-        standard_error: of it; None, as those of the others, with fewer than ``LEAST`` different images of a kind in a
-            half.
+        advantage: measured on held-out images, with its sign.
+        standard_error: standard error of ``advantage``. All standard errors are None if a half has fewer than ``LEAST``
+            different images of a kind.
         jsd: the lower estimate of the Jensen-Shannon divergence, in nats; below 0 there is no evidence.
         gini: 2 AUC - 1, each half by itself.
         p_value: of the advantage, by permuting the labels of the images of one held-out half.

@@ -1,7 +1,7 @@
 """The document ``ganeval/1``: what a run writes with ``--json`` and ``--output``, and what every other command reads.
 
 Each key is declared here once: its type, and what must hold between keys. Keys that are not declared may come from a
-later version and are left alone. A JSON Schema follows from the declaration (``ganeval.cli.schemas``).
+later version, and are ignored. A JSON Schema follows from the declaration (``ganeval.cli.schemas``).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class RelativeTo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """Between which the distance of two distributions lies: ends of an interval of the level, estimates, errors."""
+    """Bounds of the distance of two distributions: ends of an interval of the level, their estimates and errors."""
 
     upper: Number
     upper_estimate: Number
@@ -166,7 +166,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subset(msgspec.Struct, frozen=True, kw_only=True):
-    """Which images of a set: ``n`` of ``of`` drawn with ``seed``, or a shard of ``whole``."""
+    """The part of a set that was measured: ``n`` of ``of`` images drawn with ``seed``, or a shard of ``whole``."""
 
     n: Count | None = None
     of: Count | None = None
@@ -183,7 +183,8 @@ class Subset(msgspec.Struct, frozen=True, kw_only=True):
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     """Where images come from: ``real``, ``fake`` or ``test``; also the ``source`` of statistics.
 
-    Of a file with images and statistics this is the part that was measured, and ``images`` or ``statistics`` the other.
+    For a file with images and statistics, these keys describe the part that was measured; ``images`` or ``statistics``
+    describes the other part.
     """
 
     spec: str | None = None

@@ -1,10 +1,9 @@
-"""tr (S W)^1/2 of two covariances, four ways; and the factors that inference is built on.
+"""The trace of (S W)^1/2 for two covariances, by four methods, and the factors that inference needs.
 
 With S = F F^T and W = G G^T for any factors, tr (W^1/2 S W^1/2)^1/2 is the sum of the singular values of G^T F. A
-method that takes square roots of computed eigenvalues turns a rounding error e into sqrt(e) for every direction of
-zero variance; singular values of a product of factors cost only e times the largest one. Nothing here adds a multiple
-of the
-identity: 1e-6 of it moves an FID by 1e-3 to 5e-2. Needs numpy and scipy only.
+method that takes square roots of computed eigenvalues turns a rounding error e into sqrt(e) in every direction of zero
+variance. Singular values of a product of factors have an error of e times the largest one. No method here adds a
+multiple of the identity: adding 1e-6 of it changes an FID by 1e-3 to 5e-2. Only numpy and scipy are needed.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _CAUCHY_TOLERANCE = 1e-15  # of the largest entry
 
 @dataclass(frozen=True, slots=True)
 class TraceSqrt:
-    """tr (S W)^1/2.
+    """The value of tr (S W)^1/2, and how it was computed.
 
     Attributes:
         value: in features squared, at least 0 for ``auto`` and ``svd``.
@@ -57,7 +56,7 @@ class TraceSqrt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factor:
-    """F with F F^T = covariance and full column rank.
+    """A factor F of full column rank with F F^T = covariance.
 
     Attributes:
         matrix: (d, rank) float64.
@@ -73,7 +72,7 @@ class Factor:
 
 
 def trace_sqrt(real_cov: np.ndarray, fake_cov: np.ndarray, *, method: str = "auto") -> TraceSqrt:
-    """tr (W^1/2 S W^1/2)^1/2 for W = ``real_cov`` and S = ``fake_cov``, symmetric in the two.
+    """Compute tr (W^1/2 S W^1/2)^1/2 for W = ``real_cov`` and S = ``fake_cov``, symmetric in the two.
 
     ``auto``: Cholesky factors where both matrices are regular, then eigenvalues of L^T S L (or, where their spread
     would cost digits, singular values of the factors' product); eigenvector factors truncated at the numerical rank,
@@ -109,7 +108,7 @@ def trace_sqrt(real_cov: np.ndarray, fake_cov: np.ndarray, *, method: str = "aut
 
 
 def covariance_factor(covariance: np.ndarray) -> Factor:
-    """A factor of full column rank: Cholesky where the matrix is regular, truncated eigenvectors otherwise.
+    """Compute a factor of full column rank: Cholesky where the matrix is regular, truncated eigenvectors otherwise.
 
     Cholesky succeeds on some exactly singular matrices; it is accepted only if every squared pivot exceeds d eps
     max(diagonal) and the reciprocal condition number exceeds 100 d eps. Eigenvectors are dropped at eigenvalues <= d
@@ -141,7 +140,7 @@ def thin_svd(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def eigh_in_place(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues and vectors of a symmetric matrix: reads its lower triangle, reuses its memory for the vectors."""
+    """Compute eigenvalues and eigenvectors of a symmetric matrix from its lower triangle, in its memory."""
     eigenvalues, vectors = scipy.linalg.eigh(matrix, driver="evd", overwrite_a=True, check_finite=False)
     return eigenvalues, vectors
 
@@ -246,7 +245,7 @@ def _pivoted_cholesky(matrix: np.ndarray, tolerance: float) -> np.ndarray:
 
 
 def _symmetric(matrix: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The symmetric part in float64, and a warning if the matrix was visibly not symmetric."""
+    """Return the symmetric part in float64, and a warning if the matrix was not symmetric beyond rounding."""
     matrix = np.asarray(matrix, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise InputError(f"the {name} covariance must be a square matrix; got shape {matrix.shape}.")
@@ -276,7 +275,7 @@ def _cholesky_factor(matrix: np.ndarray) -> Factor | None:
 
 
 def _eigen_factor(matrix: np.ndarray) -> Factor:
-    """Eigenvectors times roots of eigenvalues, without those that are zero to rounding.
+    """Compute eigenvectors times square roots of eigenvalues, without the eigenvalues that are zero up to rounding.
 
     A matrix of low rank is first written as F F^T with few columns: the eigenvectors of F^T F, times F, are the same.
     """
@@ -292,7 +291,7 @@ def _eigen_factor(matrix: np.ndarray) -> Factor:
 
 
 def _roots(eigenvalues: np.ndarray) -> np.ndarray | None:
-    """Their square roots, or None where every eigenvalue off by eps lambda_max moves the sum by more than the bound."""
+    """Square roots of eigenvalues; None if errors of eps lambda_max change their sum by more than the bound."""
     if not eigenvalues[0] > 0.0:
         return None
     roots = np.sqrt(eigenvalues)

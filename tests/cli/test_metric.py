@@ -86,7 +86,7 @@ def test_what_does_not_apply(capsys: Capture) -> None:
     out, err = capsys.readouterr()
     assert out.startswith("FD[compact-v1]")
     assert "KID" not in out
-    assert "kid is left out: the statistics stats:cifar10-test have no features of single images" in err
+    assert "kid is not computed: the statistics stats:cifar10-test have no features of single images" in err
     assert main(["kid", "stats:cifar10-test", *fake]) == 2
     assert "kid cannot be computed here: the statistics stats:cifar10-test have no features" in capsys.readouterr().err
 

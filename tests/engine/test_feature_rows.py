@@ -50,7 +50,7 @@ def test_every_metric_of_features(files: tuple[str, str]) -> None:
     assert (run["fid"].n_real, run["fid"].n_fake) == (300, 200)
     assert run["fid"].interval is not None
     assert run["fid"].interval.estimand == "population"
-    assert any(note.startswith("is is left out") for note in run.notes)
+    assert any(note.startswith("is is not computed") for note in run.notes)
     assert (run.real["kind"], run.real["n"], run.real["spec"]) == ("features", 300, files[0])
 
 

@@ -114,7 +114,7 @@ def test_unasked_they_are_left_out_with_both_ways_out(both: Path) -> None:
     run = evaluate(both, FAKE, metrics=None, **ON)
     assert "fid" not in run.results
     assert set(FEATURES) < set(run.results)
-    (note,) = (note for note in run.notes if note.startswith("fid is left out"))
+    (note,) = (note for note in run.notes if note.startswith("fid is not computed"))
     for part in ("32 images (arr_0)", "--assume-protocol", "assume_protocol=True", f"{both}:images"):
         assert part in note
 

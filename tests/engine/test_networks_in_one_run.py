@@ -98,7 +98,9 @@ def test_weights_that_are_not_at_hand(
     monkeypatch.setenv("GANEVAL_OFFLINE", "1")
     run = evaluate(*sets, metrics=None, **ON)
     assert "kid" not in run.results
-    assert any("kid is left out: the weights of inception-2015-12-05 are not on this machine" in n for n in run.notes)
+    assert any(
+        "kid is not computed: the weights of inception-2015-12-05 are not on this machine" in n for n in run.notes
+    )
     with pytest.raises(WeightsError, match="GANEVAL_OFFLINE"):
         evaluate(*sets, metrics=("fid", "kid"), **ON)
     assert "kid" in evaluate(*sets, metrics=None, weights={"inception": surrogate_weights}, **ON).results
@@ -115,7 +117,7 @@ def test_statistics_serve_one_network(sets: tuple[Path, Path], surrogate_weights
     )
     run = evaluate(compact, fake, metrics=None, weights=weights, **ON)
     assert "fid" in run.results
-    assert any("kid is left out: it needs the network inception-2015-12-05" in n for n in run.notes)
+    assert any("kid is not computed: it needs the network inception-2015-12-05" in n for n in run.notes)
     with pytest.raises(ConfigError, match="the statistics .*compact.npz are of another; give images"):
         evaluate(compact, fake, metrics=("kid",), weights=weights, **ON)
     from_images = evaluate(real, fake, metrics=("kid",), weights=weights, **ON)["kid"]

@@ -110,7 +110,7 @@ def test_chosen_metrics_and_their_minimum() -> None:
         ("fid", {"fake": IMAGES}, "it compares with real images; give REAL"),
         ("fid", {"real": IMAGES}, "there are no generated images"),
         ("ct", {"real": IMAGES, "fake": IMAGES}, "it needs held-out real images; give"),
-        ("sfid", {"real": IMAGES, "fake": IMAGES}, "the network compact-v1 has no layer for it"),
+        ("sfid", {"real": IMAGES, "fake": IMAGES}, "the network compact-v1 has no output"),
         ("ppl", {"fake": IMAGES}, "it takes a generator, and FAKE is not one"),
         ("kid", {"real": MOMENTS, "fake": IMAGES}, "have no features of single images; give images, or build"),
     ],
@@ -125,12 +125,12 @@ def test_a_metric_that_cannot_be_computed_iv(metric: str, sets: dict[str, ImageS
     wanted, notes = applicable(planned, sets, COMPACT, asked=False)
     assert [task.metric.name for task in wanted] == ["rke"]
     assert len(notes) == 1
-    assert notes[0].startswith(f"{metric} is left out: ")
+    assert notes[0].startswith(f"{metric} is not computed: ")
     assert message in notes[0]
 
 
 def test_nothing_is_left_to_compute_iv() -> None:
-    with pytest.raises(ConfigError, match="there is no metric to compute. kid is left out: it compares"):
+    with pytest.raises(ConfigError, match="there is no metric to compute. kid is not computed: it compares"):
         applicable(tasks("kid"), {"fake": IMAGES}, COMPACT, asked=False)
 
 
@@ -202,5 +202,5 @@ def test_the_plan_of_a_run() -> None:
         assert list(plan.requirements[name].values()) == [Requirement(moments=True, rows=True)]
     every = make_plan(sets, EvaluationConfig(protocol="compact", metrics=None))
     assert not every.asked
-    assert any(note.startswith("sfid is left out: ") for note in every.left_out)
+    assert any(note.startswith("sfid is not computed: ") for note in every.left_out)
     assert {"fid", "kid"} <= {task.metric.name for task in every.tasks}

@@ -115,7 +115,7 @@ def test_statistics_meet_only_the_same_network(file: Path, tmp_path: Path) -> No
 def test_other_metrics_on_it_and_none_that_need_classes(file: Path) -> None:
     run = evaluate(REAL, FAKE, metrics=None, protocol=CustomNetwork(network=file, **DECLARED), **CPU)
     assert {"fid", "kid", "precision", "coverage"} <= set(run.results)
-    assert any("is is left out: the network custom has no layer for it" in note for note in run.notes)
+    assert any("is is not computed: the network custom has no output" in note for note in run.notes)
 
 
 @pytest.mark.parametrize(

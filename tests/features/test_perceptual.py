@@ -149,7 +149,9 @@ def test_weights_iv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.delenv("GANEVAL_WEIGHTS_DIR", raising=False)
     for name, file in (("vgg", "vgg16-397923af"), ("alex", "alexnet-owt-7be5be79"), ("squeeze", "squeezenet1_1-b8a5")):
-        with pytest.raises(WeightsError, match=rf"GANEVAL_OFFLINE forbids downloads.*{file}.*--distance compact"):
+        with pytest.raises(
+            WeightsError, match=rf"GANEVAL_OFFLINE is set, so nothing is downloaded.*{file}.*--distance compact"
+        ):
             load_distance(f"lpips-{name}", device=CPU)
     with pytest.raises(ConfigError, match="Unknown perceptual distance 'vgg'. Available: lpips-vgg, "):
         load_distance("vgg", device=CPU)

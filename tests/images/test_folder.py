@@ -63,7 +63,7 @@ def test_pixels_names_and_digests_are_aligned(tmp_path: Path) -> None:
 
 
 def test_missing_iv(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="There is no file or folder '.*nowhere'"):
+    with pytest.raises(InputError, match="No such file or folder: '.*nowhere'"):
         open_images(tmp_path / "nowhere")
 
 

@@ -364,7 +364,7 @@ def test_iv() -> None:
             opened(lambda z: z, latent_dim=size)
     with pytest.raises(InputError, match="need a declared range"):
         opened(Generator(), value_range=None).check()
-    with pytest.raises(InputError, match="11 images were requested; it has 10"):
+    with pytest.raises(InputError, match="11 images were requested, but it has only 10"):
         opened(Generator(), num=11)
 
 

@@ -159,9 +159,7 @@ def test_a_path_is_a_path(here: Path) -> None:
     assert as_spec(Path("gen:dcgan-cifar10")) == Missing("gen:dcgan-cifar10", Path("gen:dcgan-cifar10"))
     assert isinstance(as_spec(Path("a folder")), Folder)
     assert as_spec(3) is None
-    with pytest.raises(
-        InputError, match="There is no file or folder 'GEN: dcgan-cifar10'.*lower case.*gen:dcgan-cifar"
-    ):
+    with pytest.raises(InputError, match="No such file or folder: 'GEN: dcgan-cifar10'.*lower case.*gen:dcgan-cifar"):
         open_images("GEN: dcgan-cifar10")
 
 

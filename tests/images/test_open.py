@@ -77,7 +77,7 @@ def test_subsets(folder: Path) -> None:
     assert chosen.length == 8
     again = chosen.subset(3, 0)
     assert set(digests(again)) < set(found)
-    with pytest.raises(InputError, match="21 images were requested; it has 20"):
+    with pytest.raises(InputError, match="21 images were requested, but it has only 20"):
         open_images(folder, num=21)
 
 
@@ -92,8 +92,8 @@ def test_a_subset_against_uniform_theory() -> None:
 @pytest.mark.parametrize(
     ("spec", "options", "message"),
     [
-        ("nowhere/", {}, "There is no file or folder 'nowhere/'"),
-        (Path("nowhere.zip"), {}, "There is no file or folder 'nowhere.zip'"),
+        ("nowhere/", {}, "No such file or folder: 'nowhere/'"),
+        (Path("nowhere.zip"), {}, "No such file or folder: 'nowhere.zip'"),
         ("stats:cifar10-test", {}, "names reference statistics; expected images"),
         ("gen:dcgan-cifar10", {}, "names a generator; expected images"),
         ("", {}, "an empty name"),

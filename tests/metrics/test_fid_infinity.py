@@ -139,7 +139,7 @@ def test_fid_infinity_is_a_command_and_not_in_eval(capsys: Capture) -> None:
     assert entry["interval"]["estimand"] == "protocol"
     assert entry["details"]["degrees_of_freedom"] == 59
     assert main(["sfid", *sets, *fast]) == 2
-    assert "sfid cannot be computed here: the network compact-v1 has no layer for it" in capsys.readouterr().err
+    assert "sfid cannot be computed here: the network compact-v1 has no output" in capsys.readouterr().err
     assert main(["cite", "sfid"]) == 0
     assert "Nash" in capsys.readouterr().out
 

@@ -249,7 +249,7 @@ def test_engine_takes_held_out_images_and_statistics_of_them() -> None:
     assert isinstance(difference, dict)
     assert difference["interval"] is None
     assert difference["reason"] == str(leaked["ct"].reason)
-    with pytest.raises(ConfigError, match=r"--test \(test=\): authpct is left out: .* --rows"):
+    with pytest.raises(ConfigError, match=r"--test \(test=\): authpct is not computed: .* --rows"):
         evaluate(replace(train, rows=None), fake, test=test, metrics=None, **compact)  # type: ignore[arg-type]
     assert leaked["ct"].reason == Reason("shared_test_images", n=120)
     assert any("120 images are in both real and test" in w for w in leaked.warnings)
