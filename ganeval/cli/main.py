@@ -134,13 +134,12 @@ def _run(arguments: list[str]) -> int:
             return OK
         message = f"code that the run called raised SystemExit({exit_.code!r}). Remove the exit from that code."
         return output.failure("input", message, ERROR)
-    except click.UsageError as error:
-        message = error.format_message()
-        stop = "" if message.endswith((".", "?", "!")) else "."
-        where = f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
-        return output.failure("usage", message + stop + where, ERROR)
     except click.ClickException as error:
-        return output.failure("usage", error.format_message(), ERROR)
+        message = error.format_message()
+        if isinstance(error, click.UsageError):
+            message += "" if message.endswith((".", "?", "!")) else "."
+            message += f" Try '{error.ctx.command_path} --help'." if error.ctx else ""
+        return output.failure("usage", message, ERROR)
     except GanEvalError as error:
         return output.failure(error.kind, str(error), ERROR)
     except (click.Abort, KeyboardInterrupt):
@@ -164,12 +163,3 @@ def _out_of_memory(error: BaseException) -> str:
         f"not enough memory: {lines[0].split('. ')[0]}. Use smaller batches (--batch-size), keep fewer features in "
         "memory (--feature-memory), or a device with more memory (--device cpu)."
     )
-
-
-def run() -> None:
-    """Entry point of the console script of earlier installations."""
-    sys.exit(main())
-
-
-if __name__ == "__main__":
-    run()

@@ -237,11 +237,7 @@ def translation_errors(
         for name, disturbed in (("rounded", _rounded(made)), ("noisy", made + _noise(made, numbers.tolist(), seed))):
             again = back(disturbed)
             parts[name].append(absolute_error(again, images))
-    means = {
-        name: clustered_mean(np.concatenate(values), sources)
-        for name, values in parts.items()
-        if distance is not None or name != "perceptual"
-    }
+    means = {name: clustered_mean(np.concatenate(values), sources) for name, values in parts.items() if values}
     same = None
     if target is not None:
         made_of = [absolute_error(there(to_float(b)), b) for b in torch.split(target, batch_size)]
