@@ -10,12 +10,13 @@ are programs that the command imports and runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ganeval.cli.variables import children, parameters
 from ganeval.errors import ConfigError, did_you_mean
 from ganeval.parsing.documents import read_toml_tree
 from ganeval.parsing.variables import says_yes
@@ -98,21 +99,6 @@ def wants_json(name: str, table: Mapping[str, Any]) -> bool:
     merged = {**table, **(own if isinstance(own, Mapping) else {})}
     json = merged.get("json")
     return json is True or (isinstance(json, str) and says_yes(json)) or merged.get("format") == "json"
-
-
-def children(group: click.Group) -> dict[str, click.Command]:
-    """The commands of a group, by name."""
-    context = click.Context(group)
-    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    return {name: command for name, command in found.items() if command is not None}
-
-
-def parameters(command: click.Command) -> Iterator[click.Parameter]:
-    """The parameters of a command, and of all commands in a group."""
-    yield from command.params
-    if isinstance(command, click.Group):
-        for child in children(command).values():
-            yield from parameters(child)
 
 
 def _options(command: click.Command) -> dict[str, str]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 import click
 
 from ganeval.cli import output
-from ganeval.cli.config import parameters
 from ganeval.errors import did_you_mean
 
 PREFIX = "GANEVAL_"
@@ -34,6 +33,21 @@ def warn_of_unknown(group: click.Group) -> None:
             hint = did_you_mean(name.removeprefix(PREFIX), (one.removeprefix(PREFIX) for one in sorted(known)), 0.75)
             hint = hint.replace("mean '", f"mean '{PREFIX}")
             output.warning(f"unknown environment variable {name}: nothing reads it.{hint}")
+
+
+def children(group: click.Group) -> dict[str, click.Command]:
+    """The commands of a group, by name."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
+def parameters(command: click.Command) -> Iterator[click.Parameter]:
+    """The parameters of a command, and of all commands in a group."""
+    yield from command.params
+    if isinstance(command, click.Group):
+        for child in children(command).values():
+            yield from parameters(child)
 
 
 def _of_options(group: click.Group) -> Iterator[str]:
