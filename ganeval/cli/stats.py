@@ -22,7 +22,7 @@ from ganeval.cli.options import (
 )
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source, StatisticsFile
-from ganeval.results import Cell
+from ganeval.parsing.layout import Cell
 
 if TYPE_CHECKING:
     from ganeval.engine.public_statistics import PublicStatistics
