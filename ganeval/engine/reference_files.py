@@ -84,7 +84,7 @@ def _are_images(archive: NpzReader) -> bool:
 
 
 def load_reference(spec: object) -> Statistics:
-    """Statistics from whatever ``is_statistics`` accepts, and from any other file by its path.
+    """Load the statistics that ``spec`` names: a name, a file or its path.
 
     A file without provenance that has the hash of public statistics has their provenance.
 

@@ -1,4 +1,4 @@
-"""Reference statistics on disk: npz with ``mu`` and ``sigma``, as every tool of the field reads it, plus provenance.
+"""Reference statistics on disk: npz with ``mu`` and ``sigma``, which other tools read too, plus provenance.
 
 Files of pytorch-fid, TTUR, clean-fid, EDM and ADM are read too; they do not say how they were made, so their protocol
 is unknown and they can be compared with nothing until the user states it. Nothing is ever unpickled.
@@ -37,7 +37,7 @@ _OTHER = "features."  # and the name of a network
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
-    """Moments of the features of a set of images, and where they are from.
+    """Moments of the features of a set of images, and their provenance.
 
     Attributes:
         mean: (d,) float64.
@@ -88,7 +88,7 @@ class Statistics:
     def network(self, name: str) -> Protocol | None:
         """The protocol of ``other_rows`` on a network; None where there are none."""
         named = (self.meta or {}).get("networks", {})
-        return _protocol_of({"protocol": named[name]}, self.spec) if name in self.other_rows else None
+        return _protocol_of({"protocol": named.get(name)}, self.spec) if name in self.other_rows else None
 
     @property
     def digest(self) -> str:
@@ -163,7 +163,7 @@ def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
         The path that was written.
 
     Raises:
-        InputError: numbers that are no moments, provenance that is no JSON, a folder that cannot be written to.
+        InputError: numbers that are not moments, provenance that is not JSON, a folder that cannot be written to.
     """
     target = with_suffix_npz(Path(path))
     gaussian = stats.gaussian()
@@ -178,7 +178,9 @@ def save_statistics(path: str | PathLike[str], stats: Statistics) -> Path:
         try:
             arrays["meta"] = np.array(json.dumps(stats.meta, sort_keys=True, allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise InputError(f"the provenance of {target} is no plain JSON: {error}.") from error
+            raise InputError(
+                f"the provenance of {target} is not plain JSON: {error}. Keep text, numbers, lists and mappings in it."
+            ) from error
     if stats.rows is not None:
         arrays["features"] = np.asarray(stats.rows, dtype=np.float32)
     arrays |= {_OTHER + name: np.asarray(rows, dtype=np.float32) for name, rows in stats.other_rows.items()}
@@ -264,7 +266,8 @@ def _checked_covariance(sigma: np.ndarray, path: Path, name: str) -> np.ndarray:
     asymmetry = float(np.abs(sigma - sigma.T).max())
     if asymmetry > TOLERANCE * largest:
         raise InputError(
-            f"{path}: {name} is not symmetric (by {asymmetry:.2g}, largest entry {largest:.2g}): no covariance."
+            f"{path}: {name} is not symmetric (by {asymmetry:.2g}, largest entry {largest:.2g}). Expected a "
+            "covariance. Build the statistics again."
         )
     sigma = (sigma + sigma.T) / 2
     if largest == 0.0:
@@ -274,7 +277,8 @@ def _checked_covariance(sigma: np.ndarray, path: Path, name: str) -> np.ndarray:
     except np.linalg.LinAlgError as error:
         smallest = float(np.linalg.eigvalsh(sigma)[0])
         raise InputError(
-            f"{path}: {name} has the eigenvalue {smallest:.3g}, below zero: it is no covariance."
+            f"{path}: {name} has the eigenvalue {smallest:.3g}, below zero. Expected a covariance. Build the "
+            "statistics again."
         ) from error
     return sigma
 
@@ -346,7 +350,7 @@ def _provenance(text: str, path: Path) -> Mapping[str, Any] | None:
     """The provenance of a file; None where the member is another tool's, which names no protocol.
 
     Raises:
-        InputError: no JSON, or not what ``Provenance`` declares.
+        InputError: not JSON, or not what ``Provenance`` declares.
     """
     try:
         tree = parse_json(text)

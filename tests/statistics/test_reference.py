@@ -110,7 +110,7 @@ def test_suffix_is_appended_before_anything_else(stats: Statistics, tmp_path: Pa
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(stats: Statistics, tmp_path: Path) -> None:
     path = save_statistics(tmp_path / "ref", stats)
     before = path.read_bytes()
-    with pytest.raises(InputError, match="the provenance of .* is no plain JSON"):
+    with pytest.raises(InputError, match="the provenance of .* is not plain JSON"):
         save_statistics(path, Statistics(stats.mean, stats.covariance, 60, 1, meta={"warnings": [object()]}))
 
     class Broken:
