@@ -48,7 +48,7 @@ def bare(weights: str, device: str, images: int, limit: bool = True) -> dict[str
     import torch
 
     from ganeval.arithmetic import inference
-    from ganeval.features.extractor import load_extractor
+    from ganeval.features.extractor import FeatureExtractor
     from ganeval.features.inception import load_inception
     from ganeval.protocol import get_protocol
 
@@ -63,7 +63,7 @@ def bare(weights: str, device: str, images: int, limit: bool = True) -> dict[str
             turns = [timed(lambda: net(x), synchronise)["wall"] for _ in range(max(2, images // batch))]  # noqa: B023
             rates[batch] = batch / median(turns)
     best = max(rates, key=rates.__getitem__)
-    extractor = load_extractor(get_protocol("ttur"), device=torch.device(device), weights=Path(weights))
+    extractor = FeatureExtractor(get_protocol("ttur"), device=torch.device(device), weights=Path(weights))
     x = torch.rand(min(images, extractor.batch_size), 3, 299, 299) * 255
     extractor(SimpleNamespace(images=x))
     turns = [

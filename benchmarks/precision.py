@@ -37,7 +37,7 @@ from support.weights import of  # noqa: E402
 
 from ganeval.api import evaluate  # noqa: E402
 from ganeval.features.clip import load_clip  # noqa: E402
-from ganeval.features.extractor import load_extractor  # noqa: E402
+from ganeval.features.extractor import FeatureExtractor  # noqa: E402
 from ganeval.features.perceptual import load_distance  # noqa: E402
 from ganeval.features.registry import NETWORKS  # noqa: E402
 from ganeval.features.scaling import SCALES  # noqa: E402
@@ -135,7 +135,7 @@ def networks(folder: Path) -> Iterator[Row]:
     path = folder / "vgg16.pth"
     torch.save(of(lambda: vgg16(weights=None, init_weights=False)), path)
     images = pictures(2, 40)
-    extractor = load_extractor(get_protocol("vgg16"), device=CPU, weights=path)
+    extractor = FeatureExtractor(get_protocol("vgg16"), device=CPU, weights=path)
     ours = extractor(ImageBatch(images, ["a", "b"], None))["4096"]
     del extractor
     theirs = FeatureExtractorVGG16("vgg16", ["fc2_relu"], feature_extractor_weights_path=str(path))(images)[0]
@@ -327,7 +327,7 @@ def features(
 ) -> Iterator[Row]:
     """Every layer that the peer has, the worst of them."""
     taps = tuple(tap for tap in theirs if tap != "logits")
-    extractor = load_extractor(get_protocol(protocol), device=CPU, weights=weights)
+    extractor = FeatureExtractor(get_protocol(protocol), device=CPU, weights=weights)
     batches = [torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in images]
     extractor.taps = taps
     prepare = extractor.prepare

@@ -90,7 +90,7 @@ def test_networks_and_sums_are_gone_when_metrics_are_computed(monkeypatch: pytes
         alive.extend(one() for one in made)
         return original(name, inputs)
 
-    monkeypatch.setattr(ganeval.engine.networks, "load_extractor", noted(ganeval.engine.networks.load_extractor))
+    monkeypatch.setattr(ganeval.engine.networks, "FeatureExtractor", noted(ganeval.engine.networks.FeatureExtractor))
     monkeypatch.setattr(ganeval.engine.accumulator, "LayerAccumulator", NotedLayer)
     monkeypatch.setattr(module, "_distance", distance)
     assert fid(FEW, OTHERS, **COMPACT).warnings  # those of the network are kept

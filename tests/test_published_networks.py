@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ganeval.api import evaluate
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.networks import why_unavailable
 from ganeval.features.registry import get_network
 from ganeval.images.open import open_images
@@ -38,7 +38,7 @@ def cifar10(split: str) -> np.ndarray:
 @pytest.mark.parametrize("protocol", OTHERS)
 def test_the_published_weights_load(protocol: str) -> None:
     needs(protocol)
-    extractor = load_extractor(get_protocol(protocol), device=torch.device("cpu"))
+    extractor = FeatureExtractor(get_protocol(protocol), device=torch.device("cpu"))
     spec = get_network(extractor.protocol.extractor).weights
     assert extractor.protocol.verified == (spec is not None and spec.sha256 is not None)
     (batch,) = open_images("dataset:shapes:64", num_samples=2).batches(2)

@@ -16,7 +16,7 @@ import torch
 
 from ganeval.api import fid
 from ganeval.errors import WeightsError
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.published import INCEPTION
 from ganeval.features.weights import verify
 from ganeval.images.open import open_images
@@ -44,7 +44,7 @@ def cifar10() -> dict[str, np.ndarray]:
 
 
 def test_the_published_weights_load() -> None:
-    extractor = load_extractor(get_protocol("ttur"), device=torch.device("cpu"))
+    extractor = FeatureExtractor(get_protocol("ttur"), device=torch.device("cpu"))
     assert extractor.protocol.verified
     assert extractor.protocol.label() == "FID"
     (batch,) = open_images("dataset:shapes:64", num_samples=4).batches(4)

@@ -107,12 +107,12 @@ def last_words(error: BaseException, most: int = 300) -> str:
 
 def extractor(bench: Bench, name: str = "ttur", precision: str = "float32", *, device: Any = None, **more: Any) -> Any:
     """The network of a protocol, as the program loads it."""
-    from ganeval.features.extractor import load_extractor
+    from ganeval.features.extractor import FeatureExtractor
     from ganeval.protocol import get_protocol
 
     protocol = replace(get_protocol(name), precision=precision)
     weights = None if name == "compact" else bench.weights
-    return load_extractor(protocol, device=device or bench.device, weights=weights, **more)
+    return FeatureExtractor(protocol, device=device or bench.device, weights=weights, **more)
 
 
 def one_pass(source: Any, extractors: list[Any], *, workers: int, batch_size: int | None, cache: Any = None) -> int:

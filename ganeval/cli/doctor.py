@@ -182,10 +182,10 @@ def _against(exact: torch.Tensor, protocol: Protocol, device: torch.device) -> F
 def _features(protocol: Protocol, device: torch.device) -> tuple[torch.Tensor, str]:
     """Features (2, d) of two rendered images, on the host; and a sentence if the device could not compute them."""
     from ganeval.arithmetic import collect_host_fallbacks
-    from ganeval.features.extractor import load_extractor
+    from ganeval.features.extractor import FeatureExtractor
     from ganeval.images.open import open_images
 
-    extractor = load_extractor(protocol, device=device)
+    extractor = FeatureExtractor(protocol, device=device)
     (batch,) = open_images("dataset:shapes", num_samples=2).batches(2, prepare=extractor.prepare)
     with collect_host_fallbacks() as on_host:
         rows = extractor(batch)[protocol.layer].cpu()

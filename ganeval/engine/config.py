@@ -9,32 +9,16 @@ Signatures, click options, keys of ``ganeval.toml`` and the tables of the docume
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ganeval.images.options import OpenOptions
 from ganeval.metrics.settings import Settings as Settings
-from ganeval.parsing.arguments import (
-    CALLABLE,
-    DEVICE,
-    FLAG,
-    FOLDER,
-    NAMES,
-    NUMBER,
-    PATHS,
-    SHARD,
-    SIZE,
-    TEXT,
-    WHOLE,
-    Device,
-    Option,
-    choice,
-    declare,
-    options_of,
-    require_known,
-)
+from ganeval.parsing import arguments as kinds
+from ganeval.parsing.arguments import Device, Option, declare, options_of, require_known
 from ganeval.protocol import PRECISIONS
 
 if TYPE_CHECKING:
@@ -64,24 +48,27 @@ class InputOptions(OpenOptions):
     """How images are opened and decoded; the same for every image set."""
 
     on_error: str = declare(
-        "stop", choice("stop", "skip"), "reading", "What to do at an unreadable file: stop, or skip and count it."
+        "stop", kinds.choice("stop", "skip"), "reading", "What to do at an unreadable file: stop, or skip and count it."
     )
     batch_size: int | None = declare(
-        None, WHOLE.from_(1).or_none(), "compute", "Images in one forward pass.", default_text="suits the device"
+        None, kinds.WHOLE.from_(1).or_none(), "compute", "Images in one forward pass.", default_text="suits the device"
     )
     workers: int | None = declare(
         None,
-        WHOLE.from_(0).or_none(),
+        kinds.WHOLE.from_(0).or_none(),
         "compute",
         "Decoding processes.",
         default_text=f"0 on the CPU, else the number of cores less one, at most {MAX_WORKERS}",
     )
     feature_memory: int = declare(
-        FEATURE_MEMORY, SIZE, "compute", "Memory for the features of one image set; the rest goes to a temporary file."
+        FEATURE_MEMORY,
+        kinds.SIZE,
+        "compute",
+        "Memory for the features of one image set; the rest goes to a temporary file.",
     )
     progress: ProgressFactory | None = declare(
         None,
-        CALLABLE.or_none(),
+        kinds.CALLABLE.or_none(),
         "",
         "A function of a description and the number of images that returns a progress display.",
     )
@@ -92,6 +79,15 @@ class InputOptions(OpenOptions):
         "Where features of files are cached: True for the user's cache folder; a folder; False for no cache. None is "
         "True, unless GANEVAL_CACHE=0.",
     )
+
+    @contextmanager
+    def progress_of(self, what: str, n: int | None) -> Iterator[Callable[[int], object]]:
+        """Show the progress of the block; yields what takes the number of images that are done."""
+        if self.progress is None:
+            yield lambda done: None
+        else:
+            with closing(self.progress(what, n)) as bar:
+                yield bar.update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,16 +101,18 @@ class NetworkOptions(InputOptions):
         "Which network computes the features, and how images are prepared for it: a name such as ttur or "
         "pytorch-fid:768 (in Python also a Protocol or a CustomNetwork).",
     )
-    device: Device = declare("auto", DEVICE, "compute", "Where networks and generators run: auto, cpu, cuda[:i], mps.")
+    device: Device = declare(
+        "auto", kinds.DEVICE, "compute", "Where networks and generators run: auto, cpu, cuda[:i], mps."
+    )
     weights: str | Path | Mapping[str, str | Path] | None = declare(
         None,
-        PATHS.or_none(),
+        kinds.PATHS.or_none(),
         "weights",
         "Load this file instead of the published weights of the run's network; or files by the network's name.",
     )
     precision: str | None = declare(
         None,
-        choice(*PRECISIONS).or_none(),
+        kinds.choice(*PRECISIONS).or_none(),
         "compute",
         "Arithmetic of the networks. It is part of the protocol, and a warning says how far it moves the features. The "
         "distance of ppl stays float32.",
@@ -122,7 +120,7 @@ class NetworkOptions(InputOptions):
     )
     compile: bool = declare(
         False,
-        FLAG,
+        kinds.FLAG,
         "compute",
         "Compile the networks first, which is faster for many images. Values move by float32 noise.",
     )
@@ -134,7 +132,7 @@ class EvaluationConfig(NetworkOptions):
 
     metrics: Sequence[str] | None = declare(
         ("fid",),
-        NAMES.or_none(),
+        kinds.NAMES.or_none(),
         "metrics",
         "Names of metrics, separated by commas or in a list; in Python, None: all that apply to these image sets.",
     )
@@ -147,21 +145,21 @@ class EvaluationConfig(NetworkOptions):
     )
     reference: str | None = declare(
         None,
-        choice("sample", "population").or_none(),
+        kinds.choice("sample", "population").or_none(),
         "comparison",
         "sample: both image sets are samples. population: REAL is the target itself and has no sampling error.",
         default_text="sample for images, population for statistics",
     )
-    level: float = declare(0.95, NUMBER.between(0, 1), "result", "Confidence level of the intervals.")
+    level: float = declare(0.95, kinds.NUMBER.between(0, 1), "result", "Confidence level of the intervals.")
     num_real: int | None = declare(
-        None, WHOLE.from_(1).or_none(), "comparison", "Use a seeded subset of REAL of this size."
+        None, kinds.WHOLE.from_(1).or_none(), "comparison", "Use a seeded subset of REAL of this size."
     )
     num_fake: int | None = declare(
-        None, WHOLE.from_(1).or_none(), "result", "Use a seeded subset of FAKE of this size."
+        None, kinds.WHOLE.from_(1).or_none(), "result", "Use a seeded subset of FAKE of this size."
     )
     group_by: str | Path | None = declare(
         None,
-        FOLDER.or_none(),
+        kinds.FOLDER.or_none(),
         "result",
         "Images that belong together, such as frames of one film, count as one in every error bar: a regular "
         "expression that is searched in an image's name, of which the part in parentheses is the group; or a CSV file "
@@ -169,33 +167,33 @@ class EvaluationConfig(NetworkOptions):
     )
     assume_protocol: bool = declare(
         False,
-        FLAG,
+        kinds.FLAG,
         "comparison",
         "Assume that a statistics file of unknown origin has this run's protocol with its published weights.",
     )
     features: bool = declare(
         False,
-        FLAG,
+        kinds.FLAG,
         "features",
         "REAL and FAKE are not images, but features that another program computed: .npy or .npz files (in Python also "
         "arrays) of one row per item, shape (n, d).",
     )
     features_name: str | None = declare(
         None,
-        TEXT.or_none(),
+        kinds.TEXT.or_none(),
         "features",
         "Name of the network of these features. Only features of equal names and widths are compared.",
     )
     sync: bool = declare(
         True,
-        FLAG,
+        kinds.FLAG,
         "",
         "Under torchrun or in a process group, all ranks make this call, share the work and get the same results; "
         "False: this rank alone.",
     )
     single_images: bool = declare(
         False,
-        FLAG,
+        kinds.FLAG,
         "",
         "Also compute what tables and reports show of single images: file names, nearest neighbours across the sets, "
         "and the Frechet distance of fewer fakes, where the features of both sets are known.",
@@ -207,41 +205,37 @@ class EvaluationConfig(NetworkOptions):
 class StatisticsConfig(NetworkOptions):
     """Options of ``build_statistics``."""
 
-    num: int | None = declare(None, WHOLE.from_(1).or_none(), "statistics", "Use a seeded subset of this size.")
+    num: int | None = declare(None, kinds.WHOLE.from_(1).or_none(), "statistics", "Use a seeded subset of this size.")
     shard: tuple[int, int] | None = declare(
         None,
-        SHARD.or_none(),
+        kinds.SHARD.or_none(),
         "statistics",
         "Process only shard I of N, counted from 1. `stats merge` (merge_statistics) combines all N shards.",
     )
-    rows: bool = declare(False, FLAG, "statistics", "Keep the features too, so that the file can be used as a sample.")
+    rows: bool = declare(
+        False, kinds.FLAG, "statistics", "Keep the features too, so that the file can be used as a sample."
+    )
     table: bool = declare(
         False,
-        FLAG,
+        kinds.FLAG,
         "statistics",
         "Keep all that the table of FID, sFID, precision and recall under this protocol takes of the real images: the "
         "statistics of both layers, and the features, under stylegan those of VGG16.",
     )
     sample_rows: int | None = declare(
         None,
-        WHOLE.from_(2).or_none(),
+        kinds.WHOLE.from_(2).or_none(),
         "statistics",
         "Keep the features of N images, drawn evenly, in half precision: they calibrate comparisons of models by few "
         "images (fewer than 2.5 for each feature). 2500 are enough.",
     )
     note: str | None = declare(
-        None, TEXT.or_none(), "statistics", "A note about these images, shown where the statistics are used."
+        None, kinds.TEXT.or_none(), "statistics", "A note about these images, shown where the statistics are used."
     )
 
 
-NOT_IN_EVALUATOR = (
-    "relative_to",
-    "reference",
-    "num_fake",
-    "single_images",
-    "features",
-    "features_name",
-)  # its reference is its argument, its fakes come in updates
+# its reference is its argument, its fakes come in updates
+NOT_IN_EVALUATOR = ("relative_to", "reference", "num_fake", "single_images", "features", "features_name")
 
 C = TypeVar("C", bound=NetworkOptions)
 

@@ -21,8 +21,7 @@ from ganeval.engine.runtime import Runtime
 from ganeval.engine.set_warnings import frequency_note, generator_notes, set_warnings
 from ganeval.environment import environment
 from ganeval.errors import InputError
-from ganeval.features.cache import FeatureCache
-from ganeval.features.cached_numbers import remembered
+from ganeval.features.cache import FeatureCache, remembered
 from ganeval.features.compiled import COMPILE
 from ganeval.metrics.registry import Metric
 from ganeval.metrics.single import distance_by_size, neighbours_across

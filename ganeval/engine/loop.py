@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from ganeval.distributed import Group
 from ganeval.engine.accumulator import FeatureKey, LayerAccumulator, Requirement, SetAccumulator, SetFeatures
-from ganeval.engine.config import InputOptions, Progress
+from ganeval.engine.config import InputOptions
 from ganeval.engine.device_sink import DeviceSink
 from ganeval.engine.inputs import require_enough
 from ganeval.engine.prefetch import prefetched, resized
@@ -90,36 +89,22 @@ def accumulate(
     Args:
         shared: all ranks opened the same source, and each takes its batches of it; otherwise this rank takes all.
     """
-    bar = options.progress(f"{name}: {source.spec}", source.length) if options.progress else None
-    try:
-        with worker_faults():
-            _accumulate(accumulator, source, options, runtime, runtime.group if shared else None, call, bar)
-    finally:
-        if bar is not None:
-            bar.close()
-
-
-def _accumulate(
-    accumulator: SetAccumulator,
-    source: ImageSource,
-    options: InputOptions,
-    runtime: Runtime,
-    group: Group | None,
-    call: str,
-    progress: Progress | None,
-) -> None:
     accumulator.require_complete()
+    group = runtime.group if shared else None
     taps: dict[Protocol, dict[str, LayerAccumulator]] = {}
     for (protocol, layer), kept in accumulator.layers.items():
         taps.setdefault(protocol, {})[accumulator.extractors[protocol].tap(layer)] = kept
     networks = [(accumulator.extractors[protocol], list(layers)) for protocol, layers in taps.items()]
     size, prepare = batching([extractor for extractor, _ in networks], options.batch_size)
-    drawing = {"workers": runtime.workers(source, options), "prepare": prepare, "on_error": options.on_error}
-    before, accumulator.failed = accumulator.n, True
-    accumulator.separate = accumulator.separate or group is None
-    with reusing(source, networks, runtime.cache, size) as (source, calls, receivers):
+    workers = runtime.workers(source, options)
+    drawing: dict[str, Any] = {"workers": workers, "prepare": prepare, "on_error": options.on_error}
+    reuse = reusing(source, networks, runtime.cache, size)
+    shown = options.progress_of(f"{name}: {source.spec}", source.length)
+    with shown as progress, worker_faults(), reuse as (source, calls, receivers):
+        before, accumulator.failed = accumulator.n, True
+        accumulator.separate = accumulator.separate or group is None
         share = None if group is None or group.size == 1 else RankShare(source, group, size)
-        batches = source.batches(size, **drawing) if share is None else share.batches(call, **drawing)  # type: ignore[arg-type]
+        batches = source.batches(size, **drawing) if share is None else share.batches(call, **drawing)
         layers = list(zip(calls, taps.values(), strict=True))
         run(batches, layers, accumulator, receivers=receivers, progress=progress)
     _log(accumulator, source, share, accumulator.n - before, first=group is None or group.rank == 0)
@@ -185,7 +170,7 @@ def run(
     accumulator: SetAccumulator | None = None,
     *,
     receivers: Receivers | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int], object] = lambda n: None,
 ) -> None:
     """Every image was decoded once and goes once through each network; update the moments, append the rows.
 
@@ -223,8 +208,7 @@ def run(
         if accumulator is not None:
             groups = None if accumulator.grouping is None else accumulator.grouping(batch.names)
             accumulator.update(len(batch.names), batch.digests, groups)
-        if progress is not None:
-            progress.update(len(batch.names))
+        progress(len(batch.names))
     for sink in sinks.values():
         sink.finish()
 

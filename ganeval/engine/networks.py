@@ -10,7 +10,7 @@ from ganeval.engine.config import NetworkOptions
 from ganeval.engine.planning import Plan, distance_network
 from ganeval.engine.runtime import Runtime
 from ganeval.engine.statistics_set import other_rows, require_network, require_protocol, require_spatial, serves
-from ganeval.features.extractor import FeatureExtractor, load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
 from ganeval.protocol import Protocol
 from ganeval.statistics.reference import Statistics
@@ -75,7 +75,7 @@ def load_networks(plan: Plan, config: NetworkOptions, runtime: Runtime, *, assum
     for asked in plan.protocols:
         if images or asked.extractor in plan.user_networks:
             layers = (layer for required in plan.requirements.values() for p, layer in required if p == asked)
-            networks.extractors[asked] = load_extractor(
+            networks.extractors[asked] = FeatureExtractor(
                 asked,
                 device=runtime.device,
                 weights=plan.weights.get(asked.extractor),

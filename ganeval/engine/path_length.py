@@ -57,23 +57,17 @@ def measure_generator(
     """
     path = metric.Path.of(config.settings)
     walk = LatentPaths(source, path)
-    bar = config.progress(f"ppl: {source.spec}", pairs) if config.progress is not None else None
     numbers, distances = np.arange(pairs), np.zeros(pairs)
-    with source.model.on_device():
-        try:
-            roughness, pixels = walk.check(numbers[:_LOOK].tolist())
-            most, room = (16, 2**18) if distance.device.type == "cpu" else (64, 2**20)  # the maps of LPIPS are large
-            size = config.batch_size or min(most, max(1, room // math.prod(pixels)))
-            mine = numbers[numbers // size % group.size == group.rank]
-            for start in range(0, len(mine), size):
-                batch = mine[start : start + size]
-                one, other = walk.images(batch.tolist(), (0.0, path.epsilon))
-                distances[batch] = distance(one, other).cpu().double().numpy()
-                if bar is not None:
-                    bar.update(len(batch))
-        finally:
-            if bar is not None:
-                bar.close()
+    with config.progress_of(f"ppl: {source.spec}", pairs) as progress, source.model.on_device():
+        roughness, pixels = walk.check(numbers[:_LOOK].tolist())
+        most, room = (16, 2**18) if distance.device.type == "cpu" else (64, 2**20)  # the maps of LPIPS are large
+        size = config.batch_size or min(most, max(1, room // math.prod(pixels)))
+        mine = numbers[numbers // size % group.size == group.rank]
+        for start in range(0, len(mine), size):
+            batch = mine[start : start + size]
+            one, other = walk.images(batch.tolist(), (0.0, path.epsilon))
+            distances[batch] = distance(one, other).cpu().double().numpy()
+            progress(len(batch))
     digests = np.array([walk.digest(number) for number in numbers.tolist()], dtype=np.uint64)
     (distances,) = group.sums([distances], "ppl: distances")  # each rank has zeros for the pairs of the others
     drew = any(group.gather_json(walk.draws_noise, "ppl: noise"))

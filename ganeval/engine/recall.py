@@ -33,7 +33,7 @@ from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.loading import Regrouper
 from ganeval.images.resize import PillowResize
-from ganeval.images.types import ImageBatch, ImageSource, NumberedSource, Prepare, check_batches
+from ganeval.images.types import ImageBatch, ImageSource, Prepare
 
 _BLOCK = 256  # files, at most, unless a batch is larger
 
@@ -143,7 +143,7 @@ def _keep(layer_cache: LayerCache, parts: Sequence[tuple[Block, int]], rows: np.
         start += n
 
 
-class ReusedSource(NumberedSource):
+class ReusedSource(IndexedSource):
     """An ``IndexedSource`` that recalls what it can, and keeps the rest.
 
     Attributes:
@@ -151,47 +151,15 @@ class ReusedSource(NumberedSource):
     """
 
     def __init__(self, source: IndexedSource, session: Session) -> None:
-        self.spec, self.report = source.spec, source.report
-        self.recalled = 0
-        self._source, self._session = source, session
-
-    @property
-    def length(self) -> int:
-        return self._source.length
-
-    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> ReusedSource:
-        return ReusedSource(self._source.part(rows, selection), self._session)
-
-    @property
-    def reopens(self) -> bool:
-        return self._source.reopens
-
-    def describe(self) -> dict[str, object]:
-        return self._source.describe()
-
-    def check(self, on_error: str = "stop") -> None:
-        self._source.check(on_error)
-
-    def labels(self) -> list[str] | None:
-        return self._source.labels()
-
-    def input_digests(self) -> np.ndarray | None:
-        return self._source.input_digests()
-
-    def names(self) -> list[str] | None:
-        return self._source.names()
-
-    def batches(
-        self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
-    ) -> Iterator[ImageBatch]:
-        """As those of any source, but for what is recalled: one ``Recalled`` a block, of up to 256 images."""
-        check_batches(batch_size, workers, on_error)
-        return self._batches(batch_size, workers, prepare, on_error)
+        super().__init__(source.spec, source.images)
+        self.indices, self.selection, self.report = source.indices, source.selection, source.report
+        self._session, self.recalled = session, 0
 
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
+        """As those of any source, but for what is recalled: one ``Recalled`` a block, of up to 256 images."""
         self.report.restart()
         self.recalled = 0
-        blocks = Blocks(self._source, max(1, _BLOCK // batch_size) * batch_size, self._session)
+        blocks = Blocks(self, max(1, _BLOCK // batch_size) * batch_size, self._session)
         number = 0
         while number < len(blocks):
             entries = blocks.recall(number)
@@ -207,9 +175,7 @@ class ReusedSource(NumberedSource):
 
     def _recalled(self, blocks: Blocks, number: int, entries: Sequence[Entry], on_error: str) -> Recalled:
         one = entries[0]  # what is not of a network is the same in all
-        indices = self._source.indices[blocks.rows(number)].tolist()
-        names = self._source.record_chunk(indices, [], one.notes, one.formats, on_error)
-        self.report.pixels.update(one.pixels)
+        names = self.record(one, self.indices[blocks.rows(number)].tolist(), [], on_error)
         rows = {layer_cache: entry.rows for layer_cache, entry in zip(self._session.layer_caches, entries, strict=True)}
         return Recalled(torch.empty(0, 3, 0, 0, dtype=torch.uint8, device="cpu"), names, one.digests, rows)
 
@@ -225,7 +191,7 @@ class ReusedSource(NumberedSource):
     ) -> Generator[ImageBatch, None, int]:
         """The blocks from ``first``, up to ``end`` or to one that is known after all; returns where it came to."""
         start, stop = blocks.rows(first).start, blocks.rows(end - 1).stop
-        decoding = self._source.part(range(start, stop)).chunks(
+        decoding = self.part(range(start, stop)).chunks(
             batch_size, workers, prepare, unit=blocks.size, marked=blocks.marked
         )
         regrouper = Regrouper(batch_size, self.report)
@@ -241,9 +207,8 @@ class ReusedSource(NumberedSource):
                 while left:
                     chunk = next(decoding)
                     left -= len(chunk.indices) + len(chunk.bad)
-                    names = self._source.record_chunk(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
-                    self.report.pixels.update(chunk.pixels)
-                    block.add(chunk)
+                    names = self.record(chunk, chunk.indices, chunk.bad, on_error)
+                    block.add_chunk(chunk)
                     waiting.append((block, len(names)))
                     for batch in regrouper.add(chunk.images(), names, chunk.digests):
                         yield _to_keep(batch, waiting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,13 +16,14 @@ from ganeval.features.cache import FeatureCache, LayerCache
 from ganeval.features.cache_entry import Entry
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.loading import Chunk
+from ganeval.images.types import Findings
 
 AHEAD = 4  # blocks that are hashed, and looked up, before they are needed
 _WAITING = 4  # blocks that wait to be written
 
 
 @dataclass(slots=True, eq=False)
-class Block:
+class Block(Findings):
     """What is known so far of a block that is being computed."""
 
     number: int
@@ -30,19 +31,14 @@ class Block:
     whole: bool = True  # not one image was left out
     digests: list[np.ndarray] = field(default_factory=list)
     marks: list[bytes] = field(default_factory=list)
-    notes: Counter[str] = field(default_factory=Counter)
-    formats: Counter[str] = field(default_factory=Counter)
-    pixels: Counter[str] = field(default_factory=Counter)
     rows: dict[LayerCache, list[np.ndarray]] = field(default_factory=dict)
 
-    def add(self, chunk: Chunk) -> None:
+    def add_chunk(self, chunk: Chunk) -> None:
         if chunk.digests is not None:
             self.digests.append(chunk.digests)
         self.marks += chunk.marks
         self.whole = self.whole and not chunk.bad
-        self.notes.update(chunk.notes)
-        self.formats.update(chunk.formats)
-        self.pixels.update(chunk.pixels)
+        self.add(chunk)
 
     def complete(self, layer_caches: Sequence[LayerCache]) -> bool:
         n = sum(map(len, self.digests))
@@ -105,13 +101,9 @@ class Blocks:
             return None
         key, files = self._found[number].result().key, self._count(number)
         assert key is not None
-        found = []
-        for layer_cache in self._layer_caches:
-            entry = self._cache.get(layer_cache, key, files)
-            if entry is None:
-                return None
-            found.append(entry)
-        return found
+        found = (self._cache.get(layer_cache, key, files) for layer_cache in self._layer_caches)
+        known = [entry for entry in found if entry is not None]
+        return known if len(known) == len(self._layer_caches) else None
 
     def next_known(self, number: int) -> int:
         """The next block, of those that follow, that is known; their number, if that is not seen from here."""
@@ -146,7 +138,8 @@ class Blocks:
             for layer_cache in self._layer_caches:
                 if key is not None and not layer_cache.has(key, files):
                     rows, digests = np.concatenate(block.rows[layer_cache]), np.concatenate(block.digests)
-                    entry = Entry(rows, digests, block.notes, block.formats, self._source.spec, block.pixels)
+                    entry = Entry(rows, digests, self._source.spec)
+                    entry.add(block)
                     self._cache.put(layer_cache, key, files, entry)
         except Exception as error:  # a cache costs time, and never a run
             self._cache.failed(error)

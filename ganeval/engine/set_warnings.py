@@ -40,31 +40,20 @@ def set_warnings(sets: Mapping[str, SetFeatures]) -> list[str]:
             said.append(
                 f"{repeated} of {len(side.image_digests)} {name} images {copies} of another one ({distinct} distinct)"
             )
-    said.extend(_compression(sets))
-    turned = {
-        name: turned_share(side.provenance.get("notes") or {}, side.n)  # type: ignore[arg-type]
-        for name, side in sets.items()
-    }
-    for name in ("fake", "test"):
-        if "real" in turned and name in turned and abs(turned["real"] - turned[name]) > MIXED:
-            said.append(TURNED.format("real", turned["real"], name, turned[name]))
-        if "real" in sets and name in sets:
-            real, side = sets["real"], sets[name]
-            said += differing_values(real.pixels, side.pixels, ("real", name), (real.n or 0, side.n or 0))
-    return said
-
-
-def _compression(sets: Mapping[str, SetFeatures]) -> list[str]:
-    formats = {name: found for name, side in sets.items() if (found := formats_of(side.provenance))}
-    lossy = {name: share for name, found in formats.items() if (share := lossy_share(found)) is not None}
-    said = []
-    for name in ("fake", "test"):
-        if "real" in lossy and name in lossy and abs(lossy["real"] - lossy[name]) > MIXED:
-            listed = (f"{side} {_counts(formats[side])}" for side in ("real", name))
+    pairs = [(sets["real"], name, sets[name]) for name in ("fake", "test") if "real" in sets and name in sets]
+    for real, name, side in pairs:
+        formats = [formats_of(one.provenance) for one in (real, side)]
+        before, after = map(lossy_share, formats)
+        if before is not None and after is not None and abs(before - after) > MIXED:
             said.append(
-                f"file formats differ: {', '.join(listed)}. Traces of lossy compression alone move a distance: save "
-                "both sets losslessly, or both the same way"
+                f"file formats differ: real {_counts(formats[0])}, {name} {_counts(formats[1])}. Traces of lossy "
+                "compression alone move a distance: save both sets losslessly, or both the same way"
             )
+    for real, name, side in pairs:
+        turned = [turned_share(one.provenance.get("notes") or {}, one.n) for one in (real, side)]  # type: ignore[arg-type]
+        if abs(turned[0] - turned[1]) > MIXED:
+            said.append(TURNED.format("real", turned[0], name, turned[1]))
+        said += differing_values(real.pixels, side.pixels, ("real", name), (real.n or 0, side.n or 0))
     return said
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from ganeval.distributed import Group
 from ganeval.engine.accumulator import LayerAccumulator, SetAccumulator, SetLog
-from ganeval.images.types import ImageBatch, ImageSource, NumberedSource, Prepare, SourceReport
+from ganeval.images.types import ImageBatch, ImageSource, NumberedSource, SourceReport
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows
 
@@ -27,41 +28,41 @@ class RankShare:
     """This rank's batches of a source that all ranks opened alike.
 
     Attributes:
-        report: of these images; the first rank alone reports what is
-            known of the source as a whole, or was met by every rank.
+        report: of these images; the first rank alone reports what is known of the source as a whole, or was met by
+            every rank.
         blocks: (number, images) of each batch that was drawn, numbered as one process would draw them; complete once
             the batches are drawn. Files that are skipped leave their batch smaller.
-        length: images to come, where that is known.
         part: these images as a source; None of what has no numbers.
     """
 
     def __init__(self, source: ImageSource, group: Group, batch_size: int) -> None:
         self._source, self._group, self._size = source, group, batch_size
         self.blocks: list[tuple[int, int]] = []
-        self.length, self.report = source.length, SourceReport()
+        self.report = SourceReport()
         self.part: NumberedSource | None = None
         if isinstance(source, NumberedSource):
             starts = range(group.rank * batch_size, source.length, group.size * batch_size)
             runs = [np.arange(start, min(start + batch_size, source.length)) for start in starts]
             self.rows = np.concatenate(runs) if runs else np.empty(0, np.intp)
             self.part = source.part(self.rows)
-            self.length, self.report = len(self.rows), self.part.report
+            self.report = self.part.report
 
-    def batches(
-        self, call: str, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
-    ) -> Iterator[ImageBatch]:
+    def batches(self, call: str, **drawing: Any) -> Iterator[ImageBatch]:
         """Draw them; every few batches the ranks hear whether one of them failed.
+
+        Args:
+            drawing: as for ``ImageSource.batches``.
 
         Raises:
             RankError: one did.
         """
         group, size = self._group, self._size
         if self.part is None:
-            yield from self._of_a_stream(call, workers, prepare, on_error)
+            yield from self._of_a_stream(call, **drawing)
             return
         rounds = math.ceil(math.ceil((self._source.length or 0) / size) / group.size)
         drawn = 0
-        for batch in self.part.batches(size, workers=workers, prepare=prepare, on_error=on_error):
+        for batch in self.part.batches(size, **drawing):
             if drawn % _PULSE == 0:
                 group.agree(call)
             drawn += 1
@@ -73,11 +74,10 @@ class RankShare:
         for i, start in enumerate(range(0, len(self.rows), size)):
             self.blocks.append((group.rank + i * group.size, int(usable[start : start + size].sum())))
 
-    def _of_a_stream(self, call: str, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
+    def _of_a_stream(self, call: str, **drawing: Any) -> Iterator[ImageBatch]:
         """What has no numbers is read by every rank as a whole."""
         group = self._group
-        batches = self._source.batches(self._size, workers=workers, prepare=prepare, on_error=on_error)
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(self._source.batches(self._size, **drawing)):
             if number % _PULSE == 0:
                 group.agree(call)
             if number % group.size == group.rank:

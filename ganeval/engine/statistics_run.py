@@ -13,7 +13,7 @@ from ganeval.engine.loop import measure_images
 from ganeval.engine.planning import requirements_of_table, resolved, under_policy
 from ganeval.engine.runtime import Runtime
 from ganeval.environment import environment
-from ganeval.features.extractor import FeatureExtractor, load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.types import NetworkSource
 from ganeval.features.weights import by_network
 from ganeval.images.grammar import spec_or_object
@@ -83,7 +83,7 @@ def _load_extractors(
     weights = {**by_network(config.weights, [protocol.extractor for protocol in layers]), **own}
     found = {}
     for protocol, names in layers.items():
-        found[protocol] = load_extractor(
+        found[protocol] = FeatureExtractor(
             protocol,
             device=runtime.device,
             weights=weights.get(protocol.extractor),

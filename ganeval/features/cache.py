@@ -17,12 +17,12 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -32,8 +32,7 @@ from PIL import Image, ImageFile, features
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.features.cache_entry import Entry, packed, spec_of, unpacked
-from ganeval.features.cached_numbers import forget
-from ganeval.files import parse_size, written_whole
+from ganeval.files import parse_size, write_text, written_whole
 from ganeval.parsing.arguments import CACHE
 from ganeval.parsing.documents import DocumentError, read_json_tree, typed
 from ganeval.parsing.variables import flag
@@ -121,8 +120,7 @@ class FeatureCache:
             **_of_this_installation(),
         }
         named = {k: v for k, v in about.items() if k != "name"}  # protocols of one preparation share their features
-        digest = hashlib.blake2b(json.dumps(named, sort_keys=True).encode(), digest_size=16).hexdigest()
-        return LayerCache(self.folder / digest, about)
+        return LayerCache(self.folder / _named_by(named), about)
 
     # --- entries ---------------------------------------------------------------------------------------------------
 
@@ -337,6 +335,38 @@ def default_folder() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("ganeval", appauthor=False) / "features"
 
 
+# --- numbers that take long and depend only on a reference ------------------------------------------------------------
+
+_NUMBERS = "numbers"
+T = TypeVar("T")
+
+
+def remembered(folder: Path, key: Mapping[str, object], kind: type[T], compute: Callable[[], T]) -> T:
+    """The stored result of ``compute()`` for this key, or a new one, in the folder of the cache.
+
+    A folder that cannot be written to costs time, and never a run. A file that is not a ``kind`` is computed again.
+
+    Args:
+        kind: a dataclass of numbers and strings.
+    """
+    path = folder / _NUMBERS / f"{_named_by(key)}.json"
+    with suppress(OSError, InputError, DocumentError):
+        return typed(read_json_tree(path, what="kept number", advice=""), kind)
+    found = compute()
+    with suppress(OSError, InputError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(msgspec.to_builtins(found), sort_keys=True))
+    return found
+
+
+def forget(folder: Path) -> None:
+    """Remove all of them."""
+    with suppress(OSError):
+        for path in (folder / _NUMBERS).glob("*.json"):
+            path.unlink(missing_ok=True)
+        (folder / _NUMBERS).rmdir()
+
+
 # --- what features depend on -----------------------------------------------------------------------------------------
 
 # ddof is of the covariance, and whether the weights are the published ones says no more than their hash
@@ -352,6 +382,11 @@ class _About(msgspec.Struct):
     weights: str | None
     precision: str
     device: str
+
+
+def _named_by(key: Mapping[str, object]) -> str:
+    """A name that stands for these values."""
+    return hashlib.blake2b(json.dumps(dict(key), sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _of_network(protocol: Protocol, tap: str) -> dict[str, object]:
@@ -377,8 +412,7 @@ def _of_this_installation() -> dict[str, object]:
 def _write(layer_cache: LayerCache, path: Path, data: bytes) -> None:
     layer_cache.folder.mkdir(parents=True, exist_ok=True)
     if not (layer_cache.folder / _ABOUT).exists():
-        with written_whole(layer_cache.folder / _ABOUT) as temporary:
-            temporary.write_text(json.dumps(layer_cache.about, sort_keys=True), encoding="utf-8")
+        write_text(layer_cache.folder / _ABOUT, json.dumps(layer_cache.about, sort_keys=True))
     with written_whole(path) as temporary:
         temporary.write_bytes(data)
 

@@ -6,8 +6,7 @@ import hashlib
 import json
 import struct
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -15,29 +14,26 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from ganeval.images.types import Findings
 from ganeval.parsing.documents import Count, parse_json, typed
 
 _HASH_BYTES = 32
 _COUNTS = ("notes", "formats", "pixels")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+@dataclass(slots=True)
+class Entry(Findings):
     """The cached features of a block of files, and what decoding them found.
 
     Attributes:
         rows: (n, d) float32, one for each file, in order.
         digests: (n,) uint64, of their pixels; see ``ganeval.images.decode.digest``.
-        notes, formats, pixels: as in ``SourceReport``.
         spec: the name of the image set when the entry was written, for people.
     """
 
     rows: np.ndarray
     digests: np.ndarray
-    notes: Mapping[str, int] = field(default_factory=dict)
-    formats: Mapping[str, int] = field(default_factory=dict)
     spec: str = ""
-    pixels: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Head(msgspec.Struct):
@@ -69,9 +65,8 @@ def unpacked(data: bytes, files: int) -> Entry | None:
             return None
         if rows.dtype != np.float32 or digests.dtype != np.uint64:
             return None
-        counts = (Counter(typed(parse_json(metadata.get(name, "{}")), dict[str, Count])) for name in _COUNTS)
-        notes, formats, pixels = counts
-        return Entry(np.array(rows), np.array(digests), notes, formats, metadata["spec"], pixels)
+        counts = {name: Counter(typed(parse_json(metadata.get(name, "{}")), dict[str, Count])) for name in _COUNTS}
+        return Entry(np.array(rows), np.array(digests), metadata["spec"], **counts)
     except (SafetensorError, KeyError, ValueError, TypeError, struct.error):
         return None
 

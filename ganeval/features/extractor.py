@@ -41,7 +41,13 @@ class FeatureExtractor:
     warnings can tell what it costs.
 
     Args:
+        weights: in place of the published weights, which are found or fetched.
+        layers: what metrics call the layers that are computed.
         compile: run the network as one compiled program, see ``ganeval.features.compiled``.
+
+    Raises:
+        WeightsError: no weights, damaged ones, or ones of another network.
+        ConfigError: an arithmetic that the device does not have, or nothing that compiles.
 
     Attributes:
         protocol: the protocol, with the hash of the weights that were loaded.
@@ -238,23 +244,3 @@ class FeatureExtractor:
         if isinstance(images, Tensor):
             return to_device(resize(to_device(images, there).float(), size, mode), self.device)
         return to_device(resize_mixed(images, size, mode, there), self.device)
-
-
-def load_extractor(
-    protocol: Protocol,
-    *,
-    device: torch.device,
-    weights: NetworkSource | None = None,
-    layers: tuple[str, ...] = ("features",),
-    compile: bool = False,
-    batch_size: int | None = None,
-) -> FeatureExtractor:
-    """Load the network of a protocol, from ``weights`` or from where its published weights are found or fetched.
-
-    Raises:
-        WeightsError: no weights, damaged ones, or ones of another network.
-        ConfigError: an arithmetic that the device does not have, or nothing that compiles.
-    """
-    return FeatureExtractor(
-        protocol, device=device, weights=weights, layers=layers, compile=compile, batch_size=batch_size
-    )

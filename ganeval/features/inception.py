@@ -23,6 +23,14 @@ from ganeval.features.registry import NETWORKS
 TAPS = NETWORKS["inception-2015-12-05"].widths
 NUM_CLASSES = TAPS["logits"]
 _SFID_CHANNELS = 7
+# what leads to each tap behind the one before it
+_STAGES = {
+    "64": ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maximum"),
+    "192": ("Conv2d_3b_1x1", "Conv2d_4a_3x3", "maximum"),
+    "sfid": ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d"),
+    "768": ("Mixed_6e",),
+    "2048": ("Mixed_7a", "Mixed_7b", "Mixed_7c"),
+}
 
 
 class FIDInception(nn.Module):
@@ -66,46 +74,18 @@ class FIDInception(nn.Module):
             raise InputError(f"Inception has no tap {', '.join(sorted(unknown))}. Available: {', '.join(TAPS)}.")
         wanted: set[str] = set(taps)
         out: dict[str, Tensor] = {}
-
-        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
-        x = functional.max_pool2d(x, 3, stride=2)
-        if "64" in wanted:
-            out["64"] = _mean(x)
-        if len(out) == len(wanted):
-            return out
-
-        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))
-        x = functional.max_pool2d(x, 3, stride=2)
-        if "192" in wanted:
-            out["192"] = _mean(x)
-        if len(out) == len(wanted):
-            return out
-
-        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))
-        x = self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))
-        x = self.Mixed_6d(x)
-        if "sfid" in wanted:
-            # The block's output begins with that branch: the peer's tap without computing the branch twice.
-            out["sfid"] = x[:, :_SFID_CHANNELS].permute(0, 2, 3, 1).flatten(1)
-        if len(out) == len(wanted):
-            return out
-
-        x = self.Mixed_6e(x)
-        if "768" in wanted:
-            out["768"] = _mean(x)
-        if len(out) == len(wanted):
-            return out
-
-        pooled = _mean(self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))))
-        if "2048" in wanted:
-            out["2048"] = pooled
-        if wanted & {"logits", "logits_unbiased"}:
-            unbiased = pooled @ self.fc.weight.T
-            if "logits_unbiased" in wanted:
-                out["logits_unbiased"] = unbiased
-            if "logits" in wanted:
-                out["logits"] = unbiased + self.fc.bias
-        return out
+        for tap, layers in _STAGES.items():
+            for name in layers:
+                x = functional.max_pool2d(x, 3, stride=2) if name == "maximum" else getattr(self, name)(x)
+            if tap in wanted:
+                # Mixed_6d's output begins with that branch: the peer's tap without computing the branch twice.
+                sfid = tap == "sfid"
+                out[tap] = x[:, :_SFID_CHANNELS].permute(0, 2, 3, 1).flatten(1) if sfid else _mean(x)
+            if len(out) == len(wanted):
+                return out
+        unbiased = (out["2048"] if "2048" in out else _mean(x)) @ self.fc.weight.T
+        logits = {"logits_unbiased": unbiased, "logits": unbiased + self.fc.bias}
+        return out | {tap: rows for tap, rows in logits.items() if tap in wanted}
 
     def fold_batch_norm(self) -> FIDInception:
         """Put every normalisation into the convolution before it, in place."""

@@ -88,11 +88,8 @@ def read_weights(spec: WeightSpec | None, located: LocatedWeights) -> Mapping[st
 
 def published_sha256(extractor: str) -> str:
     """SHA-256 of the weights that a network's name stands for, without loading them."""
-    network, sha256 = get_network(extractor), None
-    if network.shipped is not None:
-        sha256 = network.shipped[1]
-    elif network.weights is not None:
-        sha256 = network.weights.sha256
+    network = get_network(extractor)
+    sha256 = network.weights.sha256 if network.weights else network.shipped[1] if network.shipped else None
     if sha256 is None:
         raise WeightsError(f"No hash of the published weights of {extractor} is known. Use images, not statistics.")
     return sha256

@@ -189,9 +189,7 @@ def load_lpips(net: str, trunk: Mapping[str, Tensor], source: str, heads_sha256:
 
     heads = _heads(net, heads_sha256)
     with torch.device("meta"), warnings.catch_warnings():  # neither memory nor random numbers for what is replaced
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # torchvision's, of the argument by which lpips asks for no weights
+        warnings.simplefilter("ignore", UserWarning)  # of the argument by which lpips asks for no weights
         module = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
     module.scaling_layer = lpips.lpips.ScalingLayer()  # constants
     state = dict(module.scaling_layer.state_dict(prefix="scaling_layer."))

@@ -10,7 +10,9 @@ from __future__ import annotations
 from ganeval.features.types import WeightSpec
 
 
-def _torchvision(name: str, filename: str, sha256: str | None, bytes: int | None, network: str) -> WeightSpec:
+def _torchvision(name: str, model: str, digits: str, bytes: int | None, network: str) -> WeightSpec:
+    """Of the SHA-256 all digits are known, or the first eight, which are in the name of the file."""
+    filename, sha256 = f"{model}-{digits[:8]}.pth", digits if len(digits) == 64 else None
     url, what = f"https://download.pytorch.org/models/{filename}", f"the {network} weights of torchvision"
     return WeightSpec(name, filename, url, sha256, bytes, "BSD-3-Clause", what)
 
@@ -38,29 +40,21 @@ INCEPTION = WeightSpec(
     aliases=("weights-inception-2015-12-05-6726825d.pth",),
 )
 VGG16 = _torchvision(
-    "vgg16",
-    "vgg16-397923af.pth",
-    "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-    553_433_881,
-    "VGG16",
+    "vgg16", "vgg16", "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0", 553_433_881, "VGG16"
 )
 ALEXNET = _torchvision(
-    "alexnet",
-    "alexnet-owt-7be5be79.pth",
-    "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-    244_408_911,
-    "AlexNet",
+    "alexnet", "alexnet-owt", "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02", 244_408_911, "AlexNet"
 )
 SQUEEZENET = _torchvision(
     "squeezenet1_1",
-    "squeezenet1_1-b8a52dc0.pth",
+    "squeezenet1_1",
     "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
     4_958_839,
     "SqueezeNet",
 )
 # of torchvision's Inception only the eight digits in its name are on record
 TORCHVISION_INCEPTION = _torchvision(
-    "torchvision-inception-v3", "inception_v3_google-0cc3c7bd.pth", None, None, "Inception-v3"
+    "torchvision-inception-v3", "inception_v3_google", "0cc3c7bd", None, "Inception-v3"
 )
 DINOV2_L = _dinov2(
     "dinov2-vitl14", "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428", 1_217_586_395, "ViT-L/14"

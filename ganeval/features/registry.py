@@ -9,18 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ganeval.errors import ConfigError
-from ganeval.features.published import (
-    ALEXNET,
-    CLIP_B_32,
-    CLIP_L_336,
-    DINOV2_B,
-    DINOV2_L,
-    INCEPTION,
-    SPECS,
-    SQUEEZENET,
-    TORCHVISION_INCEPTION,
-    VGG16,
-)
+from ganeval.features import published
+from ganeval.features.published import SPECS
 from ganeval.features.types import Distance, Network
 
 COMPACT_FILE = Path(__file__).with_name("compact-v1.safetensors")
@@ -32,7 +22,7 @@ _INCEPTION = Network(
     layers=("64", "192", "768", "2048"),
     taps={"logits": "logits_unbiased", "spatial": "sfid"},
     build="ganeval.features.inception:load_inception",
-    weights=INCEPTION,
+    weights=published.INCEPTION,
     per_thread=16,
     optimize="ganeval.features.packed:packed",
     is_fid=True,
@@ -56,7 +46,7 @@ _VGG16 = Network(
     widths={"4096": 4096},
     layers=("4096",),
     build="ganeval.features.vgg16:load_vgg16",
-    weights=VGG16,
+    weights=published.VGG16,
     large_maps=True,
 )
 _TORCHVISION = Network(
@@ -65,7 +55,7 @@ _TORCHVISION = Network(
     layers=("2048",),
     taps={"logits": "logits"},
     build="ganeval.features.torchvision_inception:load_torchvision_inception",
-    weights=TORCHVISION_INCEPTION,
+    weights=published.TORCHVISION_INCEPTION,
 )
 _DINOV2_L = Network(
     name="dinov2-vitl14",
@@ -73,7 +63,7 @@ _DINOV2_L = Network(
     layers=("1024",),
     build="ganeval.features.dinov2:load_dinov2",
     options={"architecture": "vit_large_patch14_dinov2"},
-    weights=DINOV2_L,
+    weights=published.DINOV2_L,
     library=("timm", "dinov2"),
     cpu_batch=4,
     large_maps=True,
@@ -84,7 +74,7 @@ _DINOV2_B = replace(
     widths={"768": 768},
     layers=("768",),
     options={"architecture": "vit_base_patch14_dinov2"},
-    weights=DINOV2_B,
+    weights=published.DINOV2_B,
     cpu_batch=8,
 )
 _CLIP_L_336 = Network(
@@ -93,7 +83,7 @@ _CLIP_L_336 = Network(
     layers=("768",),
     build="ganeval.features.clip:load_clip",
     options={"image_size": 336, "patch_size": 14, "width": 1024, "layers": 24, "output_dim": 768},
-    weights=CLIP_L_336,
+    weights=published.CLIP_L_336,
     library=("open_clip", "clip"),
     cpu_batch=2,
     large_maps=True,
@@ -104,7 +94,7 @@ _CLIP_B_32 = replace(
     widths={"512": 512},
     layers=("512",),
     options={"image_size": 224, "patch_size": 32, "width": 768, "layers": 12, "output_dim": 512},
-    weights=CLIP_B_32,
+    weights=published.CLIP_B_32,
     cpu_batch=8,
 )
 # a network of the user: its only layer is what it returns
@@ -118,9 +108,9 @@ NETWORKS: dict[str, Network] = {
 _LPIPS = "ganeval.features.perceptual:load_lpips_distance"
 # by the package's name of the network: the weights of its trunk, and the hash of the heads in lpips 0.1.4
 _TRUNKS = {
-    "vgg": (VGG16, "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
-    "alex": (ALEXNET, "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
-    "squeeze": (SQUEEZENET, "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
+    "vgg": (published.VGG16, "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
+    "alex": (published.ALEXNET, "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+    "squeeze": (published.SQUEEZENET, "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
 }
 DISTANCES: dict[str, Distance] = {
     **{

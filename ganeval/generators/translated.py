@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from ganeval.images.generated import finish_images
 from ganeval.images.latents import seed_of
 from ganeval.images.loading import Regrouper
 from ganeval.images.pixels import ValueRange
-from ganeval.images.types import ImageBatch, NumberedSource, Prepare, SourceReport, check_batches
+from ganeval.images.types import ImageBatch, NumberedSource, Prepare, SourceReport
 from ganeval.images.user_models import PendingImages, UserModel
 
 CheckSize = Callable[[int, int], None]
@@ -61,23 +60,16 @@ class TranslatedSource(NumberedSource):
     ) -> None:
         self.spec = spec
         self._whole = source
-        self._rows = np.arange(source.length)
+        self.indices = np.arange(source.length)
         self._source, self.report = source, source.report
         self._model = UserModel(spec, model, value_range, device, exact=exact, keep_mode=keep_mode)
         self._range, self._batch, self._seed, self._check_size = value_range, batch, seed, check_size
         self._facts = dict(facts or {})
         self._drawn: list[np.ndarray | None] = []
-        self._selection: dict[str, object] | None = None
 
-    @property
-    def length(self) -> int:
-        return len(self._rows)
-
-    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> TranslatedSource:
-        some = copy.copy(self)
-        some._selection, some._drawn = selection, []
-        some._rows = self._rows[np.asarray(rows, dtype=np.intp)]
-        some._source = self._whole.part(some._rows)
+    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> Self:
+        some = super().part(rows, selection)
+        some._drawn, some._source = [], self._whole.part(some.indices)
         some.report = some._source.report
         return some
 
@@ -102,7 +94,7 @@ class TranslatedSource(NumberedSource):
             "spec": self.spec,
             "kind": "translation",
             "n": self.length,
-            "subset": self._selection,
+            "subset": self.selection,
             "source": described,
             "value_range": list(self._range),
             **self._model.describe(),
@@ -114,12 +106,6 @@ class TranslatedSource(NumberedSource):
         self._source.check(on_error)
         next(self.part([0]).batches(1, on_error=on_error), None)
 
-    def batches(
-        self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
-    ) -> Iterator[ImageBatch]:
-        check_batches(batch_size, workers, on_error)
-        return self._batches(batch_size, workers, prepare, on_error)
-
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         regrouper = Regrouper(batch_size, SourceReport())  # the other source counts
         done, size = 0, None
@@ -129,7 +115,7 @@ class TranslatedSource(NumberedSource):
             for batch in self._source.batches(self._batch, workers=workers, on_error=on_error):
                 images, size = self._of_one_size(batch, size)
                 self._drawn.append(batch.digests)
-                rows = self._rows[done : done + len(images)]
+                rows = self.indices[done : done + len(images)]
                 done += len(images)
                 # a place that is not after the previous one begins the next run of the model
                 starts = [0, *(np.flatnonzero(np.diff(rows % self._batch) <= 0) + 1).tolist(), len(rows)]

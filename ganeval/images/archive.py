@@ -11,7 +11,6 @@ import tarfile
 import tempfile
 import weakref
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,36 +22,50 @@ import numpy as np
 from ganeval.errors import InputError, listed
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.indexed import EncodedFiles, PerProcess, class_labels, stamp_of
-from ganeval.images.names import (
-    HEAD,
-    ignored_kind,
-    ignored_kind_by_bytes,
-    is_named_otherwise,
-    no_images_text,
-    shared_folders,
-)
-from ganeval.images.options import MAX_IMAGE_BYTES
+from ganeval.images.names import HEAD, ignored_kind, no_images_text, shared_folders
+from ganeval.images.options import OpenOptions
 from ganeval.images.specs import expand_braces
 from ganeval.images.types import Images
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_member
 
 _REPLACED = "file that a later one of its name replaces"
 _SPARSE = "sparse file in the archive"
-_OVERFLOWS = (OverflowError, MemoryError)
 # what tarfile and gzip raise for archives that are damaged; PAX headers are text, which is parsed
-_BROKEN_TAR = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError, LookupError, *_OVERFLOWS)
+_BROKEN_TAR = (tarfile.TarError, *BROKEN_ZIP)
 _MAX_TAR_HEADER = 2**24  # bytes of a name or of PAX headers
 
 
-class ZipImages(EncodedFiles):
+class _ArchiveImages(EncodedFiles):
+    """Images in one archive.
+
+    Args:
+        path: of the archive.
+        max_image_bytes: of the largest image file that is read.
+    """
+
+    def __init__(self, path: Path, names: list[str], ignored: Counter[str], max_image_bytes: int) -> None:
+        super().__init__(names, ignored)
+        self._path, self._max_image_bytes = path, max_image_bytes
+
+    def stamp(self, index: int) -> tuple[int, ...] | None:
+        return stamp_of(self._path)
+
+    def _require_small(self, size: int) -> None:
+        """Raises UnreadableImage for an image file that is too large."""
+        if size > self._max_image_bytes:
+            raise UnreadableImage(
+                f"an image file of {size:,} bytes; at most {self._max_image_bytes:,} are read from an archive "
+                "(max_image_bytes, --max-image-bytes)"
+            )
+
+
+class ZipImages(_ArchiveImages):
     """Images in a zip archive, sorted by name."""
 
     kind = "zip"
 
     def __init__(self, path: Path, names: list[str], ignored: Counter[str], max_image_bytes: int) -> None:
-        super().__init__(names, ignored)
-        self._max_image_bytes = max_image_bytes
-        self._path = path
+        super().__init__(path, names, ignored, max_image_bytes)
         self._archive_bytes = path.stat().st_size
         self._zip = PerProcess(partial(zipfile.ZipFile, path))
 
@@ -60,18 +73,15 @@ class ZipImages(EncodedFiles):
         try:
             archive = self._zip.get()
             info = archive.getinfo(self._names[index])
-            _require_small(info.file_size, self._max_image_bytes)
+            self._require_small(info.file_size)
             return read_member(archive, info, self._archive_bytes)
         except UnreadableImage:
             raise
         except BROKEN_ZIP as error:
             raise UnreadableImage(f"it cannot be read from the archive ({error or type(error).__name__})") from error
 
-    def stamp(self, index: int) -> tuple[int, ...] | None:
-        return stamp_of(self._path)
 
-
-class TarImages(EncodedFiles):
+class TarImages(_ArchiveImages):
     """Images in a tar archive, sorted by name; the archive is mapped into memory, so that any one can be read."""
 
     kind = "tar"
@@ -79,22 +89,17 @@ class TarImages(EncodedFiles):
     def __init__(
         self, path: Path, members: dict[str, tuple[int, int]], ignored: Counter[str], max_image_bytes: int
     ) -> None:
-        super().__init__(sorted(members), ignored)
-        self._max_image_bytes = max_image_bytes
+        super().__init__(path, sorted(members), ignored, max_image_bytes)
         self._places = np.array([members[name] for name in self._names], dtype=np.int64)
-        self._path = path
         self._map = PerProcess(partial(_mapped, path))
 
     def read(self, index: int) -> bytes:
         start, size = self._places[index].tolist()
-        _require_small(size, self._max_image_bytes)
+        self._require_small(size)
         try:
             return self._map.get()[start : start + size]
         except OSError as error:
             raise UnreadableImage(f"the archive cannot be opened again ({error.strerror or error})") from error
-
-    def stamp(self, index: int) -> tuple[int, ...] | None:
-        return stamp_of(self._path)
 
 
 class Shards(EncodedFiles):
@@ -133,7 +138,7 @@ class Shards(EncodedFiles):
         return shard, index - int(self._ends[shard] - len(self._shards[shard]))
 
 
-def open_zip(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: bool = False) -> ZipImages:
+def open_zip(path: Path, options: OpenOptions) -> ZipImages:
     """Open a zip archive.
 
     Raises:
@@ -143,30 +148,30 @@ def open_zip(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: 
         with zipfile.ZipFile(path) as archive:
             entries = [info.filename for info in archive.infolist() if not info.is_dir()]
             members = sorted(set(entries))
-            names, ignored = _images_of(members, partial(_head_in_zip, archive) if any_suffix else None)
+            names, ignored = _images_of(members, partial(_head_in_zip, archive) if options.any_suffix else None)
     except BROKEN_ZIP as error:
         raise InputError(_broken(path, "zip", error)) from error
     if len(entries) > len(members):
         ignored[_REPLACED] = len(entries) - len(members)
     if not names:
         raise InputError(no_images_text(f"The archive {path}", ignored))
-    return ZipImages(path, names, ignored, max_image_bytes)
+    return ZipImages(path, names, ignored, options.max_image_bytes)
 
 
-def open_tar(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: bool = False) -> TarImages:
+def open_tar(path: Path, options: OpenOptions) -> TarImages:
     """Open a tar archive; a compressed one is decompressed to a temporary file.
 
     Raises:
         InputError: it is not a readable tar archive, or holds no images.
     """
     if path.suffix.lower() == ".tar":
-        return _tar_images(path, path, max_image_bytes, any_suffix)
+        return _tar_images(path, path, options)
     try:
         plain = _unpack(path)
     except _BROKEN_TAR as error:
         raise InputError(_broken(path, "tar", error)) from error
     try:
-        images = _tar_images(path, plain, max_image_bytes, any_suffix)
+        images = _tar_images(path, plain, options)
     except BaseException:
         plain.unlink()
         raise
@@ -174,21 +179,22 @@ def open_tar(path: Path, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: 
     return images
 
 
-def _tar_images(path: Path, plain: Path, max_image_bytes: int, any_suffix: bool) -> TarImages:
+def _tar_images(path: Path, plain: Path, options: OpenOptions) -> TarImages:
     """The images of a tar archive that is ``plain``, and was named as ``path``."""
     try:
         members, others = _tar_members(plain)
         with open(plain, "rb") as file:
-            names, ignored = _images_of(list(members), partial(_head_in_tar, file, members) if any_suffix else None)
+            head = partial(_head_in_tar, file, members) if options.any_suffix else None
+            names, ignored = _images_of(list(members), head)
     except _BROKEN_TAR as error:
         raise InputError(_broken(path, "tar", error)) from error
     ignored.update(others)
     if not names:
         raise InputError(no_images_text(f"The archive {path}", ignored))
-    return TarImages(plain, {name: members[name] for name in names}, ignored, max_image_bytes)
+    return TarImages(plain, {name: members[name] for name in names}, ignored, options.max_image_bytes)
 
 
-def open_shards(pattern: str, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suffix: bool = False) -> Images:
+def open_shards(pattern: str, options: OpenOptions) -> Shards:
     """Open ``shards-{000..099}.tar`` and the like: ranges keep their leading zeros; ``{a,b}`` lists alternatives.
 
     Raises:
@@ -203,8 +209,7 @@ def open_shards(pattern: str, max_image_bytes: int = MAX_IMAGE_BYTES, *, any_suf
         )
     if any(path.suffix.lower() not in (".zip", ".tar", ".tgz", ".gz") for path in paths):
         raise InputError(f"{pattern}: braces name several archives at once; expected .tar, .tar.gz or .zip files.")
-    doors = [open_zip if path.suffix.lower() == ".zip" else open_tar for path in paths]
-    shards = [door(path, max_image_bytes, any_suffix=any_suffix) for door, path in zip(doors, paths, strict=True)]
+    shards = [(open_zip if path.suffix.lower() == ".zip" else open_tar)(path, options) for path in paths]
     return Shards([path.name for path in paths], shards)
 
 
@@ -225,13 +230,11 @@ def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple
     shared = shared_folders(members)
     names, ignored = [], Counter[str]()
     for name in members:
-        sort = ignored_kind("/".join(name.split("/")[shared:]))
-        if head is not None and sort is not None and is_named_otherwise(sort):
-            sort = ignored_kind_by_bytes(sort, head(name))
-        if sort is None:
+        kind = ignored_kind("/".join(name.split("/")[shared:]), None if head is None else partial(head, name))
+        if kind is None:
             names.append(name)
         else:
-            ignored[sort] += 1
+            ignored[kind] += 1
     return names, ignored
 
 
@@ -256,15 +259,6 @@ class _Headers(io.BufferedReader):
         if size is None or not 0 <= size <= _MAX_TAR_HEADER:
             raise tarfile.ReadError(f"a header declares {size} bytes")
         return super().read(size)
-
-
-def _require_small(size: int, limit: int) -> None:
-    """Raises UnreadableImage for an image file of more than ``limit`` bytes."""
-    if size > limit:
-        raise UnreadableImage(
-            f"an image file of {size:,} bytes; at most {limit:,} are read from an archive (max_image_bytes, "
-            "--max-image-bytes)"
-        )
 
 
 def _tar_members(path: Path) -> tuple[dict[str, tuple[int, int]], Counter[str]]:

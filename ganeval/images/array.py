@@ -39,8 +39,14 @@ class ArrayImages(Images):
         value_range: of floats.
         prefer: NCHW or NHWC, where the shape allows for both.
         what: the array, in messages.
-        labels: the class of each image, where it is known.
+
+    Attributes:
+        notes: on every image.
+        classes_of_images: the class of each image, where it is known.
     """
+
+    notes: tuple[str, ...] = ()
+    classes_of_images: list[str] | None = None
 
     def __init__(
         self,
@@ -52,22 +58,14 @@ class ArrayImages(Images):
         *,
         prefer: str,
         what: str,
-        labels: list[str] | None = None,
     ) -> None:
         if not shape or shape[0] == 0:
             raise InputError(f"{what} holds no images: its shape is {tuple(shape)}.")
         check_dtype(dtype, value_range, what)
-        first = channels_first(shape, prefer=prefer, what=what)
-        self.kind = kind
+        self._layout = "NCHW" if channels_first(shape, prefer=prefer, what=what) else "NHWC"
+        self.kind, self._rows, self._shape, self._dtype, self._what = kind, PerProcess(rows), shape, dtype, what
+        self._range = None if dtype == "uint8" else value_range
         self.ignored: Counter[str] = Counter()
-        self._what = what
-        self._layout = "NCHW" if first else "NHWC"
-        self._shape = shape
-        self._dtype = dtype
-        self._range = None if self._dtype == "uint8" else value_range
-        self._rows = PerProcess(rows)
-        self._labels = labels if labels is not None and len(labels) == shape[0] else None
-        self.notes: tuple[str, ...] = ()  # on every image
 
     def __len__(self) -> int:
         return self._shape[0]
@@ -106,7 +104,7 @@ class ArrayImages(Images):
         return self._dtype != "uint8"
 
     def labels(self) -> list[str] | None:
-        return self._labels
+        return self.classes_of_images
 
     def facts(self) -> dict[str, object]:
         return {
@@ -143,18 +141,12 @@ def open_array(array: np.ndarray | Tensor, value_range: ValueRange | None) -> Ar
     """A tensor (NCHW where the shape leaves it open) or an array (NHWC where the shape leaves it open)."""
     tensor = isinstance(array, Tensor)
     kind, prefer = ("tensor", "NCHW") if tensor else ("array", "NHWC")
+    make = ArrayImages
     if isinstance(array, Tensor):
         array = array.detach()
-    make = DeviceImages if isinstance(array, Tensor) and array.device.type != "cpu" else ArrayImages
-    images = make(
-        kind,
-        partial(_itself, array),
-        tuple(array.shape),
-        dtype_name(array),
-        value_range,
-        prefer=prefer,
-        what=f"This {kind}",
-    )
+        make = ArrayImages if array.device.type == "cpu" else DeviceImages
+    rows, shape = partial(_itself, array), tuple(array.shape)
+    images = make(kind, rows, shape, dtype_name(array), value_range, prefer=prefer, what=f"This {kind}")
     images.in_memory = True
     return images
 
@@ -189,7 +181,8 @@ def open_npz(path: Path, value_range: ValueRange | None) -> ArrayImages:
         labels, unused = _labels(archive, header.shape[:1])
     if start is None and header.fortran and math.prod(header.shape) > 1:
         raise InputError(f"{what} is compressed in Fortran order; save numpy.ascontiguousarray of it instead.")
-    images = _opened("npz", path, header, start, value_range, what, labels)
+    images = _opened("npz", path, header, start, value_range, what)
+    images.classes_of_images = labels
     images.notes = () if unused is None else (f"{LABELS} is not used as labels: {unused}",)
     return images
 
@@ -211,20 +204,14 @@ def _labels(archive: NpzReader, shape: tuple[int, ...]) -> tuple[list[str] | Non
 
 
 def _opened(
-    kind: str,
-    path: Path,
-    header: Header,
-    start: int | None,
-    value_range: ValueRange | None,
-    what: str,
-    labels: list[str] | None = None,
+    kind: str, path: Path, header: Header, start: int | None, value_range: ValueRange | None, what: str
 ) -> ArrayImages:
     """Images of an array whose data begins at ``start`` in the file; None: it is compressed."""
     shape, dtype, order = header.shape, header.dtype, "F" if header.fortran else "C"
     rows: Callable[[], Any] = partial(_Inflated, path, header)
     if start is not None:
         rows = partial(np.memmap, path, dtype=dtype, mode="r", offset=start, shape=shape, order=order)
-    images = ArrayImages(kind, rows, shape, dtype.name, value_range, prefer="NHWC", what=what, labels=labels)
+    images = ArrayImages(kind, rows, shape, dtype.name, value_range, prefer="NHWC", what=what)
     axes = shape[2:] if images.facts()["layout"] == "NCHW" else shape[1:3]
     if (problem := too_many_pixels(*axes)) is not None:
         raise InputError(f"{what} holds {problem}. Cut the images into pieces.")

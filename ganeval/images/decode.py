@@ -66,6 +66,7 @@ _MODES = {
 # One channel of more than 8 bits, and what is noted of each where no range of values is declared.
 DEEP_MODES = {mode: notes[0] for mode, notes in _MODES.items() if mode == "F" or mode.startswith("I")}
 _ORIENTATION_TAG, _BITS_TAG = 0x0112, 258
+END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b"\x00;"}
 
 
 class UnreadableImage(InputError):
@@ -222,12 +223,8 @@ def _ends_well(name: str | None, file: IO[bytes]) -> bool:
     size = file.seek(0, 2)
     file.seek(max(0, size - 12))
     tail = file.read()
-    if name in ("JPEG", "MPO"):
-        return tail.endswith(b"\xff\xd9")
-    if name == "PNG":
-        return tail.endswith(b"IEND\xaeB`\x82")
-    if name == "GIF":
-        return tail.endswith(b"\x00;")
+    if name in END_MARKS:
+        return tail.endswith(END_MARKS[name])
     if name == "WEBP":
         file.seek(4)
         return int.from_bytes(file.read(4), "little") + 8 <= size

@@ -7,20 +7,13 @@ import os
 import stat
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
 from ganeval.images.indexed import EncodedFiles, stamp_of
-from ganeval.images.names import (
-    HEAD,
-    HIDDEN,
-    ignored_kind,
-    ignored_kind_by_bytes,
-    is_hidden,
-    is_named_otherwise,
-    no_images_text,
-)
+from ganeval.images.names import HEAD, HIDDEN, ignored_kind, is_hidden, no_images_text
 
 _SPECIAL = "pipe, socket or device"
 _READ_ALREADY = "link to a folder that is read already"
@@ -115,16 +108,17 @@ def _walk(root: Path, any_suffix: bool) -> tuple[list[str], Counter[str]]:
 def _add_file(entry: os.DirEntry[str], prefix: str, paths: list[str], ignored: Counter[str], any_suffix: bool) -> None:
     if entry.name == MANIFEST:
         return
-    sort = ignored_kind(entry.name)
     if _is_special(entry):
         ignored[_SPECIAL] += 1
         return
-    if any_suffix and sort is not None and is_named_otherwise(sort):
-        sort = _sort_by_bytes(entry, sort)
-    if sort is None:
+    try:
+        kind = ignored_kind(entry.name, partial(_head, entry.path) if any_suffix else None)
+    except OSError:  # an image, so that it is named as one that cannot be read
+        kind = None
+    if kind is None:
         paths.append(prefix + entry.name)
     else:
-        ignored[sort] += 1
+        ignored[kind] += 1
 
 
 def _shortened(folder: Path) -> str:
@@ -148,13 +142,9 @@ def _files_in(hidden: os.DirEntry[str]) -> int:
     return count
 
 
-def _sort_by_bytes(entry: os.DirEntry[str], sort: str) -> str | None:
-    """A file that cannot be opened counts as an image, so that it is named as one that cannot be read."""
-    try:
-        with open(entry.path, "rb") as file:
-            return ignored_kind_by_bytes(sort, file.read(HEAD))
-    except OSError:
-        return None
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEAD)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

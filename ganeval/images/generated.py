@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -25,15 +24,7 @@ from ganeval.images.pixels import check_range
 from ganeval.images.specs import Rendered
 from ganeval.images.summary import add_counts, summarise
 from ganeval.images.threads import map_in_threads
-from ganeval.images.types import (
-    ImageBatch,
-    Images,
-    NumberedSource,
-    Prepare,
-    SourceReport,
-    check_batches,
-    check_on_error,
-)
+from ganeval.images.types import ImageBatch, Images, NumberedSource, Prepare, SourceReport, check_on_error
 from ganeval.images.user_models import PendingImages, UserModel
 
 
@@ -120,27 +111,16 @@ class GeneratedSource(NumberedSource):
         self.latents = Latents(spec, generator, options.seed, options.latent_dim, labels, keep_mode=options.keep_mode)
         self._fixed = fixed_batch
         self._facts = dict(facts or {})
-        self._indices = np.arange(options.num_samples)
-        self._selection: dict[str, object] | None = None
-
-    @property
-    def length(self) -> int:
-        return len(self._indices)
-
-    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> GeneratedSource:
-        source = copy.copy(self)
-        source.report, source._selection = SourceReport(), selection
-        source._indices = self._indices[np.asarray(rows, dtype=np.intp)]
-        return source
+        self.indices = np.arange(options.num_samples)
 
     def labels(self) -> list[str] | None:
         if self.latents.num_classes is None:
             return None
-        return [str(self.latents.label(index)) for index in self._indices.tolist()]
+        return [str(self.latents.label(index)) for index in self.indices.tolist()]
 
     def input_digests(self) -> np.ndarray:
         with self.model.on_device():  # a generator may draw its latents itself
-            return np.array([self.latents.digest(index) for index in self._indices.tolist()], dtype=np.uint64)
+            return np.array([self.latents.digest(index) for index in self.indices.tolist()], dtype=np.uint64)
 
     def describe(self) -> dict[str, object]:
         value_range = self.model.value_range
@@ -148,7 +128,7 @@ class GeneratedSource(NumberedSource):
             "spec": self.spec,
             "kind": "generator",
             "n": self.length,
-            "subset": self._selection,
+            "subset": self.selection,
             **self.latents.describe(),
             "value_range": None if value_range is None else list(value_range),
             **self.model.describe(),
@@ -159,16 +139,10 @@ class GeneratedSource(NumberedSource):
         """Make two images, so that a generator that does not fit is found before the long part."""
         check_on_error(on_error)
         with self.model.on_device():
-            _, notes = self._make(self._indices[:2].tolist())
+            _, notes = self._make(self.indices[:2].tolist())
             notes()
 
-    def batches(
-        self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
-    ) -> Iterator[ImageBatch]:
-        check_batches(batch_size, workers, on_error)
-        return self._batches(batch_size, prepare)
-
-    def _batches(self, batch_size: int, prepare: Prepare | None) -> Iterator[ImageBatch]:
+    def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         self.report.restart()
         regrouper = Regrouper(batch_size, self.report)
         with self.model.on_device():
@@ -201,10 +175,10 @@ class GeneratedSource(NumberedSource):
     def _parts(self, batch_size: int) -> Iterator[list[int]]:
         """Indices of the images that are made together."""
         if (fixed := self._fixed) is not None:
-            yield from (list(block) for _, block in groupby(self._indices.tolist(), lambda index: index // fixed))
+            yield from (list(block) for _, block in groupby(self.indices.tolist(), lambda index: index // fixed))
             return
         for start in range(0, self.length, batch_size):
-            yield self._indices[start : start + batch_size].tolist()
+            yield self.indices[start : start + batch_size].tolist()
 
     def _make(self, indices: list[int]) -> tuple[Tensor, Callable[[], Counter[str]]]:
         """Images of these numbers: uint8 (N, 3, H, W) on the generator's device, and what checks them."""

@@ -34,33 +34,13 @@ from pathlib import Path
 from typing import Literal
 
 from ganeval.errors import InputError
+from ganeval.images import specs
 from ganeval.images.registry import BUILTIN_PREFIXES, KINDS
-from ganeval.images.specs import (
-    SHIPPED,
-    Archive,
-    ArrayFile,
-    Folder,
-    Generator,
-    GeneratorFile,
-    ImportedGenerator,
-    Invalid,
-    Missing,
-    NamedStatistics,
-    OtherFile,
-    Part,
-    RegisteredSource,
-    Rendered,
-    ScriptFile,
-    Shards,
-    ShippedGenerator,
-    Spec,
-    TorchvisionDataset,
-    Translation,
-)
+from ganeval.images.specs import SHIPPED, Generator, Spec
 
 _MOST_NESTED = 16
 _ZIP, _TAR = (".zip",), (".tar", ".tgz", ".tar.gz")
-_PARTS: tuple[Part, ...] = ("images", "statistics")
+_PARTS: tuple[specs.Part, ...] = ("images", "statistics")
 _PART = re.compile(r"(.+\.npz):(images|statistics)", re.IGNORECASE | re.DOTALL)
 _SHAPES = re.compile(r"dataset:shapes(?:-(plain|striped))?(?::([0-9]{1,18}))?(?:@([0-9]{1,18}))?")
 _IMPORT = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -98,7 +78,7 @@ def _checked(parse: Callable[[str], Spec], text: str) -> Spec:
     try:
         return parse(text)
     except InputError as error:
-        return Invalid(text, str(error))
+        return specs.Invalid(text, str(error))
 
 
 def _parse(text: str, depth: int = 0) -> Spec:
@@ -113,10 +93,10 @@ def _parse(text: str, depth: int = 0) -> Spec:
     if text.startswith("stats:"):
         name, _, chosen = text.removeprefix("stats:").partition(":")
         part = next((one for one in _PARTS if one == chosen), None)
-        return NamedStatistics(text, name if part else text.removeprefix("stats:"), part)
+        return specs.NamedStatistics(text, name if part else text.removeprefix("stats:"), part)
     prefix, colon, name = text.partition(":")
     if colon and prefix in KINDS:
-        return RegisteredSource(text, prefix, name)
+        return specs.RegisteredSource(text, prefix, name)
     return _path(text)
 
 
@@ -126,22 +106,22 @@ def _parse(text: str, depth: int = 0) -> Spec:
 def _path(text: str) -> Spec:
     chosen = _PART.fullmatch(text)
     path = _expanded(text if chosen is None else chosen[1])
-    part: Part | None = None
+    part: specs.Part | None = None
     if chosen is not None:
         part = "images" if chosen[2].lower() == "images" else "statistics"
     kind = _kind(text, path)
     if kind == "folder":
-        return Folder(text, path)
+        return specs.Folder(text, path)
     if kind is None:
-        return Shards(text, str(path)) if "{" in text else Missing(text, path)
+        return specs.Shards(text, str(path)) if "{" in text else specs.Missing(text, path)
     name = path.name.lower()
     if name.endswith(".npz"):
-        return ArrayFile(text, path, "npz", part)
+        return specs.ArrayFile(text, path, "npz", part)
     if name.endswith(".npy"):
-        return ArrayFile(text, path, "npy")
+        return specs.ArrayFile(text, path, "npy")
     if name.endswith(_ZIP):
-        return Archive(text, path, "zip")
-    return Archive(text, path, "tar") if name.endswith(_TAR) else OtherFile(text, path)
+        return specs.Archive(text, path, "zip")
+    return specs.Archive(text, path, "tar") if name.endswith(_TAR) else specs.OtherFile(text, path)
 
 
 def _expanded(text: str) -> Path:
@@ -175,10 +155,10 @@ def _kind(text: str, path: Path) -> Literal["folder", "file"] | None:
 # --- data sets and generators ------------------------------------------------------------------------------------
 
 
-def _dataset(text: str) -> Rendered | TorchvisionDataset:
+def _dataset(text: str) -> specs.Rendered | specs.TorchvisionDataset:
     if match := _SHAPES.fullmatch(text):
         variant, size, seed = match.groups()
-        return Rendered(text, variant or "mixed", int(size or 32), None if seed is None else int(seed))
+        return specs.Rendered(text, variant or "mixed", int(size or 32), None if seed is None else int(seed))
     if text.startswith("dataset:shapes"):
         raise InputError(
             f"{text!r} does not name rendered images; expected dataset:shapes, dataset:shapes-plain or "
@@ -187,7 +167,7 @@ def _dataset(text: str) -> Rendered | TorchvisionDataset:
     _, name, *rest = text.split(":")
     if not name or len(rest) != 1 or not rest[0]:
         raise no_dataset(text)
-    return TorchvisionDataset(text, name.lower(), rest[0])
+    return specs.TorchvisionDataset(text, name.lower(), rest[0])
 
 
 def no_dataset(text: str) -> InputError:
@@ -201,26 +181,19 @@ def _generated(text: str, depth: int) -> Spec:
     if depth > _MOST_NESTED:
         raise InputError(f"translations are nested more than {_MOST_NESTED} deep. Name fewer.")
     body = text.removeprefix("gen:")
+    if not body.endswith(")"):
+        return _model(text, body)
     brackets = _brackets(body)
-    if body in SHIPPED:
-        return ShippedGenerator(text, body)
-    if brackets is None or brackets[0] not in SHIPPED:
-        if found := _existing(text, body):
-            return found
-        if brackets is None:
-            if body.endswith(")"):
-                raise InputError(
-                    f"{text!r} cannot be read; a translation is written gen:NAME(SPEC), and SPEC names images."
-                )
-            return _model(text, body)
+    if (brackets is None or brackets[0] not in SHIPPED) and (found := _existing(text, body)):
+        return found
+    if brackets is None:
+        raise InputError(f"{text!r} cannot be read; a translation is written gen:NAME(SPEC), and SPEC names images.")
     name, source = brackets
-    return Translation(text, _model(f"gen:{name}", name), _parse(source, depth + 1))
+    return specs.Translation(text, _model(f"gen:{name}", name), _parse(source, depth + 1))
 
 
 def _brackets(body: str) -> tuple[str, str] | None:
     """``NAME(SPEC)`` to NAME and SPEC, by the bracket that belongs to the last one; None for anything else."""
-    if not body.endswith(")"):
-        return None
     depth = 0
     for at in range(len(body) - 1, -1, -1):
         depth += {")": 1, "(": -1}.get(body[at], 0)
@@ -231,16 +204,16 @@ def _brackets(body: str) -> tuple[str, str] | None:
 
 def _model(text: str, name: str) -> Generator:
     if name in SHIPPED:
-        return ShippedGenerator(text, name)
+        return specs.ShippedGenerator(text, name)
     if found := _existing(text, name):
         return found
     suffix = Path(name).suffix.lower()
     if suffix in _GENERATOR_FILES:
-        return GeneratorFile(text, _expanded(name))
+        return specs.GeneratorFile(text, _expanded(name))
     if suffix in _SCRIPT_FILES or "/" in name or "\\" in name:
-        return ScriptFile(text, _expanded(name))
+        return specs.ScriptFile(text, _expanded(name))
     if _IMPORT.fullmatch(name):
-        return ImportedGenerator(text, *name.split(":"))
+        return specs.ImportedGenerator(text, *name.split(":"))
     close = get_close_matches(name, SHIPPED, n=1)
     hint = f" Did you mean gen:{close[0]}?" if close else ""
     raise InputError(
@@ -249,7 +222,7 @@ def _model(text: str, name: str) -> Generator:
     )
 
 
-def _existing(text: str, name: str) -> GeneratorFile | ScriptFile | None:
+def _existing(text: str, name: str) -> specs.GeneratorFile | specs.ScriptFile | None:
     """The generator that is an existing file or folder of this name."""
     if not name:
         return None
@@ -258,8 +231,8 @@ def _existing(text: str, name: str) -> GeneratorFile | ScriptFile | None:
     if kind is None:
         return None
     if kind == "folder" or path.suffix.lower() in _GENERATOR_FILES:
-        return GeneratorFile(text, path)
-    return ScriptFile(text, path)
+        return specs.GeneratorFile(text, path)
+    return specs.ScriptFile(text, path)
 
 
 def prefix_hint(text: str) -> str:

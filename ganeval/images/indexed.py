@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -16,12 +16,12 @@ from ganeval.images.decode import UnreadableImage, find_fault
 from ganeval.images.loading import Chunk, Regrouper, in_a_thread, load_chunk, take_chunk
 from ganeval.images.names import printable, shared_folders
 from ganeval.images.types import (
+    Findings,
     ImageBatch,
     Images,
     NumberedSource,
     Prepare,
     SourceReport,
-    check_batches,
     check_on_error,
     unusable,
 )
@@ -87,19 +87,10 @@ class EncodedFiles(Images):
 class IndexedSource(NumberedSource):
     """Some of the images of an ``Images``, in order."""
 
-    def __init__(
-        self, spec: str, images: Images, indices: np.ndarray | None = None, selection: dict[str, object] | None = None
-    ) -> None:
-        self.spec = spec
-        self.images = images
-        self.indices = np.arange(len(images)) if indices is None else indices
+    def __init__(self, spec: str, images: Images) -> None:
+        self.spec, self.images, self.indices = spec, images, np.arange(len(images))
         self.report = SourceReport(ignored=Counter(images.ignored))
-        self._selection = selection
         self._drawn_labels: list[str | None] = []  # of the images drawn last, where their items have one
-
-    @property
-    def length(self) -> int:
-        return len(self.indices)
 
     @property
     def reopens(self) -> bool:
@@ -132,9 +123,6 @@ class IndexedSource(NumberedSource):
         if bad:
             raise unusable(self.spec, bad, self.length)
 
-    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> IndexedSource:
-        return IndexedSource(self.spec, self.images, self.indices[np.asarray(rows, dtype=np.intp)], selection)
-
     def classes(self) -> list[str] | None:
         return self.images.classes()
 
@@ -153,16 +141,10 @@ class IndexedSource(NumberedSource):
             "spec": self.spec,
             "kind": self.images.kind,
             "n": self.length,
-            "subset": self._selection,
+            "subset": self.selection,
             **({} if self.images.deep_range is None else {"value_range": list(self.images.deep_range)}),
             **self.images.facts(),
         }
-
-    def batches(
-        self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
-    ) -> Iterator[ImageBatch]:
-        check_batches(batch_size, workers, on_error)
-        return self._batches(batch_size, workers, prepare, on_error)
 
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         self.report.restart()
@@ -171,36 +153,26 @@ class IndexedSource(NumberedSource):
         chunks = self.chunks(batch_size, workers, prepare)
         try:
             for chunk in chunks:
-                names = self.record_chunk(chunk.indices, chunk.bad, chunk.notes, chunk.formats, on_error)
+                names = self.record(chunk, chunk.indices, chunk.bad, on_error)
                 self._drawn_labels += chunk.labels
-                self.report.pixels.update(chunk.pixels)
                 yield from regrouper.add(chunk.images(), names, chunk.digests)
             yield from regrouper.rest()
         finally:
             chunks.close()  # ends the thread, or the processes
 
-    def record_chunk(
-        self,
-        indices: Sequence[int],
-        bad: Sequence[tuple[int, str]],
-        notes: Mapping[str, int],
-        formats: Mapping[str, int],
-        on_error: str,
+    def record(
+        self, found: Findings, indices: Sequence[int], bad: Sequence[tuple[int, str]], on_error: str
     ) -> list[str]:
-        """Add the findings on these decoded images to the report; return the names of the usable ones.
+        """Add the findings on decoded images to the report; return the names of the usable ones.
 
         Args:
-            indices: of those that can, among all the images of ``images``.
+            indices: of those that can be used, among all the images of ``images``.
             bad: (index, reason) of those that cannot.
-            notes, formats, on_error: as in ``SourceReport`` and ``batches``.
+            on_error: as in ``batches``.
         """
-        named = [(self.images.name(index), reason) for index, reason in bad]
-        if named and on_error == "stop":
-            raise unusable(self.spec, named[:1], self.length)
-        self.report.skipped.extend(named)
+        self._leave_out([(self.images.name(index), reason) for index, reason in bad], on_error)
         self.report.skipped_places.extend(np.searchsorted(self.indices, [index for index, _ in bad]).tolist())
-        self.report.notes.update(notes)
-        self.report.formats.update(formats)
+        self.report.add(found)
         return [self.images.name(index) for index in indices]
 
     def chunks(

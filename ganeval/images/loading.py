@@ -17,7 +17,7 @@ from ganeval.images.decode import UnreadableImage, digest
 from ganeval.images.mixed import MixedImages, Packing, join_images
 from ganeval.images.summary import add_counts, summarise
 from ganeval.images.threads import map_in_threads
-from ganeval.images.types import ImageBatch, Prepare, SourceReport
+from ganeval.images.types import Findings, ImageBatch, Prepare, SourceReport
 
 if TYPE_CHECKING:
     from ganeval.images.room import Turn
@@ -27,7 +27,7 @@ _AHEAD = 2  # chunks that are decoded before they are asked for
 
 
 @dataclass(slots=True)
-class Chunk:
+class Chunk(Findings):
     """Decoded images as they travel between processes: one tensor, even where sizes differ.
 
     Attributes:
@@ -36,23 +36,17 @@ class Chunk:
         shapes: (3, H, W) of each image where sizes differ.
         digests: uint64 (N,); None for images on an accelerator.
         bad: (index, reason) of those that could not.
-        notes: see ``SourceReport``.
-        formats: see ``SourceReport``.
         labels: of the images that could be used, where their items have one.
-        pixels: see ``ganeval.images.summary``.
         marks: what ``Images.fingerprint`` says of those that could be used, from the bytes that were decoded; empty
             unless it was asked for.
     """
 
     indices: list[int]
     data: Tensor
-    shapes: list[tuple[int, ...]] | None
-    digests: np.ndarray | None
-    bad: list[tuple[int, str]]
-    notes: Counter[str]
-    formats: Counter[str] = field(default_factory=Counter)
+    shapes: list[tuple[int, ...]] | None = None
+    digests: np.ndarray | None = None
+    bad: list[tuple[int, str]] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
-    pixels: Counter[str] = field(default_factory=Counter)
     marks: list[bytes] = field(default_factory=list)
 
     def images(self) -> Tensor | MixedImages:
@@ -77,7 +71,7 @@ def load_chunk(
         turn: asked before each image, which waits until there is room for it.
         shared: put the pixels in memory that other processes can map.
     """
-    chunk = Chunk([], torch.empty(0, dtype=torch.uint8, device="cpu"), None, None, [], Counter())
+    chunk = Chunk([], torch.empty(0, dtype=torch.uint8, device="cpu"))
     packing, digests = Packing(len(indices), shared=shared), []
     for index in indices:
         if (stop is not None and stop.is_set()) or (turn is not None and not turn.begins()):
@@ -132,7 +126,7 @@ def take_chunk(images: Images, indices: Sequence[int], *, prepare: Prepare | Non
         for one in map_in_threads(prepare, list(data.permute(0, 2, 3, 1).cpu().numpy())):
             packing.add(one.numpy())
         data, shapes = packing.packed()
-    return Chunk(good, data, shapes, None, bad, notes)
+    return Chunk(good, data, shapes, None, bad, notes=notes)
 
 
 class Regrouper:

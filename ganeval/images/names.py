@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import PurePosixPath
 
@@ -25,17 +25,20 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
-def ignored_kind(path: str) -> str | None:
-    """None for the name of an image; otherwise under what the file is counted as ignored.
+def ignored_kind(path: str, head: Callable[[], bytes] | None = None) -> str | None:
+    """None for an image; otherwise under what the file is counted as ignored.
 
     Args:
         path: below the folder or archive that was named, whose own name may be hidden.
+        head: gives the first ``HEAD`` bytes of the file, which then decide where its suffix is not that of an image.
     """
     place = PurePosixPath(path)
     if any(map(is_hidden, place.parts)):
         return HIDDEN
     suffix = place.suffix.lower()
-    return None if suffix in SUFFIXES else suffix or NO_SUFFIX
+    if suffix in SUFFIXES or (head is not None and known_format(head())):
+        return None
+    return (suffix or NO_SUFFIX) + ("" if head is None else " (not an image by its first bytes)")
 
 
 def shared_folders(names: Sequence[str]) -> int:
@@ -49,14 +52,9 @@ def shared_folders(names: Sequence[str]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def ignored_kind_by_bytes(sort: str, head: bytes) -> str | None:
-    """``sort_of`` of a file whose name is not that of an image, by its first ``HEAD`` bytes."""
-    return None if known_format(head) else f"{sort} (not an image by its first bytes)"
-
-
-def is_named_otherwise(sort: str | None) -> bool:
-    """Whether the suffix alone keeps the file out, so that ``any_suffix`` looks into it."""
-    return sort is not None and (sort == NO_SUFFIX or (sort.startswith(".") and "(" not in sort))
+def _is_named_otherwise(kind: str) -> bool:
+    """Whether the suffix alone keeps such files out, so that ``any_suffix`` looks into them."""
+    return kind == NO_SUFFIX or (kind.startswith(".") and "(" not in kind)
 
 
 def ignored_files_text(ignored: Mapping[str, int]) -> str | None:
@@ -65,7 +63,7 @@ def ignored_files_text(ignored: Mapping[str, int]) -> str | None:
         return None
     total = sum(ignored.values())
     text = f"{number_of(total, 'file was', 'files were')} left out: {listed_counts(ignored)}"
-    return text + (f"; {_ADVICE}" if any(map(is_named_otherwise, ignored)) else "")
+    return text + (f"; {_ADVICE}" if any(map(_is_named_otherwise, ignored)) else "")
 
 
 def no_images_text(what: str, ignored: Counter[str]) -> str:
@@ -73,7 +71,7 @@ def no_images_text(what: str, ignored: Counter[str]) -> str:
     if not ignored:
         return f"{what} holds no images and no other files. Point at the place that holds the images."
     found = f"{number_of(ignored.total(), 'other file')} ({listed_counts(ignored)})"
-    advice = f" {_ADVICE[0].upper()}{_ADVICE[1:]}." if any(map(is_named_otherwise, ignored)) else ""
+    advice = f" {_ADVICE[0].upper()}{_ADVICE[1:]}." if any(map(_is_named_otherwise, ignored)) else ""
     return (
         f"{what} has no file with the suffix of an image; found {found}. Expected {' '.join(SUFFIXES)}. "
         f"Point at the place that holds the images.{advice}"

@@ -66,10 +66,9 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
         case specs.Folder(path=path):
             images = folder.open_folder(path, any_suffix=options.any_suffix)
         case specs.Archive(path=path, form=form):
-            door = archive.open_zip if form == "zip" else archive.open_tar
-            images = door(path, options.max_image_bytes, any_suffix=options.any_suffix)
+            images = (archive.open_zip if form == "zip" else archive.open_tar)(path, options)
         case specs.Shards(pattern=pattern):
-            images = archive.open_shards(pattern, options.max_image_bytes, any_suffix=options.any_suffix)
+            images = archive.open_shards(pattern, options)
         case specs.ArrayFile(path=path, form="npy"):
             images = array.open_npy(path, options.value_range)
         case specs.ArrayFile(path=path, part=part) if part != "statistics":

@@ -8,27 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.parsing.arguments import (
-    DEVICE,
-    FLAG,
-    FOLDER,
-    LATENT,
-    RANGE,
-    SIZE,
-    TEXT,
-    WHOLE,
-    Device,
-    convert_fields,
-    declare,
-    option,
-    options_of,
-)
+from ganeval.parsing import arguments as kinds
+from ganeval.parsing.arguments import Device, convert_fields, declare, option, options_of
 
 if TYPE_CHECKING:
     import torch
 
 MAX_IMAGE_BYTES = 512 * 2**20
-COUNT = WHOLE.from_(1).or_none()
+COUNT = kinds.WHOLE.from_(1).or_none()
 LABEL_DISTRIBUTIONS = ("uniform", "balanced", "like-real")
 
 
@@ -54,22 +41,22 @@ class OpenOptions:
 
     num_samples: int | None = declare(None, COUNT, "source", "Number of images that a generator or a renderer makes.")
     value_range: tuple[float, float] | None = declare(
-        None, RANGE.or_none(), "source", "The values of black and white in float images, for instance -1,1."
+        None, kinds.RANGE.or_none(), "source", "The values of black and white in float images, for instance -1,1."
     )
-    data_root: str | Path | None = declare(None, FOLDER.or_none(), "source", "Folder of torchvision data sets.")
-    download: bool = declare(False, FLAG, "source", "Let torchvision download a data set that is missing.")
-    seed: int = declare(0, WHOLE.from_(0), "source", "Seed of subsets, and of rendered and generated images.")
+    data_root: str | Path | None = declare(None, kinds.FOLDER.or_none(), "source", "Folder of torchvision data sets.")
+    download: bool = declare(False, kinds.FLAG, "source", "Let torchvision download a data set that is missing.")
+    seed: int = declare(0, kinds.WHOLE.from_(0), "source", "Seed of subsets, and of rendered and generated images.")
     any_suffix: bool = declare(
-        False, FLAG, "source", "Read files of any suffix; their first bytes tell whether they are images."
+        False, kinds.FLAG, "source", "Read files of any suffix; their first bytes tell whether they are images."
     )
     image_column: str | None = declare(
-        None, TEXT.or_none(), "source", "Key or column that holds the image of a data set's items."
+        None, kinds.TEXT.or_none(), "source", "Key or column that holds the image of a data set's items."
     )
     max_image_bytes: int = declare(
-        MAX_IMAGE_BYTES, SIZE.from_(1), "source", "The largest image file that is read from an archive."
+        MAX_IMAGE_BYTES, kinds.SIZE.from_(1), "source", "The largest image file that is read from an archive."
     )
     latent_dim: int | tuple[int, ...] | None = declare(
-        None, LATENT.or_none(), "generator", "Shape of one latent, for generators that do not declare it."
+        None, kinds.LATENT.or_none(), "generator", "Shape of one latent, for generators that do not declare it."
     )
     num_classes: int | None = declare(
         None, COUNT, "generator", "Number of classes, for generators that take labels too."
@@ -88,9 +75,9 @@ class OpenOptions:
         "The label of every generated image: a text file with one label a line (in Python, integers).",
     )
     keep_mode: bool = declare(
-        False, FLAG, "generator", "Leave a generator in its current mode, training or evaluation."
+        False, kinds.FLAG, "generator", "Leave a generator in its current mode, training or evaluation."
     )
-    device: Device = declare(None, DEVICE.or_none(), "", "Where a generator runs; None: where it is.")
+    device: Device = declare(None, kinds.DEVICE.or_none(), "", "Where a generator runs; None: where it is.")
 
     def __post_init__(self) -> None:
         convert_fields(self)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.images.decode import GREY, UnreadableImage
+from ganeval.parsing.arguments import RANGE
 
 CLAMPED = "values within half a grey level outside the declared range, clamped"
 DARK = "no value above 1 in a declared range of 0..255"
@@ -23,12 +24,9 @@ def check_range(value_range: object) -> ValueRange | None:
     if value_range is None:
         return None
     try:
-        low, high = (float(v) for v in value_range)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        low, high = math.nan, math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"A value range is two numbers in order, such as -1,1 or 0,1; got {value_range!r}.")
-    return low, high
+        return RANGE.convert(value_range)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"A value range is two numbers in order, such as -1,1 or 0,1; got {value_range!r}.") from error
 
 
 def check_dtype(name: str, value_range: ValueRange | None, what: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -25,21 +24,16 @@ from ganeval.images.mixed import MixedImages
 from ganeval.images.threads import map_in_threads
 from ganeval.images.transfer import to_device
 
-RESIZE_MODES: Mapping[str, str] = MappingProxyType(
-    {
-        "tf1-bilinear": "TensorFlow 1: TTUR, torch-fidelity, ADM; the StyleGAN and EDM scripts up to float32 noise",
-        "torch-bilinear": "PyTorch without antialiasing: pytorch-fid, clean-fid legacy_pytorch, dgm-eval inception",
-        "torch-bilinear-antialias": "PyTorch with antialiasing: torchmetrics 1.8 and later",
-        "pil-bicubic-float": "Pillow in floating point, clipped to 0..255 and not rounded: clean-fid",
-        "pil-bicubic-uint8": "Pillow on 8-bit images: dgm-eval DINOv2, EDM2 with resize_mode='pil'",
-        "square-pil-bicubic-uint8": "cut out the middle square, then pil-bicubic-uint8: CMMD",
-        "pil-bicubic-uint8-square": "Pillow on 8 bits, shorter side to the target, middle square: clean-fid's CLIP-FID",
-        "torch-bicubic-antialias": "PyTorch with antialiasing, neither clipped nor rounded: EDM2 DINOv2",
-    }
-)
-PIL_MODES = frozenset(
-    {"pil-bicubic-float", "pil-bicubic-uint8", "square-pil-bicubic-uint8", "pil-bicubic-uint8-square"}
-)
+RESIZE_MODES: Mapping[str, str] = {
+    "tf1-bilinear": "TensorFlow 1: TTUR, torch-fidelity, ADM; the StyleGAN and EDM scripts up to float32 noise",
+    "torch-bilinear": "PyTorch without antialiasing: pytorch-fid, clean-fid legacy_pytorch, dgm-eval inception",
+    "torch-bilinear-antialias": "PyTorch with antialiasing: torchmetrics 1.8 and later",
+    "pil-bicubic-float": "Pillow in floating point, clipped to 0..255 and not rounded: clean-fid",
+    "pil-bicubic-uint8": "Pillow on 8-bit images: dgm-eval DINOv2, EDM2 with resize_mode='pil'",
+    "square-pil-bicubic-uint8": "cut out the middle square, then pil-bicubic-uint8: CMMD",
+    "pil-bicubic-uint8-square": "Pillow on 8 bits, shorter side to the target, middle square: clean-fid's CLIP-FID",
+    "torch-bicubic-antialias": "PyTorch with antialiasing, neither clipped nor rounded: EDM2 DINOv2",
+}
 
 
 def resize(images: Tensor, size: int, mode: str) -> Tensor:
@@ -225,3 +219,4 @@ _PIL: Mapping[str, Callable[[np.ndarray, int], Tensor]] = {
     "square-pil-bicubic-uint8": _square_then_uint8,
     "pil-bicubic-uint8-square": _uint8_then_square,
 }
+PIL_MODES = frozenset(_PIL)

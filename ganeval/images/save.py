@@ -21,6 +21,7 @@ from PIL import Image
 
 from ganeval.errors import InputError, listed, number_of
 from ganeval.files import write_text, written_whole
+from ganeval.images.decode import END_MARKS
 from ganeval.images.folder import MANIFEST
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.images.workers import worker_faults
@@ -29,7 +30,6 @@ from ganeval.parsing.documents import MAX_BYTES, Count, DocumentError, parse_jso
 _SCHEMA = "ganeval-sample/1"
 _OURS = re.compile(r"\d{6,}\.png")
 _UNFINISHED = re.compile(r"\.(\d{6,}\.png|ganeval-sample\.json)\.[0-9a-f]{8}\.(png|json)")  # of a run that was killed
-_END_OF_PNG = b"IEND\xaeB`\x82"
 _NO_FOLDERS = (".tar", ".tgz", ".gz", ".npy", ".png", ".jpg", ".jpeg")
 
 _NEGLIGIBLE = (MANIFEST, "Thumbs.db", "desktop.ini")  # our manifest, and what file managers leave behind
@@ -116,6 +116,16 @@ class _Run:
         described = {k: v for k, v in self.source.describe().items() if k != "n"}
         return json.dumps({"schema": _SCHEMA, "n": self.n, "source": described}, indent=2, sort_keys=True) + "\n"
 
+    def difference(self, before: _Manifest | None, *, more_is_fine: bool = True) -> str:
+        """What differs from the run before, empty where this one may go on with its images."""
+        if before is None:
+            return f"its {MANIFEST} does not name the run"
+        old, new = before.source, json.loads(self.manifest())["source"]
+        differ = [f"{k}: {old.get(k)}, now {new.get(k)}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+        if not differ and (before.n > self.n or (before.n != self.n and not more_is_fine)):
+            differ = [f"n: {before.n}, now {self.n}"]
+        return ", ".join(differ)
+
     def images(self, wanted: list[int]) -> Iterator[tuple[int, Pixels]]:
         """(number, (H, W, 3)) of the wanted ones, which are in increasing order."""
         if not wanted:
@@ -191,7 +201,7 @@ def _may_be_continued(run: _Run, folder: Path, present: set[str], overwrite: boo
     if not of_a_run:
         return (), False
     before = _read_manifest((folder / MANIFEST).read_text(encoding="utf-8", errors="replace"))
-    if difference := _difference(before, json.loads(run.manifest())):
+    if difference := run.difference(before):
         raise InputError(f"{folder} holds the images of another run ({difference}): nothing was written. {advice}")
     return (), True
 
@@ -199,8 +209,8 @@ def _may_be_continued(run: _Run, folder: Path, present: set[str], overwrite: boo
 def _is_whole(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            file.seek(-len(_END_OF_PNG), io.SEEK_END)
-            return file.read() == _END_OF_PNG
+            file.seek(-len(END_MARKS["PNG"]), io.SEEK_END)
+            return file.read() == END_MARKS["PNG"]
     except OSError:  # not there, or shorter than that
         return False
 
@@ -209,24 +219,11 @@ def _name(number: int) -> str:
     return f"{number:06d}.png"
 
 
-def _read_manifest(text: str) -> dict[str, object]:
+def _read_manifest(text: str) -> _Manifest | None:
     try:
-        fields: dict[str, object] = parse_json(text[: MAX_BYTES + 1])
-        typed(fields, _Manifest)
+        return typed(parse_json(text[: MAX_BYTES + 1]), _Manifest)
     except DocumentError:
-        return {}
-    return fields
-
-
-def _difference(before: dict[str, object], now: dict[str, object], *, more_is_fine: bool = True) -> str:
-    """What differs between two manifests, empty where the second run may go on with the first one's images."""
-    old, new, n_old, n_new = before.get("source"), now["source"], before.get("n"), now["n"]
-    if not isinstance(old, dict) or not isinstance(new, dict) or not isinstance(n_old, int):
-        return f"its {MANIFEST} does not name the run"
-    differ = [f"{k}: {old.get(k)}, now {new.get(k)}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
-    if not differ and isinstance(n_new, int) and (n_old > n_new or (n_old != n_new and not more_is_fine)):
-        differ = [f"n: {n_old}, now {n_new}"]
-    return ", ".join(differ)
+        return None
 
 
 # --- archives ----------------------------------------------------------------------------------------------------
@@ -239,10 +236,10 @@ def _save_archive(run: _Run, path: Path, write: Callable[[_Run, Path], None], ov
             with zipfile.ZipFile(path) as archive:
                 before = _read_manifest(archive.comment.decode("utf-8", "replace"))
         except (zipfile.BadZipFile, OSError):
-            before = {}
-        if not before:
+            before = None
+        if before is None:
             raise InputError(f"{path} exists, and was not written by this command: nothing was written. {advice}")
-        if difference := _difference(before, json.loads(run.manifest()), more_is_fine=False):
+        if difference := run.difference(before, more_is_fine=False):
             raise InputError(f"{path} holds the images of another run ({difference}): nothing was written. {advice}")
         run.progress(run.n)
         return Saved(0, run.n)
@@ -268,17 +265,15 @@ def _write_zip(run: _Run, path: Path) -> None:
 
 def _write_npz(run: _Run, path: Path) -> None:
     """As ``numpy.savez`` does, but image by image."""
-    images = run.images(list(range(run.n)))
-    number, image = next(images)
-    first = image.shape
-    header = {"descr": "|u1", "fortran_order": False, "shape": (run.n, *first)}
+    first: tuple[int, ...] = ()
     with zipfile.ZipFile(path, "w") as archive:
         archive.comment = run.manifest().encode()
         with archive.open(_entry("arr_0.npy"), "w", force_zip64=True) as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            file.write(image.tobytes())
-            run.progress(1)
-            for number, image in images:
+            for number, image in run.images(list(range(run.n))):
+                if not first:
+                    first = image.shape
+                    header = {"descr": "|u1", "fortran_order": False, "shape": (run.n, *first)}
+                    np.lib.format.write_array_header_1_0(file, header)
                 if image.shape != first:
                     sizes = " and ".join(f"{s[1]} x {s[0]}" for s in (first, image.shape))
                     raise InputError(

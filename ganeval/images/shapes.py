@@ -52,7 +52,7 @@ def render(index: int, *, seed: int = 0, size: int = 32, variant: str = "mixed")
     x, y = _grid(size)
     image = _background(scene.ground, x, y, 2.0 / size)
     for item in scene.items:
-        _paint(image, item, variant, x, y, 2.0 / size)
+        _paint(image, item, scene, variant, x, y, 2.0 / size)
     image *= 255.0
     image += 0.5
     np.clip(image, 0.0, 255.0, out=image)
@@ -106,8 +106,6 @@ class _Object:
     detail: float  # a proportion of the shape, in [0, 1)
     colour: Colour
     tone: Colour  # the second one: bands, rims, dots
-    light: tuple[float, float]  # direction of the shading, with its strength as length
-    shadow: float
     fill: int
 
 
@@ -126,6 +124,8 @@ class _Ground:
 @dataclass(frozen=True, slots=True)
 class _Scene:
     ground: _Ground
+    light: tuple[float, float]  # direction of the shading, with its strength as length
+    shadow: float
     items: tuple[_Object, ...]  # drawn in this order
 
 
@@ -142,30 +142,20 @@ def _scene(index: int, seed: int, size: int, variant: str) -> _Scene:
     light = direction(draw.uniform(0, 2 * math.pi), draw.uniform(0.06, 0.2))
     shadow = draw.uniform(-0.35, 0.6)
     ground = _ground(draw, mixed)
-    main = _object(draw, kind, x, y, radius, light, shadow, ground, mixed)
+    main = _object(draw, kind, x, y, radius, ground, mixed)
     # A second, small one in the corner that the main one leaves free.
     accompanied = draw.uniform() < 0.25
     kind, radius = _kind(draw), draw.uniform(0.16, 0.22)
     x, y = (math.copysign(draw.uniform(0.66, 0.76), -other) for other in (x, y))
-    second = _object(draw, kind, x, y, radius, light, shadow, ground, mixed)
-    return _Scene(ground, (second, main) if accompanied else (main,))
+    second = _object(draw, kind, x, y, radius, ground, mixed)
+    return _Scene(ground, light, shadow, (second, main) if accompanied else (main,))
 
 
 def _kind(draw: _Draws) -> int:
     return int(draw.uniform(0, len(CLASSES)))
 
 
-def _object(
-    draw: _Draws,
-    kind: int,
-    x: float,
-    y: float,
-    radius: float,
-    light: tuple[float, float],
-    shadow: float,
-    ground: _Ground,
-    mixed: bool,
-) -> _Object:
+def _object(draw: _Draws, kind: int, x: float, y: float, radius: float, ground: _Ground, mixed: bool) -> _Object:
     name = CLASSES[kind]
     turn, tilt, stretch = draw.uniform(0, 2 * math.pi), draw.uniform(-_UPRIGHT, _UPRIGHT), draw.uniform(0.88, 1.14)
     if name in ("disc", "ring"):
@@ -189,8 +179,6 @@ def _object(
         detail=draw.uniform(),
         colour=colour,
         tone=tone,
-        light=light,
-        shadow=shadow,
         fill=int(draw.uniform(0, 8)),
     )
 
@@ -243,20 +231,20 @@ def _cover(item: _Object, u: Field, v: Field, pixel: float) -> Field:
     return edge(item.shape(u, v, item.detail), pixel / item.radius)
 
 
-def _paint(image: Field, item: _Object, variant: str, x: Field, y: Field, pixel: float) -> None:
+def _paint(image: Field, item: _Object, scene: _Scene, variant: str, x: Field, y: Field, pixel: float) -> None:
     u, v = _local(item, x, y)
-    if item.shadow > 0:  # soft, away from the light
+    if scene.shadow > 0:  # soft, away from the light
         away = 3.0 * item.radius
-        cast = _local(item, x + away * item.light[0], y + away * item.light[1])
+        cast = _local(item, x + away * scene.light[0], y + away * scene.light[1])
         dark = edge(item.shape(*cast, item.detail), 0.35)
-        image *= (1.0 - item.shadow * dark)[:, :, None]
+        image *= (1.0 - scene.shadow * dark)[:, :, None]
     cover = _cover(item, u, v, pixel)
     if variant == "striped":
         share: Field | None = bands(x + (1.0 - _GRATING / 4), _GRATING, 0.5, pixel)
         tones: Colour = _mix(item.colour, (0.0, 0.0, 0.0), 1.0 - _DARKENED)
     else:
         share, tones = _second_tone(item, variant, u, v, pixel / item.radius), item.tone
-    shade = 1.0 + (x - item.x) * (item.light[0] / item.radius) + (y - item.y) * (item.light[1] / item.radius)
+    shade = 1.0 + (x - item.x) * (scene.light[0] / item.radius) + (y - item.y) * (scene.light[1] / item.radius)
     for channel, (colour, tone) in enumerate(zip(item.colour, tones, strict=True)):
         paint = shade * colour if share is None else shade * (colour + share * (tone - colour))
         plane = image[:, :, channel]

@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from ganeval.errors import InputError
 from ganeval.files import is_stream
+from ganeval.images import specs
 from ganeval.images.grammar import as_spec
-from ganeval.images.specs import (
-    Archive,
-    ArrayFile,
-    Folder,
-    GeneratorFile,
-    ImportedGenerator,
-    OtherFile,
-    ScriptFile,
-    Shards,
-    Translation,
-    expand_braces,
-)
 
 
 def files_of(*given: object) -> Iterator[Path]:
     """The files that specs name, those within translations too; other objects name no files."""
-    for one in given:
-        match as_spec(one):
-            case Archive(path=path) | ArrayFile(path=path) | OtherFile(path=path) | ScriptFile(path=path):
-                yield path
-            case GeneratorFile(path=path):
+    for spec in _named(given):
+        match spec:
+            case specs.Archive() | specs.ArrayFile() | specs.OtherFile() | specs.ScriptFile():
+                yield spec.path
+            case specs.GeneratorFile(path=path):
                 yield from (path, path.with_suffix(".safetensors"), path.with_suffix(".json"))
-            case ImportedGenerator(module=module):
+            case specs.ImportedGenerator(module=module):
                 yield Path(*module.split(".")).with_suffix(".py")
-            case Shards(pattern=pattern):
-                yield from map(Path, expand_braces(pattern))
-            case Translation(model=model, source=source):
-                yield from files_of(model, source)
-            case _:
-                pass
+            case specs.Shards(pattern=pattern):
+                yield from map(Path, specs.expand_braces(pattern))
 
 
 def is_input(path: Path, *given: object) -> bool:
@@ -53,19 +38,17 @@ def is_input(path: Path, *given: object) -> bool:
     files = (file for file in files_of(*given) if not is_stream(file))
     if any(file.exists() and os.path.samestat(here, file.stat()) for file in files):
         return True
-    folders = list(_folders_of(*given))
+    folders = [spec.path for spec in _named(given) if isinstance(spec, specs.Folder)]
     return bool(folders) and _may_be_an_image(path) and any(_holds(folder, here) for folder in folders)
 
 
-def _folders_of(*given: object) -> Iterator[Path]:
-    for one in given:
-        match as_spec(one):
-            case Folder(path=path):
-                yield path
-            case Translation(source=source):
-                yield from _folders_of(source)
-            case _:
-                pass
+def _named(given: Iterable[object]) -> Iterator[specs.Spec]:
+    """The specs among these objects, in place of a translation its model and its source."""
+    for spec in map(as_spec, given):
+        if isinstance(spec, specs.Translation):
+            yield from _named([spec.model, spec.source])
+        elif spec is not None:
+            yield spec
 
 
 def _may_be_an_image(path: Path) -> bool:

@@ -9,9 +9,10 @@ import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from ganeval.errors import InputError
 
@@ -29,8 +30,7 @@ _SYSTEM = ("/dev", "/proc", "/sys")  # without end, or with files that wait
 Part = Literal["images", "statistics"]
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(msgspec.Struct, frozen=True):
     """What a text names; every kind is a class below, and ``str`` gives the text.
 
     Attributes:
@@ -43,26 +43,22 @@ class Spec:
         return self.text
 
 
-@dataclass(frozen=True, slots=True)
-class Folder(Spec):
+class Folder(Spec, frozen=True):
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Archive(Spec):
+class Archive(Spec, frozen=True):
     path: Path
     form: Literal["zip", "tar"]
 
 
-@dataclass(frozen=True, slots=True)
-class Shards(Spec):
+class Shards(Spec, frozen=True):
     """Archives that a pattern with braces names, see ``expand_braces``."""
 
     pattern: str
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayFile(Spec):
+class ArrayFile(Spec, frozen=True):
     """An npy or npz file; which of images and statistics an npz holds is known by its members only.
 
     Attributes:
@@ -74,22 +70,19 @@ class ArrayFile(Spec):
     part: Part | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OtherFile(Spec):
+class OtherFile(Spec, frozen=True):
     """An existing file that holds no images, by its suffix."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Missing(Spec):
+class Missing(Spec, frozen=True):
     """A path at which there is nothing."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Invalid(Spec):
+class Invalid(Spec, frozen=True):
     """Text that names nothing.
 
     Attributes:
@@ -99,8 +92,7 @@ class Invalid(Spec):
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class NamedStatistics(Spec):
+class NamedStatistics(Spec, frozen=True):
     """
     Attributes:
         part: what the user chose, where they hold images too; None where nothing was said.
@@ -110,8 +102,7 @@ class NamedStatistics(Spec):
     part: Part | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered(Spec):
+class Rendered(Spec, frozen=True):
     """Shapes that are drawn by number.
 
     Attributes:
@@ -124,8 +115,7 @@ class Rendered(Spec):
     seed: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class TorchvisionDataset(Spec):
+class TorchvisionDataset(Spec, frozen=True):
     """
     Attributes:
         name: of a class of ``torchvision.datasets``, in lower case.
@@ -135,8 +125,7 @@ class TorchvisionDataset(Spec):
     split: str
 
 
-@dataclass(frozen=True, slots=True)
-class RegisteredSource(Spec):
+class RegisteredSource(Spec, frozen=True):
     """Images of a kind that another package has registered, see ``ganeval.images.registry``.
 
     Attributes:
@@ -148,8 +137,7 @@ class RegisteredSource(Spec):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShippedGenerator(Spec):
+class ShippedGenerator(Spec, frozen=True):
     """
     Attributes:
         name: one of ``SHIPPED``.
@@ -158,8 +146,7 @@ class ShippedGenerator(Spec):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratorFile(Spec):
+class GeneratorFile(Spec, frozen=True):
     """Weights in safetensors and a card in JSON, both data alone, of an architecture of this package.
 
     Attributes:
@@ -169,23 +156,20 @@ class GeneratorFile(Spec):
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptFile(Spec):
+class ScriptFile(Spec, frozen=True):
     """TorchScript: a program."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedGenerator(Spec):
+class ImportedGenerator(Spec, frozen=True):
     """A callable of a Python module: a program."""
 
     module: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Translation(Spec):
+class Translation(Spec, frozen=True):
     """What ``model`` makes of the images of ``source``."""
 
     model: Generator

@@ -16,16 +16,7 @@ from ganeval.images.items import image_of, label_of
 from ganeval.images.labels import class_names, names_of
 from ganeval.images.loading import Regrouper, load_chunk, take_chunk
 from ganeval.images.pixels import ValueRange
-from ganeval.images.types import (
-    ImageBatch,
-    Images,
-    ImageSource,
-    Prepare,
-    SourceReport,
-    check_batches,
-    check_on_error,
-    unusable,
-)
+from ganeval.images.types import ImageBatch, Images, ImageSource, Prepare, SourceReport, check_on_error, unusable
 
 _DROPPED = "left out by drop_last=True of the DataLoader. Make it with drop_last=False to measure all images"
 
@@ -96,13 +87,7 @@ class StreamSource(ImageSource):
             except InputError as error:
                 raise unusable(self.spec, [("#0", str(error).rstrip("."))], self.length) from error
 
-    def batches(
-        self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
-    ) -> Iterator[ImageBatch]:
-        check_batches(batch_size, workers, on_error)
-        return self._batches(batch_size, prepare, on_error)
-
-    def _batches(self, batch_size: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
+    def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         self.report.restart()
         self._labels = []
         regrouper = Regrouper(batch_size, self.report)
@@ -120,9 +105,7 @@ class StreamSource(ImageSource):
                 load = take_chunk if images.on_accelerator else load_chunk
                 chunk = load(images, rows, prepare=prepare)
                 self._leave_out([(f"#{seen + row}", reason) for row, reason in chunk.bad], on_error)
-                self.report.notes.update(chunk.notes)
-                self.report.formats.update(chunk.formats)
-                self.report.pixels.update(chunk.pixels)
+                self.report.add(chunk)
                 self._labels += _labels_of(item, len(images), chunk.indices, names)
                 yield from regrouper.add(chunk.images(), [f"#{seen + row}" for row in chunk.indices], chunk.digests)
                 self._seen += len(rows)
@@ -133,11 +116,6 @@ class StreamSource(ImageSource):
             self.report.notes[_DROPPED] = dropped
         if self._limit is not None and self._seen < self._limit:
             raise InputError(f"{self.spec}: {self._limit} images were requested, but it ended after {self._seen}.")
-
-    def _leave_out(self, bad: list[tuple[str, str]], on_error: str) -> None:
-        if bad and on_error == "stop":
-            raise unusable(self.spec, bad[:1], self.length)
-        self.report.skipped.extend(bad)
 
     def _drawn(self) -> Iterator[Any]:
         """The items; what the user's own code raises is reported with the source and the number of images before it."""

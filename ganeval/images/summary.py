@@ -26,10 +26,8 @@ _UNIT = 256  # of sums of channel means, so that they are whole numbers
 _GRID = 64  # rows and columns of an image of which the means are taken
 _DIM = 16  # levels of a 12-bit image that is read as one of 16 bits
 _FEW = 8  # images; with fewer nothing is reported
-_SCALED, _RESHAPED = (
-    0.1,
-    0.02,
-)  # differences of mean logarithms, of area and of aspect ratio, from which on it is reported
+# differences of mean logarithms, of area and of aspect ratio, from which on it is reported
+_SCALED, _RESHAPED = 0.1, 0.02
 _LISTED = 20  # sizes in a document
 _MOST, _LITTLE = 0.98, 0.5  # shares of stretched images: of nearly all of one set, and no more than this of the other
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -45,8 +46,28 @@ class ImageBatch:
     resized: Mapping[PillowResize, Tensor] = field(default_factory=dict, kw_only=True)
 
 
-@dataclass(slots=True)
-class SourceReport:
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """What was found while images were decoded.
+
+    Attributes:
+        notes: what was done to images that are not plain 8-bit RGB, and to how many.
+        formats: of encoded images, and how many.
+        pixels: a summary of the images that were decoded, see ``ganeval.images.summary``.
+    """
+
+    notes: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    pixels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Findings) -> None:
+        self.notes.update(other.notes)
+        self.formats.update(other.formats)
+        self.pixels.update(other.pixels)
+
+
+@dataclass(slots=True, kw_only=True)
+class SourceReport(Findings):
     """Findings while images were drawn; the counts start anew with every call of ``batches``.
 
     Attributes:
@@ -54,26 +75,17 @@ class SourceReport:
         skipped: (name, reason) of those left out, with ``on_error="skip"``.
         skipped_places: their places among the images of a numbered source.
         ignored: files that were left out, by suffix, or as ``hidden``.
-        notes: what was done to images that are not plain 8-bit RGB, and to how many.
-        formats: of encoded images, and how many.
-        pixels: a summary of the images that were decoded, see ``ganeval.images.summary``.
     """
 
     used: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     skipped_places: list[int] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
-    notes: Counter[str] = field(default_factory=Counter)
-    formats: Counter[str] = field(default_factory=Counter)
-    pixels: Counter[str] = field(default_factory=Counter)
 
     def restart(self) -> None:
         self.used = 0
-        self.skipped.clear()
-        self.skipped_places.clear()
-        self.notes.clear()
-        self.formats.clear()
-        self.pixels.clear()
+        for found in (self.skipped, self.skipped_places, self.notes, self.formats, self.pixels):
+            found.clear()
 
 
 class ImageSource(ABC):
@@ -92,7 +104,6 @@ class ImageSource(ABC):
     def length(self) -> int | None:
         """Number of images; None where it is not known before the end."""
 
-    @abstractmethod
     def batches(
         self, batch_size: int, *, workers: int = 0, prepare: Prepare | None = None, on_error: str = "stop"
     ) -> Iterator[ImageBatch]:
@@ -111,6 +122,14 @@ class ImageSource(ABC):
         Raises:
             InputError: an image cannot be used; the message names it.
         """
+        check_on_error(on_error)
+        if batch_size < 1 or workers < 0:
+            raise InputError(f"A batch needs at least 1 image and 0 workers; got {batch_size} and {workers}.")
+        return self._batches(batch_size, workers, prepare, on_error)
+
+    def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
+        """What ``batches`` returns, unless a source replaces that: its arguments were checked."""
+        raise NotImplementedError
 
     @abstractmethod
     def subset(self, n: int, seed: int) -> ImageSource:
@@ -175,22 +194,39 @@ class ImageSource(ABC):
         """One file name for each image, in order, where the images are files."""
         return None
 
+    def _leave_out(self, bad: list[tuple[str, str]], on_error: str) -> None:
+        """Report (name, reason) of images that cannot be used, or raise at the first."""
+        if bad and on_error == "stop":
+            raise unusable(self.spec, bad[:1], self.length)
+        self.report.skipped.extend(bad)
+
 
 class NumberedSource(ImageSource):
-    """Images of known number, each of which can be read without the others."""
+    """Images of known number, each of which can be read without the others.
+
+    Attributes:
+        indices: numbers of these images among all that there are.
+        selection: how they were selected, for the provenance.
+    """
+
+    indices: np.ndarray
+    selection: dict[str, object] | None = None
 
     @property
-    @abstractmethod
-    def length(self) -> int: ...
+    def length(self) -> int:
+        return len(self.indices)
 
-    @abstractmethod
-    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> NumberedSource:
+    def part(self, rows: Sequence[int] | np.ndarray, selection: dict[str, object] | None = None) -> Self:
         """Select images by index, in increasing order; each is the same as in the whole set.
 
         Args:
             rows: indices of the images of this source.
             selection: how they were selected, for the provenance.
         """
+        some = copy.copy(self)
+        some.indices, some.selection = self.indices[np.asarray(rows, dtype=np.intp)], selection
+        some.report = SourceReport(ignored=self.report.ignored.copy())
+        return some
 
     def subset(self, n: int, seed: int) -> ImageSource:
         if not 1 <= n <= self.length:
@@ -328,9 +364,3 @@ def unusable(spec: str, bad: list[tuple[str, str]], n: int | None) -> InputError
 def check_on_error(on_error: str) -> None:
     if on_error not in ("stop", "skip"):
         raise InputError(f"on_error is 'stop' or 'skip'; got {on_error!r}.")
-
-
-def check_batches(batch_size: int, workers: int, on_error: str) -> None:
-    check_on_error(on_error)
-    if batch_size < 1 or workers < 0:
-        raise InputError(f"A batch needs at least 1 image and 0 workers; got {batch_size} and {workers}.")

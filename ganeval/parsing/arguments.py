@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ganeval.errors import ConfigError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 Device: TypeAlias = "str | torch.device | None"
+T = TypeVar("T")
 _SHOWN = 80  # characters of a value in a message
 
 
@@ -190,16 +191,16 @@ def _number(value: Any) -> float:
     raise TypeError
 
 
-def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise TypeError
+def _instance(kind: type[T]) -> Callable[[Any], T]:
+    def convert(value: Any) -> T:
+        if isinstance(value, kind):
+            return value
+        raise TypeError
+
+    return convert
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise TypeError
+_text = _instance(str)
 
 
 def _path(value: Any) -> Any:
@@ -275,21 +276,15 @@ def _device(value: Any) -> str:
     return {"cpu:0": "cpu", "mps:0": "mps"}.get(name, name)
 
 
-def _callable(value: Any) -> Any:
-    if callable(value):
-        return value
-    raise TypeError
-
-
 def _shared(value: Any) -> Any:
     return value if isinstance(value, bool) else _path(value)
 
 
 WHOLE, NUMBER = Kind("whole", "a whole number", _whole), Kind("number", "a number", _number)
-FLAG, TEXT = Kind("flag", "True or False", _flag), Kind("text", "a string", _text)
+FLAG, TEXT = Kind("flag", "True or False", _instance(bool)), Kind("text", "a string", _text)
 PATH, FOLDER = Kind("path", "a path", _path), Kind("folder", "a path", _path)
 SIZE = Kind("size", "a whole number", _whole)
-CALLABLE = Kind("function", "a function", _callable)
+CALLABLE = Kind("function", "a function", _instance(Callable))  # type: ignore[arg-type]
 DEVICE = Kind("device", "'auto', 'cpu', 'cuda', 'cuda:0', 'mps', a torch.device or None", _device)
 PROTOCOL = Kind("text", "the name of a protocol, a Protocol or a CustomNetwork", _text)
 DISTANCE = Kind("text", "the name of a distance or a PerceptualDistance", _text)

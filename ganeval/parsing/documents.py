@@ -14,7 +14,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -72,19 +72,12 @@ def read_json(path: Path, kind: type[T], *, what: str, advice: str, error: type[
     Raises:
         InputError: no such file, or its content is not valid.
     """
-    tree = read_json_tree(path, what=what, advice=advice, error=error)
-    try:
-        return typed(tree, kind)
-    except DocumentError as found:
-        raise error(f"{path} is not a valid {what}: {found}. {advice}") from found
+    return _read(path, lambda data: typed(parse_json(data), kind), what, advice, error)
 
 
 def read_json_tree(path: Path, *, what: str, advice: str, error: type[GanEvalError] = InputError) -> Any:
     """The values of a JSON file, without a type."""
-    try:
-        return parse_json(read_bytes(path, what=what, advice=advice, error=error))
-    except DocumentError as found:
-        raise error(f"{path} is not a valid {what}: {found}. {advice}") from found
+    return _read(path, parse_json, what, advice, error)
 
 
 def read_toml_tree(path: Path, *, what: str, advice: str, error: type[GanEvalError] = InputError) -> dict[str, Any]:
@@ -93,8 +86,12 @@ def read_toml_tree(path: Path, *, what: str, advice: str, error: type[GanEvalErr
     Raises:
         InputError: no such file, or its content is not valid.
     """
+    return _read(path, parse_toml, what, advice, error)
+
+
+def _read(path: Path, parse: Callable[[bytes], T], what: str, advice: str, error: type[GanEvalError]) -> T:
     try:
-        return parse_toml(read_bytes(path, what=what, advice=advice, error=error))
+        return parse(read_bytes(path, what=what, advice=advice, error=error))
     except DocumentError as found:
         raise error(f"{path} is not a valid {what}: {found}. {advice}") from found
 

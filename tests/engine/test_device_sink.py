@@ -20,7 +20,7 @@ from ganeval.engine.device_sink import DeviceMoments, DeviceSink
 from ganeval.engine.loop import run
 from ganeval.engine.runtime import Runtime
 from ganeval.errors import InputError
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.open import open_images
 from ganeval.metrics import frechet
 from ganeval.protocol import get_protocol
@@ -185,7 +185,7 @@ def test_distance_on_an_accelerator_is_that_of_the_cpu(
 def test_no_batch_is_waited_for(protocol: str, cuda: torch.device, surrogate_weights: Path) -> None:
     """CUDA itself raises at whatever would make the host wait, from the second batch on."""
     weights = surrogate_weights if protocol == "ttur" else None
-    extractor = load_extractor(get_protocol(protocol), device=cuda, weights=weights)
+    extractor = FeatureExtractor(get_protocol(protocol), device=cuda, weights=weights)
     batches = list(open_images("dataset:shapes:64", num_samples=192).batches(32))
     tap = extractor.tap("features")
     warm = LayerAccumulator(Moments(extractor.dimensions[tap]), FeatureRows(extractor.dimensions[tap]))

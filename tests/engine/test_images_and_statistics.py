@@ -268,12 +268,12 @@ def test_another_array_beside_statistics_is_no_set_of_images(tmp_path: Path, mom
 @pytest.fixture(scope="module")
 def spatial(surrogate_weights: Path) -> dict[str, np.ndarray]:
     """Moments of both layers, as the ADM evaluator writes them, with its own order: height, width, channel."""
-    from ganeval.features.extractor import load_extractor
+    from ganeval.features.extractor import FeatureExtractor
     from ganeval.images.types import ImageBatch
     from ganeval.protocol import get_protocol
     from ganeval.statistics.moments import Moments
 
-    extractor = load_extractor(
+    extractor = FeatureExtractor(
         get_protocol("adm"), device=torch.device("cpu"), weights=surrogate_weights, layers=("features", "spatial")
     )
     images = torch.from_numpy(OTHER[:6].transpose(0, 3, 1, 2).copy())

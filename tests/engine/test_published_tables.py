@@ -18,7 +18,7 @@ from ganeval.cli.main import main
 from ganeval.engine.public_statistics import get_statistics
 from ganeval.engine.reference_files import parts_of
 from ganeval.errors import IncomparableError, InputError, WeightsError
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.shapes import render
 from ganeval.images.types import ImageBatch
 from ganeval.protocol import get_protocol
@@ -35,7 +35,7 @@ Rows = dict[str, np.ndarray]
 @pytest.fixture(scope="module")
 def rows(surrogate_weights: Path) -> tuple[Rows, Rows]:
     """The features of both sets by layer, from one call of the network."""
-    extractor = load_extractor(
+    extractor = FeatureExtractor(
         get_protocol("adm"),
         device=torch.device("cpu"),
         weights=surrogate_weights,

@@ -15,7 +15,7 @@ from ganeval.engine import loop
 from ganeval.engine.accumulator import LayerAccumulator
 from ganeval.engine.loop import batching, run
 from ganeval.engine.prefetch import resized
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.images import resize as resizing
 from ganeval.images.open import open_images
 from ganeval.images.resize import PillowResize, resize_pil
@@ -73,7 +73,7 @@ def test_a_run_with_two_of_pillows_resizes_takes_them_from_the_batch(monkeypatch
     images = np.random.default_rng(0).integers(0, 256, (11, 40, 48, 3), dtype=np.uint8)
     compact = get_protocol("compact")
     protocols = [compact, *(replace(compact, resize=mode) for mode in ("pil-bicubic-float", "pil-bicubic-uint8"))]
-    networks = [load_extractor(one, device=torch.device("cpu")) for one in protocols]
+    networks = [FeatureExtractor(one, device=torch.device("cpu")) for one in protocols]
     size, prepare = batching(networks, 4)
     assert (size, prepare) == (4, None)
     assert batching(networks[1:2], None)[1] == networks[1].prepare == PillowResize(32, "pil-bicubic-float")

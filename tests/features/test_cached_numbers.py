@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ganeval.features.cached_numbers import forget, remembered
+from ganeval.features.cache import forget, remembered
 from ganeval.metrics.calibration import Kappa
 
 KEY = {"reference": "abc", "n": 50}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ganeval.features.compact import CompactNet, load_compact
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.registry import COMPACT_FILE
 from ganeval.features.weights import load_state_dict
 from ganeval.images.open import open_images
@@ -28,7 +28,7 @@ def test_card() -> None:
 
 def test_features_of_fixed_images_are_pinned() -> None:
     """Features of four rendered images, as torch 2.15.0 on x86-64 gives them: the extractor on ``dataset:shapes@7``."""
-    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    extractor = FeatureExtractor(get_protocol("compact"), device=CPU)
     (batch,) = open_images("dataset:shapes@7", num_samples=4).batches(4)
     rows = extractor(batch)["256"].double()
     assert rows.shape == (4, 256)

@@ -25,7 +25,7 @@ from PIL import Image
 from support import disturbances as faults
 from support.differences import frechet_difference
 
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.shapes import render
 from ganeval.images.types import ImageBatch
 from ganeval.metrics.frechet import FrechetInference, frechet_inference
@@ -95,7 +95,7 @@ def in_classes(rows: NDArray[np.int64], counts: int) -> NDArray[np.bool_]:
 @pytest.fixture(scope="module")
 def bench() -> Bench:
     protocol = get_protocol("compact")
-    network = load_extractor(protocol, device=torch.device("cpu"))
+    network = FeatureExtractor(protocol, device=torch.device("cpu"))
 
     def extract(images: Images) -> tuple[Moments, FeatureRows]:
         width = network.dimensions[protocol.layer]

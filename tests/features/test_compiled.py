@@ -17,7 +17,7 @@ from ganeval.arithmetic import inference
 from ganeval.errors import ConfigError
 from ganeval.features import compiled
 from ganeval.features.compiled import Compiled, require_compiler
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.protocol import get_protocol
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def noise(n: int) -> torch.Tensor:
 
 
 def test_the_graph_runs_for_every_whole_batch_and_for_no_other(caplog: pytest.LogCaptureFixture) -> None:
-    network = load_extractor(get_protocol("compact"), device=CPU)._network
+    network = FeatureExtractor(get_protocol("compact"), device=CPU)._network
     backend = Counting()
     one = Compiled(network, CPU, backend=backend)
     with inference("float32", CPU), caplog.at_level(logging.INFO, "ganeval"):
@@ -82,7 +82,7 @@ def test_a_network_that_cannot_be_compiled_iv() -> None:
     def broken(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
         raise RuntimeError("no space left")
 
-    plain = load_extractor(get_protocol("compact"), device=CPU)._network
+    plain = FeatureExtractor(get_protocol("compact"), device=CPU)._network
     for network, backend in ((Odd(), Counting()), (plain, broken)):
         one = Compiled(network, CPU, backend=backend)
         with inference("float32", CPU), pytest.raises(ConfigError, match="could not be compiled: .*Leave --compile"):
@@ -104,7 +104,7 @@ def test_networks_compiled_in_one_process_do_not_count_as_one() -> None:
     """Dynamo gives up at the ninth program of one code object."""
     backend = Counting()
     for n in range(1, 11):
-        network = load_extractor(get_protocol("compact"), device=CPU)._network
+        network = FeatureExtractor(get_protocol("compact"), device=CPU)._network
         with inference("float32", CPU):
             Compiled(network, CPU, backend=backend)(noise(n), ("256",))
     assert backend.graphs == backend.runs == 10
@@ -119,7 +119,7 @@ def test_an_error_of_any_kind_is_told_and_the_next_batch_tries_again_iv(monkeypa
             raise FileNotFoundError("no such linker")
         return counting(graph, inputs)
 
-    one = Compiled(load_extractor(get_protocol("compact"), device=CPU)._network, CPU, backend=backend)
+    one = Compiled(FeatureExtractor(get_protocol("compact"), device=CPU)._network, CPU, backend=backend)
     with inference("float32", CPU):
         with pytest.raises(ConfigError, match="no such linker"):
             one(noise(2), ("256",))
@@ -199,7 +199,7 @@ def test_the_run_is_compiled_and_the_value_stays_against_itself(
 
 def test_graphs_of_cuda_belong_to_one_thread_iv(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pretended: another thread would end in an assertion inside of PyTorch."""
-    one = Compiled(load_extractor(get_protocol("compact"), device=CPU)._network, CPU, backend=Counting())
+    one = Compiled(FeatureExtractor(get_protocol("compact"), device=CPU)._network, CPU, backend=Counting())
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: None)
     with inference("float32", CPU), ThreadPoolExecutor(1) as other:
         one(noise(2), ("256",))

@@ -17,7 +17,7 @@ from ganeval.features import extractor as extractors
 from ganeval.features.batch_sizes import Sizes, usual_batch
 from ganeval.features.compact import CompactNet
 from ganeval.features.devices import choose_device
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.networks import published_sha256
 from ganeval.features.registry import NETWORKS
 from ganeval.features.residence import Residence
@@ -54,7 +54,7 @@ def test_every_protocol_has_its_scale_and_a_network() -> None:
 
 @pytest.mark.parametrize("size", [32, 20, 64])
 def test_rows_do_not_depend_on_their_neighbours(size: int) -> None:
-    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    extractor = FeatureExtractor(get_protocol("compact"), device=CPU)
     images = noise(5, size)
     together = extractor(batch(images))["256"]
     alone = torch.cat([extractor(batch(images[i : i + 1]))["256"] for i in range(5)])
@@ -63,7 +63,7 @@ def test_rows_do_not_depend_on_their_neighbours(size: int) -> None:
 
 
 def test_mixed_sizes_are_resized_each_by_itself() -> None:
-    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    extractor = FeatureExtractor(get_protocol("compact"), device=CPU)
     images = [noise(1, size)[0] for size in (32, 20, 64)]
     mixed = extractor(batch(images))["256"]
     alone = torch.cat([extractor(batch(image[None]))["256"] for image in images])
@@ -71,7 +71,7 @@ def test_mixed_sizes_are_resized_each_by_itself() -> None:
 
 
 def test_the_network_sees_strict_float32_and_the_users_settings_return() -> None:
-    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    extractor = FeatureExtractor(get_protocol("compact"), device=CPU)
     seen: list[tuple[torch.dtype, bool, bool]] = []
 
     def look(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -89,7 +89,7 @@ def test_the_network_sees_strict_float32_and_the_users_settings_return() -> None
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_settings_of_kernels_neither_leak_in_nor_out(deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training program times its kernels, or refuses those that do not repeat; both are its own affair."""
-    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    extractor = FeatureExtractor(get_protocol("compact"), device=CPU)
     cudnn = torch.backends.cudnn
     seen = []
     extractor._network.register_forward_pre_hook(
@@ -114,7 +114,7 @@ def test_settings_of_kernels_neither_leak_in_nor_out(deterministic: bool, monkey
 def test_a_full_memory_takes_fewer_images_at_once(mixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Halves until they fit, the same features, and a warning that names the size; later batches begin with it."""
     images = [noise(1, size)[0] for size in (32, 20, 64, 32, 24, 32, 40)] if mixed else noise(7, 32)
-    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    extractor = FeatureExtractor(get_protocol("compact"), device=CPU)
     whole = extractor(batch(images))["256"]
     network, sizes = extractor._network, []
 
@@ -133,7 +133,7 @@ def test_a_full_memory_takes_fewer_images_at_once(mixed: bool, monkeypatch: pyte
 
 
 def test_no_memory_for_one_image_iv(monkeypatch: pytest.MonkeyPatch) -> None:
-    extractor = load_extractor(get_protocol("compact"), device=CPU)
+    extractor = FeatureExtractor(get_protocol("compact"), device=CPU)
 
     def full(x: torch.Tensor, taps: tuple[str, ...]) -> dict[str, torch.Tensor]:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
@@ -166,13 +166,13 @@ def test_other_weights_are_labelled_by_their_hash(tmp_path: Path) -> None:
     torch.manual_seed(0)
     path = tmp_path / "mine.safetensors"
     save_file({k: v.half() for k, v in CompactNet().state_dict().items()}, path)
-    extractor = load_extractor(get_protocol("compact"), device=CPU, weights=path)
+    extractor = FeatureExtractor(get_protocol("compact"), device=CPU, weights=path)
     assert not extractor.protocol.verified
     assert extractor.protocol.label() == f"FD[compact-{(extractor.protocol.weights or '')[:8]}]"
     assert "not those" in extractor.warnings[0]
     path.write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="mine.safetensors"):
-        load_extractor(get_protocol("compact"), device=CPU, weights=path)
+        FeatureExtractor(get_protocol("compact"), device=CPU, weights=path)
 
 
 class Operations(TorchDispatchMode):
@@ -191,7 +191,7 @@ def test_weights_stay_on_the_host_and_only_the_copy_is_dropped(monkeypatch: pyte
     """No copy comes back, the same memory serves again, and memory is given back only where some was taken."""
     given = []
     monkeypatch.setattr(extractors, "give_back", given.append)
-    one = load_extractor(get_protocol("compact"), device=META)
+    one = FeatureExtractor(get_protocol("compact"), device=META)
     weights = {name: tensor.data_ptr() for name, tensor in one._network.state_dict().items()}
     one.release()
     assert given == []
@@ -210,7 +210,7 @@ def test_weights_stay_on_the_host_and_only_the_copy_is_dropped(monkeypatch: pyte
 def test_a_compiled_network_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
     monkeypatch.setattr(extractors, "give_back", given.append)
-    one = load_extractor(get_protocol("compact"), device=META)
+    one = FeatureExtractor(get_protocol("compact"), device=META)
     one(batch(noise(3, 32)))
     one.compiled = True
     one.release()
@@ -221,7 +221,7 @@ def test_a_compiled_network_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_last_batch_is_filled_up_on_an_accelerator_alone() -> None:
     """New kernels for one smaller batch cost more than its missing rows; a size that comes again gets its own."""
     for device, expected in ((META, [8, 8, 8, 3, 8]), (CPU, [8, 8, 3, 3, 5])):
-        one, seen = load_extractor(get_protocol("compact"), device=device), []
+        one, seen = FeatureExtractor(get_protocol("compact"), device=device), []
         one._network.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(len(inputs[0])))
         for n in (8, 8, 3, 3, 5):
             assert one(batch(noise(n, 32)))["256"].shape == (n, 256)
@@ -233,7 +233,7 @@ def test_the_last_batch_is_filled_up_on_an_accelerator_alone() -> None:
 
 def test_rows_of_a_batch_that_is_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same features as without, in order."""
-    alone, one = (load_extractor(get_protocol("compact"), device=CPU) for _ in range(2))
+    alone, one = (FeatureExtractor(get_protocol("compact"), device=CPU) for _ in range(2))
     monkeypatch.setattr(one, "device", torch.device("cpu:0"))
     sizes = Sizes()
     images = [noise(n, 32, seed=n).float() for n in (6, 4)]
@@ -298,7 +298,7 @@ def test_accelerator_equals_cpu(protocol: str, surrogate_weights: Path) -> None:
     weights = None if protocol == "compact" else surrogate_weights
     rows = []
     for device in ("cpu", "cuda"):
-        extractor = load_extractor(get_protocol(protocol), device=torch.device(device), weights=weights)
+        extractor = FeatureExtractor(get_protocol(protocol), device=torch.device(device), weights=weights)
         (images,) = open_images("dataset:shapes:64", num_samples=8).batches(8, prepare=extractor.prepare)
         rows.append(extractor(images)[extractor.protocol.layer].cpu())
     tolerance = 1e-5 if protocol == "compact" else 1e-4

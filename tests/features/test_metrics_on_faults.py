@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from support import disturbances as faults
 
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.shapes import render
 from ganeval.images.types import ImageBatch
 from ganeval.metrics.diversity import Diversity, vendi
@@ -79,7 +79,7 @@ class Faulty:
 
 class Bench:
     def __init__(self) -> None:
-        self.network, self.layer = load_extractor(get_protocol("compact"), device=torch.device("cpu")), "256"
+        self.network, self.layer = FeatureExtractor(get_protocol("compact"), device=torch.device("cpu")), "256"
         images, labels = read("cifar10-test.zip", [300] * 10)
         place = np.array([np.sum(labels[:i] == label) for i, label in enumerate(labels)])
         self.source, self.labels = images[place >= 200], labels[place >= 200]

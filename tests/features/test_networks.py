@@ -24,7 +24,7 @@ from ganeval.features import networks
 from ganeval.features.clip import load_clip
 from ganeval.features.compiled import Compiled
 from ganeval.features.dinov2 import load_dinov2, resized_positions
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.inception import FIDInception, load_inception
 from ganeval.features.networks import read_weights, why_unavailable
 from ganeval.features.precision import Deviation
@@ -65,7 +65,7 @@ def test_vgg16_against_torch_fidelity(tmp_path: Path) -> None:
     path = tmp_path / "vgg16.pth"
     torch.save(of(lambda: vgg16(weights=None, init_weights=False)), path)
     images = pictures(2, 40)
-    extractor = load_extractor(get_protocol("vgg16"), device=CPU, weights=path)
+    extractor = FeatureExtractor(get_protocol("vgg16"), device=CPU, weights=path)
     ours = extractor(ImageBatch(images, ["a", "b"], None))["4096"]
     del extractor
     theirs = FeatureExtractorVGG16("vgg16", ["fc2_relu"], feature_extractor_weights_path=str(path))
@@ -188,7 +188,7 @@ def test_the_large_dinov2_is_what_its_protocols_load(tmp_path: Path) -> None:
     """The whole of it, 300 million parameters, from a file with the published names, on one image."""
     path = tmp_path / "dinov2.pth"
     torch.save(published_dinov2(1024, 24), path)
-    extractor = load_extractor(get_protocol("dgm"), device=CPU, weights=path)
+    extractor = FeatureExtractor(get_protocol("dgm"), device=CPU, weights=path)
     (row,) = extractor(ImageBatch(pictures(1, 50), ["a"], None))["1024"]
     assert row.shape == (1024,)
     assert bool(torch.isfinite(row).all())
@@ -243,7 +243,7 @@ def test_the_published_clip_files_are_code(tmp_path: Path) -> None:
 def test_the_large_clip_is_what_cmmd_loads(tmp_path: Path) -> None:
     path = tmp_path / "clip.pth"
     torch.save(clip_image_side(NETWORKS["clip-vitl14-336"].options), path)
-    extractor = load_extractor(get_protocol("cmmd"), device=CPU, weights=path)
+    extractor = FeatureExtractor(get_protocol("cmmd"), device=CPU, weights=path)
     (row,) = extractor(ImageBatch(pictures(1, 50), ["a"], None))["768"]
     assert bool(torch.isfinite(row).all())
     assert row.shape == (768,)
@@ -313,7 +313,7 @@ def test_accelerator_equals_cpu(protocol: str, tmp_path: Path) -> None:
     torch.save(stand_in(get_protocol(protocol).extractor), path)
     rows = []
     for device in ("cpu", "cuda"):
-        extractor = load_extractor(get_protocol(protocol), device=torch.device(device), weights=path)
+        extractor = FeatureExtractor(get_protocol(protocol), device=torch.device(device), weights=path)
         batch = ImageBatch(pictures(2, 80), ["a", "b"], None)
         rows.append(extractor(batch)[extractor.protocol.layer].cpu())
     assert float((rows[0] - rows[1]).abs().max()) <= 1e-4 * float(rows[0].abs().max())
@@ -345,7 +345,7 @@ def test_a_missing_library_is_one_clear_message(
     file.write_bytes(b"x")
     name = get_protocol(protocol).extractor
     with pytest.raises(ConfigError, match=rf"{name} needs a library.*pip install 'ganeval\[{extra}\]'"):
-        load_extractor(get_protocol(protocol), device=CPU)
+        FeatureExtractor(get_protocol(protocol), device=CPU)
     assert f"ganeval[{extra}]" in (why_unavailable(name, [name]) or "")
 
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import ganeval.features.packed as module
 from ganeval.features import inception
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.inception import TAPS, FIDInception, load_inception
 from ganeval.features.packed import Convolution, has_onednn, packed
 from ganeval.features.residence import Residence
@@ -124,7 +124,7 @@ def test_heads_are_one_convolution_on_an_accelerator_too(
 ) -> None:
     """Of ordinary kernels, and with weights that can move: 67 calls for 94, the same features."""
     meta = torch.device("meta")
-    network = load_extractor(get_protocol("ttur"), device=meta, weights=surrogate_weights)._network
+    network = FeatureExtractor(get_protocol("ttur"), device=meta, weights=surrogate_weights)._network
     there = Residence(network, meta)
     there.enter()
     assert {tensor.device for tensor in network.parameters()} == {meta}

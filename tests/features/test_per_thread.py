@@ -13,7 +13,7 @@ from torch import Tensor
 
 import ganeval
 import ganeval.features.per_thread as module
-from ganeval.features.extractor import FeatureExtractor, load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.per_thread import CpuConfig, Features, Images, PerThreadInference
 from ganeval.images.types import ImageBatch
 from ganeval.protocol import get_protocol
@@ -133,7 +133,7 @@ def images_of(n: int) -> ImageBatch:
 
 
 def test_features_of_one_thread_and_of_two(surrogate_weights: Path) -> None:
-    extractor: FeatureExtractor = load_extractor(
+    extractor: FeatureExtractor = FeatureExtractor(
         get_protocol("ttur"), device=torch.device("cpu"), weights=surrogate_weights
     )
     batch = images_of(5)
@@ -168,7 +168,7 @@ def test_fid_of_one_thread_and_of_two(surrogate_weights: Path, monkeypatch: pyte
 def test_the_batch_size_is_the_number_of_images_in_the_network(surrogate_weights: Path) -> None:
     seen: list[int] = []
     for given, expected in ((None, [8, 8]), (6, [3, 3, 3, 3])):
-        extractor = load_extractor(
+        extractor = FeatureExtractor(
             get_protocol("ttur"), device=torch.device("cpu"), weights=surrogate_weights, batch_size=given
         )
         assert extractor.batch_size == (given or 16)

@@ -19,7 +19,7 @@ from ganeval.cli.main import main
 from ganeval.engine.reference_files import load_reference
 from ganeval.errors import ConfigError, IncomparableError
 from ganeval.features.custom import CustomNetwork
-from ganeval.features.extractor import FeatureExtractor, load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.precision import Deviation, require_precision
 from ganeval.images.open import open_images
 from ganeval.images.types import ImageBatch
@@ -37,7 +37,7 @@ def images(n: int, kind: str = "shapes", seed: int = 0) -> np.ndarray:
 def extractor(precision: str, weights: Path | None = None, protocol: str = "compact", n: int = 8) -> FeatureExtractor:
     from dataclasses import replace
 
-    return load_extractor(replace(get_protocol(protocol), precision=precision), device=CPU, weights=weights)
+    return FeatureExtractor(replace(get_protocol(protocol), precision=precision), device=CPU, weights=weights)
 
 
 def batch(n: int, seed: int = 0) -> ImageBatch:
@@ -241,7 +241,7 @@ def test_accelerator_arithmetic(precision: str, most: float, surrogate_weights: 
     rows = {}
     for name in ("float32", precision):
         protocol = replace(get_protocol("ttur"), precision=name)
-        one = load_extractor(protocol, device=torch.device("cuda"), weights=surrogate_weights)
+        one = FeatureExtractor(protocol, device=torch.device("cuda"), weights=surrogate_weights)
         rows[name] = one(batch(8))["2048"]
     apart = float((rows[precision] - rows["float32"]).abs().max() / rows["float32"].abs().max())
     assert 1e-6 < apart < most

@@ -190,7 +190,7 @@ def test_batches_are_full_although_images_are_skipped(workers: int) -> None:
 
 
 def test_everything_skipped_is_no_batch() -> None:
-    source = IndexedSource("test", Spoilt(20), indices=np.array([1, 4]))
+    source = IndexedSource("test", Spoilt(20)).part([1, 4])
     assert list(source.batches(4, on_error="skip")) == []
     assert source.report.used == 0
 

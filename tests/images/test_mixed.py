@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganeval.engine.prefetch import prefetched
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.images import bilinear
 from ganeval.images.loading import Regrouper
 from ganeval.images.mixed import MixedImages, join_images
@@ -149,7 +149,7 @@ def test_mixed_sizes_cost_the_host_no_more_than_equal_ones(
     protocol: str, tmp_path: Path, surrogate_weights: Path
 ) -> None:
     """``meta`` is the accelerator: it runs the accelerator's code, and computes nothing."""
-    extractor = load_extractor(get_protocol(protocol), device=META, weights=surrogate_weights)
+    extractor = FeatureExtractor(get_protocol(protocol), device=META, weights=surrogate_weights)
     random, n = np.random.default_rng(0), 128
     extractor(ImageBatch(noise([(40, 40)]), ["first"], None))  # the weights cross with the first batch
     mixed = list(zip(*random.integers(30, 52, (2, n)).tolist(), strict=True))

@@ -148,7 +148,7 @@ def test_sfid_against_the_layer_and_its_order(surrogate_weights: Path) -> None:
     """The engine's value is the distance between the features of the spatial tap, height first."""
     import torch
 
-    from ganeval.features.extractor import load_extractor
+    from ganeval.features.extractor import FeatureExtractor
     from ganeval.images.types import ImageBatch
     from ganeval.protocol import get_protocol
 
@@ -158,7 +158,7 @@ def test_sfid_against_the_layer_and_its_order(surrogate_weights: Path) -> None:
     assert result.label.startswith("sFD[inception-")
     assert result.details["tap"] == "mixed_6/conv[:7], height-width-channel"
     assert result.protocol.layer == "sfid"
-    extractor = load_extractor(
+    extractor = FeatureExtractor(
         get_protocol("ttur"), device=torch.device("cpu"), weights=surrogate_weights, layers=("spatial",)
     )
     moments = []

@@ -214,7 +214,7 @@ def _other_targets(folder: Path) -> dict[str, Target]:
     }  # fmt: skip
     layer_cache = folder / "cache" / ("0" * 32)
     layer_cache.mkdir(parents=True)
-    entry = packed(Entry(np.zeros((3, 2), np.float32), np.arange(3, dtype=np.uint64), {"grey": 1}, {"PNG": 3}, "r/"))
+    entry = packed(Entry(np.zeros((3, 2), np.float32), np.arange(3, dtype=np.uint64), "r/", notes={"grey": 1}))
     (layer_cache / "0-3.features").write_bytes(entry)
     lines = "run/log.jsonl"
 

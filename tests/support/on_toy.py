@@ -15,7 +15,7 @@ import ganeval
 from ganeval.arithmetic import widest_float
 from ganeval.cli import doctor
 from ganeval.features.devices import accelerators, choose_device
-from ganeval.features.extractor import load_extractor
+from ganeval.features.extractor import FeatureExtractor
 from ganeval.images.types import ImageBatch
 from ganeval.protocol import get_protocol
 
@@ -31,8 +31,8 @@ BATCH = ImageBatch(IMAGES, list("abcde"), None)
 
 
 def features() -> dict[str, object]:
-    exact = load_extractor(get_protocol("compact"), device=CPU)(BATCH)["256"]
-    extractor = load_extractor(get_protocol("compact"), device=DEVICE)
+    exact = FeatureExtractor(get_protocol("compact"), device=CPU)(BATCH)["256"]
+    extractor = FeatureExtractor(get_protocol("compact"), device=DEVICE)
     found, home = extractor(BATCH)["256"], extractor._network
     there = {str(one.device) for one in home.parameters()}
     extractor.release()
