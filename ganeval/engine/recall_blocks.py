@@ -66,8 +66,8 @@ class Blocks:
     """
 
     def __init__(self, source: IndexedSource, size: int, session: Session) -> None:
-        self._source, self.size = source, size
-        # not the session, which has this: an archive would be open until the garbage is collected
+        self._files, self._spec, self.size = source.indices, source.spec, size
+        # neither the session, which has this, nor the source: an archive would be open until the garbage is collected
         self._cache, self._layer_caches, self._leaving = session.cache, session.layer_caches, session.leaving
         self._hasher, self._writer = session.hashing, session.writing
         self._findable = all(layer_cache.folder.is_dir() for layer_cache in session.layer_caches)
@@ -81,10 +81,10 @@ class Blocks:
         session.begun.append(self)
 
     def __len__(self) -> int:
-        return -(-self._source.length // self.size)
+        return -(-len(self._files) // self.size)
 
     def rows(self, number: int) -> slice:
-        return slice(number * self.size, min((number + 1) * self.size, self._source.length))
+        return slice(number * self.size, min((number + 1) * self.size, len(self._files)))
 
     def is_known(self, number: int) -> bool:
         """Whether there seems to be an entry in every layer cache."""
@@ -138,7 +138,7 @@ class Blocks:
             for layer_cache in self._layer_caches:
                 if key is not None and not layer_cache.has(key, files):
                     rows, digests = np.concatenate(block.rows[layer_cache]), np.concatenate(block.digests)
-                    entry = Entry(rows, digests, self._source.spec)
+                    entry = Entry(rows, digests, self._spec)
                     entry.add(block)
                     self._cache.put(layer_cache, key, files, entry)
         except Exception as error:  # a cache costs time, and never a run
@@ -177,7 +177,7 @@ class Blocks:
         return [self._images.stamp(index) for index in self._indices(number)]
 
     def _indices(self, number: int) -> list[int]:
-        return self._source.indices[self.rows(number)].tolist()  # type: ignore[no-any-return]
+        return self._files[self.rows(number)].tolist()  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def _generated(spec: str, model: Checkpoint | Callable[..., Any], options: OpenO
             f"'{spec}(dataset:shapes-plain:64)', or '{spec}(my-images/)'."
         )
     own = replace(options, value_range=None, latent_dim=None, num_classes=None)
-    return GeneratedSource(spec, model.module, own, fixed_batch=model.architecture.batch, facts=_facts(model))
+    return GeneratedSource(spec, model.module, own, fixed_batch=model.architecture.batch, **_facts(model))
 
 
 def _translated(spec: str, model: Checkpoint | Callable[..., Any], inner: Spec, options: OpenOptions) -> NumberedSource:

@@ -34,32 +34,24 @@ class ClassLabels:
 
     Args:
         spec: the generator, as the user knows it.
-        num_classes: number of classes; None to derive it from the given labels.
-        distribution: see above; None for ``uniform``.
-        given: the label of each image, or a text file with one label a line.
-        num_samples: how many images there will be.
+        options: ``num_classes``, None to derive it from the given labels; ``label_distribution``, see above, None for
+            ``uniform``; ``labels`` of the images, or a text file with one label a line; ``num_samples``.
 
     Raises:
         InputError: options that contradict each other, labels out of range, or another number of them than of images.
     """
 
-    def __init__(
-        self,
-        spec: str,
-        num_classes: int | None,
-        distribution: str | LikeReal | None,
-        given: str | Path | Sequence[int] | None,
-        num_samples: int,
-    ) -> None:
+    def __init__(self, spec: str, options: OpenOptions) -> None:
+        num_classes, distribution, given = options.num_classes, options.label_distribution, options.labels
         self.given = None if given is None else read_labels(given)
         if self.given is not None:
             if distribution is not None:
                 raise InputError("labels and label_distribution both say which labels to use; give one of them.")
             what = given if isinstance(given, str | Path) else "labels"
-            if len(self.given) != num_samples:
+            if len(self.given) != options.num_samples:
                 raise InputError(
-                    f"{what} holds {len(self.given)} labels for {num_samples} images of {spec}; expected one for each "
-                    "image (num_samples, --num-samples)."
+                    f"{what} holds {len(self.given)} labels for {options.num_samples} images of {spec}; expected one "
+                    "for each image (num_samples, --num-samples)."
                 )
             num_classes = num_classes or int(self.given.max()) + 1
             wrong = np.flatnonzero((self.given < 0) | (self.given >= num_classes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.grammar import no_dataset
 from ganeval.images.items import image_of, is_single, label_of, one_image
 from ganeval.images.labels import class_name, labels_of, names_of
+from ganeval.images.options import OpenOptions
 from ganeval.images.pixels import ValueRange
 from ganeval.images.specs import TorchvisionDataset
 from ganeval.images.types import Images
@@ -24,31 +24,21 @@ class DatasetImages(Images):
     """Items hold one image each, see ``ganeval.images.items.image_of``, and perhaps a label.
 
     Args:
-        dataset: any object that has a length and returns items by number.
+        items: any object that has a length and returns items by number.
         value_range: of floats.
-        facts: for the provenance.
         column: the key or column that holds the image.
+        facts: for the provenance.
     """
 
     kind = "dataset"
     reopens = False  # a user's code: it may hold a file open
 
-    def __init__(
-        self,
-        dataset: Any,
-        value_range: ValueRange | None,
-        facts: Mapping[str, object] | None = None,
-        *,
-        column: str | None = None,
-    ) -> None:
-        if len(dataset) == 0:
-            raise InputError(f"The {type(dataset).__name__} holds no images.")
+    def __init__(self, items: Any, value_range: ValueRange | None, column: str | None = None, **facts: object) -> None:
+        if len(items) == 0:
+            raise InputError(f"The {type(items).__name__} holds no images.")
         self.ignored: Counter[str] = Counter()
-        self._dataset = dataset
-        self._range = value_range
-        self._facts = dict(facts or {})
-        self._column = column
-        self._names = names_of(dataset)
+        self._dataset, self._range, self._column, self._facts = items, value_range, column, facts
+        self._names = names_of(items)
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -72,9 +62,7 @@ class DatasetImages(Images):
         return {**self._facts, **column, "value_range": None if self._range is None else list(self._range)}
 
 
-def open_torchvision(
-    spec: TorchvisionDataset, data_root: str | Path | None, download: bool, column: str | None = None
-) -> DatasetImages:
+def open_torchvision(spec: TorchvisionDataset, options: OpenOptions) -> DatasetImages:
     """A class of ``torchvision.datasets``, by its name in any case.
 
     Raises:
@@ -89,26 +77,24 @@ def open_torchvision(
     make = getattr(datasets, known[name])
     parameters = inspect.signature(make).parameters
     if "split" in parameters:
-        options: dict[str, object] = {"split": split}
+        choice: dict[str, object] = {"split": split}
     elif "train" in parameters and split in ("train", "test"):
-        options = {"train": split == "train"}
+        choice = {"train": split == "train"}
     else:
-        choice = "its splits are train and test" if "train" in parameters else "it has no splits that can be named"
-        raise InputError(f"{spec.text!r}: {known[name]} has no split {split!r}; {choice}.")
-    root = Path(data_root) if data_root is not None else _default_root()
-    fetch = download and not is_offline()
+        splits = "its splits are train and test" if "train" in parameters else "it has no splits that can be named"
+        raise InputError(f"{spec.text!r}: {known[name]} has no split {split!r}; {splits}.")
+    root = _default_root() if options.data_root is None else Path(options.data_root)
+    fetch = options.download and not is_offline()
     try:
-        dataset = _made(make, root, options, fetch, "download" in parameters)
+        dataset = _made(make, root, choice, fetch and "download" in parameters)
     except (RuntimeError, OSError, ValueError, ModuleNotFoundError) as error:
-        advice = "Fetch it with --download" if not download else "Fetch it yourself (GANEVAL_OFFLINE is set here)"
-        if fetch:
-            advice = "Check the network"
+        forbidden = "Fetch it yourself (GANEVAL_OFFLINE is set here)"
+        advice = "Check the network" if fetch else forbidden if options.download else "Fetch it with --download"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{spec}: {reason} Looked in {root}. {advice}, or point --data-root at the folder that holds it."
         ) from error
-    facts = {"dataset": known[name], "split": split}
-    images = DatasetImages(dataset, None, facts, column=column)
+    images = DatasetImages(dataset, None, options.image_column, dataset=known[name], split=split)
     images.reopens = True  # torchvision's open a file an image, or hold all of them in memory
     return images
 
@@ -125,14 +111,14 @@ def holds_single_images(items: Any, column: str | None = None) -> bool:
         return True  # it is named when it is read
 
 
-def _made(make: Any, root: Path, options: dict[str, object], fetch: bool, can_fetch: bool) -> Any:
+def _made(make: Any, root: Path, choice: dict[str, object], fetch: bool) -> Any:
     try:
-        return make(root=str(root), **options)
+        return make(root=str(root), **choice)
     except (RuntimeError, OSError):
-        if not (fetch and can_fetch):
+        if not fetch:
             raise
     root.mkdir(parents=True, exist_ok=True)
-    return make(root=str(root), download=True, **options)
+    return make(root=str(root), download=True, **choice)
 
 
 def _default_root() -> Path:

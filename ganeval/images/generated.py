@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganeval.errors import InputError
 from ganeval.images import shapes
-from ganeval.images.class_labels import ClassLabels, read_labels
+from ganeval.images.class_labels import read_labels
 from ganeval.images.decode import Pixels, digest
 from ganeval.images.latents import Latents
 from ganeval.images.loading import Regrouper
@@ -88,13 +88,7 @@ class GeneratedSource(NumberedSource):
     """
 
     def __init__(
-        self,
-        spec: str,
-        generator: Callable[..., Any],
-        options: OpenOptions,
-        *,
-        fixed_batch: int | None = None,
-        facts: Mapping[str, object] | None = None,
+        self, spec: str, generator: Any, options: OpenOptions, fixed_batch: int | None = None, **facts: object
     ) -> None:
         if options.num_samples is None and options.labels is not None:  # one for each image
             given = read_labels(options.labels).tolist()
@@ -107,10 +101,9 @@ class GeneratedSource(NumberedSource):
         self.model = UserModel(
             spec, generator, value_range, options.place, exact=fixed_batch is not None, keep_mode=options.keep_mode
         )
-        labels = ClassLabels(spec, options.num_classes, options.label_distribution, options.labels, options.num_samples)
-        self.latents = Latents(spec, generator, options.seed, options.latent_dim, labels, keep_mode=options.keep_mode)
+        self.latents = Latents(spec, generator, options)
         self._fixed = fixed_batch
-        self._facts = dict(facts or {})
+        self._facts = facts
         self.indices = np.arange(options.num_samples)
 
     def labels(self) -> list[str] | None:

@@ -16,6 +16,7 @@ from ganeval.errors import InputError
 from ganeval.images.class_labels import ClassLabels
 from ganeval.images.module_search import find_attribute
 from ganeval.images.module_watch import Watch
+from ganeval.images.options import OpenOptions
 from ganeval.images.user_models import EXITS, describe_error, keep_random_states
 
 _LATENT, _PAIR, _PLACE = 0, 2, 3  # parts of the stream of one number, which never meet; 1, 4 and 5 are of labels
@@ -30,26 +31,17 @@ class Latents:
     Args:
         spec: the generator, as the user knows it.
         generator: may have ``sample_latents``, ``latent_dim`` or ``z_dim``.
-        seed: of everything that is drawn here.
-        latent_dim: shape of one latent; else the generator's own.
-        labels: of the images.
-        keep_mode: leave modules that ``sample_latents`` runs in their mode.
+        options: ``seed`` of everything that is drawn here; ``latent_dim``, the shape of one latent, else the
+            generator's own; ``keep_mode``, leave modules that ``sample_latents`` runs in their mode; and of labels, see
+            ``ganeval.images.class_labels``.
     """
 
-    def __init__(
-        self,
-        spec: str,
-        generator: Any,
-        seed: int,
-        latent_dim: int | tuple[int, ...] | None,
-        labels: ClassLabels,
-        *,
-        keep_mode: bool = False,
-    ) -> None:
-        self._spec, self.run_seed, self._labels, self.num_classes = spec, seed, labels, labels.num_classes
+    def __init__(self, spec: str, generator: Any, options: OpenOptions) -> None:
+        self._spec, self.run_seed, self._labels = spec, options.seed, ClassLabels(spec, options)
+        self.num_classes, latent_dim = self._labels.num_classes, options.latent_dim
         self._sampler = find_attribute(generator, "sample_latents") if latent_dim is None else None
         self._shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
-        self._watch = None if self._sampler is None else Watch(self._sampler, keep_mode=keep_mode)
+        self._watch = None if self._sampler is None else Watch(self._sampler, keep_mode=options.keep_mode)
 
     def latent(self, number: int) -> Tensor:
         """(1, ...), of the image of this number."""

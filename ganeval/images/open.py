@@ -76,7 +76,7 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
         case specs.Rendered():
             images = generated.open_shapes(spec, options.num_samples, options.seed)
         case specs.TorchvisionDataset():
-            images = dataset.open_torchvision(spec, options.data_root, options.download, options.image_column)
+            images = dataset.open_torchvision(spec, options)
         case specs.RegisteredSource(prefix=prefix, name=text):
             return _registered(name, KINDS[prefix].open(text, options))
         case specs.Missing(path=path):
@@ -110,7 +110,7 @@ def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
     if isinstance(spec, (np.ndarray, torch.Tensor)):
         return IndexedSource(name, array.open_array(spec, options.value_range))
     if isinstance(spec, (DataLoader, IterableDataset)):
-        return stream.StreamSource(name, spec, options.value_range, column=column)
+        return stream.StreamSource(name, spec, options.value_range, column)
     if isinstance(spec, torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__")):
         return generated.GeneratedSource(name, spec, options)
     if isinstance(spec, Mapping):
@@ -119,9 +119,9 @@ def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
             f"Cannot read images from a {name}; expected one of its values ({keys}), or a list of its images."
         )
     if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec, column):
-        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range, column=column))
+        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range, column))
     if isinstance(spec, Iterable):
-        return stream.StreamSource(name, spec, options.value_range, column=column)
+        return stream.StreamSource(name, spec, options.value_range, column)
     raise InputError(
         f"Cannot read images from a {name}; expected a path, a tensor, an array, a Dataset, a DataLoader, "
         "an iterable of images, or a callable z -> images."

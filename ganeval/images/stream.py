@@ -30,25 +30,14 @@ class StreamSource(ImageSource):
         items: images, batches (N, 3, H, W), lists of images, or tuples and mappings that hold one of these; see
             ``ganeval.images.items.image_of``.
         value_range: of floats.
-        limit: take the first so many images.
         column: the key or column that holds the image.
     """
 
-    def __init__(
-        self,
-        spec: str,
-        items: Any,
-        value_range: ValueRange | None,
-        limit: int | None = None,
-        *,
-        column: str | None = None,
-    ) -> None:
-        self.spec = spec
-        self.report = SourceReport()
-        self._items = items
-        self._range = value_range
-        self._limit = limit
-        self._column = column
+    _limit: int | None = None  # take the first so many images
+
+    def __init__(self, spec: str, items: Any, value_range: ValueRange | None, column: str | None) -> None:
+        self.spec, self.report = spec, SourceReport()
+        self._items, self._range, self._column = items, value_range, column
         self._labels: list[str | None] = []  # of the images drawn last
         self._seen = 0  # images drawn, usable or not; an item in which none can be found counts as one
         self._spent = False
@@ -60,7 +49,9 @@ class StreamSource(ImageSource):
     def subset(self, n: int, seed: int) -> StreamSource:
         if n < 1 or (self.length is not None and n > self.length):
             raise InputError(f"{self.spec}: {n} images were requested, but it has only {self.length}.")
-        return StreamSource(self.spec, self._items, self._range, n, column=self._column)
+        some = StreamSource(self.spec, self._items, self._range, self._column)
+        some._limit = n
+        return some
 
     def labels(self) -> list[str] | None:
         known = [label for label in self._labels if label is not None]

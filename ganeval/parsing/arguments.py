@@ -229,23 +229,14 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(_text(name) for name in _items(value))
 
 
-def _whole_pair(value: Any) -> tuple[int, int]:
-    one, other = (_whole(number) for number in _items(value))
-    return one, other
+def _whole_pair(allowed: Callable[[int, int], bool]) -> Callable[[Any], tuple[int, int]]:
+    def convert(value: Any) -> tuple[int, int]:
+        one, other = (_whole(number) for number in _items(value))
+        if not allowed(one, other):
+            raise ValueError
+        return one, other
 
-
-def _shard(value: Any) -> tuple[int, int]:
-    number, of = _whole_pair(value)
-    if not 1 <= number <= of:
-        raise ValueError
-    return number, of
-
-
-def _subsets(value: Any) -> tuple[int, int]:
-    number, size = _whole_pair(value)
-    if number < 1 or size < 2:
-        raise ValueError
-    return number, size
+    return convert
 
 
 def _range(value: Any) -> tuple[float, float]:
@@ -293,8 +284,10 @@ NAMES = Kind("names", "names of metrics, in a list or separated by commas,", _na
 PATHS = Kind("paths", "a path, or paths by network,", _paths)
 RANGE = Kind("range", "two finite numbers in order, such as (-1, 1)", _range)
 LATENT = Kind("latent", "a positive whole number, or several,", _latent)
-SHARD = Kind("shard", "two whole numbers, the share (from 1 on) and the number of shares,", _shard)
-SUBSETS = Kind("subsets", "two whole numbers, of subsets (from 1 on) and of images in each (from 2 on),", _subsets)
+_SHARES = "two whole numbers, the share (from 1 on) and the number of shares,"
+SHARD = Kind("shard", _SHARES, _whole_pair(lambda number, of: 1 <= number <= of))
+_SUBSETS = "two whole numbers, of subsets (from 1 on) and of images in each (from 2 on),"
+SUBSETS = Kind("subsets", _SUBSETS, _whole_pair(lambda number, size: number >= 1 and size >= 2))
 
 
 def choice(*choices: str) -> Kind:
