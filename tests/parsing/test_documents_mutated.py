@@ -19,6 +19,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,7 @@ def _other_targets(folder: Path) -> dict[str, Target]:
     save_checkpoint(kept, 7, state)
     pointer = json.loads((kept / "checkpoint.json").read_text())
     sample = {"schema": "ganeval-sample/1", "n": 5, "source": {"spec": "dataset:shapes", "seed": 0, "size": 32}}
+    made = save._Run(SimpleNamespace(describe=lambda: sample["source"]), 5, 1, 0, print)  # type: ignore[arg-type]
     about = {
         "name": "compact", "extractor": "compact-v1", "layer": "256", "weights": None, "precision": "float32",
         "device": "cpu",
@@ -251,7 +253,7 @@ def _other_targets(folder: Path) -> dict[str, Target]:
         "ganeval-sample.json": Target(
             lambda rng: mutated_json(sample, rng),
             "x.json",
-            lambda path: save._difference(save._read_manifest(path.read_text("utf-8", "replace")), sample),
+            lambda path: made.difference(save._read_manifest(path.read_text("utf-8", "replace"))),
             share=0.3,
         ),
         "cache": Target(
