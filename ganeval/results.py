@@ -498,9 +498,11 @@ def classes_of(result: MetricResult) -> list[tuple[str, str, str, str]]:
         told = f"no interval: {entry['reason']}"
         if entry["interval"] is not None:
             low, high = (format_number(x, None) for x in entry["interval"])
-            told = f"CI {low} to {high} for {entry['n_fake']} images"
-            if entry["corrected"] is not None:
-                told = f"bias-corrected {corrected}, CI {low} to {high}"
+            told = f"CI {low} to {high}"
+            if entry["corrected"] is None:
+                told += f" for {entry['n_fake']} images"
+            elif entry["corrected"] != entry["value"]:
+                told = f"bias-corrected {corrected}, {told}"
         counts = f"({result.protocol.name}, {entry['n_real']} real, {entry['n_fake']} fake)"
         rows.append((f"class {name}", value, told, counts))
     return rows
