@@ -36,6 +36,8 @@ class Protocol:
         ddof: of the covariance, 1 or 0.
         precision: arithmetic of the network, one of ``PRECISIONS``; of a perceptual distance its dtype.
         weights: SHA-256 of the weights, once they are loaded.
+        prepare: steps before the resize, see ``ganeval.images.preparation``; where they are not the same for all image
+            sets, ``real ...; fake ...``.
         verified: whether those weights are the published ones; not part of the key, the hash is.
     """
 
@@ -50,6 +52,7 @@ class Protocol:
     precision: str = "float32"
     weights: str | None = None
     verified: bool = False
+    prepare: str = ""
 
     def __post_init__(self) -> None:
         if self.ddof not in (0, 1) or self.size < 0:
@@ -86,8 +89,9 @@ class Protocol:
         return f"{metric.replace('FID', 'FD')}[{network}]"
 
     def told(self) -> str:
-        """The name, with the precision where it is not float32."""
-        return self.name if self.precision == "float32" else f"{self.name}, {self.precision}"
+        """The name, with the precision where it is not float32, and the steps before the resize."""
+        precision = "" if self.precision == "float32" else self.precision
+        return ", ".join(filter(None, (self.name, precision, self.prepare)))
 
     def has(self, layer: str) -> bool:
         """Whether the network has the layer that metrics call ``features``, ``logits`` or ``spatial``."""
@@ -105,7 +109,7 @@ class Protocol:
         return replace(self, weights=sha256, verified=verified)
 
     def to_dict(self) -> dict[str, object]:
-        return {**asdict(self), "key": self.key()}
+        return {**_without_nothing(self), "key": self.key()}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object]) -> Protocol:
@@ -115,6 +119,8 @@ class Protocol:
     def difference(self, other: Protocol) -> list[str]:
         """The fields that differ, each as ``resize: tf1-bilinear against pil-bicubic-float``."""
         mine, theirs = self._identity(), other._identity()
+        if mine.keys() != theirs.keys():  # no steps are told too where the other has some
+            mine, theirs = ({"prepare": "none", **identity} for identity in (mine, theirs))
         return [f"{k}: {mine[k]} against {theirs[k]}" for k in mine if mine[k] != theirs[k]]
 
     def require_same(self, other: Protocol, what: str) -> None:
@@ -129,7 +135,12 @@ class Protocol:
             )
 
     def _identity(self) -> dict[str, object]:
-        return {k: v for k, v in asdict(self).items() if k not in ("name", "verified")}
+        return {k: v for k, v in _without_nothing(self).items() if k not in ("name", "verified")}
+
+
+def _without_nothing(protocol: Protocol) -> dict[str, object]:
+    """The fields; the steps only where there are some, so that the keys of all others stay what they were."""
+    return {k: v for k, v in asdict(protocol).items() if k != "prepare" or v}
 
 
 def _hash(fields: Mapping[str, object]) -> str:

@@ -168,7 +168,7 @@ class MetricResult:
             told = f"{100 * interval.level:g} % CI {span(interval.low, interval.high)}"
             if self.bias and self.corrected is not None:
                 told = f"bias-corrected {fixed(self.corrected, decimals(interval.high - interval.low))}, {told}"
-            told += f" for {self.n_fake} images" if interval.method == LEAVE_ONE_OUT else ""
+            told += f" for {self.n_fake} images" if interval.method.startswith(LEAVE_ONE_OUT) else ""
         value = format_number(self.value, self.standard_error)
         return self.label, value, told, f"({', '.join(filter(None, [self.protocol.told(), self._counts()]))})"
 
@@ -430,7 +430,7 @@ def _class_rows(results: Sequence[MetricResult]) -> list[list[Cell]]:
 def _of_few_images(result: MetricResult) -> Iterator[str]:
     """What the interval of a Frechet distance is of, where there are too few images for the distance itself."""
     details, interval = result.details, result.interval
-    if interval is None or interval.method != LEAVE_ONE_OUT:
+    if interval is None or not interval.method.startswith(LEAVE_ONE_OUT):
         return
     digits = decimals(interval.high - interval.low)
     bounds = details.get("bounds")

@@ -47,6 +47,13 @@ ProgressFactory = Callable[[str, int | None], Progress]
 class InputOptions(OpenOptions):
     """How images are opened and decoded; the same for every image set."""
 
+    prepare: str | None = declare(
+        None,
+        kinds.TEXT.or_none(),
+        "compute",
+        "Steps before the protocol's own resize, separated by commas: center-crop[:S], adm-crop:S, resize:S:FILTER, "
+        "pad[:S], patches:SxN. They are part of the protocol.",
+    )
     on_error: str = declare(
         "stop", kinds.choice("stop", "skip"), "reading", "What to do at an unreadable file: stop, or skip and count it."
     )
@@ -157,6 +164,8 @@ class EvaluationConfig(NetworkOptions):
     num_fake: int | None = declare(
         None, kinds.WHOLE.from_(1).or_none(), "result", "Use a seeded subset of FAKE of this size."
     )
+    prepare_real: str | None = declare(None, kinds.TEXT.or_none(), "comparison", "Steps for REAL alone, or none.")
+    prepare_fake: str | None = declare(None, kinds.TEXT.or_none(), "result", "Steps for FAKE alone, or none.")
     group_by: str | Path | None = declare(
         None,
         kinds.FOLDER.or_none(),
@@ -230,7 +239,10 @@ class StatisticsConfig(NetworkOptions):
         "images (fewer than 2.5 for each feature). 2500 are enough.",
     )
     note: str | None = declare(
-        None, kinds.TEXT.or_none(), "statistics", "A note about these images, shown where the statistics are used."
+        None,
+        kinds.TEXT.or_none(),
+        "statistics",
+        "A note about these images, shown where the statistics are used.",
     )
 
 

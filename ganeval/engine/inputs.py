@@ -14,13 +14,13 @@ from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError, numbe
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.class_labels import like_real
 from ganeval.images.grammar import as_spec, spec_or_object
-from ganeval.images.grouping import UNKNOWN, Grouping
+from ganeval.images.grouping import PATCHES, UNKNOWN, Grouping
 from ganeval.images.open import has_items
 from ganeval.images.options import GENERATOR_OPTIONS
+from ganeval.images.preparation import combined, of_set, parse_preparation, prepared
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Shards, Translation
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.parsing.arguments import option
-from ganeval.protocol import Protocol
 from ganeval.statistics.reference import Statistics
 
 LATER = object()  # in place of an image set whose images come later, from a training loop
@@ -88,6 +88,8 @@ def open_image_set(
                 raise ConfigError(f"{option(f'num_{name}')} takes a subset of images; {spec} holds statistics.")
             return ImageSet(statistics.spec, statistics=statistics)
         source = open_source(images_in(spec), num=num, options=options.opening(device=device))
+        if text := preparation_of(options, name):
+            source = prepared(source, parse_preparation(text), options.seed)
         if source.length is not None and not both:
             require_enough(name, source.length, source.describe(), minimum)
         if drawn:
@@ -99,6 +101,32 @@ def open_image_set(
             f"{error} The file holds images and statistics; one part alone is {spec}:images or {spec}:statistics."
         ) from error
     return ImageSet(source.spec, source, statistics)
+
+
+def preparation_of(options: InputOptions, name: str) -> str:
+    """The steps that were asked for an image set, in the form that is part of a protocol; empty: none.
+
+    Raises:
+        ConfigError: they are no steps.
+    """
+    own = getattr(options, f"prepare_{'real' if name == 'test' else name}", None)
+    text = options.prepare if own is None else own
+    return "" if text in (None, "none") else parse_preparation(text).text
+
+
+def preparation_of_run(sets: OpenedSets, config: EvaluationConfig) -> str:
+    """The steps of all image sets, as the protocol of the run has them.
+
+    Statistics were made under steps of their own. Where nothing is said of REAL, and something of FAKE alone, those of
+    the statistics hold; otherwise the statistics have to agree.
+    """
+    texts = {name: preparation_of(config, name) for name in sets}
+    real = sets.get("real")
+    stats = real.statistics if real is not None and real.images is None else None
+    only_fake = config.prepare_fake is not None and config.prepare is None and config.prepare_real is None
+    if only_fake and stats is not None and stats.protocol is not None:
+        texts["real"] = of_set(stats.protocol.prepare, "real")
+    return combined(texts)
 
 
 def open_images_alone(
@@ -154,6 +182,15 @@ def open_image_sets(
 def opened_images(sets: OpenedSets) -> list[ImageSource]:
     """The images of all sets that have some."""
     return [one.images for one in sets.values() if one is not None and one.images is not None]
+
+
+def grouping_of(config: EvaluationConfig) -> Grouping | None:
+    """Which images belong together: as the user says, or else the patches of each image."""
+    if config.group_by is not None:
+        return Grouping(config.group_by)
+    texts = (preparation_of(config, name) for name in ("real", "fake"))
+    cut = any(parse_preparation(text).patches for text in texts if text)
+    return Grouping(PATCHES) if cut else None
 
 
 def require_groups(grouping: Grouping, sets: OpenedSets) -> None:
@@ -231,12 +268,6 @@ def require_range_used(sources: Sequence[ImageSource], value_range: tuple[float,
             f"value_range (--value-range) has no effect: all images here are of 8 bits, 0 to 255 ({names}). It is for "
             "floats, other numbers, generators, and image files of one channel of more than 8 bits. Leave it out."
         )
-
-
-def under_policy(protocol: Protocol, sources: Sequence[ImageSource]) -> Protocol:
-    """The protocol with the decode policy of these images, where they have one by another name."""
-    policies = [source.decode_policy for source in sources if source.decode_policy is not None]
-    return replace(protocol, decode=policies[0]) if policies else protocol
 
 
 # What to do where an image set is too small, by what its source says that it is; a folder's advice is for all others.

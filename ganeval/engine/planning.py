@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from ganeval.engine.accumulator import FeatureKey, Requirement
 from ganeval.engine.config import EvaluationConfig, NetworkOptions, Settings
-from ganeval.engine.inputs import ImageSet, OpenedSets, opened_images
+from ganeval.engine.inputs import ImageSet, OpenedSets, opened_images, preparation_of_run
 from ganeval.engine.statistics_set import made_under, other_rows, serves
 from ganeval.errors import ConfigError
 from ganeval.features.custom import CustomNetwork
@@ -102,8 +102,9 @@ def make_plan(sets: OpenedSets, config: EvaluationConfig) -> Plan:
     chosen = chosen_metrics(config)
     protocol, own = resolved(config)
     opened = opened_images(sets)
-    protocol = under_policy(protocol, opened)
-    tasks = [replace(task, protocol=under_policy(task.protocol, opened)) for task in tasks_of(chosen, protocol)]
+    steps = preparation_of_run(sets, config)
+    protocol = under_policy(protocol, opened, steps)
+    tasks = [replace(task, protocol=under_policy(task.protocol, opened, steps)) for task in tasks_of(chosen, protocol)]
     distance = distance_of(tasks, protocol, config.settings)
     trunk = [distance_network(distance)] if isinstance(distance, str) else []
     networks = list(dict.fromkeys([*networks_of(tasks, protocol), *trunk]))
@@ -148,10 +149,10 @@ def resolved(config: NetworkOptions) -> tuple[Protocol, dict[str, NetworkSource]
     return (protocol if config.precision is None else replace(protocol, precision=config.precision)), own
 
 
-def under_policy(protocol: Protocol, sources: Sequence[ImageSource]) -> Protocol:
-    """The protocol with the decode policy of these images, where they have one by another name."""
+def under_policy(protocol: Protocol, sources: Sequence[ImageSource], steps: str) -> Protocol:
+    """The protocol with the decode policy of these images, where they have one by another name, and their steps."""
     policies = [source.decode_policy for source in sources if source.decode_policy is not None]
-    return replace(protocol, decode=policies[0]) if policies else protocol
+    return replace(protocol, decode=policies[0] if policies else protocol.decode, prepare=steps)
 
 
 def tasks_of(metrics: Sequence[Metric] | None, protocol: Protocol) -> list[MetricTask]:
@@ -347,7 +348,7 @@ def requirements_of(name: str, tasks: Sequence[MetricTask], settings: Settings) 
 def requirements_of_table(protocol: Protocol, sources: Sequence[ImageSource]) -> dict[FeatureKey, Requirement]:
     """By network and layer, what a statistics file has to keep for the table that papers print under ``protocol``."""
     tasks = [
-        replace(task, protocol=under_policy(task.protocol, sources), reference="population")
+        replace(task, protocol=under_policy(task.protocol, sources, protocol.prepare), reference="population")
         for task in tasks_of(named_metrics(TABLE), protocol)
         if task.protocol.has(task.metric.layer)
     ]

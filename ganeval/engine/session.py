@@ -14,6 +14,7 @@ from ganeval.engine.evaluation import Measured, evaluation_of, with_both
 from ganeval.engine.feature_rows import described, open_feature_sets, takes_features
 from ganeval.engine.inputs import (
     ImageSets,
+    grouping_of,
     open_image_sets,
     require_effect,
     require_groups,
@@ -25,7 +26,6 @@ from ganeval.engine.planning import Plan, chosen_metrics, make_plan, minimum_of,
 from ganeval.engine.runtime import Runtime
 from ganeval.engine.statistics_set import other_rows, serves, statistics_features
 from ganeval.images.generated import GeneratedSource
-from ganeval.images.grouping import Grouping
 from ganeval.results import Evaluation, MetricResult
 from ganeval.statistics.reference import Statistics
 
@@ -59,7 +59,7 @@ class Session:
         else:
             sets = open_image_sets(given, self.config, runtime.device, self.minimum, drawn=drawn)
         self.plan: Plan = make_plan(sets, self.config)
-        self.grouping = None if config.group_by is None else Grouping(config.group_by)
+        self.grouping = grouping_of(config)
         if self.grouping is not None:
             require_groups(self.grouping, sets)
         self.networks = load_networks(self.plan, self.config, runtime, assume_protocol=self.config.assume_protocol)

@@ -30,6 +30,7 @@ class NetworkOptions(TypedDict, total=False):
     labels: str | Path | Sequence[int] | None
     keep_mode: bool
     device: Device
+    prepare: str | None
     on_error: str
     batch_size: int | None
     workers: int | None
@@ -47,6 +48,8 @@ class EvaluatorOptions(NetworkOptions, total=False):
     test: object
     level: float
     num_real: int | None
+    prepare_real: str | None
+    prepare_fake: str | None
     group_by: str | Path | None
     assume_protocol: bool
     sync: bool

@@ -8,7 +8,7 @@ import numpy as np
 
 from ganeval.engine.accumulator import FeatureKey, Requirement
 from ganeval.engine.config import StatisticsConfig
-from ganeval.engine.inputs import open_images_alone, require_effect, require_range_used, shard_of
+from ganeval.engine.inputs import open_images_alone, preparation_of, require_effect, require_range_used, shard_of
 from ganeval.engine.loop import measure_images
 from ganeval.engine.planning import requirements_of_table, resolved, under_policy
 from ganeval.engine.runtime import Runtime
@@ -32,7 +32,7 @@ def run_statistics(images: object, config: StatisticsConfig, runtime: Runtime) -
         source = shard_of(source, *config.shard)
     require_range_used([source], config.value_range)
     protocol, own = resolved(config)
-    protocol = under_policy(protocol, [source])
+    protocol = under_policy(protocol, [source], preparation_of(config, "images"))
     requirements = requirements_of_table(protocol, [source]) if config.table else {}
     key = (protocol, "features")
     keep_rows = config.rows or (key in requirements and requirements[key].rows)

@@ -12,6 +12,7 @@ from ganeval.engine.runtime import Runtime
 from ganeval.errors import IncomparableError
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.networks import published_sha256
+from ganeval.images.preparation import of_set
 from ganeval.metrics.types import FeatureSet
 from ganeval.parsing.arguments import option
 from ganeval.protocol import FEATURES, Protocol
@@ -22,7 +23,9 @@ from ganeval.statistics.rows import FeatureRows, sampled_rows
 def made_under(stats: Statistics, protocol: Protocol) -> bool:
     """Whether statistics say that they were made under a protocol; its weights may be others."""
     own = stats.protocol
-    return own is not None and replace(own, weights=None).key() == replace(protocol, weights=None).key()
+    if own is None:
+        return False
+    return replace(own, weights=None, prepare="").key() == replace(protocol, weights=None, prepare="").key()
 
 
 def serves(stats: Statistics, protocol: Protocol, main: Protocol) -> bool:
@@ -71,10 +74,11 @@ def require_protocol(name: str, stats: Statistics, protocol: Protocol, *, assume
             f"{option('protocol', 'NAME:LAYER')}."
         )
     if stats.protocol is not None:
-        if protocol.weights is None and replace(stats.protocol, weights=None).key() == protocol.key():
+        own = replace(protocol, prepare=of_set(protocol.prepare, name))
+        if protocol.weights is None and replace(stats.protocol, weights=None).key() == own.key():
             weights = stats.protocol.weights or ""  # no network was loaded, the file says which it was
             return protocol.with_weights(weights, verified=weights == published_sha256(protocol.extractor))
-        protocol.require_same(stats.protocol, f"the {name} statistics in {stats.spec}")
+        own.require_same(stats.protocol, f"the {name} statistics in {stats.spec}")
         return protocol
     if not assume:
         raise IncomparableError(

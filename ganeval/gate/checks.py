@@ -237,7 +237,8 @@ def _other_protocol(gate: Gate, result: MetricResult) -> str | None:
         differing = [] if result.protocol.extractor == network else [f"{result.protocol.extractor}, not {network}"]
     else:
         expected = expected.at(metric.layer) if expected.has(metric.layer) else expected
-        differing = replace(expected, weights=result.protocol.weights).difference(result.protocol)
+        own = result.protocol
+        differing = replace(expected, weights=own.weights, prepare=own.prepare).difference(own)
     if differing:
         return f"it was measured under another protocol than {gate.protocol} ({'; '.join(differing)})"
     weights = result.protocol.weights or ""

@@ -18,6 +18,7 @@ from ganeval.errors import ConfigError, InputError, number_of
 from ganeval.parsing.arguments import option
 
 UNKNOWN = np.uint64(0)  # the id of an image of which the group is not known
+PATCHES = r"^(.*)#\d+$"  # the image of a patch, by its name
 _NAMED = 3
 
 
@@ -43,7 +44,8 @@ class Grouping:
         path = Path(by)
         self._group: Callable[[str], str | None]
         if path.is_file():
-            self._group = _table(path).get
+            table = _table(path)
+            self._group = lambda name: table.get(name, table.get(name.rpartition("#")[0]))  # or the image of a patch
         elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
             raise InputError(f"{option('group_by')}: no such file: {self.by!r}.")
         else:

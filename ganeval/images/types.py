@@ -88,16 +88,34 @@ class SourceReport(Findings):
             found.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """Steps on 8-bit pixels, and then a ``Prepare``; without one, the pixels as uint8 (3, H, W)."""
+
+    steps: Callable[[np.ndarray], np.ndarray]
+    prepare: Prepare | None
+
+    def __call__(self, image: np.ndarray) -> Tensor:
+        import torch
+
+        found = self.steps(image)
+        if self.prepare is not None:
+            return self.prepare(found)
+        return torch.from_numpy(np.ascontiguousarray(found.transpose(2, 0, 1)))
+
+
 class ImageSource(ABC):
     """Images in a fixed order.
 
     Attributes:
         spec: as the user named it.
         report: filled while batches are drawn.
+        steps: of every image, before ``prepare``: uint8 (H, W, 3) to the same of another size; None: none.
     """
 
     spec: str
     report: SourceReport
+    steps: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     @abstractmethod
@@ -125,6 +143,8 @@ class ImageSource(ABC):
         check_on_error(on_error)
         if batch_size < 1 or workers < 0:
             raise InputError(f"A batch needs at least 1 image and 0 workers; got {batch_size} and {workers}.")
+        if self.steps is not None:
+            prepare = _Chain(self.steps, prepare)
         return self._batches(batch_size, workers, prepare, on_error)
 
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:

@@ -56,7 +56,7 @@ class Measurement:
     @property
     def is_small(self) -> bool:
         """Whether it is a Frechet distance of too few images for the distance itself."""
-        return self.result.interval is not None and self.result.interval.method == LEAVE_ONE_OUT
+        return self.result.interval is not None and self.result.interval.method.startswith(LEAVE_ONE_OUT)
 
     @property
     def is_grouped(self) -> bool:
