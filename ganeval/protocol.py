@@ -119,7 +119,7 @@ class Protocol:
     def difference(self, other: Protocol) -> list[str]:
         """The fields that differ, each as ``resize: tf1-bilinear against pil-bicubic-float``."""
         mine, theirs = self._identity(), other._identity()
-        if mine.keys() != theirs.keys():  # no steps are told too where the other has some
+        if mine.keys() != theirs.keys():  # one of both has no steps
             mine, theirs = ({"prepare": "none", **identity} for identity in (mine, theirs))
         return [f"{k}: {mine[k]} against {theirs[k]}" for k in mine if mine[k] != theirs[k]]
 

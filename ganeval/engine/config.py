@@ -166,6 +166,12 @@ class EvaluationConfig(NetworkOptions):
     )
     prepare_real: str | None = declare(None, kinds.TEXT.or_none(), "comparison", "Steps for REAL alone, or none.")
     prepare_fake: str | None = declare(None, kinds.TEXT.or_none(), "result", "Steps for FAKE alone, or none.")
+    labels_real: str | Path | None = declare(
+        None, kinds.FOLDER.or_none(), "comparison", "Classes of REAL: a CSV file with the columns image and label."
+    )
+    labels_fake: str | Path | None = declare(
+        None, kinds.FOLDER.or_none(), "result", "Classes of FAKE: a CSV file with the columns image and label."
+    )
     group_by: str | Path | None = declare(
         None,
         kinds.FOLDER.or_none(),

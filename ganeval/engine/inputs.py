@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,9 +16,11 @@ from ganeval.generators.load import is_made, open_source
 from ganeval.images.class_labels import like_real
 from ganeval.images.grammar import as_spec, spec_or_object
 from ganeval.images.grouping import PATCHES, UNKNOWN, Grouping
+from ganeval.images.indexed import IndexedSource
 from ganeval.images.open import has_items
 from ganeval.images.options import GENERATOR_OPTIONS
 from ganeval.images.preparation import combined, of_set, parse_preparation, prepared
+from ganeval.images.side_files import labels_from_table
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Shards, Translation
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.parsing.arguments import option
@@ -88,6 +91,8 @@ def open_image_set(
                 raise ConfigError(f"{option(f'num_{name}')} takes a subset of images; {spec} holds statistics.")
             return ImageSet(statistics.spec, statistics=statistics)
         source = open_source(images_in(spec), num=num, options=options.opening(device=device))
+        if (table := getattr(options, f"labels_{name}", None)) is not None:
+            source = labelled(source, Path(table), f"labels_{name}")
         if text := preparation_of(options, name):
             source = prepared(source, parse_preparation(text), options.seed)
         if source.length is not None and not both:
@@ -101,6 +106,19 @@ def open_image_set(
             f"{error} The file holds images and statistics; one part alone is {spec}:images or {spec}:statistics."
         ) from error
     return ImageSet(source.spec, source, statistics)
+
+
+def labelled(source: ImageSource, table: Path, name: str) -> ImageSource:
+    """The same images with the classes of a CSV file.
+
+    Raises:
+        InputError: no such table, an image without a class, or images that are no files.
+    """
+    if not isinstance(source, IndexedSource) or not source.images.encoded:
+        raise InputError(f"{option(name)} names the classes of image files; {source.spec} holds none.")
+    images = [source.images.name(index) for index in range(len(source.images))]
+    source.given_labels = labels_from_table(table, name, source.spec, images)
+    return source
 
 
 def preparation_of(options: InputOptions, name: str) -> str:
@@ -117,8 +135,8 @@ def preparation_of(options: InputOptions, name: str) -> str:
 def preparation_of_run(sets: OpenedSets, config: EvaluationConfig) -> str:
     """The steps of all image sets, as the protocol of the run has them.
 
-    Statistics were made under steps of their own. Where nothing is said of REAL, and something of FAKE alone, those of
-    the statistics hold; otherwise the statistics have to agree.
+    Statistics were made under steps of their own. They have to agree with the options, unless the options name the
+    steps of FAKE alone.
     """
     texts = {name: preparation_of(config, name) for name in sets}
     real = sets.get("real")

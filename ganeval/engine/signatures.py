@@ -50,6 +50,8 @@ class EvaluatorOptions(NetworkOptions, total=False):
     num_real: int | None
     prepare_real: str | None
     prepare_fake: str | None
+    labels_real: str | Path | None
+    labels_fake: str | Path | None
     group_by: str | Path | None
     assume_protocol: bool
     sync: bool

@@ -12,7 +12,7 @@ import tempfile
 import weakref
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -24,8 +24,8 @@ from ganeval.images.decode import UnreadableImage
 from ganeval.images.indexed import EncodedFiles, PerProcess, class_labels, stamp_of
 from ganeval.images.names import HEAD, ignored_kind, no_images_text, shared_folders
 from ganeval.images.options import OpenOptions
+from ganeval.images.side_files import DATASET_JSON, MOST_BYTES, stylegan_labels, webdataset_labels
 from ganeval.images.specs import expand_braces
-from ganeval.images.types import Images
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_member
 
 _REPLACED = "file that a later one of its name replaces"
@@ -107,7 +107,7 @@ class Shards(EncodedFiles):
 
     kind = "shards"
 
-    def __init__(self, names: list[str], shards: Sequence[Images]) -> None:
+    def __init__(self, names: list[str], shards: Sequence[EncodedFiles]) -> None:
         super().__init__(names, sum((shard.ignored for shard in shards), Counter()))
         self._shards = shards
         self._ends = np.cumsum([len(shard) for shard in shards])
@@ -128,6 +128,8 @@ class Shards(EncodedFiles):
         return self._shards[shard].stamp(row)
 
     def labels(self) -> list[str] | None:
+        if all(shard.listed_labels for shard in self._shards):
+            return [label for shard in self._shards for label in shard.listed_labels or ()]
         return class_labels([shard.name(row) for shard in self._shards for row in range(len(shard))])
 
     def facts(self) -> dict[str, object]:
@@ -149,13 +151,16 @@ def open_zip(path: Path, options: OpenOptions) -> ZipImages:
             entries = [info.filename for info in archive.infolist() if not info.is_dir()]
             members = sorted(set(entries))
             names, ignored = _images_of(members, partial(_head_in_zip, archive) if options.any_suffix else None)
+            listed = _listed_labels(names, members, partial(_read_small, archive))
     except BROKEN_ZIP as error:
         raise InputError(_broken(path, "zip", error)) from error
     if len(entries) > len(members):
         ignored[_REPLACED] = len(entries) - len(members)
     if not names:
         raise InputError(no_images_text(f"The archive {path}", ignored))
-    return ZipImages(path, names, ignored, options.max_image_bytes)
+    images = ZipImages(path, names, ignored, options.max_image_bytes)
+    images.listed_labels = listed
+    return images
 
 
 def open_tar(path: Path, options: OpenOptions) -> TarImages:
@@ -186,12 +191,16 @@ def _tar_images(path: Path, plain: Path, options: OpenOptions) -> TarImages:
         with open(plain, "rb") as file:
             head = partial(_head_in_tar, file, members) if options.any_suffix else None
             names, ignored = _images_of(list(members), head)
+            names.sort()
+            listed = _listed_labels(names, members, partial(_read_in_tar, file, members))
     except _BROKEN_TAR as error:
         raise InputError(_broken(path, "tar", error)) from error
     ignored.update(others)
     if not names:
         raise InputError(no_images_text(f"The archive {path}", ignored))
-    return TarImages(plain, {name: members[name] for name in names}, ignored, options.max_image_bytes)
+    images = TarImages(plain, {name: members[name] for name in names}, ignored, options.max_image_bytes)
+    images.listed_labels = listed
+    return images
 
 
 def open_shards(pattern: str, options: OpenOptions) -> Shards:
@@ -236,6 +245,24 @@ def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple
         else:
             ignored[kind] += 1
     return names, ignored
+
+
+def _listed_labels(names: list[str], members: Collection[str], read: Callable[[str], bytes]) -> list[str] | None:
+    """The class of each image, where other members name it."""
+    if DATASET_JSON in members and (found := stylegan_labels(read(DATASET_JSON), names)) is not None:
+        return found
+    return webdataset_labels(names, members, read)
+
+
+def _read_small(archive: zipfile.ZipFile, name: str) -> bytes:
+    with open_member(archive, archive.getinfo(name)) as member:
+        return member.read(MOST_BYTES)
+
+
+def _read_in_tar(file: IO[bytes], members: Mapping[str, tuple[int, int]], name: str) -> bytes:
+    start, size = members[name]
+    file.seek(start)
+    return file.read(min(size, MOST_BYTES))
 
 
 def _head_in_zip(archive: zipfile.ZipFile, name: str) -> bytes:

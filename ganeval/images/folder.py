@@ -14,6 +14,7 @@ from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
 from ganeval.images.indexed import EncodedFiles, stamp_of
 from ganeval.images.names import HEAD, HIDDEN, ignored_kind, is_hidden, no_images_text
+from ganeval.images.side_files import DATASET_JSON, MOST_BYTES, stylegan_labels
 
 _SPECIAL = "pipe, socket or device"
 _READ_ALREADY = "link to a folder that is read already"
@@ -62,7 +63,12 @@ def open_folder(root: Path, *, any_suffix: bool = False) -> FolderImages:
     paths, ignored = _walk(root, any_suffix)
     if not paths:
         raise InputError(no_images_text(f"The folder {root}", ignored))
-    return FolderImages(root, sorted(paths), ignored)
+    images = FolderImages(root, sorted(paths), ignored)
+    with suppress(OSError):
+        with (root / DATASET_JSON).open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        images.listed_labels = stylegan_labels(data, sorted(paths)) if len(data) <= MOST_BYTES else None
+    return images
 
 
 def _walk(root: Path, any_suffix: bool) -> tuple[list[str], Counter[str]]:

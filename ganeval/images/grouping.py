@@ -5,7 +5,6 @@ Images of a group are no independent draws. A group then counts as one observati
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
@@ -15,6 +14,7 @@ from typing import NoReturn
 import numpy as np
 
 from ganeval.errors import ConfigError, InputError, number_of
+from ganeval.images.side_files import read_table
 from ganeval.parsing.arguments import option
 
 UNKNOWN = np.uint64(0)  # the id of an image of which the group is not known
@@ -44,7 +44,7 @@ class Grouping:
         path = Path(by)
         self._group: Callable[[str], str | None]
         if path.is_file():
-            table = _table(path)
+            table = read_table(path, "group_by", "group")
             self._group = lambda name: table.get(name, table.get(name.rpartition("#")[0]))  # or the image of a patch
         elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
             raise InputError(f"{option('group_by')}: no such file: {self.by!r}.")
@@ -101,23 +101,3 @@ def incomplete(by: str, where: str, lacking: int, n: int, names: Sequence[str] =
 
 def _id(group: str) -> np.uint64:
     return np.uint64(int.from_bytes(blake2b(group.encode(errors="surrogateescape"), digest_size=8).digest()) | 1)
-
-
-def _table(path: Path) -> dict[str, str]:
-    """Image and group of every row below the heading."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file, strict=True) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{option('group_by')} cannot read {path}: {error}.") from error
-    wrong = next((i for i, row in enumerate(rows, 1) if len(row) != 2), None)
-    if wrong is not None or len(rows) < 2:
-        found = f"row {wrong} has {number_of(len(rows[wrong - 1]), 'column')}" if wrong else "found no row"
-        raise InputError(
-            f"{option('group_by')} expected a CSV file with a heading and the columns image, group; {path}: {found}."
-        )
-    groups: dict[str, str] = dict(rows[1:])
-    if len(groups) < len(rows) - 1:
-        twice = next(name for i, (name, _) in enumerate(rows[1:]) if name in {row[0] for row in rows[1 : i + 1]})
-        raise InputError(f"{option('group_by')}: {path} names the image {twice!r} twice.")
-    return groups

@@ -54,6 +54,9 @@ class EncodedFiles(Images):
     Args:
         names: of the images, in order.
         ignored: see ``Images``.
+
+    Attributes:
+        listed_labels: the class of each image, where another file names it.
     """
 
     encoded = True
@@ -62,6 +65,7 @@ class EncodedFiles(Images):
     def __init__(self, names: list[str], ignored: Counter[str]) -> None:
         self.ignored = ignored
         self._names = names
+        self.listed_labels: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self._names)
@@ -76,7 +80,7 @@ class EncodedFiles(Images):
             return str(error)
 
     def labels(self) -> list[str] | None:
-        return class_labels([self.name(index) for index in range(len(self))])
+        return self.listed_labels or class_labels([self.name(index) for index in range(len(self))])
 
     def classes(self) -> list[str] | None:
         """The names of the class folders in the order in which torchvision numbers them."""
@@ -90,6 +94,7 @@ class IndexedSource(NumberedSource):
     def __init__(self, spec: str, images: Images) -> None:
         self.spec, self.images, self.indices = spec, images, np.arange(len(images))
         self.report = SourceReport(ignored=Counter(images.ignored))
+        self.given_labels: list[str] | None = None  # of all images of ``images``, by the user
         self._drawn_labels: list[str | None] = []  # of the images drawn last, where their items have one
 
     @property
@@ -124,10 +129,10 @@ class IndexedSource(NumberedSource):
             raise unusable(self.spec, bad, self.length)
 
     def classes(self) -> list[str] | None:
-        return self.images.classes()
+        return None if self.given_labels else self.images.classes()
 
     def labels(self) -> list[str] | None:
-        labels = self.images.labels()
+        labels = self.given_labels or self.images.labels()
         if labels is not None:
             return [labels[i] for i in self.indices.tolist()]
         drawn = [label for label in self._drawn_labels if label is not None]

@@ -288,6 +288,7 @@ def prepared(source: ImageSource, preparation: Preparation, seed: int) -> ImageS
     if isinstance(source, IndexedSource) and isinstance(found, IndexedSource):
         each = 1 if preparation.patches is None else preparation.patches[1]
         found.images = PreparedImages(source.images, preparation, seed)
+        found.given_labels = source.given_labels and [label for label in source.given_labels for _ in range(each)]
         found.indices = (source.indices[:, None] * each + np.arange(each)).ravel()
     elif preparation.patches is not None:
         raise ConfigError(

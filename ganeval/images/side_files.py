@@ -1,0 +1,94 @@
+"""Files next to the images that name the class of each: those of StyleGAN and of WebDataset, and tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from ganeval.errors import InputError, number_of
+from ganeval.images.labels import class_names
+from ganeval.parsing.arguments import option
+from ganeval.parsing.documents import DocumentError, parse_json
+
+DATASET_JSON = "dataset.json"  # of StyleGAN's dataset_tool: {"labels": [[image, class], ...]}
+CLASS_SUFFIX = ".cls"  # of WebDataset: the class of the image of the same key
+MOST_BYTES = 64 * 2**20
+
+
+def stylegan_labels(data: bytes, names: Sequence[str]) -> list[str] | None:
+    """The classes of these images from a ``dataset.json``; None where it has no class of each of them."""
+    try:
+        document = parse_json(data)
+    except DocumentError:
+        return None
+    entries = document.get("labels") if isinstance(document, dict) else None
+    known: dict[str, object] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str):
+            known[entry[0]] = entry[1]
+    return class_names([known[name] for name in names], None) if all(name in known for name in names) else None
+
+
+def webdataset_labels(names: Sequence[str], members: Collection[str], read: Callable[[str], bytes]) -> list[str] | None:
+    """The classes of these images from the ``.cls`` files of their keys; None where one has no such file.
+
+    Args:
+        members: names of all files.
+        read: gives the content of one.
+    """
+    files = [_key(name) + CLASS_SUFFIX for name in names]
+    if not all(file in members for file in files):
+        return None
+    return class_names([read(file)[:256] for file in files], None)
+
+
+def _key(name: str) -> str:
+    """A WebDataset key: the path up to the first dot of the file's own name."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
+def read_table(path: Path, name: str, column: str) -> dict[str, str]:
+    """What a CSV file says of each image: two columns, image and ``column``, below a heading.
+
+    Args:
+        name: of the option, for messages.
+
+    Raises:
+        InputError: no such file, another form, or an image that is named twice.
+    """
+    what = option(name)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file, strict=True) if row]
+    except FileNotFoundError:
+        raise InputError(f"{what}: no such file: {str(path)!r}.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{what} cannot read {path}: {error}.") from error
+    wrong = next((i for i, row in enumerate(rows, 1) if len(row) != 2), None)
+    if wrong is not None or len(rows) < 2:
+        found = f"row {wrong} has {number_of(len(rows[wrong - 1]), 'column')}" if wrong else "found no row"
+        raise InputError(f"{what} expected a CSV file with a heading and the columns image, {column}; {path}: {found}.")
+    table: dict[str, str] = {}
+    for image, value in rows[1:]:
+        if image in table:
+            raise InputError(f"{what}: {path} names the image {image!r} twice.")
+        table[image] = value
+    return table
+
+
+def labels_from_table(path: Path, name: str, spec: str, images: Sequence[str]) -> list[str]:
+    """The classes of these images from a CSV file.
+
+    Raises:
+        InputError: see ``read_table``; or it lacks an image.
+    """
+    table = read_table(path, name, "label")
+    lacking = [image for image in images if image not in table]
+    if lacking:
+        raise InputError(
+            f"{option(name)}: {path} has no label for {len(lacking)} of {number_of(len(images), 'image')} of {spec} "
+            f"({', '.join(map(repr, lacking[:3]))}{', ...' if len(lacking) > 3 else ''})."
+        )
+    return [table[image] for image in images]
