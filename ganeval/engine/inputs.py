@@ -257,6 +257,8 @@ def require_effect(given: Collection[object], options: InputOptions) -> None:
             f"{option('image_column')} names the image among the columns of a data set's items, and no image set "
             "here is a data set. Leave it out."
         )
+    if options.clamp and options.value_range is None and not any(map(is_made, specs)) and len(specs) == len(given):
+        raise ConfigError(f"{option('clamp', True)} is about the values of {option('value_range')}. Give both.")
     if any(is_made(spec) for spec in specs):
         return
     if options.num_samples is not None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class NetworkOptions(TypedDict, total=False):
     num_samples: int | None
     value_range: tuple[float, float] | None
+    clamp: bool
     data_root: str | Path | None
     download: bool
     seed: int

@@ -19,7 +19,7 @@ from ganeval.errors import InputError
 from ganeval.images.decode import Pixels, UnreadableImage, too_many_pixels
 from ganeval.images.indexed import PerProcess
 from ganeval.images.labels import class_names
-from ganeval.images.pixels import ValueRange, channels_first, check_dtype, dtype_name, to_uint8
+from ganeval.images.pixels import ValueRange, check_dtype, dtype_name, layout_of, to_uint8
 from ganeval.images.types import Images
 from ganeval.parsing.array_files import Header, NpzReader, read_header
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_exactly, require_end
@@ -62,7 +62,7 @@ class ArrayImages(Images):
         if not shape or shape[0] == 0:
             raise InputError(f"{what} holds no images: its shape is {tuple(shape)}.")
         check_dtype(dtype, value_range, what)
-        self._layout = "NCHW" if channels_first(shape, prefer=prefer, what=what) else "NHWC"
+        self._layout = layout_of(shape, prefer=prefer, what=what)
         self.kind, self._rows, self._shape, self._dtype, self._what = kind, PerProcess(rows), shape, dtype, what
         self._range = None if dtype == "uint8" else value_range
         self.ignored: Counter[str] = Counter()

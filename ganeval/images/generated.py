@@ -20,7 +20,7 @@ from ganeval.images.latents import Latents
 from ganeval.images.loading import Regrouper
 from ganeval.images.module_search import find_attribute
 from ganeval.images.options import OpenOptions
-from ganeval.images.pixels import check_range
+from ganeval.images.pixels import ClampedRange, check_range
 from ganeval.images.specs import Rendered
 from ganeval.images.summary import add_counts, summarise
 from ganeval.images.threads import map_in_threads
@@ -98,6 +98,8 @@ class GeneratedSource(NumberedSource):
         self.spec = spec
         self.report = SourceReport()
         value_range = options.value_range or check_range(find_attribute(generator, "value_range"))
+        if options.clamp and value_range is not None:
+            value_range = ClampedRange(value_range)
         self.model = UserModel(
             spec, generator, value_range, options.place, exact=fixed_batch is not None, keep_mode=options.keep_mode
         )

@@ -43,6 +43,12 @@ class OpenOptions:
     value_range: tuple[float, float] | None = declare(
         None, kinds.RANGE.or_none(), "source", "The values of black and white in float images, for instance -1,1."
     )
+    clamp: bool = declare(
+        False,
+        kinds.FLAG,
+        "source",
+        "Move values outside --value-range to its ends, and count the images, instead of stopping.",
+    )
     data_root: str | Path | None = declare(None, kinds.FOLDER.or_none(), "source", "Folder of torchvision data sets.")
     download: bool = declare(False, kinds.FLAG, "source", "Let torchvision download a data set that is missing.")
     seed: int = declare(0, kinds.WHOLE.from_(0), "source", "Seed of subsets, and of rendered and generated images.")
@@ -81,6 +87,10 @@ class OpenOptions:
 
     def __post_init__(self) -> None:
         convert_fields(self)
+        if self.clamp and self.value_range is not None:
+            from ganeval.images.pixels import ClampedRange
+
+            object.__setattr__(self, "value_range", ClampedRange(self.value_range))
         distribution = self.label_distribution
         if distribution not in (None, *LABEL_DISTRIBUTIONS) and not isinstance(distribution, LikeReal):
             raise InputError(

@@ -14,9 +14,14 @@ from ganeval.images.decode import GREY, UnreadableImage
 from ganeval.parsing.arguments import RANGE
 
 CLAMPED = "values within half a grey level outside the declared range, clamped"
+MOVED = "values outside the declared range moved to its ends (--clamp, clamp=True)"
 DARK = "no value above 1 in a declared range of 0..255"
 
 ValueRange = tuple[float, float]
+
+
+class ClampedRange(ValueRange):
+    """A range of values of which those outside are moved to its ends, and counted, instead of refused."""
 
 
 def check_range(value_range: object) -> ValueRange | None:
@@ -75,11 +80,23 @@ def channels_first(shape: tuple[int, ...], *, prefer: str, what: str) -> bool:
         first, last = shape[1] in (1, 3), shape[3] in (1, 3)
         if first or last:
             return (first and last and prefer == "NCHW") or not last
-    hint = "Give them a channel axis (x[:, None])." if len(shape) == 3 else "Drop an alpha channel yourself."
+    hint = "Drop an alpha channel yourself."
+    if len(shape) == 3:
+        hint = "It may be one colour image: give x[None], or x[:, None] for grey images."
     raise InputError(
         f"{what}: an array of shape {tuple(shape)} is not a set of images; "
         f"expected (N, 3, H, W) or (N, H, W, 3), with 1 or 3 channels. {hint}"
     )
+
+
+def layout_of(shape: tuple[int, ...], *, prefer: str, what: str) -> str:
+    """``NCHW``, ``NHWC``, or ``NHW`` of grey images; errors as those of ``channels_first``.
+
+    Three axes are images of one channel, unless the array could be one colour image.
+    """
+    if len(shape) == 3 and 0 not in shape[1:] and 3 not in (shape[0], shape[2]):
+        return "NHW"
+    return "NCHW" if channels_first(shape, prefer=prefer, what=what) else "NHWC"
 
 
 def as_tensor(array: np.ndarray | Tensor, value_range: ValueRange | None, what: str) -> Tensor:
@@ -126,7 +143,9 @@ def unchecked(
         The images; the extremes for ``range_notes``, on their device, or None where there is nothing to check; notes.
     """
     tensor = as_tensor(images, value_range, what)
-    if not channels_first(tuple(tensor.shape), prefer=prefer, what=what):
+    if prefer == "NHW":
+        tensor = tensor[:, None]
+    elif not channels_first(tuple(tensor.shape), prefer=prefer, what=what):
         tensor = tensor.permute(0, 3, 1, 2)
     notes: Counter[str] = Counter()
     ends = None
@@ -150,15 +169,17 @@ def range_notes(ends: Tensor, value_range: ValueRange) -> Counter[str]:
     if math.isnan(smallest) or math.isnan(largest):
         raise UnreadableImage("it holds NaN; expected finite values in the declared range")
     margin = (high - low) / 510
-    if smallest < low - margin or largest > high + margin:
+    clamps = isinstance(value_range, ClampedRange)
+    if not clamps and (smallest < low - margin or largest > high + margin):
         raise UnreadableImage(
             f"its values reach from {smallest:.6g} to {largest:.6g}, outside the declared range {low:g}..{high:g}; "
-            "declare the range they have (--value-range), or clamp them first if that is how these images are saved"
+            "declare the range they have (--value-range), or move such values to its ends if that is how these images "
+            "are saved (--clamp, clamp=True)"
         )
     notes: Counter[str] = Counter()
-    outside = int(((ends[0] < low) | (ends[1] > high)).sum())
-    if outside:
-        notes[CLAMPED] += outside
+    far = (ends[0] < low - margin) | (ends[1] > high + margin)
+    outside = ((ends[0] < low) | (ends[1] > high)) & ~far
+    notes.update({text: count for text, some in ((CLAMPED, outside), (MOVED, far)) if (count := int(some.sum()))})
     if (low, high) == (0.0, 255.0):
         notes.update({DARK: dark} if (dark := int(((ends[1] > 0) & (ends[1] <= 1)).sum())) else {})
     return notes

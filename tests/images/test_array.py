@@ -170,7 +170,7 @@ def test_a_size_that_does_not_fit_iv(tmp_path: Path) -> None:
         (np.zeros((0, 4, 4, 3), np.uint8), "holds no images"),
         (np.zeros((4, 4), np.uint8), "is not a set of images"),
         (np.zeros((2, 4, 4, 4), np.uint8), "Drop an alpha channel"),
-        (np.zeros((2, 4, 4), np.uint8), "Give them a channel axis"),
+        (np.zeros((3, 4, 4), np.uint8), "It may be one colour image"),
         (np.zeros((2, 4, 4, 3), np.int64), "int64 need a declared range.*--value-range 0,255"),
         (np.zeros((2, 4, 4, 3), bool), r"bool need a declared range.*--value-range 0,1 \(value_range=\(0, 1\)"),
     ],
