@@ -318,7 +318,9 @@ class Evaluator:
     def _new_accumulator(self) -> SetAccumulator:
         session = self._session
         extractors, requirements = session.networks.extractors, session.plan.requirements["fake"]
-        return SetAccumulator(extractors, requirements, memory=session.config.feature_memory, grouping=session.grouping)
+        return SetAccumulator(
+            extractors, requirements, memory=session.config.feature_memory, grouping=session.groupings.get("fake")
+        )
 
     def _identity(self) -> dict[str, Any]:
         """What two Evaluators must share for their fakes to be of one kind."""

@@ -15,7 +15,7 @@ from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError, numbe
 from ganeval.generators.load import is_made, open_source
 from ganeval.images.class_labels import like_real
 from ganeval.images.grammar import as_spec, spec_or_object
-from ganeval.images.grouping import PATCHES, UNKNOWN, Grouping
+from ganeval.images.grouping import UNKNOWN, Grouping
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.open import has_items
 from ganeval.images.options import GENERATOR_OPTIONS
@@ -127,7 +127,7 @@ def preparation_of(options: InputOptions, name: str) -> str:
     Raises:
         ConfigError: they are no steps.
     """
-    own = getattr(options, f"prepare_{'real' if name == 'test' else name}", None)
+    own = getattr(options, "prepare_fake" if name == "fake" else "prepare_real", None)
     text = options.prepare if own is None else own
     return "" if text in (None, "none") else parse_preparation(text).text
 
@@ -202,13 +202,20 @@ def opened_images(sets: OpenedSets) -> list[ImageSource]:
     return [one.images for one in sets.values() if one is not None and one.images is not None]
 
 
-def grouping_of(config: EvaluationConfig) -> Grouping | None:
-    """Which images belong together: as the user says, or else the patches of each image."""
+def groupings_of(config: EvaluationConfig, sets: OpenedSets) -> dict[str, Grouping]:
+    """Which images belong together, by image set: as the user says, or else as the images themselves tell.
+
+    Raises:
+        ConfigError: what the user says is no grouping, or groups no image.
+        InputError: some images of a set have a group and others have none.
+    """
     if config.group_by is not None:
-        return Grouping(config.group_by)
-    texts = (preparation_of(config, name) for name in ("real", "fake"))
-    cut = any(parse_preparation(text).patches for text in texts if text)
-    return Grouping(PATCHES) if cut else None
+        grouping = Grouping(config.group_by)
+        require_groups(grouping, sets)
+        return dict.fromkeys(sets, grouping)
+    opened = {name: one.images for name, one in sets.items() if one is not None and one.images is not None}
+    known = {name: source.groups() for name, source in opened.items()}
+    return {name: Grouping(groups) for name, groups in known.items() if groups is not None}
 
 
 def require_groups(grouping: Grouping, sets: OpenedSets) -> None:

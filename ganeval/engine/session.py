@@ -14,10 +14,9 @@ from ganeval.engine.evaluation import Measured, evaluation_of, with_both
 from ganeval.engine.feature_rows import described, open_feature_sets, takes_features
 from ganeval.engine.inputs import (
     ImageSets,
-    grouping_of,
+    groupings_of,
     open_image_sets,
     require_effect,
-    require_groups,
 )
 from ganeval.engine.loop import measure_images
 from ganeval.engine.networks import load_networks
@@ -40,7 +39,7 @@ class Session:
 
     Attributes:
         of_features: whether the image sets are feature rows instead of images.
-        grouping: which images belong together; None: each is by itself.
+        groupings: which images belong together, by image set.
         plan: which metric on which network, and what has to be kept of each image set.
         networks: loaded, and held against the statistics.
     """
@@ -59,9 +58,7 @@ class Session:
         else:
             sets = open_image_sets(given, self.config, runtime.device, self.minimum, drawn=drawn)
         self.plan: Plan = make_plan(sets, self.config)
-        self.grouping = grouping_of(config)
-        if self.grouping is not None:
-            require_groups(self.grouping, sets)
+        self.groupings = groupings_of(config, sets)
         self.networks = load_networks(self.plan, self.config, runtime, assume_protocol=self.config.assume_protocol)
 
     def measure(self, name: str) -> SetFeatures:
@@ -78,7 +75,7 @@ class Session:
                 self.config,
                 self.runtime,
                 minimum=self.minimum,
-                grouping=self.grouping,
+                grouping=self.groupings.get(name),
             )
         elif one.images is not None:  # metrics of the generator itself draw what they need
             features = SetFeatures({}, one.images.length, None, np.empty(0, np.uint64), one.images.describe())
@@ -111,8 +108,9 @@ class Session:
 
     def finish(self, features: Mapping[str, SetFeatures], started: float) -> Evaluation:
         """Every metric, from all image sets."""
-        if self.grouping is not None and not any("groups" in one.provenance for one in features.values()):
-            self.grouping.reject({})
+        for grouping in self.groupings.values():
+            if not any("groups" in one.provenance for one in features.values()):
+                grouping.reject({})
         of_generator: dict[str, MetricResult] = {}
         if self.networks.distance is not None:
             fake = self.plan.sets["fake"]

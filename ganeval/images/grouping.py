@@ -18,7 +18,6 @@ from ganeval.images.side_files import read_table
 from ganeval.parsing.arguments import option
 
 UNKNOWN = np.uint64(0)  # the id of an image of which the group is not known
-PATCHES = r"^(.*)#\d+$"  # the image of a patch, by its name
 _NAMED = 3
 
 
@@ -26,8 +25,9 @@ class Grouping:
     """The group of an image, from its name.
 
     Args:
-        by: a CSV file of two columns, image and group, with a heading; or a regular expression that is searched in the
-            name: its first group in parentheses is the group of the image, without parentheses all that it matches.
+        by: groups by the names of the images; or a CSV file of two columns, image and group, with a heading; or a
+            regular expression that is searched in the name: its first group in parentheses is the group of the image,
+            without parentheses all that it matches.
 
     Raises:
         ConfigError: neither a file nor a regular expression.
@@ -39,10 +39,12 @@ class Grouping:
     (True, False)
     """
 
-    def __init__(self, by: str | Path) -> None:
-        self.by = str(by)
-        path = Path(by)
+    def __init__(self, by: str | Path | Mapping[str, str]) -> None:
         self._group: Callable[[str], str | None]
+        if isinstance(by, Mapping):
+            self.by, self._group = "the images", by.get
+            return
+        self.by, path = str(by), Path(by)
         if path.is_file():
             table = read_table(path, "group_by", "group")
             self._group = lambda name: table.get(name, table.get(name.rpartition("#")[0]))  # or the image of a patch

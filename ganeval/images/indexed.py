@@ -138,6 +138,12 @@ class IndexedSource(NumberedSource):
         drawn = [label for label in self._drawn_labels if label is not None]
         return drawn if drawn and len(drawn) == len(self._drawn_labels) else None
 
+    def groups(self) -> dict[str, str] | None:
+        indices = self.indices.tolist()
+        if not indices or self.images.group(indices[0]) is None:
+            return None
+        return {self.images.name(i): self.images.group(i) or self.images.name(i) for i in indices}
+
     def names(self) -> list[str] | None:
         return [self.images.name(i) for i in self.indices.tolist()] if self.images.encoded else None
 

@@ -270,6 +270,10 @@ class PreparedImages(Images):
     def classes(self) -> list[str] | None:
         return self._images.classes()
 
+    def group(self, index: int) -> str | None:
+        whole = index // self._each
+        return self._images.group(whole) or (self._images.name(whole) if self._each > 1 else None)
+
     def facts(self) -> dict[str, object]:
         return {**self._images.facts(), "prepare": self._preparation.text}
 

@@ -35,7 +35,7 @@ class SourceKind:
         return opener(given, options)
 
 
-_KINDS: dict[str, SourceKind] = {}
+_KINDS: dict[str, SourceKind] = {"medical": SourceKind("medical", "ganeval.images.medical:open_medical")}
 KINDS: Mapping[str, SourceKind] = _KINDS
 
 

@@ -202,6 +202,10 @@ class ImageSource(ABC):
         """Names of the classes in the order of their numbers; None where only the labels are known."""
         return None
 
+    def groups(self) -> dict[str, str] | None:
+        """The group of each image, by its name, where images are known to belong together: slices, patches."""
+        return None
+
     def input_digests(self) -> np.ndarray | None:
         """Digests of the inputs of each image, uint64, in order: latent and label, or the translated image.
 
@@ -360,6 +364,10 @@ class Images(ABC):
 
     def classes(self) -> list[str] | None:
         """Names of the classes in the order of their numbers, where they are known beyond the labels."""
+        return None
+
+    def group(self, index: int) -> str | None:
+        """What image ``index`` is a part of, such as the volume of a slice; None where it is by itself."""
         return None
 
     def facts(self) -> dict[str, object]:
