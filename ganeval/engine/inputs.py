@@ -24,6 +24,7 @@ from ganeval.images.side_files import labels_from_table
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Shards, Translation
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.parsing.arguments import option
+from ganeval.protocol import Protocol, get_protocol
 from ganeval.statistics.reference import Statistics
 
 LATER = object()  # in place of an image set whose images come later, from a training loop
@@ -129,7 +130,11 @@ def preparation_of(options: InputOptions, name: str) -> str:
     """
     own = getattr(options, "prepare_fake" if name == "fake" else "prepare_real", None)
     text = options.prepare if own is None else own
-    return "" if text in (None, "none") else parse_preparation(text).text
+    if text is None:  # a protocol may have steps of its own
+        protocol = getattr(options, "protocol", None)
+        protocol = get_protocol(protocol) if isinstance(protocol, str) else protocol
+        text = protocol.prepare if isinstance(protocol, Protocol) else ""
+    return "" if text in ("", "none") else parse_preparation(text).text
 
 
 def preparation_of_run(sets: OpenedSets, config: EvaluationConfig) -> str:

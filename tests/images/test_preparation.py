@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from ganeval.errors import ConfigError, IncomparableError
 from ganeval.evaluator import Evaluator
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.preparation import FILTERS, adm_crop, combined, of_set, parse_preparation
+from ganeval.protocol import get_protocol
 from ganeval.results import MetricResult
 from ganeval.statistics.reference import save_statistics
 
@@ -151,6 +153,12 @@ def test_steps_of_one_set_alone(sets: Path) -> None:
     assert both.value == pytest.approx(expected.value, rel=1e-9)
     with pytest.raises(IncomparableError, match="prepare: "):
         found.require_comparable(both)
+
+
+def test_a_protocol_may_have_steps_of_its_own(sets: Path) -> None:
+    expected = fid(sets / "real", sets / "fake", prepare=STEPS)
+    found = fid(sets / "real", sets / "fake", protocol=replace(get_protocol("compact"), prepare=STEPS))
+    assert (found.value, found.protocol.key()) == (expected.value, expected.protocol.key())
 
 
 def test_arrays_and_generators_take_steps() -> None:
