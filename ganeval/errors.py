@@ -92,11 +92,17 @@ def listed_counts(counts: Mapping[str, int], most: int = 5) -> str:
     return listed([f"{count} x {kind}" for kind, count in ordered], most)
 
 
-def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6, *, shown: str = "{!r}") -> str:
     """A hint at the known name that is most similar, to append to a message; empty where none is similar.
 
-    >>> did_you_mean("fidd", ["fid", "kid"])
+    Of names that are equally similar, one of the same letters is meant.
+
+    Args:
+        shown: how the name is written.
+
+    >>> did_you_mean("fdi", ["fid", "fjd"])
     " Did you mean 'fid'?"
     """
-    close = get_close_matches(name, list(known), n=1, cutoff=cutoff)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    close = get_close_matches(name, list(known), cutoff=cutoff)
+    close.sort(key=lambda one: sorted(one) != sorted(name))
+    return f" Did you mean {shown.format(close[0])}?" if close else ""

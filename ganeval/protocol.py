@@ -10,9 +10,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 
-from ganeval.errors import ConfigError, IncomparableError
+from ganeval.errors import ConfigError, IncomparableError, did_you_mean
 from ganeval.features.registry import NETWORKS, get_network
 from ganeval.features.types import Network
 
@@ -265,8 +264,7 @@ def get_protocol(name: str) -> Protocol:
     if name == FEATURES:
         return features_protocol(None)
     if base not in PROTOCOLS:
-        close = get_close_matches(base, PROTOCOLS, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(base, PROTOCOLS, shown="{}")
         raise ConfigError(f"Unknown protocol {base!r}.{hint} Available: {', '.join(PROTOCOLS)}.")
     protocol = PROTOCOLS[base]
     if not layer or layer == protocol.layer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +65,8 @@ def check(
         if a.n == 0:
             raise InputError(f"{a.spec} has no readable image: {'; '.join(a.problems())}")
     sentences = compare_audits(audits[0], audits[1]) if len(audits) == 2 else []
-    lines = [_table(_rows(a), fmt) + "\n" for a in audits]
+    rows = [_rows(a) for a in audits]
+    lines = [_table(rows, fmt) + "\n"]
     lines += [f"- {escaped(text)}" if fmt == "md" else one_line(text) for text in sentences]
     if len(audits) == 2 and not sentences:
         lines.append("No difference between the two sets would bias a comparison.")
@@ -72,7 +75,7 @@ def check(
         from ganeval.report.page import write_check
 
         with outputs.attempt(report):
-            write_check(report, audits, [_rows(a) for a in audits], sentences)
+            write_check(report, audits, [[(k, v) for k, v in one if v] for one in rows], sentences)
     fields = {"check": [a.to_dict() for a in audits], "differences": sentences}
     answer(fields, "\n".join(lines), fmt=fmt, target=output, outputs=outputs)
     for a in audits:
@@ -81,26 +84,51 @@ def check(
 
 
 def _rows(a: Audit) -> list[tuple[str, str]]:
+    """(what, value) of everything that is looked for; empty where nothing was found."""
+    from ganeval.images.colour import PROFILE
+    from ganeval.images.decode import ORIENTATION
+
     corrupt = "; ".join(f"{name} ({reason})" for name, reason in a.corrupt[:5])
-    rows = [
+    shapes = Counter({tuple(map(int, size.split("x"))): count for size, count in a.sizes.items()})
+    return [
         ("set", a.spec),
         ("images", str(a.n)),
         ("formats", listed_counts(a.formats)),
         ("modes", listed_counts(a.modes)),
-        ("sizes", listed_counts(a.sizes)),
+        ("sizes", listed_counts(a.sizes) if len(a.sizes) <= 3 else f"{len(a.sizes)} different ones"),
+        ("shorter side", _spread([(min(shape), count) for shape, count in shapes.items()])),
+        ("width / height", _spread([(shape[0] / shape[1], count) for shape, count in shapes.items()])),
         ("other files", listed_counts(a.ignored)),
-        ("notes", listed_counts(a.notes)),
+        ("orientation", f"{a.notes[ORIENTATION]} with EXIF, ignored" if a.notes[ORIENTATION] else ""),
+        ("colour profile", f"{a.notes[PROFILE]} not sRGB, ignored" if a.notes[PROFILE] else ""),
+        ("notes", listed_counts(Counter({k: n for k, n in a.notes.items() if k not in (ORIENTATION, PROFILE)}))),
         ("corrupt", corrupt if a.n_corrupt <= 5 else f"{a.n_corrupt}: {corrupt}; ..."),
         ("duplicates", "" if not a.n_duplicates else f"{a.n_duplicates}, e.g. {' = '.join(a.duplicates[0][:3])}"),
         ("grey images", "" if not a.grey else str(a.grey)),
         ("JPEG quality", ", ".join(f"{k} {v:g}" for k, v in (a.jpeg_quality or {}).items())),
+        ("values", "" if a.levels is None else f"{a.levels[0]} to {a.levels[1]} of 0 to 255"),
         ("channel mean", " ".join(f"{v:.1f}" for v in a.channel_mean or ())),
         ("channel std", " ".join(f"{v:.1f}" for v in a.channel_std or ())),
     ]
-    return [(k, v) for k, v in rows if v]
 
 
-def _table(rows: list[tuple[str, str]], fmt: str) -> str:
+def _spread(counted: list[tuple[float, int]]) -> str:
+    """Smallest, median and largest of values with their counts; one value alone is itself."""
+    values = sorted(counted)
+    if not values:
+        return ""
+    ends = values[0][0], values[-1][0]
+    if ends[0] == ends[1]:
+        return f"{ends[0]:.4g}"
+    middle = statistics.median_low([value for value, count in values for _ in range(count)])
+    return f"{ends[0]:.4g} to {ends[1]:.4g}, median {middle:.4g}"
+
+
+def _table(sets: list[list[tuple[str, str]]], fmt: str) -> str:
+    """The sets in columns, one next to the other."""
+    columns = [[value for _, value in rows] for rows in sets]
+    found = zip((what for what, _ in sets[0]), *columns, strict=True)
+    table = [(what, *(value or "-" for value in values)) for what, *values in found if any(values)]
     if fmt == "md":
-        return markdown_table(("what", "found"), rows)
-    return "\n".join(aligned(rows))
+        return markdown_table(("what", *("found" for _ in sets)), table)
+    return "\n".join(aligned(table))

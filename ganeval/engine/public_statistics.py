@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import msgspec
 import platformdirs
 
 from ganeval.download import Notify, fetch, recorded_hash, sha256_of
-from ganeval.errors import ConfigError, InputError, WeightsError
+from ganeval.errors import ConfigError, InputError, WeightsError, did_you_mean
 from ganeval.files import reference_stats_dir
 from ganeval.parsing.documents import Count, DocumentError, Sha256, read_toml_tree, typed
 from ganeval.protocol import get_protocol
@@ -235,8 +234,7 @@ def get_statistics(name: str) -> PublicStatistics:
         return shipped[name]
     if name in public:
         return public[name]
-    close = get_close_matches(name, [*shipped, *public], n=1, cutoff=0.5)
-    hint = f" Did you mean stats:{close[0]}?" if close else ""
+    hint = did_you_mean(name, [*shipped, *public], cutoff=0.5, shown="stats:{}")
     raise InputError(
         f"Unknown statistics {name!r}.{hint} Shipped with ganeval: {', '.join(shipped) or 'none'}; "
         f"{len(public)} more can be fetched, see `ganeval stats list`."

@@ -14,12 +14,11 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganeval.download import Notify, fetch, is_offline, sha256_of
-from ganeval.errors import InputError, WeightsError
+from ganeval.errors import InputError, WeightsError, did_you_mean
 from ganeval.features.published import SPECS as SPECS
 from ganeval.features.types import WeightSpec
 from ganeval.files import written_whole
@@ -58,8 +57,7 @@ def get_spec(name: str) -> WeightSpec:
     matches = [name] if name in SPECS else [known for known in SPECS if name and known.startswith(name)]
     if len(matches) == 1:
         return SPECS[matches[0]]
-    close = get_close_matches(name, SPECS, n=1)
-    hint = f" Did you mean {close[0]}?" if close else ""
+    hint = did_you_mean(name, SPECS, shown="{}")
     raise WeightsError(f"Unknown weights {name!r}.{hint} Available: {', '.join(SPECS)}.")
 
 

@@ -53,6 +53,7 @@ class Audit:
         n_duplicates: images that have an identical one before them.
         jpeg_quality: lowest, median and highest estimate, of the scale of the Independent JPEG Group.
         grey: images whose three channels are equal.
+        levels: the smallest and the largest value, in 0..255, over all pixels.
         channel_mean: of red, green and blue, in 0..255, over all pixels.
         channel_std: their standard deviations, over all pixels.
         summary: see ``ganeval.images.summary``; not in ``to_dict``.
@@ -74,6 +75,7 @@ class Audit:
     n_duplicates: int = 0
     jpeg_quality: dict[str, float] | None = None
     grey: int = 0
+    levels: list[int] | None = None
     channel_mean: list[float] | None = None
     channel_std: list[float] | None = None
     summary: Counter[str] = field(default_factory=Counter)
@@ -184,6 +186,7 @@ class _PixelFindings:
         found.grey, found.summary = self._grey, self._summary
         if self._groups:
             shares = self._histograms / self._histograms.sum(1, keepdims=True)
+            found.levels = np.flatnonzero(self._histograms.any(axis=0))[[0, -1]].tolist()
             levels = np.arange(256)
             mean = shares @ levels
             found.channel_mean = mean.tolist()

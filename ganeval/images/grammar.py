@@ -28,12 +28,11 @@ import os
 import re
 import stat
 from collections.abc import Callable
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from ganeval.errors import InputError
+from ganeval.errors import InputError, did_you_mean
 from ganeval.images import specs
 from ganeval.images.registry import BUILTIN_PREFIXES, KINDS
 from ganeval.images.specs import SHIPPED, Generator, Spec
@@ -214,8 +213,7 @@ def _model(text: str, name: str) -> Generator:
         return specs.ScriptFile(text, _expanded(name))
     if _IMPORT.fullmatch(name):
         return specs.ImportedGenerator(text, *name.split(":"))
-    close = get_close_matches(name, SHIPPED, n=1)
-    hint = f" Did you mean gen:{close[0]}?" if close else ""
+    hint = did_you_mean(name, SHIPPED, shown="gen:{}")
     raise InputError(
         f"{text!r} does not name a generator. Available: {', '.join(f'gen:{shipped}' for shipped in SHIPPED)}, "
         f"gen:package.module:callable, and gen:FILE with a .safetensors or TorchScript .pt file.{hint}"

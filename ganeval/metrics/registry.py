@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from ganeval.errors import ConfigError
+from ganeval.errors import ConfigError, did_you_mean
 from ganeval.parsing.arguments import option
 
 SHARE = (0.0, 1.0)
@@ -349,8 +348,7 @@ def get_metric(name: str) -> Metric:
         ConfigError: no such metric; the message lists what there is.
     """
     if name not in METRICS:
-        close = get_close_matches(name, METRICS, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(name, METRICS, shown="{}")
         raise ConfigError(f"Unknown metric {name!r}.{hint} Available: {', '.join(METRICS)}.")
     return METRICS[name]
 

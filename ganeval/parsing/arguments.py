@@ -15,10 +15,9 @@ import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ganeval.errors import ConfigError
+from ganeval.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -146,9 +145,8 @@ def require_known(given: Iterable[str], known: Iterable[str]) -> None:
     names = list(known)
     for name in given:
         if name not in names:
-            close = get_close_matches(name, names, n=1)
-            hint = f"Did you mean {close[0]}?" if close else f"Available: {', '.join(names)}."
-            raise ConfigError(f"unknown argument {name!r}. {hint}")
+            hint = did_you_mean(name, names, shown="{}") or f" Available: {', '.join(names)}."
+            raise ConfigError(f"unknown argument {name!r}.{hint}")
 
 
 def convert_fields(record: Any) -> None:

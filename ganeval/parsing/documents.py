@@ -15,14 +15,13 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import msgspec.inspect
 
-from ganeval.errors import GanEvalError, InputError
+from ganeval.errors import GanEvalError, InputError, did_you_mean
 
 MAX_BYTES = 16 * 2**20  # far above what ganeval writes; parsing hostile text takes thirty times its size
 MAX_DEPTH = 64
@@ -364,10 +363,7 @@ def _words(told: str, value: object, kind: Any, place: tuple[str | int, ...]) ->
 def _unknown(key: str, info: msgspec.inspect.Type, place: tuple[str | int, ...]) -> str:
     structs = _declared(info, place, msgspec.inspect.StructType)
     known = [field.encode_name for one in structs for field in one.fields]
-    close = get_close_matches(key, known, n=1)
-    return f"there is no key {key!r}; available: {', '.join(known)}." + (
-        f" Did you mean {close[0]!r}?" if close else ""
-    )
+    return f"there is no key {key!r}; available: {', '.join(known)}.{did_you_mean(key, known)}"
 
 
 Declared = TypeVar("Declared", bound=msgspec.inspect.Type)
