@@ -57,4 +57,9 @@ def test_list_of_the_tagged_blocks() -> None:
             "ganeval fid stats:coco-val2014 samples/ --protocol text2image-benchmark --num-fake 30000",
         ),
         ("docs/protocols.md", "long", "ganeval fid dataset:cifar10:train samples/ --download"),
+        (
+            "docs/protocols.md",
+            "no-run",
+            "ganeval fid medical:scans/ generated/ --value-range -160,240 --protocol compact",
+        ),
     ]
