@@ -174,6 +174,9 @@ _SPECIAL: Mapping[str, Callable[[], dict[str, Any]]] = {
     "label_distribution": lambda: {"type": click.Choice(LABEL_DISTRIBUTIONS)},
     "labels": lambda: {"type": click.Path(dir_okay=False)},
     **dict.fromkeys(("test", "relative_to", "test_a", "test_b", "eval_reference"), lambda: {"type": Source()}),
+    **dict.fromkeys(("labels_real", "labels_fake"), lambda: {"type": click.Path(dir_okay=False)}),
+    "group_by": lambda: {"metavar": "REGEX|FILE"},
+    **dict.fromkeys(("prepare", "prepare_real", "prepare_fake"), lambda: {"metavar": "STEP,STEP"}),
     "names": lambda: {"nargs": 2},
     "distance": lambda: {"type": click.Choice(list(DISTANCES))},
 }

@@ -167,14 +167,14 @@ class EvaluationConfig(NetworkOptions):
     prepare_real: str | None = declare(None, kinds.TEXT.or_none(), "comparison", "Steps for REAL alone, or none.")
     prepare_fake: str | None = declare(None, kinds.TEXT.or_none(), "result", "Steps for FAKE alone, or none.")
     labels_real: str | Path | None = declare(
-        None, kinds.FOLDER.or_none(), "comparison", "Classes of REAL: a CSV file with the columns image and label."
+        None, kinds.PATH.or_none(), "comparison", "Classes of REAL: a CSV file with the columns image and label."
     )
     labels_fake: str | Path | None = declare(
-        None, kinds.FOLDER.or_none(), "result", "Classes of FAKE: a CSV file with the columns image and label."
+        None, kinds.PATH.or_none(), "result", "Classes of FAKE: a CSV file with the columns image and label."
     )
     group_by: str | Path | None = declare(
         None,
-        kinds.FOLDER.or_none(),
+        kinds.PATH.or_none(),
         "result",
         "Images that belong together, such as frames of one film, count as one in every error bar: a regular "
         "expression that is searched in an image's name, of which the part in parentheses is the group; or a CSV file "

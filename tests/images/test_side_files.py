@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ganeval.api import evaluate
+from ganeval.cli.main import main
 from ganeval.errors import InputError
 from ganeval.images.open import open_images
 from ganeval.images.side_files import stylegan_labels
@@ -97,6 +98,8 @@ def test_classes_of_a_table(tmp_path: Path) -> None:
         labels_fake=table,
         per_class=True,
     )["fid"]
+    run = ["fid", *map(str, folders), "--protocol", "compact", "--per-class", "--labels-real", str(table)]
+    assert main([*run, "--labels-fake", str(table), "-q"]) == 0
     assert set(found.details["per_class"]) == {"cat", "dog"}  # type: ignore[call-overload]
 
 

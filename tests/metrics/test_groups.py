@@ -165,7 +165,7 @@ def test_command_counts_films(films: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:48 real images")
-def test_table_of_groups_equals_the_expression(films: Path) -> None:
+def test_table_of_groups_equals_the_expression(films: Path, capsys: Capture) -> None:
     names = sorted(path.name for path in (films / "real").iterdir())
     table = films / "groups.csv"
     table.write_text("image,group\n" + "".join(f"{name},{name[:6]}\n" for name in names))
@@ -176,6 +176,9 @@ def test_table_of_groups_equals_the_expression(films: Path) -> None:
         for by in (table, r"film\d+")
     ]
     assert values[0] == values[1]
+    run = ["fid", str(films / "real"), str(films / "fake"), "--protocol", "compact", "--group-by", str(table), "--json"]
+    assert main(run) == 0
+    assert json.loads(capsys.readouterr().out)["results"]["fid"]["standard_error"] == values[0]
 
 
 @pytest.mark.parametrize(
