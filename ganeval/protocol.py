@@ -128,6 +128,10 @@ class Protocol:
             names = [f"--protocol {p.name}" for p in (self, other)]
             if self.precision != other.precision:
                 names = [f"{name} --precision {p.precision}" for name, p in zip(names, (self, other), strict=True)]
+            if self.prepare != other.prepare:
+                names = [
+                    f"{name} --prepare {p.prepare or 'none'}" for name, p in zip(names, (self, other), strict=True)
+                ]
             raise IncomparableError(
                 f"{what} were made under another protocol ({'; '.join(differences)}). "
                 f"Compute both image sets under one protocol: {names[0]}, or {names[1]}."

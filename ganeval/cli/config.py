@@ -115,7 +115,9 @@ def _options(command: click.Command) -> dict[str, str]:
 def _require_known(table: Mapping[str, Any], known: Collection[str], where: str) -> None:
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where}: there is no option {key!r}.{did_you_mean(key, known)}")
+            is_rule = "rules" in known and isinstance(table[key], Mapping)
+            hint = f" Rules are in tables of their own, for instance [gate.rules.{key}]." if is_rule else ""
+            raise ConfigError(f"{where}: there is no option {key!r}.{hint or did_you_mean(key, known)}")
 
 
 def _require_kinds(table: Mapping[str, Any], command: click.Command, where: str) -> None:
