@@ -168,7 +168,7 @@ def test_merge_and_state_iv(evaluator: Evaluator) -> None:
 
 
 def test_iv(evaluator: Evaluator) -> None:
-    with pytest.raises(InputError, match="There is no file"):
+    with pytest.raises(InputError, match="No such file"):
         Evaluator("nowhere", **ON)  # said before the first epoch
     with pytest.raises(ConfigError, match="Did you mean trace"):
         Evaluator(REAL, trase="svd", **ON)

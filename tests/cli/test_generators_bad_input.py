@@ -79,7 +79,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("number", GOOD, "not callable"),
         ("goood", GOOD, "Did you mean 'good'?"),
         ("darker(nothing/)", GOOD[2:], "here is none"),
-        ("darker(nothing/)", GOOD[2:4], "no file or folder 'nothing/'"),
+        ("darker(nothing/)", GOOD[2:4], "No such file or folder: 'nothing/'"),
     ],
 )
 def test_generators_that_do_not_fit(

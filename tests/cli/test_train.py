@@ -56,7 +56,7 @@ def test_trains_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             "one of 32, 64, 128; got 100",
         ),
         (("--data", "dataset:shapes", "--num-samples", "3"), "dataset:shapes has 3, expected at least 4"),
-        (("--data", "nowhere/"), "no file or folder 'nowhere/'"),
+        (("--data", "nowhere/"), "No such file or folder: 'nowhere/'"),
         (("--data", "dataset:shapes", "--num-samples", "6", "--resume", "--overwrite"), "contradict"),
     ],
 )

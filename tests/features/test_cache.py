@@ -95,7 +95,7 @@ def test_layer_caches_differ_in_whatever_features_depend_on(tmp_path: Path, monk
         assert layer_cache_of(cache, replace(COMPACT, **same)).folder == own  # type: ignore[arg-type]
     others = {
         "extractor": "e", "resize": "r", "size": 33, "scale": "x", "decode": "nv", "precision": "bf16",
-        "weights": "cd" * 32,
+        "weights": "cd" * 32, "prepare": "pad",
     }  # fmt: skip
     assert {*others, "name", "ddof", "verified", "layer"} == set(Protocol.__dataclass_fields__)
     folders = {layer_cache_of(cache, replace(COMPACT, **{field: value})).folder for field, value in others.items()}  # type: ignore[arg-type]

@@ -351,7 +351,7 @@ def test_checkpoints_iv(what: str, message: str, tmp_path: Path) -> None:
         ("gen:cyclegan-plain2striped()", "cannot be read"),
         (f"gen:({PLAIN})", "cannot be read"),
         ("gen:cyclegan-plain2striped)", "cannot be read"),
-        ("gen:cyclegan-plain2striped(missing/)", "no file or folder 'missing/'"),
+        ("gen:cyclegan-plain2striped(missing/)", "No such file or folder: 'missing/'"),
         ("gen:cyclegan-plain2striped(gen:nothing)", "'gen:nothing' does not name a generator"),
         ("gen:cyclegan-plain2striped(stats:cifar10-test)", "names reference statistics"),
         ("gen:no.such.module:f", "there is no module no"),

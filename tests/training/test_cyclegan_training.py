@@ -361,7 +361,7 @@ def test_domains_iv(tmp_path: Path) -> None:
     Image.new("RGB", (16, 16)).save(one / "0.png")
     with pytest.raises(InputError, match=r"domain a: .*one has 1, expected at least 2"):
         train_cyclegan(one, one, tmp_path / "run", **{**TINY, "num_samples": None})
-    with pytest.raises(InputError, match="no file or folder"):
+    with pytest.raises(InputError, match="No such file or folder"):
         train_cyclegan(tmp_path / "nowhere", B, tmp_path / "run", **TINY)
     with pytest.raises(InputError, match=r"domain a: .* has 9, expected at least 10"):
         train_cyclegan(A, B, tmp_path / "run", **{**TINY, "batch_size": 10})

@@ -328,7 +328,7 @@ def test_too_few_images_iv(tmp_path: Path, data: Path) -> None:
 
 
 def test_reference_iv(tmp_path: Path, data: Path) -> None:
-    with pytest.raises(InputError, match="no file or folder"):
+    with pytest.raises(InputError, match="No such file or folder"):
         train_dcgan(data, tmp_path / "run", **{**TINY, "eval_every": 1}, eval_reference=tmp_path / "nowhere")
     with pytest.raises(InputError):
         train_dcgan(data, tmp_path / "run", **{**TINY, "eval_every": 1}, eval_reference="stats:nothing-of-that-name")
