@@ -15,6 +15,7 @@ _NAMES = {
     "Evaluator": "ganeval.evaluator",
     "fid": "ganeval.api",
     "path_length": "ganeval.api",
+    "scores": "ganeval.api",
     "open_images": "ganeval.generators.load:open_source",  # takes gen: too
     "build_statistics": "ganeval.api",
     "load_statistics": "ganeval.statistics.reference",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ganeval.api import evaluate as evaluate
     from ganeval.api import fid as fid
     from ganeval.api import path_length as path_length
+    from ganeval.api import scores as scores
     from ganeval.errors import GanEvalError as GanEvalError
     from ganeval.errors import GanEvalWarning as GanEvalWarning
     from ganeval.evaluator import Evaluator as Evaluator

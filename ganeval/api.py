@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, configure, documented
 from ganeval.engine.runtime import started
+from ganeval.engine.scores import run_scores
+from ganeval.engine.scores_config import ScoresConfig
 from ganeval.engine.session import run_evaluation
 from ganeval.engine.statistics_run import run_statistics
 from ganeval.errors import warn
 from ganeval.images.grammar import spec_or_object
 from ganeval.images.user_models import keep_random_states
+from ganeval.parsing.arguments import options_of, require_known
 from ganeval.results import Evaluation, MetricResult
 from ganeval.statistics.reference import Statistics
 
@@ -83,6 +87,26 @@ def path_length(generator: object, **options: Any) -> MetricResult:
         InputError: the generator fails, or rounds its images.
     """
     return evaluate(None, generator, **{**options, "metrics": ("ppl",)})["ppl"]
+
+
+@documented(ScoresConfig)
+def scores(file: str | Path, **options: Any) -> Evaluation:
+    """Mean or proportion of numbers per image that another program made, each with its error bar.
+
+    Args:
+        file: one row per image: a ``.csv`` file with a heading, a ``.jsonl`` file with one object per line, or a
+            ``.parquet`` file (needs pyarrow).
+
+    Returns:
+        Evaluation: one result per column, under the protocol ``scores``. A column of zeros and ones is a proportion
+        and has Wilson's interval, any other column has the t interval of its mean.
+
+    Raises:
+        InputError: the file cannot be used: a missing column, text or NaN among numbers, an id twice.
+        ConfigError: an unknown option, or a value that it cannot have.
+    """
+    require_known(options, options_of(ScoresConfig))
+    return run_scores(Path(file), ScoresConfig(**options))
 
 
 @documented(StatisticsConfig)

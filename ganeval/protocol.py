@@ -17,6 +17,7 @@ from ganeval.features.types import Network
 
 PRECISIONS = ("float32", "bf16", "fp16", "tf32")  # of a network; not every device has them all
 CUSTOM = "custom"  # the network of the user, see ganeval.CustomNetwork
+SCORES = "scores"  # no network: one number per image that another program made
 FEATURES = "features"  # no network: features that another program computed
 
 
@@ -250,6 +251,24 @@ def features_protocol(width: int | None, name: str | None = None) -> Protocol:
         name=FEATURES,
         extractor=FEATURES if name is None else f"{FEATURES}-{name}",
         layer="any" if width is None else str(width),
+        resize="none",
+        size=0,
+        scale="none",
+        decode="none",
+        verified=True,
+    )
+
+
+def scores_protocol() -> Protocol:
+    """The protocol of numbers that another program made: what they are, only the name of their column says.
+
+    >>> scores_protocol().name
+    'scores'
+    """
+    return Protocol(
+        name=SCORES,
+        extractor=SCORES,
+        layer="any",
         resize="none",
         size=0,
         scale="none",

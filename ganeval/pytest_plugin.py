@@ -87,7 +87,7 @@ def hold(
         GanEvalError: rules, files or images that cannot be used.
     """
     from ganeval.cli.config import find_config
-    from ganeval.gate.rules import Gate, checked_table, parse_rules
+    from ganeval.gate.rules import Gate, checked_table, parse_gate, parse_rules
     from ganeval.gate.run import run_gate
 
     where, table = "rules", {}
@@ -99,5 +99,5 @@ def hold(
     for name in ("protocol", "on_inconclusive", "strict", "weights_sha256"):
         if (value := options.pop(name, table.get(name.replace("_", "-")))) is not None:
             chosen[name] = value
-    gate = Gate(rules=parse_rules(rules if rules is not None else table.get("rules"), where), **chosen)
+    gate = Gate(rules=parse_rules(rules, where) if rules is not None else parse_gate(table, where), **chosen)
     return run_gate(gate, real, fake, **options).verdict

@@ -123,7 +123,7 @@ class MetricResult:
     name: str
     label: str
     value: float
-    higher_is_better: bool
+    higher_is_better: bool | None  # None: not known, of scores alone
     n_real: int | None
     n_fake: int | None
     protocol: Protocol
@@ -258,7 +258,7 @@ class Evaluation:
     """What one run measured, and on what: the document that ``--json`` prints and every other command reads."""
 
     results: Mapping[str, MetricResult]
-    real: Mapping[str, object]
+    real: Mapping[str, object] | None  # None: scores, which have no reference
     fake: Mapping[str, object]
     environment: Mapping[str, object]
     test: Mapping[str, object] | None = None  # the held-out reals, where a metric takes some
@@ -304,7 +304,7 @@ class Evaluation:
         return {
             "schema": SCHEMA,
             "results": {name: r.to_dict() for name, r in self.results.items()},
-            "real": dict(self.real),
+            "real": None if self.real is None else dict(self.real),
             "fake": dict(self.fake),
             **({} if self.test is None else {"test": dict(self.test)}),
             **({} if self.heldout is None else {"heldout": dict(self.heldout)}),
@@ -398,7 +398,7 @@ def columns_of(result: MetricResult) -> dict[str, str]:
         "value": format_number(result.value, error),
         "bias-corrected": corrected,
         "interval": interval,
-        "better": "higher" if result.higher_is_better else "lower",
+        "better": {True: "higher", False: "lower", None: "–"}[result.higher_is_better],
         "images": result._counts(),
         "protocol": result.protocol.told(),
     }
@@ -478,6 +478,10 @@ def more_of(result: MetricResult) -> list[str]:
             f"mean of {result.details.get('classes')} classes; weighted by their numbers of reals "
             f"{format_number(weighted, result.standard_error)}; the worst is {worst}"
         )
+    quantiles = result.details.get("quantiles")
+    if isinstance(quantiles, dict) and result.details.get("kind") == "mean":
+        shares = (f"{100 * float(q):g} % {format_number(x, None)}" for q, x in quantiles.items())
+        lines.append(f"quantiles: {', '.join(shares)}")
     subsets = result.details.get("subsets")
     if isinstance(subsets, dict):
         lines.append(

@@ -61,13 +61,18 @@ def _row(row: Compared, level: float) -> list[Cell]:
     a, b, step, low, high = row.texts()
     verdict, look = f"{row.better} is better", {"fg": "green" if row.better == "B" else "red"}
     if row.better is None:
-        verdict, look = "no difference beyond noise", {}
+        verdict, look = _neither(row, level), {}
     return [
         label,
         Cell(f"A {a}, B {b}: {step}, {100 * level:g} % CI {low} to {high}"),
         Cell(f"{verdict}, p = {row.p_value:.2g}", look),
         Cell(f"({row.pairing})"),
     ]
+
+
+def _neither(row: Compared, level: float) -> str:
+    """The verdict where no run is known to be better."""
+    return "they differ, no direction is known" if row.differs(level) else "no difference beyond noise"
 
 
 def _markdown(found: Comparison) -> str:
@@ -78,6 +83,6 @@ def _markdown(found: Comparison) -> str:
             rows.append((row.label, "", "", "", "", f"not compared: {row.reason}"))
             continue
         a, b, step, low, high = row.texts()
-        verdict = f"{row.better} is better" if row.better else "no difference beyond noise"
+        verdict = f"{row.better} is better" if row.better else _neither(row, found.level)
         rows.append((row.label, a, b, step, f"{low} to {high}", f"{verdict} ({row.pairing})"))
     return markdown_table(header, rows)

@@ -22,7 +22,7 @@ from ganeval.parsing.documents import read_toml_tree
 from ganeval.parsing.variables import says_yes
 
 # Tables of a command that hold no options; the command itself checks what is in them.
-_TABLES: Mapping[str, tuple[str, ...]] = {"gate": ("rules",)}
+_TABLES: Mapping[str, tuple[str, ...]] = {"gate": ("rules", "scores")}
 
 
 def find_config(explicit: str | None, *, root: Path | None = None) -> tuple[Path, dict[str, Any]] | None:

@@ -28,7 +28,7 @@ from ganeval.cli.outputs import Outputs, write_evaluation
 from ganeval.cli.places import Output, Source
 from ganeval.cli.streams import OutputError
 from ganeval.errors import ConfigError, number_of
-from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_rules
+from ganeval.gate.rules import ON_INCONCLUSIVE, Gate, parse_gate
 from ganeval.parsing.layout import Cell
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def gate(
 
     The rules are in ganeval.toml under [gate.rules.METRIC], or in pyproject.toml under
     [tool.ganeval.gate.rules.METRIC]: max, min, max-regression = { abs = ... } or { rel = ... }, min-samples, level,
-    compare, source. The interval decides, not the point value. Exit code 0: passed; 1: failed; 3: could not be judged.
+    compare, source. Rules for a result of `ganeval scores` are under [gate.scores.COLUMN]. The interval decides, not
+    the point value. Exit code 0: passed; 1: failed; 3: could not be judged.
 
     \b
     Examples:
@@ -108,7 +109,7 @@ def gate(
     if context.get_parameter_source("strict") is ParameterSource.DEFAULT_MAP and "strict" not in table:
         strict = False  # at the top level of the file it is the option of precision and recall
     rules = Gate(
-        rules=parse_rules(table.get("rules"), where),
+        rules=parse_gate(table, where),
         protocol=protocol,
         weights_sha256=weights_sha256,
         on_inconclusive=on_inconclusive,

@@ -27,6 +27,7 @@ _FIRST = {
     "eval": (_METRIC, "Every metric that applies, from one pass over two sets of images."),
 }
 _LAST = {
+    "scores": ("ganeval.cli.scores", "Numbers per image that another program made: mean or proportion, error bar."),
     "gate": (
         "ganeval.cli.gate",
         "Check a run by the rules of ganeval.toml: passed, failed, or could not be judged.",

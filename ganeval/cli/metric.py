@@ -167,7 +167,7 @@ def _show_images(
 
     record = Record.of(evaluation, name)
     if table is not None:
-        n_fake, n_real = (cast(int | None, side.get("n")) for side in (evaluation.fake, evaluation.real))
+        n_fake, n_real = (cast(int | None, (side or {}).get("n")) for side in (evaluation.fake, evaluation.real))
         with outputs.attempt(table):
             write_table(table, columns(record.arrays, n_fake or 0, n_real))
     if page is not None:

@@ -193,9 +193,13 @@ def declared(*names: str, **changes: Any) -> Callable[[Decorated], Decorated]:
     return _stack(*(_declared(OPTIONS[name], changes) for name in names))
 
 
-def all_declared(declaration: type[Any]) -> Callable[[Decorated], Decorated]:
-    """The click options of everything that a dataclass declares."""
-    return _stack(*(_declared(one, {}) for one in options_of(declaration).values()))
+def all_declared(declaration: type[Any], **changes: Mapping[str, Any]) -> Callable[[Decorated], Decorated]:
+    """The click options of everything that a dataclass declares.
+
+    Args:
+        changes: by option, what is different on this command, for click.
+    """
+    return _stack(*(_declared(one, changes.get(one.name, {})) for one in options_of(declaration).values()))
 
 
 def group(*groups: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +12,9 @@ from ganeval.gate.decide import p_value
 from ganeval.gate.rules import Gate, Rule
 from ganeval.metrics.difference import GIVEN, Measurement, UndecidedError, difference
 from ganeval.metrics.intervals import one_sided_quantile
-from ganeval.metrics.registry import METRICS
+from ganeval.metrics.registry import METRICS, higher_is_better
 from ganeval.parsing.documents import MAX_NUMBER
-from ganeval.protocol import FEATURES, get_protocol, routed
+from ganeval.protocol import FEATURES, SCORES, get_protocol, routed
 from ganeval.result_files import Record
 from ganeval.results import MetricResult, Reason
 
@@ -145,7 +146,7 @@ class Excess:
     @property
     def sign(self) -> float:
         """1.0 where large numbers are bad, -1.0 where small ones are."""
-        falls = self.kind == "max-regression" and METRICS[self.rule.metric].higher_is_better
+        falls = self.kind == "max-regression" and higher_is_better(self.result)
         return -1.0 if self.kind == "min" or falls else 1.0
 
 
@@ -153,7 +154,7 @@ def open_check(
     rule: Rule, kind: str, gate: Gate, record: Record, baseline: Record | None, *, accept: bool
 ) -> Check | Excess:
     """Compare a number with a rule's limit of this kind: an excess to decide, or a check that cannot be judged."""
-    result = None if rule.metric in record.unusable else record.result(rule.metric)
+    result = _result(rule, record)
     usable = False
     try:
         if result is None:
@@ -206,6 +207,12 @@ def unjudged(
     return check_of(rule, kind, result, needed=needed if isinstance(needed, int) else None, **fields)
 
 
+def _result(rule: Rule, record: Record) -> MetricResult | None:
+    """What a run has under the name of the rule, if it is of the rule's kind: a metric, or a column of scores."""
+    result = None if rule.metric in record.unusable else record.result(rule.metric)
+    return None if result is None or (result.protocol.extractor == SCORES) != rule.scores else result
+
+
 def _missing(metric: str, record: Record, what: str) -> str:
     """Why a run has no number for a metric."""
     if metric in record.unusable:
@@ -220,13 +227,15 @@ def _require_usable(rule: Rule, gate: Gate, result: MetricResult) -> None:
     for image_set, n in counts.items():
         if n is not None and n < rule.min_samples:
             raise UndecidedError(f"n_{image_set} = {n}, expected at least min-samples = {rule.min_samples}")
-    if result.standard_error is None and not gate.strict:
+    if result.interval is None and not gate.strict:
         raise UndecidedError(f"it has no interval: {result.reason or 'the reason is unknown'}", result.reason)
     if (other := _other_protocol(gate, result)) is not None:
         raise UndecidedError(other)
 
 
 def _other_protocol(gate: Gate, result: MetricResult) -> str | None:
+    if result.protocol.extractor == SCORES:
+        return None
     if gate.protocol is None or gate.protocol == result.protocol.name == FEATURES:
         return None
     metric = METRICS[result.name]
@@ -266,9 +275,21 @@ def _value_excess(rule: Rule, kind: str, gate: Gate, measured: Measurement) -> E
         number = result.value if rule.compare == "value" else measured.centre
         fakes, reals = (0.0, 0.0) if result.standard_error is None else measured.shares()
         variances = {"fake_variance": fakes, "real_variance": reals, "gap": abs(number - limit)}
-        fields = {"standard_error": result.standard_error, "freedom": measured.freedom, **variances}
+        error = result.standard_error if (n := _effective_n(result)) is None else _score_error(limit, n)
+        fields = {"standard_error": error, "freedom": measured.freedom, **variances}
     value = sign * (number - limit)
     return Excess(rule=rule, kind=kind, result=result, measured=number, limit=limit, value=value, **fields)
+
+
+def _effective_n(result: MetricResult) -> float | None:
+    """The number of independent units of a proportion; None for any other number."""
+    n = result.details.get("effective_n")
+    return float(n) if isinstance(n, int | float) and result.protocol.extractor == SCORES else None
+
+
+def _score_error(limit: float, n: float) -> float:
+    """The standard error of a proportion if it is exactly at the limit: Wilson's interval inverts this test."""
+    return math.sqrt(max(0.0, limit * (1 - limit)) / n)
 
 
 def _bounds(result: MetricResult, limit: float, sign: float) -> dict[str, Any]:
@@ -292,10 +313,16 @@ def _regression_excess(rule: Rule, gate: Gate, measured: Measurement, baseline: 
     """Excess over the margin, s (B - c A) - d: s = 1 and c = 1 + r for lower-is-better, -1 and 1 - r otherwise."""
     assert rule.max_regression is not None
     result, relative = measured.result, rule.max_regression.relative
-    before = None if rule.metric in baseline.unusable else baseline.result(rule.metric)
+    before = _result(rule, baseline)
     if before is None:
         raise UndecidedError(_missing(rule.metric, baseline, f"the results of the baseline {baseline.name}"))
-    sign = -1.0 if METRICS[rule.metric].higher_is_better else 1.0
+    rises = higher_is_better(result)
+    if rises is None:
+        raise UndecidedError(
+            f"no direction is known, so max-regression has no meaning: measure {result.label} again with "
+            "--higher-is-better or --lower-is-better, or set max or min"
+        )
+    sign = -1.0 if rises else 1.0
     largest = MAX_SHARE if relative else MAX_NUMBER
     amount = max(-largest, min(largest, rule.max_regression.amount))
     scale = 1.0 + sign * amount if relative else 1.0

@@ -24,7 +24,8 @@ class Compared:
         difference: b - a.
         low, high: ends of the two-sided interval of the difference.
         p_value: of no difference, two-sided, after Holm's correction over all metrics.
-        better: ``A``, ``B``, or None: no difference beyond noise.
+        higher_is_better: direction of the metric; None: not known.
+        better: ``A``, ``B``, or None: no difference beyond noise, or a score without a direction.
         pairing: what the error takes account of; ``note``: why not of more.
         reason: why the metric was not compared.
     """
@@ -38,10 +39,15 @@ class Compared:
     low: float | None = None
     high: float | None = None
     p_value: float | None = None
+    higher_is_better: bool | None = None
     better: str | None = None
     pairing: str | None = None
     note: str | None = None
     reason: str | None = None
+
+    def differs(self, level: float) -> bool:
+        """Whether the difference is beyond noise, also where no direction says which run is better."""
+        return self.p_value is not None and self.p_value <= 1 - level
 
     def texts(self) -> tuple[str, str, str, str, str]:
         """Both values, their difference and the ends of its interval, with the digits that its error supports."""
@@ -81,17 +87,18 @@ def compare(a: Record, b: Record, *, metrics: Sequence[str] | None = None, level
     Raises:
         ConfigError: an unknown metric.
     """
-    for name in metrics or ():
-        get_metric(name)
     available = [r for record in (a, b) for r in (*record.evaluation.results, *record.unusable)]
+    for name in metrics or ():
+        if name not in available:
+            get_metric(name)
     rows = [_row(name, a, b, level) for name in dict.fromkeys(metrics if metrics is not None else available)]
     tested = [i for i, row in enumerate(rows) if row.p_value is not None]
     for i, p in zip(tested, holm([rows[i].p_value or 0.0 for i in tested]), strict=True):
         better = None
         if p <= 1 - level:
             rises = (rows[i].difference or 0.0) > 0
-            name = rows[i].metric
-            better = "B" if rises == higher_is_better(name, b.evaluation[name].higher_is_better) else "A"
+            direction = rows[i].higher_is_better
+            better = None if direction is None else "B" if rises == direction else "A"
         rows[i] = replace(rows[i], p_value=p, better=better)
     return Comparison(rows=tuple(rows), level=level, names=(a.name, b.name))
 
@@ -116,4 +123,5 @@ def _row(name: str, a: Record, b: Record, level: float) -> Compared:
     numbers = {"a": found.before, "b": found.after, "difference": found.value, "p_value": p}
     errors = {"standard_error": found.standard_error, "low": found.value - half, "high": found.value + half}
     fields: dict[str, Any] = {**numbers, **errors}
-    return Compared(metric=name, label=label, **fields, pairing=found.how, note=found.note)
+    direction = higher_is_better(other.result)
+    return Compared(metric=name, label=label, **fields, higher_is_better=direction, pairing=found.how, note=found.note)

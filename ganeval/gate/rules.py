@@ -7,6 +7,7 @@ finite number, a rule without a limit.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,7 @@ from ganeval.parsing.documents import DocumentError, plain, typed
 from ganeval.protocol import get_protocol
 
 ON_INCONCLUSIVE = ("error", "fail", "pass")
-
+TABLES = ("rules", "scores")  # of [gate]: by metric, and by column of scores
 
 Limit = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 
@@ -71,15 +72,21 @@ class RuleTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbi
 
 
 class Rule(RuleTable, frozen=True, kw_only=True):
-    """The same, with the metric's name in the registry, which also knows whether higher is better."""
+    """The same, with the name of the metric in the registry, or of the column of scores.
+
+    Attributes:
+        scores: whether it is of a column that ``ganeval scores`` measured.
+    """
 
     metric: str
+    scores: bool = False
 
 
 class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """``[gate]`` of ganeval.toml; its other keys are options of the command."""
 
     rules: dict[str, RuleTable] = {}
+    scores: dict[str, RuleTable] = {}
     protocol: str | None = None
     weights_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8,64}$")] | None = None
     on_inconclusive: Literal["error", "fail", "pass"] = "error"
@@ -91,7 +98,7 @@ class Gate:
     """All rules, and the protocol that they are for.
 
     Attributes:
-        rules: one per metric.
+        rules: one per metric or column of scores.
         protocol: name of the protocol of the limits.
         weights_sha256: beginning of the hash of the network's weights, where they are not the published ones.
         on_inconclusive: what an interval that spans its limit counts as.
@@ -116,7 +123,7 @@ class Gate:
             )
         if self.protocol is not None:
             get_protocol(self.protocol)
-        elif any(rule.max is not None or rule.min is not None for rule in self.rules):
+        elif any((rule.max is not None or rule.min is not None) and not rule.scores for rule in self.rules):
             raise ConfigError(
                 'a limit is valid for one protocol: name it with protocol = "compact" (or another) in [gate], or with '
                 "--protocol."
@@ -139,18 +146,24 @@ def checked_table(table: object, where: str) -> dict[str, Any]:
     """
     try:
         values = plain(table, not_finite=True)
-        typed({k: v for k, v in values.items() if k != "rules"} if isinstance(values, dict) else values, GateTable)
+        typed({k: v for k, v in values.items() if k not in TABLES} if isinstance(values, dict) else values, GateTable)
     except DocumentError as error:
         raise ConfigError(f"{where}, table [gate]: {error}.") from error
     return dict(values)
 
 
-def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
-    """The rules of the table ``rules``, which has one table per metric.
+def parse_gate(table: Mapping[str, Any], where: str) -> tuple[Rule, ...]:
+    """The rules of the tables ``rules`` and ``scores`` of ``[gate]``; errors as ``parse_rules``."""
+    return parse_rules(table.get("rules"), where) + parse_rules(table.get("scores"), where, scores=True)
+
+
+def parse_rules(table: object, where: str = "the rules", *, scores: bool = False) -> tuple[Rule, ...]:
+    """The rules of the table ``rules``, which has one table per metric, or of ``scores``, with one per column.
 
     Args:
-        table: ``rules`` from TOML or from a Python dictionary; None: no rules.
+        table: from TOML or from a Python dictionary; None: no rules.
         where: the file, for messages.
+        scores: whether the names are of columns of scores.
 
     Raises:
         ConfigError: an unknown metric or key, a value of the wrong type, a limit that is not finite; the message names
@@ -163,14 +176,15 @@ def parse_rules(table: object, where: str = "the rules") -> tuple[Rule, ...]:
         return ()
     try:
         values = plain(table, not_finite=True)
-        for name in values if isinstance(values, dict) else ():
+        for name in values if isinstance(values, dict) and not scores else ():
             get_metric(name)
-        found = typed({"rules": values}, GateTable).rules
+        tables = typed({"scores" if scores else "rules": values}, GateTable)
+        found = tables.scores if scores else tables.rules
     except DocumentError as error:
         raise ConfigError(f"{where}: {error}.{_HINT}") from error
     except ConfigError as error:
         raise ConfigError(f"{where}, rules: {error}") from error
-    return tuple(Rule(metric=name, **msgspec.structs.asdict(rule)) for name, rule in found.items())
+    return tuple(Rule(metric=name, scores=scores, **msgspec.structs.asdict(rule)) for name, rule in found.items())
 
 
 _HINT = " For instance [gate.rules.fid] with max = 25.0."

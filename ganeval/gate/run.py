@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,13 @@ def run_gate(
     path = Path(baseline) if baseline is not None else None
     if update_baseline and path is not None:
         require_writable(path)
-    before = read_record(path) if path is not None and (path.exists() or not update_baseline) else None
-    require_baseline(gate, before, accept=update_baseline)
+    record = None
     if results is not None:
         record = results if isinstance(results, Record) else read_record(results)
-    else:
+    gate, left_out = _of_its_kind(gate, record)
+    before = read_record(path) if path is not None and (path.exists() or not update_baseline) else None
+    require_baseline(gate, before, accept=update_baseline)
+    if record is None:
         from ganeval.api import evaluate
 
         if gate.protocol is None:
@@ -77,6 +79,7 @@ def run_gate(
         except (NotEnoughSamplesError, IncomparableError) as error:
             return GateRun(verdict=unmeasured(gate, str(error)), record=None)
     verdict = judge(gate, record, before, accept=update_baseline)
+    verdict = replace(verdict, warnings=(*verdict.warnings, *left_out))
     updated = not_updated = None
     if update_baseline and path is not None and verdict.exit_code == 0:
         try:
@@ -85,6 +88,28 @@ def run_gate(
         except InputError as error:
             not_updated = str(error)
     return GateRun(verdict=verdict, record=record, updated=updated, not_updated=not_updated)
+
+
+def _of_its_kind(gate: Gate, record: Record | None) -> tuple[Gate, tuple[str, ...]]:
+    """The rules for the kind of a run, scores or images, and a warning that names the others.
+
+    Args:
+        record: the run; None: of images that are still to be measured.
+
+    Raises:
+        ConfigError: there is no rule of this kind.
+    """
+    scores = record is not None and record.evaluation.real is None
+    rules = tuple(rule for rule in gate.rules if rule.scores == scores)
+    others = [rule.metric for rule in gate.rules if rule.scores != scores]
+    if not rules:
+        what, table, advice = "images", "rules", "Pass the result of `ganeval scores`: --results FILE.json."
+        if scores:
+            what, table, advice = "scores", "scores", "Write some, for instance [gate.scores.NAME] with min = 0.5."
+        raise ConfigError(f"this run is of {what}, and there are no rules in [gate.{table}]. {advice}")
+    kind = "images" if scores else "scores"
+    left_out = (f"the rules of {', '.join(others)} are of {kind} and were not checked",) if others else ()
+    return replace(gate, rules=rules), left_out
 
 
 def document(run: GateRun) -> Mapping[str, Any]:

@@ -24,13 +24,15 @@ def sanity_warnings(gate: Gate, record: Record, baseline: Record | None) -> tupl
         before = None if baseline is None else baseline.result(rule.metric)
         if result is None:
             continue
-        falls = not higher_is_better(result.name, result.higher_is_better)
-        if falls and result.interval is not None and result.interval.high < 0:
+        rises = higher_is_better(result)
+        if rises is None:
+            continue
+        if not rises and not rule.scores and result.interval is not None and result.interval.high < 0:
             warnings.append(
                 f"the whole interval of {result.label} is below 0: the fakes are closer to the real images than the "
                 "real images are to each other"
             )
-        if before is not None and (warning := _leap(before, result, falls=falls)) is not None:
+        if before is not None and (warning := _leap(before, result, falls=not rises)) is not None:
             warnings.append(warning)
     digest = record.evaluation.fake.get("digest")
     if baseline is not None and digest is not None and digest == baseline.evaluation.fake.get("digest"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10, sqrt
@@ -10,6 +11,7 @@ from statistics import median, stdev
 from ganeval.errors import InputError
 from ganeval.metrics.difference import Measurement
 from ganeval.metrics.registry import higher_is_better
+from ganeval.protocol import SCORES
 from ganeval.result_files import Record
 
 LEAST = 3
@@ -63,7 +65,10 @@ def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
             notes.append(f"{name}: all runs have the same value, {values[0]:.6g}: are they different runs?")
             continue
         spread = max(spread, median([m.result.standard_error or 0.0 for m in measured]))
-        sign = -1.0 if higher_is_better(name, first.higher_is_better) else 1.0
+        if (rises := higher_is_better(first)) is None:
+            notes.append(f"{name}: no direction is known: measure it with --higher-is-better or --lower-is-better.")
+            continue
+        sign = -1.0 if rises else 1.0
         limit = _round(median(values) + sign * SPREADS * spread, spread)
         found.append(
             Suggestion(
@@ -86,12 +91,14 @@ def suggest(records: Sequence[Record]) -> tuple[list[Suggestion], list[str]]:
 
 def toml(suggestions: Sequence[Suggestion]) -> str:
     """The rules as text for ganeval.toml."""
-    lines = ["[gate]", f'protocol = "{suggestions[0].protocol}"']
+    lines = ["[gate]"]
+    if (protocol := suggestions[0].protocol) != SCORES:
+        lines.append(f'protocol = "{protocol}"')
     for s in suggestions:
         side = "+" if s.kind == "max" else "-"
         lines += [
             "",
-            f"[gate.rules.{s.metric}]",
+            f"[gate.scores.{json.dumps(s.metric)}]" if s.protocol == SCORES else f"[gate.rules.{s.metric}]",
             f"{s.kind} = {s.limit!r}",
             f"# max-regression = {{ abs = {s.regression!r} }}  # with --baseline",
             f"min-samples = {s.n_fake}",

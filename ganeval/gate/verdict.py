@@ -186,7 +186,7 @@ def _reason(e: Excess, check: Check, gate: Gate, assumed: str) -> str:
     what = "bias-corrected value" if e.rule.compare == "corrected" and e.measured != e.result.value else "value"
     if e.baseline is not None:
         sign = "+"
-        what = "bias-corrected value" if e.rule.compare == "corrected" else "value"
+        what = "bias-corrected value" if e.rule.compare == "corrected" and not e.rule.scores else "value"
         now, before = (format_number(x, e.standard_error) for x in (e.baseline + e.measured, e.baseline))
         what = f"{what} {now}, baseline {before}: change"
     sentence = f"{what} {e.measured:{sign}.{digits}f}, limit {e.limit:{sign}.{max(digits, 2)}f}"
@@ -199,7 +199,8 @@ def _reason(e: Excess, check: Check, gate: Gate, assumed: str) -> str:
         sentence += "; too few samples to decide"
         if check.needed is not None:
             each = " of each model" if check.pairing else ""
-            sentence += f": about {check.needed} fakes{each} would decide it with {100 * POWER:g} % power {assumed}"
+            unit = "scores" if e.rule.scores else "fakes"
+            sentence += f": about {check.needed} {unit}{each} would decide it with {100 * POWER:g} % power {assumed}"
         elif e.real_variance > 0:
             sentence += ": no number of fakes would decide it; take more real images, pair the runs, or widen the limit"
     else:

@@ -101,5 +101,10 @@ def incomplete(by: str, where: str, lacking: int, n: int, names: Sequence[str] =
     )
 
 
+def text_ids(texts: Sequence[str]) -> np.ndarray:
+    """Ids of texts, (n,) uint64; none is ``UNKNOWN``."""
+    return np.array([_id(text) for text in texts], np.uint64)
+
+
 def _id(group: str) -> np.uint64:
     return np.uint64(int.from_bytes(blake2b(group.encode(errors="surrogateescape"), digest_size=8).digest()) | 1)

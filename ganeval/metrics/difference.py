@@ -21,6 +21,7 @@ import numpy as np
 
 from ganeval.errors import GanEvalError, IncomparableError
 from ganeval.metrics.intervals import variance_of_mean
+from ganeval.protocol import SCORES
 from ganeval.results import LEAVE_ONE_OUT, MetricResult, Reason
 
 GIVEN = ("population-given-reference", "protocol-given-reference")
@@ -214,7 +215,10 @@ def _comparable(
     a.result.protocol.require_same(b.result.protocol, f"the {b.result.label} compared with this {a.result.label}")
     for which, result in (("the first", a.result), ("the second", b.result)):
         if result.standard_error is None:
-            raise UndecidedError(f"{which} has no interval: {result.reason}", result.reason)
+            missing = "standard error: all its values are equal"
+            if result.interval is None:
+                missing = f"interval: {result.reason}"
+            raise UndecidedError(f"{which} has no {missing}", result.reason)
     estimands = _estimand(a.result), _estimand(b.result)
     corrected = compare == "corrected" and all(
         m.result.corrected is not None and estimand is not None and not estimand.startswith("protocol")
@@ -343,6 +347,9 @@ def _estimand(result: MetricResult) -> str | None:
 def _why(a: Measurement, b: Measurement, ids: tuple[np.ndarray | None, np.ndarray | None]) -> str:
     if a.missing or b.missing:
         return str(a.missing or b.missing)
+    if a.result.protocol.extractor == SCORES:
+        known = ids[0] is not None and ids[1] is not None
+        return "no id is in both files" if known else "the rows have no ids: --id COLUMN pairs them"
     if ids[0] is None or ids[1] is None:
         return "what the single fakes were made of is not known: only generators and translators tell it"
     return "the fakes are made of other latents: the same --seed would pair them"

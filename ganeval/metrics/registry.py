@@ -6,9 +6,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ganeval.errors import ConfigError, did_you_mean
 from ganeval.parsing.arguments import option
+from ganeval.protocol import SCORES
+
+if TYPE_CHECKING:
+    from ganeval.results import MetricResult
 
 SHARE = (0.0, 1.0)
 
@@ -336,9 +341,11 @@ def register(metric: Metric) -> None:
     _METRICS[metric.name] = metric
 
 
-def higher_is_better(name: str, otherwise: bool) -> bool:
-    """The direction of a metric; of one that is not known here, ``otherwise``: what its result says."""
-    return METRICS[name].higher_is_better if name in METRICS else otherwise
+def higher_is_better(result: MetricResult) -> bool | None:
+    """The direction of a result's metric; of scores, and of a metric that is not known here, what the result says."""
+    if result.protocol.extractor == SCORES or result.name not in METRICS:
+        return result.higher_is_better
+    return METRICS[result.name].higher_is_better
 
 
 def get_metric(name: str) -> Metric:

@@ -136,6 +136,9 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     kappa_se: NotNegative | None = None
     kappa_source: Literal["rows", "gaussian"] | None = None
     unit: str = "fake"
+    quantiles: dict[str, Number] | None = None
+    kind: str | None = None
+    effective_n: Positive | None = None
 
 
 class ReasonCode(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +152,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     value: Number
-    higher_is_better: bool
+    higher_is_better: bool | None
     n_real: Count | None
     n_fake: Count | None
     protocol: Protocol
@@ -246,7 +249,7 @@ class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: Literal["ganeval/1"]
     results: dict[str, Entry]
-    real: ImageSet
+    real: ImageSet | None
     fake: ImageSet
     environment: Environment
     warnings: list[str]

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ganeval.gate.compare import Comparison
-from ganeval.metrics.registry import METRICS
+from ganeval.protocol import SCORES
 from ganeval.report.charts import Plot, edges_for, heights, padded, rows_plot
 from ganeval.result_files import Record
 
@@ -31,6 +31,7 @@ def plots(shown: Sequence[Record]) -> list[Markup]:
         plane(shown),
         distribution(shown, "realism_fake", "Realism of the fakes", "realism, a ratio of distances", level=1.0),
         distribution(shown, "ppl_distance", "Steps between latents", "perceptual distance over the squared step"),
+        *scores(shown),
         *(distances(record, several=several) for record in shown),
         *(classes(record, several=several) for record in shown),
     ]
@@ -109,6 +110,17 @@ def distribution(
     return plot.svg(" ".join(f"{records[i].name}: median {np.median(values):.3g}." for i, values in arrays))
 
 
+def scores(records: Sequence[Record]) -> list[Markup | None]:
+    """The distribution of each column of scores, except of proportions."""
+    names = dict.fromkeys(
+        name
+        for record in records
+        for name, result in record.evaluation.results.items()
+        if result.protocol.extractor == SCORES and result.details.get("kind") == "mean"
+    )
+    return [distribution(records, f"{name}_score_fake", f"Scores: {name}", name) for name in names]
+
+
 def distances(record: Record, *, several: bool) -> Markup | None:
     """Distances of fakes from their nearest reals, with those of reals from each other."""
     sets = {
@@ -155,10 +167,10 @@ def classes(record: Record, *, several: bool) -> Markup | None:
 
 def forest(found: Comparison) -> Markup | None:
     """Changes from one run to another: each difference over its standard error, better ones to the right."""
-    rows = [row for row in found.rows if row.reason is None and row.standard_error and row.metric in METRICS]
+    rows = [row for row in found.rows if row.reason is None and row.standard_error and row.higher_is_better is not None]
     if len(rows) < 2:
         return None
-    signs = [1 if METRICS[row.metric].higher_is_better else -1 for row in rows]
+    signs = [1 if row.higher_is_better else -1 for row in rows]
     changes = [
         tuple(sign * float(x or 0.0) / float(row.standard_error or 1.0) for x in (row.difference, row.low, row.high))
         for sign, row in zip(signs, rows, strict=True)

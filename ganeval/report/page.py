@@ -146,6 +146,8 @@ def read_subjects(path: Path, *, name: str | None = None) -> list[Subject | Trai
 
 def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> list[Grid]:
     evaluation, arrays = subject.record.evaluation, subject.record.arrays
+    if evaluation.real is None:
+        return [Grid("Images", "", missing="None: the numbers are from a file of scores.")]
     if not arrays:
         why = subject.record.missing or "there are no values of single images"
         return [Grid("Images", "", missing=f"Left out: {why}.")]

@@ -9,6 +9,7 @@ from ganeval.errors import number_of
 from ganeval.gate.compare import Comparison, compare
 from ganeval.metrics.registry import METRICS
 from ganeval.parsing.layout import format_number, span
+from ganeval.protocol import SCORES
 from ganeval.result_files import Record
 from ganeval.results import MetricResult, columns_of
 
@@ -114,7 +115,8 @@ def changes(found: Comparison) -> list[dict[str, Any]]:
             rows.append({"label": row.label, "reason": row.reason})
             continue
         before, after, step, low, high = (_minus(text) for text in row.texts())
-        verdict = {"A": "worse", "B": "better", None: "no difference beyond noise"}[row.better]
+        neither = "different" if row.differs(found.level) else "no difference beyond noise"
+        verdict = {"A": "worse", "B": "better"}.get(row.better or "", neither)
         texts = {"before": before, "after": after, "step": step, "interval": f"{low} to {high}", "verdict": verdict}
         facts = {"label": row.label, "pairing": row.pairing, "note": row.note or ""}
         rows.append({**facts, **texts, "level": f"{100 * found.level:g} %", "p": f"{row.p_value:.2g}"})
@@ -158,7 +160,11 @@ def provenance(record: Record) -> list[tuple[str, str]]:
 
 
 def _side(side: Mapping[str, Any]) -> str:
-    parts = [str(side["spec"]), str(side.get("kind", "")), number_of(int(side.get("n") or 0), "image")]
+    parts = [
+        str(side["spec"]),
+        str(side.get("kind", "")),
+        number_of(int(side.get("n") or 0), "score" if side.get("kind") == SCORES else "image"),
+    ]
     subset = side.get("subset")
     if isinstance(subset, Mapping) and subset.get("of"):
         parts.append(f"of {subset['of']}, seed {subset.get('seed')}")

@@ -1,0 +1,102 @@
+"""Tables of scores from other programs: what is read, and one message for everything that cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ganeval.errors import InputError
+from ganeval.parsing.score_table import read_scores
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_csv(tmp_path: Path) -> None:
+    table = read_scores(write(tmp_path, "a.csv", '\ufefffile,hit,hps\n"a, b.png",true,0.25\n\nc.png,False,-1e-3\n'))
+    assert len(table) == 2
+    assert table.ids("file") == ["a, b.png", "c.png"]
+    assert table.numbers("hit") == [1.0, 0.0]
+    assert table.numbers("hps") == [0.25, -0.001]
+    assert [name for name in table.columns if table.has_numbers(name)] == ["hit", "hps"]
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    table = read_scores(write(tmp_path, "a.jsonl", '{"id": 7, "x": 1, "ok": true}\n\n{"id": 8, "x": 2.5, "ok": false}'))
+    assert table.ids("id") == ["7", "8"]
+    assert table.numbers("x") == [1.0, 2.5]
+    assert table.numbers("ok") == [1.0, 0.0]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"id": ["a", "b"], "x": [1.5, None]}), path)
+    table = read_scores(path)
+    assert table.ids("id") == ["a", "b"]
+    with pytest.raises(InputError, match="row 2: column 'x' has nothing"):
+        table.numbers("x")
+    write(tmp_path, "b.parquet", "no such thing")
+    with pytest.raises(InputError, match="not a valid Parquet file"):
+        read_scores(tmp_path / "b.parquet")
+
+
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(InputError, match="needs pyarrow, which is not installed"):
+        read_scores(write(tmp_path, "a.parquet", ""))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "x\n1\n", r"expected a file that ends in \.csv, \.jsonl, \.parquet"),
+        ("a.csv", "", "has no rows"),
+        ("a.csv", "x,y\n", "has no rows"),
+        ("a.csv", "x,y\n1\n", "line 2: found 1 cells; expected 2"),
+        ("a.csv", "x,x\n1,2\n", "has the column 'x' twice"),
+        ("a.jsonl", '{"x": 1}\n{"x": \n', "line 2 is not JSON"),
+        ("a.jsonl", "[1]\n", "line 1 is not an object"),
+    ],
+)
+def test_file_iv(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_scores(write(tmp_path, name, text))
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "inf", "-Infinity", "", "good", "1_000", "1e60", "0x10"])
+def test_number_iv(tmp_path: Path, cell: str) -> None:
+    table = read_scores(write(tmp_path, "a.csv", f"x,y\n1,a\n{cell},b\n"))
+    with pytest.raises(InputError, match="line 3: column 'x' has .*; expected a finite number"):
+        table.numbers("x")
+
+
+@pytest.mark.parametrize("cell", ["null", '"text"', "[1]", "{}", "NaN", "Infinity", "1" + "0" * 400])
+def test_number_in_jsonl_iv(tmp_path: Path, cell: str) -> None:
+    table = read_scores(write(tmp_path, "a.jsonl", '{"x": 1}\n{"x": ' + cell + "}\n"))
+    with pytest.raises(InputError, match="line 2: column 'x' has"):
+        table.numbers("x")
+
+
+def test_column_iv(tmp_path: Path) -> None:
+    table = read_scores(write(tmp_path, "a.csv", "hps,file,group\n1,a,\n2,a,b\n"))
+    with pytest.raises(InputError, match=r"no column 'hpss'\. Did you mean 'hps'\? Available: hps, file, group"):
+        table.numbers("hpss")
+    with pytest.raises(InputError, match="the id 'a' of column 'file' is in line 2 and in line 3"):
+        table.ids("file")
+    with pytest.raises(InputError, match="line 2: column 'group' is empty"):
+        table.texts("group")
+
+
+def test_missing_files_and_bytes_iv(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        read_scores(tmp_path / "none.csv")
+    (tmp_path / "bad.csv").write_bytes(b"x\n\xff\xfe\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_scores(tmp_path / "bad.csv")
