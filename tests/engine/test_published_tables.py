@@ -181,6 +181,7 @@ def two_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocols, "ROUTES", {"compact": dict.fromkeys(("precision", "recall"), "clean")})
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("two_networks")
 def test_rows_of_a_second_network(tmp_path: Path, surrogate_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     on: dict[str, Any] = {"protocol": "compact", "device": "cpu", "weights": {"inception": surrogate_weights}}
