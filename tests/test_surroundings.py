@@ -222,7 +222,9 @@ def exchanged(_: Path) -> list[Any]:
         return [[one.tolist() for one in (*sums, *rows)], group.gather_json({"a": 1}, "json")]
 
 
-@pytest.mark.parametrize("door", [trained, sampled, exchanged], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "door", [pytest.param(trained, marks=pytest.mark.nightly), sampled, exchanged], ids=lambda f: f.__name__
+)
 def test_other_doors_whatever_the_defaults_of_new_tensors(door: Callable[[Path], Any], tmp_path: Path) -> None:
     expected = door(tmp_path / "plain")
     for name in ("float64", "a default device", "inside a device"):

@@ -133,6 +133,7 @@ def test_nothing_of_the_surroundings_matters(loaded: tuple[str, Path]) -> None:
     assert "not the published ones" in again.warnings[0]
 
 
+@pytest.mark.nightly
 def test_loading_says_nothing_on_stdout(loaded: tuple[str, Path]) -> None:
     net, path = loaded
     code = (

@@ -63,6 +63,7 @@ def runs(weight: float, n: int, m: int, dead: int, count: int) -> tuple[np.ndarr
     return value, bias, error, truth
 
 
+@pytest.mark.nightly
 def test_coverage_bias_and_standard_error_against_itself() -> None:
     """1500 runs at n = m = 1000: the standard error is within 5 % of the truth, 95 % intervals cover 93 to 97 %."""
     value, bias, error, truth = runs(1.0, 1000, 1000, 0, 1500)
