@@ -21,7 +21,7 @@ from ganeval.images.open import has_items
 from ganeval.images.options import GENERATOR_OPTIONS
 from ganeval.images.preparation import combined, of_set, parse_preparation, prepared
 from ganeval.images.side_files import labels_from_table
-from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Shards, Translation
+from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Rendered, Shards, Translation
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.parsing.arguments import option
 from ganeval.protocol import Protocol, get_protocol
@@ -269,7 +269,12 @@ def require_effect(given: Collection[object], options: InputOptions) -> None:
             f"{option('image_column')} names the image among the columns of a data set's items, and no image set "
             "here is a data set. Leave it out."
         )
-    if options.clamp and options.value_range is None and not any(map(is_made, specs)) and len(specs) == len(given):
+    if (
+        options.clamp
+        and options.value_range is None
+        and not any(map(_is_generator, specs))
+        and len(specs) == len(given)
+    ):
         raise ConfigError(f"{option('clamp', True)} is about the values of {option('value_range')}. Give both.")
     if any(is_made(spec) for spec in specs):
         return
@@ -282,6 +287,14 @@ def require_effect(given: Collection[object], options: InputOptions) -> None:
     for name, nothing in GENERATOR_OPTIONS.items():
         if getattr(options, name) != nothing:
             raise ConfigError(f"{option(name)} tells about a generator, and here is none. Leave it out.")
+
+
+def _is_generator(spec: object) -> bool:
+    """Whether a model makes the images, whose values may be any."""
+    named = as_spec(spec)
+    if isinstance(named, Translation):
+        return True
+    return is_made(spec) and not isinstance(named, Rendered)
 
 
 def _has_files(spec: object) -> bool:

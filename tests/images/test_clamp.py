@@ -52,6 +52,8 @@ def test_a_generator_that_overshoots_may_be_clamped() -> None:
 def test_clamp_without_values_is_refused() -> None:
     with pytest.raises(ConfigError, match="--clamp"):
         evaluate(np.zeros((20, 8, 8, 3), np.uint8), np.ones((20, 8, 8, 3), np.uint8), clamp=True, protocol="compact")
+    with pytest.raises(ConfigError, match="--clamp"):
+        evaluate("dataset:shapes", "dataset:shapes@1", num_samples=20, clamp=True, protocol="compact")
 
 
 def test_three_axes_are_grey_images(tmp_path: Path) -> None:
