@@ -33,7 +33,8 @@ def metrics() -> str:
     ]
     for m in METRICS.values():
         better = "higher" if m.higher_is_better else "lower"
-        layer = "none: the generator itself" if m.generator else m.layer + (f" of `{m.protocol}`" if m.protocol else "")
+        alone = "none: the generator itself" if m.generator else "none: pairs of images" if m.pairs else ""
+        layer = alone or m.layer + (f" of `{m.protocol}`" if m.protocol else "")
         command = m.command or m.name
         lines.append(f"| `{m.name}` | {m.title} | {better} | {layer} | {m.minimum} | `ganeval {command}` |")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ _NAMES = {
     "Evaluator": "ganeval.evaluator",
     "fid": "ganeval.api",
     "path_length": "ganeval.api",
+    "paired": "ganeval.api",
     "scores": "ganeval.api",
     "open_images": "ganeval.generators.load:open_source",  # takes gen: too
     "build_statistics": "ganeval.api",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ganeval.api import build_statistics as build_statistics
     from ganeval.api import evaluate as evaluate
     from ganeval.api import fid as fid
+    from ganeval.api import paired as paired
     from ganeval.api import path_length as path_length
     from ganeval.api import scores as scores
     from ganeval.errors import GanEvalError as GanEvalError

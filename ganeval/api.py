@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, configure, documented
+from ganeval.engine.paired import run_paired
+from ganeval.engine.paired_config import PairedConfig
 from ganeval.engine.runtime import started
 from ganeval.engine.scores import run_scores
 from ganeval.engine.scores_config import ScoresConfig
@@ -87,6 +89,32 @@ def path_length(generator: object, **options: Any) -> MetricResult:
         InputError: the generator fails, or rounds its images.
     """
     return evaluate(None, generator, **{**options, "metrics": ("ppl",)})["ppl"]
+
+
+@documented(PairedConfig)
+@keep_random_states()
+def paired(real: object, fake: object, **options: Any) -> Evaluation:
+    """Mean similarity and distance of pairs of images, with error bars: SSIM, PSNR, L1, L2, MS-SSIM and LPIPS.
+
+    Args:
+        real: the targets: anything that ``open_images`` takes, except a stream.
+        fake: the images that are compared with them, in the same forms.
+
+    Returns:
+        Evaluation: results by name; the error is that of the mean over the pairs.
+
+    Raises:
+        InputError: images without a partner, pairs of unequal sizes, or images that cannot be used.
+        WeightsError: the weights of LPIPS are missing or damaged.
+        ConfigError: an unknown option, or a value that it cannot have.
+
+    Warns:
+        GanEvalWarning: each of the result's ``warnings``.
+    """
+    require_known(options, options_of(PairedConfig))
+    evaluation = run_paired(spec_or_object(real), spec_or_object(fake), PairedConfig(**options))
+    warn(evaluation.warnings)
+    return evaluation
 
 
 @documented(ScoresConfig)

@@ -27,6 +27,7 @@ _FIRST = {
     "eval": (_METRIC, "Every metric that applies, from one pass over two sets of images."),
 }
 _LAST = {
+    "paired": ("ganeval.cli.paired", "SSIM, PSNR, L1, L2, MS-SSIM and LPIPS of pairs of images."),
     "scores": ("ganeval.cli.scores", "Numbers per image that another program made: mean or proportion, error bar."),
     "gate": (
         "ganeval.cli.gate",

@@ -83,7 +83,8 @@ def _command(
         decorators.append(click.argument("real", type=Source(), metavar="TRAIN" if test and metrics else "REAL"))
     decorators += [click.argument("fake", type=Source()), compute_options, network_options, image_options]
     if metrics is None:
-        which = f"Compute these metrics instead of all that apply: {', '.join(METRICS)}."
+        names = ", ".join(metric.name for metric in METRICS.values() if not metric.pairs)
+        which = f"Compute these metrics instead of all that apply: {names}."
         decorators.append(declared("metrics", default=None, help=which))
     if both:
         decorators.append(declared(*group("comparison")))

@@ -193,6 +193,12 @@ def declared(*names: str, **changes: Any) -> Callable[[Decorated], Decorated]:
     return _stack(*(_declared(OPTIONS[name], changes) for name in names))
 
 
+def declared_by(declaration: type[Any], **changes: Mapping[str, Any]) -> Callable[[Decorated], Decorated]:
+    """The same as ``all_declared``, without the options that are for Python alone."""
+    shown = (one for one in options_of(declaration).values() if one.group)
+    return _stack(*(_declared(one, changes.get(one.name, {})) for one in shown))
+
+
 def all_declared(declaration: type[Any], **changes: Mapping[str, Any]) -> Callable[[Decorated], Decorated]:
     """The click options of everything that a dataclass declares.
 

@@ -85,7 +85,13 @@ class Plan:
 
 def chosen_metrics(config: EvaluationConfig) -> list[Metric] | None:
     """The metrics that were asked for by name; None: all that apply."""
-    return None if config.metrics is None else named_metrics(config.metrics)
+    chosen = None if config.metrics is None else named_metrics(config.metrics)
+    if pairs := [metric.name for metric in chosen or () if metric.pairs]:
+        raise ConfigError(
+            f"{pairs[0]} is of pairs of images, not of two sets. Measure it with `ganeval paired REAL FAKE` "
+            "(ganeval.paired)."
+        )
+    return chosen
 
 
 def minimum_of(metrics: Sequence[Metric] | None) -> int:

@@ -81,6 +81,11 @@ class Rule(RuleTable, frozen=True, kw_only=True):
     metric: str
     scores: bool = False
 
+    @property
+    def of_features(self) -> bool:
+        """Whether its limit is valid for one protocol of features alone."""
+        return not self.scores and not get_metric(self.metric).pairs
+
 
 class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """``[gate]`` of ganeval.toml; its other keys are options of the command."""
@@ -123,7 +128,7 @@ class Gate:
             )
         if self.protocol is not None:
             get_protocol(self.protocol)
-        elif any((rule.max is not None or rule.min is not None) and not rule.scores for rule in self.rules):
+        elif any((rule.max is not None or rule.min is not None) and rule.of_features for rule in self.rules):
             raise ConfigError(
                 'a limit is valid for one protocol: name it with protocol = "compact" (or another) in [gate], or with '
                 "--protocol."

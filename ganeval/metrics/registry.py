@@ -36,6 +36,8 @@ class Metric:
         rows: whether it needs the features themselves, not only their moments.
         generator: whether it is of the generator of the fakes itself, and not of features; the engine of
             ``ganeval.engine.path_length`` then computes it, and ``measure`` turns what that finds into a result.
+        pairs: whether it is of pairs of images, see ``ganeval.engine.paired``; ``measure`` is then a function of two
+            batches.
         test: ``required`` or ``optional``, where it takes held-out real images (``--test``); REAL is then the training
             set, and ``ganeval eval`` computes it only where there are some.
         relative: whether its value can be given relative to that of held-out real images (``--relative-to``).
@@ -61,6 +63,7 @@ class Metric:
     with_real: bool = False
     rows: bool = True
     generator: bool = False
+    pairs: bool = False
     test: str | None = None
     relative: bool = False
     command: str | None = None
@@ -78,6 +81,25 @@ def bibtex(*keys: str) -> str:
     """The entries of ``citations.bib`` with these keys, in this order."""
     by_key = {entry[entry.index("{") + 1 : entry.index(",")]: entry for entry in _CITATIONS}
     return "\n\n".join(by_key[key] for key in keys)
+
+
+def _of_pairs(
+    name: str, acronym: str, title: str, range: tuple[float, float], citation: str, *, rises: bool = True
+) -> Metric:
+    return Metric(
+        name=name,
+        title=title,
+        acronym=acronym,
+        higher_is_better=rises,
+        minimum=1,
+        measure=f"ganeval.metrics.pairs:{name.replace('-', '_')}",
+        rows=False,
+        pairs=True,
+        in_eval=False,
+        command="paired",
+        range=range,
+        citation=bibtex(citation),
+    )
 
 
 _METRICS: dict[str, Metric] = {
@@ -323,6 +345,15 @@ _METRICS: dict[str, Metric] = {
             test="required",
             citation=bibtex("meehan2020nonparametric"),
         ),
+        _of_pairs("ssim", "SSIM", "Structural similarity of pairs: 1 for equal images", (-1.0, 1.0), "wang2004image"),
+        _of_pairs("psnr", "PSNR", "Peak signal-to-noise ratio of pairs, in dB", (-math.inf, math.inf), "hore2010image"),
+        _of_pairs("l1", "L1", "Mean absolute difference of pairs, 0 to 1", SHARE, "hore2010image", rises=False),
+        _of_pairs("l2", "L2", "Root mean squared difference of pairs, 0 to 1", SHARE, "hore2010image", rises=False),
+        _of_pairs("ms-ssim", "MS-SSIM", "Structural similarity of pairs at five scales", SHARE, "wang2003multiscale"),
+        _of_pairs(
+            *("lpips", "LPIPS", "Learned perceptual distance of pairs", (0.0, math.inf), "zhang2018unreasonable"),
+            rises=False,
+        ),
     )
 }
 METRICS: Mapping[str, Metric] = _METRICS
@@ -360,7 +391,10 @@ def get_metric(name: str) -> Metric:
     return METRICS[name]
 
 
-FAMILIES: Mapping[str, str] = {"pr": "Precision, recall, density and coverage of FAKE against REAL"}
+FAMILIES: Mapping[str, str] = {
+    "pr": "Precision, recall, density and coverage of FAKE against REAL",
+    "paired": "SSIM, PSNR, L1, L2, MS-SSIM and LPIPS of pairs of images",
+}
 
 
 def metric_commands() -> list[str]:

@@ -59,8 +59,9 @@ def sample_mean(
     groups: np.ndarray | None = None,
     within: tuple[float, float] = (-math.inf, math.inf),
     what: str = "scored",
+    proportion: bool = False,
 ) -> SampleMean:
-    """The mean of numbers with its interval; of zeros and ones the proportion, with Wilson's interval.
+    """The mean of numbers with its interval.
 
     Args:
         values: one finite number per unit.
@@ -68,6 +69,7 @@ def sample_mean(
         groups: ids of the units that belong together and count as one; None: each unit by itself.
         within: range of the values, to which the interval is cut.
         what: kind of image, for the reason why there is no interval.
+        proportion: the values are zeros and ones: the interval is Wilson's.
 
     Shape:
         values (n,), groups (n,).
@@ -84,7 +86,7 @@ def sample_mean(
     error = math.sqrt(variance_of_mean(values, groups))
     freedom = float((len(values) if clusters is None else clusters) - 1)
     suffix = "" if groups is None else ", by group"
-    if is_proportion(values):
+    if proportion:
         effective = float(len(values))
         if clusters is not None:
             effective = min(effective, mean * (1 - mean) / error**2) if error > 0 else float(clusters)

@@ -33,11 +33,12 @@ def measure(
         The result under the protocol ``scores``, which says nothing of what program made the numbers: the name of the
         column does. ``details.quantiles`` has the quantiles of the single scores (linear interpolation).
     """
-    found = sample_mean(values, level=level, groups=groups)
+    proportion = is_proportion(values)
+    found = sample_mean(values, level=level, groups=groups, proportion=proportion)
     quantiles = {f"{q:g}": float(x) for q, x in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)}
     details = {
         "unit": "scores",
-        "kind": "proportion" if is_proportion(values) else "mean",
+        "kind": "proportion" if proportion else "mean",
         "quantiles": quantiles,
         "standard_deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "groups": None if groups is None else int(np.unique(groups).size),

@@ -9,7 +9,6 @@ import numpy as np
 from markupsafe import Markup
 
 from ganeval.gate.compare import Comparison
-from ganeval.protocol import SCORES
 from ganeval.report.charts import Plot, edges_for, heights, padded, rows_plot
 from ganeval.result_files import Record
 
@@ -111,12 +110,12 @@ def distribution(
 
 
 def scores(records: Sequence[Record]) -> list[Markup | None]:
-    """The distribution of each column of scores, except of proportions."""
+    """The distribution of each metric that is a mean of one number per image or pair."""
     names = dict.fromkeys(
         name
         for record in records
         for name, result in record.evaluation.results.items()
-        if result.protocol.extractor == SCORES and result.details.get("kind") == "mean"
+        if f"{name}_score_fake" in record.arrays and result.details.get("kind") == "mean"
     )
     return [distribution(records, f"{name}_score_fake", f"Scores: {name}", name) for name in names]
 

@@ -326,6 +326,14 @@ def test_compare(measured: Path, tmp_path: Path, capsys: Capture) -> None:
 
 SMALL = ["--num-samples", "120", *FAST]
 COMMANDS: dict[str, list[str]] = {
+    "paired": [
+        "dataset:shapes-plain:176",
+        "dataset:shapes-striped:176",
+        "--num-samples",
+        "12",
+        "--distance",
+        "compact",
+    ],
     "eval": [*SETS[:2], *SMALL, "--protocol", "compact", "--test", "dataset:shapes-plain@3"],
     "ct": [*SETS[:2], *SMALL, "--protocol", "compact", "--test", "dataset:shapes-plain@3"],
     "ppl": ["gen:dcgan-cifar10", "--pairs", "40", "--distance", "compact", *FAST],

@@ -23,7 +23,7 @@ def test_mean_against_scipy() -> None:
 @pytest.mark.parametrize("hits", [0, 1, 7, 40])
 def test_proportion_against_scipy(hits: int) -> None:
     values = (np.arange(40) < hits).astype(float)
-    found = sample_mean(values)
+    found = sample_mean(values, proportion=True)
     peer = stats.binomtest(hits, 40).proportion_ci(method="wilson")
     assert found.interval is not None
     assert (found.interval.low, found.interval.high) == pytest.approx((peer.low, peer.high), abs=1e-12)
@@ -33,14 +33,14 @@ def test_proportion_against_scipy(hits: int) -> None:
 def test_clusters_of_one_are_no_clusters() -> None:
     rng = np.random.default_rng(1)
     ids = np.arange(60, dtype=np.uint64)
-    for values in (rng.normal(size=60), (rng.random(60) < 0.4).astype(float)):
-        plain, grouped = sample_mean(values), sample_mean(values, groups=ids)
+    for values, proportion in ((rng.normal(size=60), False), ((rng.random(60) < 0.4).astype(float), True)):
+        plain, grouped = (sample_mean(values, groups=groups, proportion=proportion) for groups in (None, ids))
         assert grouped.standard_error == pytest.approx(plain.standard_error, rel=1e-12)
 
 
 def test_repeated_units_in_clusters_are_worth_one() -> None:
     hits = (np.random.default_rng(2).random(50) < 0.3).astype(float)
-    grouped = sample_mean(np.repeat(hits, 4), groups=np.repeat(np.arange(50, dtype=np.uint64), 4))
+    grouped = sample_mean(np.repeat(hits, 4), groups=np.repeat(np.arange(50, dtype=np.uint64), 4), proportion=True)
     assert grouped.effective_n == pytest.approx(50, rel=0.03)
 
 
@@ -73,7 +73,7 @@ def test_mean_covers(n: int) -> None:
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.83])
 def test_proportion_covers(p: float) -> None:
     rng = np.random.default_rng(4)
-    trials = [sample_mean((rng.random(200) < p).astype(float)) for _ in range(TRIALS)]
+    trials = [sample_mean((rng.random(200) < p).astype(float), proportion=True) for _ in range(TRIALS)]
     assert 0.93 <= coverage(trials, p) <= 0.97
 
 
@@ -92,5 +92,5 @@ def test_proportion_of_clusters_covers() -> None:
     trials = []
     for _ in range(TRIALS):
         share = np.repeat(rng.beta(1.4, 0.6, 60), 4)
-        trials.append(sample_mean((rng.random(240) < share).astype(float), groups=ids))
+        trials.append(sample_mean((rng.random(240) < share).astype(float), groups=ids, proportion=True))
     assert 0.93 <= coverage(trials, 0.7) <= 0.97

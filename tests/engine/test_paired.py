@@ -1,0 +1,194 @@
+"""``ganeval.paired`` and ``ganeval paired``: partners, faults, groups, and the comparison of two models."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ganeval
+from ganeval.cli.main import main
+from ganeval.errors import ConfigError, GanEvalWarning, InputError, NotEnoughSamplesError
+from ganeval.gate.compare import compare
+from ganeval.gate.rules import Gate, parse_gate
+from ganeval.gate.run import run_gate
+from ganeval.result_files import Record
+
+Capture = pytest.CaptureFixture[str]
+CHEAP = {"metrics": "l1", "device": "cpu"}
+
+
+def save(folder: Path, images: Mapping[str, np.ndarray]) -> Path:
+    for name, image in images.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / name)
+    return folder
+
+
+def grey(*values: int, size: int = 12) -> list[np.ndarray]:
+    return [np.full((size, size, 3), value, np.uint8) for value in values]
+
+
+def noisy(n: int, spread: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reals, and fakes whose error differs from real to real far more than from model to model."""
+    rng = np.random.default_rng(7)
+    real = rng.integers(60, 190, (n, 12, 12, 3))
+    hard = rng.uniform(5, 40, (n, 1, 1, 1))
+    step = np.random.default_rng(seed).choice([-1, 1], real.shape)
+    return real.astype(np.uint8), np.clip(real + step * (hard + spread), 0, 255).astype(np.uint8)
+
+
+def test_partners_by_path_without_suffix(tmp_path: Path) -> None:
+    """In another order, of other formats, one set in a folder of an archive."""
+    a, b, c = grey(10, 100, 200)
+    real = save(tmp_path / "real", {"x/a.png": a, "x/a-1.png": b, "y/a.png": c})
+    fake = save(tmp_path / "fake", {"x/a.bmp": a, "x/a-1.png": b + 51, "y/a.bmp": c})
+    archive = tmp_path / "fake.zip"
+    with ZipFile(archive, "w") as file:
+        for path in sorted(fake.rglob("*.*")):
+            file.write(path, f"outputs/{path.relative_to(fake)}")
+    for one in (fake, archive):
+        assert ganeval.paired(real, one, **CHEAP)["l1"].value == pytest.approx(0.2 / 3)
+
+
+def test_unpaired_images_stop_by_name_or_are_counted(tmp_path: Path) -> None:
+    a, b, c = grey(10, 100, 200)
+    real = save(tmp_path / "real", {"a.png": a, "b.png": b})
+    fake = save(tmp_path / "fake", {"b.png": b, "c.png": c})
+    with pytest.raises(
+        InputError, match=r"found 1 pair by stem, and 1 image of .*real .*\(a\); 1 image of .*fake.*\(c\)"
+    ):
+        ganeval.paired(real, fake, **CHEAP)
+    found = ganeval.paired(real, fake, on_unpaired="skip", **CHEAP)
+    assert (found["l1"].value, found["l1"].n_fake, found.real is not None and found.real["n"]) == (0.0, 1, 1)
+    assert "images without a partner were left out: 1 of REAL and 1 of FAKE" in found.notes
+    with pytest.raises(InputError, match="found 0 pairs by name"):
+        ganeval.paired(save(tmp_path / "other", {"b.bmp": b}), fake, pair_by="name", on_unpaired="skip", **CHEAP)
+
+
+def test_arrays_are_paired_by_order(tmp_path: Path) -> None:
+    real, fake = noisy(12, 0, seed=1)
+    found = ganeval.paired(real, fake, metrics=None, device="cpu", distance="compact")
+    assert set(found.results) == {"ssim", "psnr", "l1", "l2", "lpips"}
+    assert any(note.startswith("ms-ssim is not computed: #0 has 12 x 12 pixels") for note in found.notes)
+    assert "pairs are made by order: not all images have file names" in found.notes
+    with pytest.raises(InputError, match="have no file names"):
+        ganeval.paired(real, fake, pair_by="stem", **CHEAP)
+    with pytest.raises(InputError, match=r"1 image of ndarray 13x.* without a partner \(#12\)"):
+        ganeval.paired(np.concatenate([real, real[:1]]), fake, **CHEAP)
+
+
+def test_batches_change_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sizes = [(12, 15), (13, 12), (12, 15), (20, 14)]
+    sets = [{f"{i}.png": rng.integers(0, 256, (*size, 3), np.uint8) for i, size in enumerate(sizes)} for _ in range(2)]
+    real, fake = (save(tmp_path / str(i), one) for i, one in enumerate(sets))
+    one, four = (ganeval.paired(real, fake, metrics="ssim,psnr,l2", device="cpu", batch_size=n) for n in (1, 4))
+    for name, result in one.results.items():
+        assert result.value == pytest.approx(four[name].value, rel=1e-12)
+
+
+def test_lpips_is_the_distance_of_each_pair() -> None:
+    import torch
+
+    from ganeval.features.perceptual import load_distance
+
+    real, fake = noisy(11, 3, seed=1)
+    distance = load_distance("compact", device=torch.device("cpu"))
+    floats = [torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1 for x in (real, fake)]
+    found = ganeval.paired(real, fake, metrics="lpips", distance="compact", device="cpu")["lpips"]
+    assert found.value == pytest.approx(float(distance(*floats).double().mean()), rel=1e-6)
+    assert found.label == "LPIPS[compact-v1]"
+
+
+def test_lpips_against_the_package(tmp_path: Path) -> None:
+    """Under the same random weights of its trunk, with the heads of the package."""
+    import torch
+    import torchvision
+
+    lpips = pytest.importorskip("lpips")
+    torch.manual_seed(0)
+    trunk = torchvision.models.alexnet(weights=None)
+    torch.save(trunk.state_dict(), tmp_path / "alex.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision's, of the arguments that lpips uses
+        peer = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    weights = trunk.features.state_dict()
+    peer.net.load_state_dict({name: weights[name.partition(".")[2]] for name in peer.net.state_dict()})
+    real, fake = (np.kron(images, np.ones((1, 6, 6, 1), np.uint8)) for images in noisy(4, 3, seed=1))
+    floats = [torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1 for x in (real, fake)]
+    with torch.no_grad():
+        expected = peer(*floats).flatten()
+    options = {"metrics": "lpips", "distance_weights": tmp_path / "alex.pth", "device": "cpu"}
+    with pytest.warns(GanEvalWarning, match="are not the published ones"):
+        found = ganeval.paired(real, fake, **options)
+    assert re.fullmatch(r"LPIPS\[alex-[0-9a-f]{8}\]", found["lpips"].label)
+    assert found["lpips"].per_image["lpips_score_fake"].tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+
+
+def test_faults_iv(tmp_path: Path) -> None:
+    (a,), (b,) = grey(10), grey(10, size=13)
+    real, fake = save(tmp_path / "real", {"a.png": a}), save(tmp_path / "fake", {"a.png": b})
+    with pytest.raises(InputError, match=r"the pair a.png and a.png has unequal sizes: 12 x 12 and 13 x 13 pixels"):
+        ganeval.paired(real, fake, **CHEAP)
+    with pytest.raises(NotEnoughSamplesError, match="all pairs are identical"):
+        ganeval.paired(real, real, metrics="psnr", device="cpu")
+    with pytest.raises(InputError, match="ms-ssim cannot be computed: a.png has 12 x 12 pixels, expected sides of at"):
+        ganeval.paired(real, real, metrics="ms-ssim", device="cpu")
+    with pytest.raises(ConfigError, match="fid is not a metric of pairs. Available: ssim, psnr"):
+        ganeval.paired(real, fake, metrics="fid")
+    with pytest.raises(ConfigError, match="ssim is of pairs of images"):
+        ganeval.evaluate(real, fake, metrics=("ssim",))
+    twice = save(tmp_path / "twice", {"a.png": a, "a.bmp": a})
+    with pytest.raises(InputError, match="has two images 'a', so their partners are not clear"):
+        ganeval.paired(twice, twice, **CHEAP)
+
+
+def test_groups_count_as_one(tmp_path: Path) -> None:
+    real, fake = noisy(12, 0, seed=1)
+    one = save(tmp_path / "real", {f"{i}-{k}.png": image for i, image in enumerate(real) for k in range(3)})
+    other = save(tmp_path / "fake", {f"{i}-{k}.png": image for i, image in enumerate(fake) for k in range(3)})
+    plain, grouped = (ganeval.paired(one, other, group_by=by, **CHEAP)["l1"] for by in (None, r"^(\d+)-"))
+    alone = ganeval.paired(real, fake, **CHEAP)["l1"]
+    assert grouped.standard_error == pytest.approx(alone.standard_error, rel=1e-9)
+    assert (plain.standard_error or 0) < (grouped.standard_error or 0) / 1.5
+    with pytest.raises(ConfigError, match="gives a group to no image"):
+        ganeval.paired(one, other, group_by="film", **CHEAP)
+
+
+def test_two_models_are_paired_by_their_reals() -> None:
+    """A difference of a fifth of the standard deviation of a pair, at 500 pairs."""
+    a, b = (Record.of(ganeval.paired(*noisy(500, spread, seed=seed), **CHEAP)) for seed, spread in ((1, 2.0), (2, 0.0)))
+    spread = float(a.evaluation["l1"].details["standard_deviation"])  # type: ignore[arg-type]
+    (row,) = compare(a, b).rows
+    assert (row.pairing, row.better) == ("paired", "B")
+    assert abs(row.difference or 0) < 0.25 * spread
+    assert row.p_value is not None
+    assert row.p_value < 1e-6
+
+
+def test_gate_takes_a_rule_without_a_protocol() -> None:
+    record = Record.of(ganeval.paired(*noisy(40, 0, seed=1), **CHEAP))
+    table = {"rules": {"l1": {"max": 0.5}}}
+    assert run_gate(Gate(rules=parse_gate(table, "here")), results=record).verdict.outcome == "pass"
+
+
+def test_command(tmp_path: Path, capsys: Capture) -> None:
+    images = [{f"{i}.png": image for i, image in enumerate(one)} for one in noisy(12, 0, seed=1)]
+    real, fake = (str(save(tmp_path / str(i), one)) for i, one in enumerate(images))
+    page = tmp_path / "page.html"
+    options = ["--metrics", "ssim,psnr", "--channels", "y", "--device", "cpu"]
+    assert main(["paired", real, fake, *options, "--report", str(page), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["label"] for one in document["results"].values()] == ["SSIM[y]", "PSNR[y]"]
+    assert document["results"]["ssim"]["protocol"]["layer"] == "y, Gaussian window 11, sigma 1.5"
+    assert document["results"]["ssim"]["protocol"]["scale"] == "x/255"
+    assert "SSIM" in page.read_text("utf-8")
+    assert main(["paired", real, str(tmp_path / "none"), *options]) == 2
