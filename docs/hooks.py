@@ -79,7 +79,8 @@ def weights() -> str:
     for spec in SPECS.values():
         size = "" if spec.bytes is None else f"{spec.bytes / 1e6:.0f}"
         digest = "not published" if spec.sha256 is None else f"`{spec.sha256[:16]}...`"
-        lines.append(f"| `{spec.name}` | {spec.what} | {spec.licence} | {size} | {digest} | <{spec.url}> |")
+        address = f"<{spec.url}>" if spec.url else f"`{spec.command}`"
+        lines.append(f"| `{spec.name}` | {spec.what} | {spec.licence} | {size} | {digest} | {address} |")
     return "\n".join(lines)
 
 

