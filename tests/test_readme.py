@@ -33,6 +33,7 @@ def test_list_of_the_tagged_blocks() -> None:
         ("docs/index.md", "needs-weights", "ganeval fid start-real start-fake.zip --num-real 12 --num-fake 12"),
         ("docs/index.md", "needs-weights", "ganeval sample dataset:shapes@1 -n 40 -o few"),
         ("docs/intervals.md", "no-run", "ganeval eval real/ fake/ --group-by '(film\\d+)_'"),
+        ("docs/lite.md", "no-run", "pip install 'ganeval[imagenet]'"),
         (
             "docs/protocols.md",
             "long",
