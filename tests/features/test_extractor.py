@@ -48,7 +48,7 @@ def test_every_protocol_has_its_scale_and_a_network() -> None:
             assert torch.allclose(ends[:, 1] - ends[:, 0], 1 / torch.tensor(DEVIATIONS[protocol.scale]))
             assert torch.allclose(-ends[:, 0] / (ends[:, 1] - ends[:, 0]), torch.tensor(MEANS[protocol.scale]))
         else:
-            assert torch.all(ends[:, 0] == -1)
+            assert torch.all(ends[:, 0] == (-127 / 128 if protocol.scale == "(x-127)/128" else -1))
             assert torch.all((ends[:, 1] > 0.99) & (ends[:, 1] <= 1))
 
 

@@ -111,7 +111,7 @@ def test_better_is_to_the_right() -> None:
     rows = [
         Compared(
             metric=name, label=name, a=1.0, b=2.0, difference=1.0, standard_error=0.5, low=0.0, high=2.0,
-            p_value=0.01, better="B" if up else "A",
+            p_value=0.01, better="B" if up else "A", higher_is_better=up,
         )
         for name, up in (("fid", False), ("precision", True))
     ]  # fmt: skip
