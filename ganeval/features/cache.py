@@ -369,8 +369,9 @@ def forget(folder: Path) -> None:
 
 # --- what features depend on -----------------------------------------------------------------------------------------
 
-# ddof is of the covariance, and whether the weights are the published ones says no more than their hash
-_NOT_OF_FEATURES = ("ddof", "verified")
+# ddof is of the covariance; whether the weights are the published ones says no more than their hash; the steps before
+# the resize are in the fingerprint of every image, so that REAL is not computed again for other steps of FAKE
+_NOT_OF_FEATURES = ("ddof", "verified", "prepare")
 
 
 class _About(msgspec.Struct):

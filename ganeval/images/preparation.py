@@ -299,6 +299,8 @@ def prepared(source: ImageSource, preparation: Preparation, seed: int) -> ImageS
             f"{option('prepare')} takes patches of images in a folder, an archive, an array or a data set; "
             f"{source.spec} is none. Save its images first."
         )
+    elif type(source).batches is not ImageSource.batches:
+        raise ConfigError(f"{option('prepare')} has no effect on {source.spec}: this source draws its own batches.")
     else:
         found.steps = preparation
     return found

@@ -144,6 +144,13 @@ def test_a_run_with_steps_equals_one_on_prepared_files(sets: Path, workers: int,
     assert fid(sets / "real", sets / "fake", cache=tmp_path / "cache").value != pytest.approx(expected.value, rel=1e-3)
 
 
+def test_the_cache_knows_the_set_that_has_no_steps(sets: Path, tmp_path: Path) -> None:
+    on = {**ON, "cache": tmp_path / "cache"}
+    evaluate(sets / "real-prepared", sets / "fake-prepared", **on)  # type: ignore[arg-type]
+    run = evaluate(sets / "real-prepared", sets / "fake", prepare_fake=STEPS, **on)  # type: ignore[arg-type]
+    assert run.environment["recalled"] == {"real": 24, "fake": 0}
+
+
 def test_steps_of_one_set_alone(sets: Path) -> None:
     expected = fid(sets / "real-prepared", sets / "fake-prepared")
     found = fid(sets / "real-prepared", sets / "fake", prepare_fake=STEPS)
