@@ -1,4 +1,4 @@
-"""The environment of a result: versions, device, commit."""
+"""The environment of a result: versions, plugins, device, commit."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from ganeval.parsing.plugins import plugins
+
 _PACKAGES = ("ganeval", "torch", "torchvision", "numpy", "scipy", "pillow")
 
 
 def environment(device: torch.device, precision: str, *, compiled: bool = False) -> dict[str, object]:
     """The environment as JSON values; ``commit`` is that of the working folder, to identify the code of a model."""
+    used = {plugin.package: plugin.version for plugin in plugins() if plugin.fault is None}
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "versions": {"python": platform.python_version(), **{p: _version(p) for p in _PACKAGES}},
+        **({"plugins": used} if used else {}),
         "platform": platform.platform(),
         "device": f"{device} ({name})",
         "threads": torch.get_num_threads(),

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from ganeval.errors import ConfigError, IncomparableError, did_you_mean
 from ganeval.features.registry import NETWORKS, get_network
 from ganeval.features.types import Network
+from ganeval.parsing.plugins import Registry
 
 PRECISIONS = ("float32", "bf16", "fp16", "tf32")  # of a network; not every device has them all
 CUSTOM = "custom"  # the network of the user, see ganeval.CustomNetwork
@@ -158,7 +159,7 @@ def _on(name: str, extractor: str, size: int, resize: str, scale: str, *, ddof: 
 
 _INCEPTION, _CLIP_L, _CLIP_B = "inception-2015-12-05", "clip-vitl14-336", "clip-vitb32"
 _DINOV2_L, _DINOV2_B, _TORCHVISION = "dinov2-vitl14", "dinov2-vitb14", "torchvision-inception-v3"
-PROTOCOLS: dict[str, Protocol] = {
+_PROTOCOLS = {
     p.name: p
     for p in (
         _on("ttur", _INCEPTION, 299, "tf1-bilinear", "(x-128)/128"),
@@ -179,6 +180,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _on("compact", "compact-v1", 32, "torch-bilinear-antialias", "(x-127.5)/127.5"),
     )
 }
+PROTOCOLS: Registry[Protocol] = Registry("protocols", _PROTOCOLS, Protocol, lambda protocol: register(protocol))
 
 STANDS_FOR: dict[str, str] = {
     "ttur": "the FID of the paper: TensorFlow's bilinear resize; equals torch-fidelity and NVIDIA's scripts",
@@ -228,8 +230,8 @@ def register(protocol: Protocol, *, stands_for: str = "") -> None:
     Raises:
         ConfigError: the name is in use or holds a colon, or the network or its layer is not known.
     """
-    if protocol.name in PROTOCOLS or ":" in protocol.name or not protocol.name:
-        problem = "exists already" if protocol.name in PROTOCOLS else "is not a name without a colon"
+    if protocol.name in PROTOCOLS.data or ":" in protocol.name or not protocol.name:
+        problem = "exists already" if protocol.name in PROTOCOLS.data else "is not a name without a colon"
         raise ConfigError(f"The protocol {protocol.name!r} {problem}. Choose another name.")
     layers = get_network(protocol.extractor).layers
     if protocol.layer not in layers:

@@ -18,8 +18,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "ganeval"
 # From the lowest floor to the highest: files of the package, or all files of a folder that no other line names.
 # A file imports from lower floors, and within its own floor only if one pattern stands for both files.
 FLOORS = """
-    errors arithmetic digests environment
-    features.types
+    errors arithmetic digests
+    parsing.variables
+    parsing.plugins
+    environment features.types
     features.published
     features.registry
     files parsing.* protocol

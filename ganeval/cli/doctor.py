@@ -76,7 +76,7 @@ def diagnose() -> list[Finding]:
     findings.append(_torch_and_torchvision({f.what: f.found for f in findings if f.state == "ok"}))
     if all(f.state != "broken" for f in findings):
         checks: tuple[Callable[[], Finding], ...] = (_devices, _inception_weights, _compact, _trace, _writable)
-        findings += [_guarded(check) for check in checks]
+        findings += [*(_guarded(check) for check in checks), *_plugins()]
         findings += accelerators_against_cpu()
     return findings
 
@@ -218,6 +218,28 @@ def _compact() -> Finding:
     if not bool(torch.isfinite(rows).all()) or torch.equal(rows[0], rows[1]):
         return Finding("compact network", "broken", "its features are not finite, or do not vary", "reinstall ganeval")
     return Finding("compact network", "ok", f"sha256 {published_sha256('compact-v1')[:16]}")
+
+
+def _plugins() -> list[Finding]:
+    """What other packages add to ganeval; nothing where there is nothing."""
+    from ganeval.features.registry import DISTANCES, NETWORKS
+    from ganeval.images.registry import KINDS
+    from ganeval.metrics.registry import METRICS
+    from ganeval.parsing.plugins import VARIABLE, plugins
+    from ganeval.protocol import PROTOCOLS
+
+    for registry in (METRICS, PROTOCOLS, NETWORKS, DISTANCES, KINDS):
+        registry.load()
+    findings = []
+    for plugin in plugins():
+        what = f"plugin {plugin.name} ({plugin.kind})"
+        found = f"{plugin.package} {plugin.version}"
+        if plugin.fault is None:
+            findings.append(Finding(what, "ok", found))
+        else:
+            advice = f"update or remove {plugin.package}, or set {VARIABLE}=0"
+            findings.append(Finding(what, "broken", f"{found}: {plugin.fault}", advice))
+    return findings
 
 
 def _trace() -> Finding:

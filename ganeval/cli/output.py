@@ -55,6 +55,7 @@ def begin(arguments: Sequence[str]) -> None:
     _State.first = True  # until the variables are read: reading them can fail
     _State.json = _State.json or flag("GANEVAL_JSON")
     _State.first = rank_and_size()[0] == 0
+    configure(json=_State.json, quiet=False, verbose=False)  # plugins may fail before the options are read
 
 
 def speaks() -> bool:

@@ -37,8 +37,8 @@ def list_command(*, fmt: str, output: Path | None) -> None:
     entries = files.list_weights()
     rows = []
     for entry in entries:
-        unknown = "unverified (no hash is on record)" if files.SPECS[entry.name].sha256 is None else "WRONG FILE"
-        absent = "not installed" if files.SPECS[entry.name].package else "not fetched"
+        unknown = "unverified (no hash is on record)" if files.specs()[entry.name].sha256 is None else "WRONG FILE"
+        absent = "not installed" if files.specs()[entry.name].package else "not fetched"
         state = "verified" if entry.verified else unknown if entry.present else absent
         size = f"{entry.bytes / 1e6:.0f} MB" if entry.bytes else "size unknown"
         path = Cell(str(entry.path), {"dim": True}, loose=True)
@@ -75,7 +75,7 @@ def verify(name: str | None, *, fmt: str, output: Path | None) -> None:
       ganeval weights verify
       ganeval weights verify inception
     """
-    specs = [files.get_spec(name)] if name else [files.SPECS[row.name] for row in files.list_weights() if row.present]
+    specs = [files.get_spec(name)] if name else [files.specs()[row.name] for row in files.list_weights() if row.present]
     if not specs:
         note("no weights are on this machine: there is nothing to verify")
     _report({spec.name: files.verify(spec) for spec in specs}, fmt, output)
@@ -94,7 +94,7 @@ def import_command(file: Path, *, name: str | None, fmt: str, output: Path | Non
       ganeval weights import pt_inception-2015-12-05-6726825d.pth
     """
     located = files.import_file(file, files.get_spec(name) if name else None)
-    named = name or next(spec.name for spec in files.SPECS.values() if spec.sha256 == located.sha256)
+    named = name or next(spec.name for spec in files.specs().values() if spec.sha256 == located.sha256)
     _report({files.get_spec(named).name: located}, fmt, output)
 
 

@@ -12,6 +12,7 @@ from ganeval.errors import ConfigError
 from ganeval.features import published
 from ganeval.features.published import SPECS
 from ganeval.features.types import Distance, Network
+from ganeval.parsing.plugins import Registry
 
 COMPACT_FILE = Path(__file__).with_name("compact-v1.safetensors")
 _COMPACT_SHA256 = "8ab8d13c10d3fe3a2b59d2503dc1fdbe3ec72364de3f75f68044600a4cc1db60"
@@ -112,9 +113,10 @@ _CLIP_B_32 = replace(
 _CUSTOM = Network(name="custom", user_model=True)
 
 _CONVOLUTIONAL = (_INCEPTION, _COMPACT, _EFFICIENTNET, _VGG16, _TORCHVISION)
-NETWORKS: dict[str, Network] = {
-    network.name: network for network in (*_CONVOLUTIONAL, _DINOV2_L, _DINOV2_B, _CLIP_L_336, _CLIP_B_32, _CUSTOM)
-}
+_NETWORKS = (*_CONVOLUTIONAL, _DINOV2_L, _DINOV2_B, _CLIP_L_336, _CLIP_B_32, _CUSTOM)
+NETWORKS: Registry[Network] = Registry(
+    "networks", {network.name: network for network in _NETWORKS}, Network, lambda network: register(network)
+)
 
 _LPIPS = "ganeval.features.perceptual:load_lpips_distance"
 # by the package's name of the network: the weights of its trunk, and the hash of the heads in lpips 0.1.4
@@ -123,7 +125,7 @@ _TRUNKS = {
     "alex": (published.ALEXNET, "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
     "squeeze": (published.SQUEEZENET, "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
 }
-DISTANCES: dict[str, Distance] = {
+_DISTANCES = {
     **{
         (name := f"lpips-{net}"): Distance(
             name=name, network=name, load=_LPIPS, options={"net": net, "heads_sha256": heads}, weights=trunk
@@ -132,6 +134,7 @@ DISTANCES: dict[str, Distance] = {
     },
     "compact": Distance(name="compact", network="compact-v1", load="ganeval.features.perceptual:load_compact_distance"),
 }
+DISTANCES: Registry[Distance] = Registry("distances", _DISTANCES, Distance, lambda distance: register(distance))
 
 
 def register(declaration: Network | Distance) -> None:
@@ -144,7 +147,7 @@ def register(declaration: Network | Distance) -> None:
         ConfigError: the name, or that of the file of weights, is in use; or a network declares no weights, or a layer
             or tap without a width.
     """
-    known: dict[str, Network] | dict[str, Distance] = NETWORKS if isinstance(declaration, Network) else DISTANCES
+    known = NETWORKS.data if isinstance(declaration, Network) else DISTANCES.data
     kind = type(declaration).__name__.lower()
     if declaration.name in known:
         raise ConfigError(f"The {kind} {declaration.name!r} exists already. Choose another name.")

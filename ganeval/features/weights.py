@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from ganeval.download import Notify, fetch, is_offline, sha256_of
 from ganeval.errors import InputError, WeightsError, did_you_mean
-from ganeval.features.published import SPECS as SPECS
+from ganeval.features.published import SPECS
+from ganeval.features.registry import DISTANCES, NETWORKS
 from ganeval.features.types import WeightSpec
 from ganeval.files import written_whole
 from ganeval.parsing.arguments import option
@@ -55,13 +56,21 @@ class WeightStatus:
     verified: bool
 
 
+def specs() -> Mapping[str, WeightSpec]:
+    """The published files by name, with those of networks and distances that plugins add."""
+    NETWORKS.load()
+    DISTANCES.load()
+    return SPECS
+
+
 def get_spec(name: str) -> WeightSpec:
     """The published file of that name, or the only one whose name starts with it."""
-    matches = [name] if name in SPECS else [known for known in SPECS if name and known.startswith(name)]
+    known = specs()
+    matches = [name] if name in known else [one for one in known if name and one.startswith(name)]
     if len(matches) == 1:
-        return SPECS[matches[0]]
-    hint = did_you_mean(name, SPECS, shown="{}")
-    raise WeightsError(f"Unknown weights {name!r}.{hint} Available: {', '.join(SPECS)}.")
+        return known[matches[0]]
+    hint = did_you_mean(name, known, shown="{}")
+    raise WeightsError(f"Unknown weights {name!r}.{hint} Available: {', '.join(known)}.")
 
 
 def by_network(given: str | Path | Mapping[str, str | Path] | None, networks: Sequence[str]) -> dict[str, Path]:
@@ -102,7 +111,7 @@ def locate(spec: WeightSpec, path: Path | str | None = None, *, notify: Notify |
     else the network.
 
     Args:
-        spec: an entry of ``SPECS``.
+        spec: an entry of ``specs()``.
         path: a file that the user names. It is never rejected for its hash: ``verified`` says whether it is the
             published one.
         notify: takes the announcement of a download.
@@ -137,7 +146,7 @@ def locate(spec: WeightSpec, path: Path | str | None = None, *, notify: Notify |
 
 def list_weights() -> list[WeightStatus]:
     """Every published file, with its state on this machine; fetches nothing, and a wrong file is no error."""
-    return [status(spec) for spec in SPECS.values()]
+    return [status(spec) for spec in specs().values()]
 
 
 def status(spec: WeightSpec) -> WeightStatus:
@@ -174,10 +183,10 @@ def import_file(path: Path | str, spec: WeightSpec | None = None) -> LocatedWeig
         raise WeightsError(f"There is no file {file} to import. Give the path of a file that exists.")
     digest, use = _hash(file), f"To use it all the same, pass it with {option('weights')}."
     if spec is None:
-        spec = next((known for known in SPECS.values() if known.sha256 == digest), None)
+        spec = next((known for known in specs().values() if known.sha256 == digest), None)
         if spec is None:
             raise WeightsError(
-                f"{file} (SHA-256 {digest}) is not one of the files that ganeval knows: {', '.join(SPECS)}. {use}"
+                f"{file} (SHA-256 {digest}) is not one of the files that ganeval knows: {', '.join(specs())}. {use}"
             )
     elif spec.sha256 not in (None, digest):
         raise WeightsError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ganeval.errors import ConfigError
+from ganeval.parsing.plugins import Registry
 
 if TYPE_CHECKING:
     from ganeval.images.options import OpenOptions
@@ -35,8 +36,12 @@ class SourceKind:
         return opener(given, options)
 
 
-_KINDS: dict[str, SourceKind] = {"medical": SourceKind("medical", "ganeval.images.medical:open_medical")}
-KINDS: Mapping[str, SourceKind] = _KINDS
+KINDS: Registry[SourceKind] = Registry(
+    "sources",
+    {"medical": SourceKind("medical", "ganeval.images.medical:open_medical")},
+    SourceKind,
+    lambda kind: register(kind.prefix, kind.opener, accepts=kind.accepts),
+)
 
 
 def register(
@@ -60,9 +65,9 @@ def register(
         raise ConfigError(
             f"{prefix!r} is not a prefix of specs. Expected two or more lower-case letters, digits, - or _."
         )
-    if prefix in _KINDS or prefix in BUILTIN_PREFIXES:
+    if prefix in KINDS.data or prefix in BUILTIN_PREFIXES:
         raise ConfigError(f"The prefix {prefix!r} is taken by another kind of image source. Choose another prefix.")
-    _KINDS[prefix] = SourceKind(prefix, opener, accepts)
+    KINDS[prefix] = SourceKind(prefix, opener, accepts)
 
 
 def kind_of(given: object) -> SourceKind | None:

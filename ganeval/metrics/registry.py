@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ganeval.errors import ConfigError, did_you_mean
 from ganeval.parsing.arguments import option
+from ganeval.parsing.plugins import Registry
 from ganeval.protocol import SCORES
 
 if TYPE_CHECKING:
@@ -356,7 +357,7 @@ _METRICS: dict[str, Metric] = {
         ),
     )
 }
-METRICS: Mapping[str, Metric] = _METRICS
+METRICS: Registry[Metric] = Registry("metrics", _METRICS, Metric, lambda metric: register(metric))
 
 
 def register(metric: Metric) -> None:
@@ -367,9 +368,9 @@ def register(metric: Metric) -> None:
     Raises:
         ConfigError: the name, or the command of that name, is taken.
     """
-    if metric.name in {name for m in METRICS.values() for name in (m.name, m.command)}:
+    if metric.name in {name for m in METRICS.data.values() for name in (m.name, m.command)}:
         raise ConfigError(f"metric {metric.name!r} is already registered. Choose another name.")
-    _METRICS[metric.name] = metric
+    METRICS[metric.name] = metric
 
 
 def higher_is_better(result: MetricResult) -> bool | None:

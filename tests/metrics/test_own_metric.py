@@ -45,7 +45,7 @@ def known_here_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     module.measure = measure  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "own_metric", module)
     yield
-    registry._METRICS.pop("widest", None)
+    registry.METRICS.data.pop("widest", None)
 
 
 def test_it_is_computed_under_its_name() -> None:
