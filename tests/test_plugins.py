@@ -67,7 +67,7 @@ def test_all_five_kinds_of_the_template(template: Path, tmp_path: Path) -> None:
 
     gate = tmp_path / "ganeval.toml"
     gate.write_text('[gate]\nprotocol = "colours"\n[gate.rules.mean-shift]\nmax = 1e9\n')
-    assert "passed" in run(template, f"gate {file} --config {gate}").stdout.lower()
+    assert "passed" in run(template, f"gate --results {file} --config {gate}").stdout.lower()
     assert run(template, "ppl gen:dcgan-cifar10 --distance pixels --pairs 10").stdout.startswith("PPL[pixels]")
     found = run(template, "doctor")
     assert found.stdout.count("ganeval-mean-shift 1.0") == 5
