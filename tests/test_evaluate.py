@@ -341,7 +341,9 @@ INTERRUPTED = {
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize("which", INTERRUPTED)
+@pytest.mark.parametrize(
+    "which", ["workers", *(pytest.param(one, marks=pytest.mark.nightly) for one in ("fid", "statistics"))]
+)
 def test_ctrl_c_leaves_nothing(which: str, tmp_path: Path) -> None:
     """As a terminal does it, to the program and its worker processes: no file, no process, no traceback, exit 130."""
     scratch, results = tmp_path / "scratch", tmp_path / "results"

@@ -131,7 +131,10 @@ def test_model(ganeval_gate):
 """
 
 
-@pytest.mark.parametrize(("limit", "outcome"), [(1e9, "1 passed, 1 warning"), (-1e9, "1 failed, 1 warning")])
+@pytest.mark.parametrize(
+    ("limit", "outcome"),
+    [pytest.param(1e9, "1 passed, 1 warning", marks=pytest.mark.nightly), (-1e9, "1 failed, 1 warning")],
+)
 def test_a_gate_in_pytest_where_warnings_are_errors(tmp_path: Path, limit: float, outcome: str) -> None:
     np.save(tmp_path / "a.npy", np.concatenate([REAL, REAL[:1]]))
     np.save(tmp_path / "b.npy", FAKE)
@@ -155,6 +158,7 @@ def several() -> Evaluation:
     )
 
 
+@pytest.mark.nightly
 def test_printed_as_the_command_line_prints_it(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", COPIES)
     np.save(tmp_path / "b.npy", FAKE)

@@ -80,7 +80,10 @@ def test_streams(shell: str, code: int, sets: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize(("shell", "code"), [("2>&-", 1), (">&-", 1), (">/dev/full", 1)])
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [*(pytest.param(shell, 1, marks=pytest.mark.nightly) for shell in ("2>&-", ">&-")), (">/dev/full", 1)],
+)
 def test_a_failed_gate_fails_whoever_listens(shell: str, code: int, sets: Path) -> None:
     run = program("gate", "r.npy", "f.npy", *COMPACT, "--config", "failing.toml", folder=sets, shell=shell)
     assert run.returncode == code, run.stderr
@@ -171,7 +174,10 @@ def test_a_generator_of_several_latent_axes_on_the_command_line(sets: Path) -> N
     [
         (("kid", "r.npy", "f.npy", "--json", "-o", "small/r.json"), 2, "small/r"),
         (("kid", "r.npy", "f.npy", "--json", "-o", "out.json", "--report", "small/r.html"), 2, "small/r.html"),
-        (("gate", "r.npy", "f.npy", "--json", "--config", "passing.toml", "-o", "small/r.json"), 2, "small/r"),
+        pytest.param(
+            *(("gate", "r.npy", "f.npy", "--json", "--config", "passing.toml", "-o", "small/r.json"), 2, "small/r"),
+            marks=pytest.mark.nightly,
+        ),
         (("gate", "r.npy", "f.npy", "--json", "--config", "failing.toml", "-o", "small/r.json"), 1, "small/r"),
         (("stats", "build", "r.npy", "--json", "-o", "small/s.npz"), 2, "small/s.npz"),
         (("check", "r.npy", "--json", "--report", "small/c.html"), 2, "small/c.html"),

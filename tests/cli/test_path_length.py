@@ -54,6 +54,7 @@ def test_lpips_says_nothing_on_stdout_but_the_document(tmp_path: Path) -> None:
     assert "not the published ones" in document["warnings"][0]
 
 
+@pytest.mark.nightly
 def test_options_reach_the_number(capsys: Capture) -> None:
     values = {}
     choices = ["", "--sampling end", "--no-trim", "--crop", "--resize 64", "--unit", "--seed 3"]

@@ -111,6 +111,7 @@ def test_five_numbers_against_their_parts(reference: Path, adm: dict[str, Any], 
     assert run.real["statistics"] is not None
 
 
+@pytest.mark.nightly
 def test_without_the_assumption_only_the_images_serve(
     reference: Path, adm: dict[str, Any], expected: dict[str, float]
 ) -> None:
@@ -165,6 +166,7 @@ def test_known_names_and_hashes_need_no_assumption(
 # --- a file of our own -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 def test_one_file_holds_what_the_table_takes(tmp_path: Path, adm: dict[str, Any]) -> None:
     built = build_statistics(REAL, table=True, **adm)
     path = save_statistics(tmp_path / "table.npz", built)

@@ -123,8 +123,8 @@ def damage(sets: Path, *places: int) -> None:
         {},
         {"metrics": ("fid", "kid", "is", "precision", "recall", "vendi", "ind"), "single_images": True},
         {"num_real": 33, "num_fake": 21, "seed": 5},
-        {"batch_size": 7},
-        {"batch_size": 100},
+        pytest.param({"batch_size": 7}, marks=pytest.mark.nightly),
+        pytest.param({"batch_size": 100}, marks=pytest.mark.nightly),
         {"workers": 2},
         {"metrics": ("fid",), "per_class": True},
     ],
@@ -425,6 +425,7 @@ def test_other_weights_are_another_network(
     assert told(found) == told(evaluate(sets / "real", sets / "fake", cache=False, **other))
 
 
+@pytest.mark.nightly
 def test_another_precision_is_another_protocol(sets: Path, cache: FeatureCache, counted: Counter[str]) -> None:
     plain = evaluate(sets / "real", sets / "fake", cache=cache, **ON)
     counted.clear()

@@ -115,6 +115,7 @@ def test_deviation_against_theory() -> None:
     assert "Frechet" not in found.describe("bf16", "b")
 
 
+@pytest.mark.nightly
 def test_the_root_of_a_distance_moves_by_less_than_is_told() -> None:
     """On all images, and not on the first alone, the bound is a theorem."""
     real, fake = images(50, seed=1), images(45, "shapes-striped", seed=2)

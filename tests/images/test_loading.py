@@ -80,6 +80,7 @@ def double(array: np.ndarray, factor: float) -> Tensor:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere tensors are shared in another way")
+@pytest.mark.nightly
 def test_workers_where_the_temporary_folder_has_a_long_name(folder: Path, tmp_path: Path) -> None:
     """Torch shares memory through sockets in that folder; past 107 characters a worker would be waited for in vain."""
     long = tmp_path / "t" / ("n" * 120)

@@ -74,6 +74,7 @@ def test_bias_and_error_against_the_spread() -> None:
     assert np.std(np.array(analytic, dtype=float), ddof=1) < spread
 
 
+@pytest.mark.nightly
 def test_few_images_cover_the_mean_of_their_replicates() -> None:
     """At n = 2 d and n = 4 d there is no line yet: the interval is of what these numbers give on average."""
     for n in (2 * D, 4 * D):

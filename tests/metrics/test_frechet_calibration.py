@@ -77,6 +77,7 @@ def test_coverage_bias_and_standard_error_against_itself() -> None:
     assert np.mean(np.abs(value - truth) <= Z95 * error) < 0.9  # the correction is what makes them cover
 
 
+@pytest.mark.nightly
 def test_coverage_with_dead_features_against_itself() -> None:
     value, bias, error, _ = runs(1.0, 500, 500, 3, 1000)
     mean, l_s, _ = fake_law(1.0)

@@ -58,6 +58,7 @@ def inputs(real: np.ndarray, fake: np.ndarray, **settings: object) -> MetricInpu
     return metric_inputs(real, fake, "mind", **settings)
 
 
+@pytest.mark.nightly
 def test_coverage_against_itself() -> None:
     truth = sliced_distance(drawn(60_000, 10**6), drawn(60_000, 10**6 + 1, 0.3, 1.3), number=48).value
     found = [measure(inputs(drawn(400, 2 * i), drawn(400, 2 * i + 1, 0.3, 1.3), directions=48)) for i in range(300)]

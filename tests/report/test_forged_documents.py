@@ -253,7 +253,7 @@ def test_the_programs_are_real(here: Path) -> None:
 THROUGH = ("gen:cyclegan-plain2striped(gen:dcgan-cifar10(x).pt)", "gen:evil_module:make")
 
 
-@pytest.mark.parametrize("spec", [THROUGH[0], pytest.param(THROUGH[1], marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("spec", [pytest.param(spec, marks=pytest.mark.nightly) for spec in THROUGH])
 def test_through_the_program(spec: str, here: Path) -> None:
     """A process of its own: the document runs nothing, the command line that names the same runs it."""
     file = forged(spec)

@@ -216,7 +216,7 @@ dcgan.train_dcgan(data, output, **settings)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills with a POSIX signal")
-@pytest.mark.parametrize("moment", [1, 3, 4])
+@pytest.mark.parametrize("moment", [3, *(pytest.param(moment, marks=pytest.mark.nightly) for moment in (1, 4))])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, data: Path, whole: Path, moment: int) -> None:
     broken = tmp_path / "broken"
     arguments = [str(data), str(broken), json.dumps(TINY), str(moment)]
