@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
+import http
 import http.client
 import logging
 import os
-import secrets
 import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -25,9 +25,9 @@ from ganeval.parsing.variables import flag
 
 Notify = Callable[[str], None]
 
+MIRROR_VARIABLE = "GANEVAL_MIRROR"
 TIMEOUT = 30.0  # seconds without a single byte
 _LOCK_TIMEOUT = 3600.0  # seconds to wait while another process fetches the same file
-_STALE = 3600.0  # seconds after which the leftover of a killed process is removed
 _BLOCK = 1 << 20
 _logger = logging.getLogger("ganeval")
 
@@ -56,9 +56,13 @@ def fetch(
 ) -> Path:
     """Make sure that ``target`` is the file at ``url``; download it only if it is not there yet.
 
-    The download goes to a temporary name in the target's folder and takes the target's name after its size and all 64
-    digits of its hash were checked. After any failure, an interrupt included, an earlier file
-    stays and no partial file does. Of several threads and processes that ask for one file, one downloads it.
+    The download goes to a hidden name in the target's folder and takes the target's name after its size and all 64
+    digits of its hash were checked. After any failure, an interrupt included, an earlier file stays. What was received
+    of a file of known hash stays under the hidden name, and the next call goes on from there. Of several threads and
+    processes that ask for one file, one downloads it.
+
+    ``GANEVAL_MIRROR`` is the address of a folder that is asked first for files of known hash, by the last part of
+    ``url``. The variables of proxies (``https_proxy``, ``no_proxy``, ...) are respected.
 
     Args:
         url: http or https.
@@ -149,57 +153,124 @@ def _download(
     *,
     secure: bool,
 ) -> None:
+    """Download from the mirror, if there is one and the hash is known, then from ``url``, until one gives the file."""
+    addresses = [url]
+    if sha256 is not None and (mirror := os.environ.get(MIRROR_VARIABLE, "").strip()):
+        addresses.insert(0, f"{mirror.rstrip('/')}/{PurePosixPath(urlsplit(url).path).name}")
+    if not addresses[0].startswith(("http://", "https://")):
+        raise WeightsError(f"{MIRROR_VARIABLE} is {mirror!r}; expected an http or https address of a folder.")
     terms = f", licence {licence}" if licence else ""
-    length = f"{_megabytes(size)}, " if size else ""
-    note(f"Fetching {what} ({length}{url}{terms}) to {target}")
-    if size and (free := shutil.disk_usage(target.parent).free) < size:
+    for address in addresses:
+        length = f"{_megabytes(size)}, " if size else ""
+        note(f"Fetching {what} ({length}{address}{terms}) to {target}")
+        try:
+            _download_from(address, target, sha256, size, what, note, secure=secure)
+            return
+        except WeightsError as error:
+            if address == url:
+                raise
+            note(f"the mirror did not serve {what}: {error}")
+
+
+def _download_from(
+    url: str, target: Path, sha256: str | None, size: int | None, what: str, note: Notify, *, secure: bool
+) -> None:
+    """Receive the file, check it, and put it in place.
+
+    A transfer that breaks off goes on where it stopped as long as it makes progress, in a later call too. Only a file
+    of known hash is continued: nothing else shows that both halves are of one file.
+    """
+    part = target.with_name(f".{target.name}.part")
+    if sha256 is None:
+        part.unlink(missing_ok=True)
+    if size and (free := shutil.disk_usage(target.parent).free) < size - _length(part):
         raise WeightsError(
             f"{what} needs {_megabytes(size)} in {target.parent}, which has {_megabytes(free)} free. Free some space."
         )
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    resumed = _length(part) > 0
     try:
-        with temporary.open("xb") as stream:
-            received, announced, digest = _transfer(url, stream, size, what, note, secure=secure)
-        expected = size or announced
-        if expected is not None and received != expected:
-            fault = "was cut short" if received < expected else "is too long"
-            raise WeightsError(
-                f"The download of {what} {fault}: {received} bytes from {url}, expected {expected}. "
-                f"Nothing was changed; try again."
-            )
-        if sha256 is not None and digest != sha256:
-            advice = "it may have been replaced on the way; try another network"
-            if recorded_hash(target) == sha256:
-                advice = f"if you want the new file, remove {_sidecar(target)} and try again"
-            raise WeightsError(
-                f"The download of {what} is not the expected file: {url} gave SHA-256 {digest}, expected "
-                f"{sha256}. Nothing was changed; {advice}."
-            )
-        os.replace(temporary, target)
+        while True:
+            before = _length(part)
+            try:
+                _transfer(url, part, size, what, note, secure=secure)
+                break
+            except WeightsError as error:
+                if sha256 is None or _length(part) <= before:
+                    raise
+                note(f"{error} Trying to go on after {_megabytes(_length(part))}.")
+                resumed = True
+        digest = sha256_of(part)
+        if sha256 not in (None, digest):
+            part.unlink()
+            if resumed:  # its first half may be another file's
+                note(f"{what}: the continued file is not the expected one; starting over")
+                _download_from(url, target, sha256, size, what, note, secure=secure)
+                return
+            raise WeightsError(_another_file(url, target, digest, str(sha256), what))
+        os.replace(part, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        if sha256 is None:
+            part.unlink(missing_ok=True)
 
 
-def _transfer(
-    url: str, stream: BinaryIO, size: int | None, what: str, note: Notify, *, secure: bool
-) -> tuple[int, int | None, str]:
-    """Copy the answer into ``stream``; its length, the length that the server announced, and its SHA-256."""
-    digest, received, spoken = hashlib.sha256(), 0, time.monotonic()
-    answer = _blocks(url, what, secure=secure)
-    announced = int(header) if (header := next(answer)).isdigit() else None
-    total = size or announced
-    with contextlib.closing(answer), tqdm(total=total, desc=what, unit="B", unit_scale=True, disable=None) as bar:
-        for block in answer:
+def _another_file(url: str, target: Path, digest: str, expected: str, what: str) -> str:
+    advice = "it may have been replaced on the way; try another network"
+    if recorded_hash(target) == expected:
+        advice = f"if you want the new file, remove {_sidecar(target)} and try again"
+    return (
+        f"The download of {what} is not the expected file: {url} gave SHA-256 {digest}, expected {expected}. "
+        f"Nothing was changed; {advice}."
+    )
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _transfer(url: str, part: Path, size: int | None, what: str, note: Notify, *, secure: bool) -> None:
+    """Receive what ``part`` lacks of the file, or all of it where the server cannot send the rest alone.
+
+    Raises:
+        WeightsError: no answer, or the file is shorter or longer than it should be.
+    """
+    start, spoken = _length(part), time.monotonic()
+    if start and start == size:
+        return
+    headers = {"User-Agent": "ganeval", **({"Range": f"bytes={start}-"} if start else {})}
+    opener = urllib.request.build_opener(*([_SecureRedirects(what)] if secure else []))
+    with contextlib.ExitStack() as stack:
+        with _network(url, what):
+            try:
+                answer = stack.enter_context(opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT))
+            except urllib.error.HTTPError as error:
+                if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # the part is too long
+                    part.unlink(missing_ok=True)
+                raise
+        start = start if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+        header = answer.headers.get("Content-Length", "")
+        total = size or (start + int(header) if header.isdigit() else None)
+        stream = stack.enter_context(part.open("ab" if start else "wb"))
+        bar = stack.enter_context(tqdm(total=total, initial=start, desc=what, unit="B", unit_scale=True, disable=None))
+        received = start
+        while total is None or received <= 2 * total + _BLOCK:  # an endless answer; its size is the error
+            with _network(url, what):
+                block = answer.read(_BLOCK)
+            if not block:
+                break
             stream.write(block)
-            digest.update(block)
             received += len(block)
             bar.update(len(block))
-            if total and received > 2 * total + _BLOCK:
-                break  # an endless answer; its size is the error
             if bar.disable and time.monotonic() - spoken > 30:  # no terminal: a plain line instead of the bar
                 spoken = time.monotonic()
                 note(f"{what}: {_megabytes(received)}" + (f" of {_megabytes(total)}" if total else ""))
-    return received, announced, digest.hexdigest()
+    if total is not None and received != total:
+        fault = "was cut short" if received < total else "is too long"
+        if received > total:
+            part.unlink()
+        raise WeightsError(
+            f"The download of {what} {fault}: {received} bytes from {url}, expected {total}. "
+            f"Nothing was changed; try again."
+        )
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
@@ -219,15 +290,11 @@ class _SecureRedirects(urllib.request.HTTPRedirectHandler):
         return request
 
 
-def _blocks(url: str, what: str, *, secure: bool) -> Generator[bytes]:
-    """The Content-Length of the answer, as it came, then its bytes; every fault of the network is a WeightsError."""
-    request = urllib.request.Request(url, headers={"User-Agent": "ganeval"})
-    opener = urllib.request.build_opener(*([_SecureRedirects(what)] if secure else []))
+@contextlib.contextmanager
+def _network(url: str, what: str) -> Iterator[None]:
+    """Every fault of the network is a WeightsError."""
     try:
-        with opener.open(request, timeout=TIMEOUT) as answer:
-            yield answer.headers.get("Content-Length", "").encode()
-            while block := answer.read(_BLOCK):
-                yield block
+        yield
     except urllib.error.HTTPError as error:
         error.close()
         raise WeightsError(
@@ -255,10 +322,6 @@ def _locked(target: Path, what: str, note: Notify) -> Iterator[None]:
                 f"Another process has been fetching {what} for an hour. If there is none, remove {path} and try again."
             ) from error
     try:
-        for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-            with contextlib.suppress(OSError):
-                if time.time() - leftover.stat().st_mtime > _STALE:
-                    leftover.unlink()
         yield
     finally:
         # A process that waits on the removed name finds the file in place, or fetches it once more: never half a file.

@@ -28,6 +28,7 @@ class Server:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
+        self.ranges: list[str | None] = []
         self.gate = threading.Event()
         self.gate.set()
         self.replacement = CONTENT
@@ -36,8 +37,9 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 server.requests.append(self.path)
+                server.ranges.append(self.headers.get("Range"))
                 server.gate.wait(20)
-                getattr(self, "serve_" + self.path.strip("/"), self.serve_nothing)()
+                getattr(self, "serve_" + self.path.rpartition("/")[2], self.serve_nothing)()
 
             def send_content(self, content: bytes, length: int | None) -> None:
                 self.send_response(200)
@@ -60,6 +62,16 @@ class Server:
 
             def serve_replaced(self) -> None:
                 self.send_content(server.replacement, len(server.replacement))
+
+            def serve_in_pieces(self) -> None:  # each connection breaks off after a million bytes
+                start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+                if start >= len(server.replacement):
+                    self.send_error(416)
+                    return
+                self.send_response(206 if start else 200)
+                self.send_header("Content-Length", str(len(server.replacement) - start))
+                self.end_headers()
+                self.wfile.write(server.replacement[start : start + 1_000_000])
 
             def serve_endless(self) -> None:
                 self.send_content(CONTENT * 40, None)
@@ -154,7 +166,11 @@ def test_wrong_downloads_change_nothing(
     before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
     with pytest.raises(WeightsError, match=message):
         get(server, path, target, **changes)
-    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
+    after = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    begun = after.pop(".w.pth.part", None)  # what a later call goes on from
+    assert after == before
+    known = old is not None or changes.get("sha256", SHA256) is not None
+    assert begun == (CONTENT[:-1000] if known and "cut short" in message else None)
 
 
 def test_a_damaged_file_is_replaced(server: Server, tmp_path: Path) -> None:
@@ -180,14 +196,17 @@ def test_two_threads_one_download(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_interrupt_leaves_nothing(server: Server, tmp_path: Path, old: bytes | None) -> None:
+def test_interrupt_leaves_what_can_be_continued(server: Server, tmp_path: Path, old: bytes | None) -> None:
     target = tmp_path / "w.pth"
     if old:
         target.write_bytes(old)
     with pytest.raises(KeyboardInterrupt):
         get(server, "interrupted", target)
-    assert os.listdir(tmp_path) == (["w.pth"] if old else [])
+    assert set(os.listdir(tmp_path)) - {".w.pth.part"} == ({"w.pth"} if old else set())
     assert not old or target.read_bytes() == old
+    get(server, "in_pieces", target)
+    assert os.listdir(tmp_path) == ["w.pth"]
+    assert target.read_bytes() == CONTENT
 
 
 def test_offline_forbids_the_network_but_not_what_is_there(
@@ -302,10 +321,64 @@ def test_a_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert os.listdir(tmp_path) == []
 
 
-def test_leftovers_of_killed_processes_are_removed(server: Server, tmp_path: Path) -> None:
-    stale, young = tmp_path / ".w.pth.0123abcd.part", tmp_path / ".w.pth.89ef4567.part"
-    for leftover in (stale, young):
-        leftover.write_bytes(b"half")
-    os.utime(stale, (1_000_000_000, 1_000_000_000))
-    get(server, "good", tmp_path / "w.pth")
-    assert sorted(os.listdir(tmp_path)) == [young.name, "w.pth"]
+def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+    target, notes = tmp_path / "w.pth", list[str]()
+    get(server, "in_pieces", target, notes)
+    assert target.read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=1000000-", "bytes=2000000-"]
+    assert sum("Trying to go on after" in note for note in notes) == 2
+    assert os.listdir(tmp_path) == ["w.pth"]
+    with pytest.raises(WeightsError, match="was cut short: 1000000 bytes"):  # nothing shows that both halves fit
+        get(server, "in_pieces", tmp_path / "x.pth", sha256=None)
+    assert os.listdir(tmp_path) == ["w.pth"]
+
+
+@pytest.mark.parametrize("size", [None, len(CONTENT)])
+@pytest.mark.parametrize("path", ["in_pieces", "good"])
+@pytest.mark.parametrize("begun", [b"half of another file", CONTENT[:5], CONTENT, CONTENT + b"more"])
+def test_whatever_an_earlier_call_has_left(
+    server: Server, tmp_path: Path, begun: bytes, path: str, size: int | None
+) -> None:
+    (tmp_path / ".w.pth.part").write_bytes(begun)
+    for _ in range(2):
+        try:
+            get(server, path, tmp_path / "w.pth", bytes=size)
+        except WeightsError:  # an answer of 416 tells only that the part is of no use
+            assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == ["w.pth"]
+    assert (tmp_path / "w.pth").read_bytes() == CONTENT
+
+
+def test_a_mirror_is_asked_first(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANEVAL_MIRROR", f"{server.url}/mirror/")
+    publisher = "http://127.0.0.1:9/elsewhere"
+    known = {"sha256": SHA256, "bytes": None, "what": "test weights"}
+    target, notes = tmp_path / "w.pth", list[str]()
+    assert fetch(f"{publisher}/good?raw=1", target, **known).read_bytes() == CONTENT  # type: ignore[arg-type]
+    assert server.requests == ["/mirror/good"]
+    target.unlink()
+    for path in ("missing", "replaced"):  # a mirror without the file, and one with another file
+        server.replacement = b"another" if path == "replaced" else CONTENT
+        monkeypatch.setenv("GANEVAL_MIRROR", f"{server.url}/mirror")
+        with pytest.raises(WeightsError, match=r"127\.0\.0\.1:9/elsewhere.*refused"):
+            fetch(f"{publisher}/{path}", target, **known, notify=notes.append)  # type: ignore[arg-type]
+    assert [note.partition(":")[0] for note in notes if "did not serve" in note] == [
+        "the mirror did not serve test weights"
+    ] * 2
+    assert not target.exists()
+    server.requests.clear()
+    with pytest.raises(WeightsError, match="refused"):  # without a hash nothing shows that it is the publisher's
+        fetch(f"{publisher}/good", target, sha256=None, bytes=None, what="test weights", allow_http=True)
+    assert server.requests == []
+    monkeypatch.setenv("GANEVAL_MIRROR", "/mnt/mirror")
+    with pytest.raises(WeightsError, match="GANEVAL_MIRROR is '/mnt/mirror'; expected an http or https address"):
+        fetch(f"{publisher}/good", target, **known)  # type: ignore[arg-type]
+
+
+def test_a_proxy_is_asked_for_foreign_hosts(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "")
+    target = tmp_path / "w.pth"
+    fetch("http://weights.example/good", target, sha256=SHA256, bytes=None, what="test weights")
+    assert server.requests == ["http://weights.example/good"]
+    assert target.read_bytes() == CONTENT

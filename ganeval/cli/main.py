@@ -39,7 +39,7 @@ _LAST = {
     "check": ("ganeval.cli.check", "Find faults in sets of images before any compute is spent."),
     "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),
     "train": ("ganeval.cli.train", "Train a reference generator: dcgan or cyclegan."),
-    "weights": ("ganeval.cli.weights", "List, fetch, verify and import the weights of networks."),
+    "weights": ("ganeval.cli.weights", "List, fetch, verify, import and export the weights of networks."),
     "cache": ("ganeval.cli.cache", "List and clear the cached features of images that were measured before."),
     "doctor": ("ganeval.cli.doctor", "Check installation, devices, weights and numerics of this machine."),
     "cite": ("ganeval.cli.cite", "Print the BibTeX entry of a metric."),

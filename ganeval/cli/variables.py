@@ -13,7 +13,8 @@ from ganeval.errors import did_you_mean
 PREFIX = "GANEVAL_"
 # those that are no options
 OTHERS = frozenset(
-    PREFIX + name for name in ("OFFLINE", "WEIGHTS_DIR", "RANK_TIMEOUT", "CACHE", "CACHE_DIR", "CACHE_SIZE", "PLUGINS")
+    PREFIX + name
+    for name in ("OFFLINE", "WEIGHTS_DIR", "RANK_TIMEOUT", "CACHE", "CACHE_DIR", "CACHE_SIZE", "PLUGINS", "MIRROR")
 )
 _OF_TESTS = PREFIX + "TEST_"
 

@@ -1,7 +1,8 @@
-"""``ganeval weights list | fetch | verify | import``."""
+"""``ganeval weights list | fetch | verify | import | export``."""
 
 from __future__ import annotations
 
+import tarfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import click
 
 from ganeval.cli.options import Command, output_options, output_path
 from ganeval.cli.output import answer, note
+from ganeval.cli.places import Output
 from ganeval.features import weights as files
 from ganeval.parsing.layout import Cell
 
 
 @click.group()
 def weights() -> None:
-    """List, fetch, verify and import the weights of networks.
+    """List, fetch, verify, import and export the weights of networks.
 
     \b
     Examples:
@@ -89,13 +91,37 @@ def verify(name: str | None, *, fmt: str, output: Path | None) -> None:
 def import_command(file: Path, *, name: str | None, fmt: str, output: Path | None) -> None:
     """Copy FILE, fetched on another machine, to where ganeval finds it, after checking its hash.
 
+    FILE is one file of weights, or an archive of `ganeval weights export`.
+
     \b
-    Example:
+    Examples:
       ganeval weights import pt_inception-2015-12-05-6726825d.pth
+      ganeval weights import weights.tar
     """
+    if name is None and file.is_file() and tarfile.is_tarfile(file):
+        _report(files.import_archive(file), fmt, output)
+        return
     located = files.import_file(file, files.get_spec(name) if name else None)
     named = name or next(spec.name for spec in files.specs().values() if spec.sha256 == located.sha256)
     _report({files.get_spec(named).name: located}, fmt, output)
+
+
+@weights.command("export", cls=Command)
+@click.argument("archive", type=Output(), metavar="ARCHIVE.tar")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@output_path
+@output_options
+def export_command(archive: Path, *, names: tuple[str, ...], fmt: str, output: Path | None) -> None:
+    """Write the weights NAME..., or all on this machine, to one archive for a machine without network.
+
+    There, `ganeval weights import ARCHIVE.tar` puts them in place. Fetches nothing.
+
+    \b
+    Examples:
+      ganeval weights export weights.tar
+      ganeval weights export weights.tar inception
+    """
+    _report(files.export_files([files.get_spec(name) for name in names], archive), fmt, output)
 
 
 def _report(found: dict[str, files.LocatedWeights], fmt: str, target: Path | None) -> None:

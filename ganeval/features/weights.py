@@ -12,6 +12,8 @@ import os
 import pickle
 import shutil
 import sys
+import tarfile
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganeval.download import Notify, fetch, is_offline, sha256_of
-from ganeval.errors import InputError, WeightsError, did_you_mean
+from ganeval.errors import InputError, WeightsError, did_you_mean, listed
 from ganeval.features.published import SPECS
 from ganeval.features.registry import DISTANCES, NETWORKS
 from ganeval.features.types import WeightSpec
@@ -203,6 +205,56 @@ def import_file(path: Path | str, spec: WeightSpec | None = None) -> LocatedWeig
         reason = error.strerror if isinstance(error, OSError) else None
         raise WeightsError(f"Cannot copy {file} to {target}: {reason or error}.") from error
     return LocatedWeights(target, digest, digest == spec.sha256)
+
+
+def export_files(wanted: Sequence[WeightSpec], archive: Path) -> dict[str, LocatedWeights]:
+    """Write verified files of this machine to a tar archive, for a machine without network; fetches nothing.
+
+    Args:
+        wanted: the files; none: all that are on this machine.
+
+    Raises:
+        WeightsError: a file is missing or wrong, or there is none.
+        InputError: the archive cannot be written.
+    """
+    if not wanted:
+        wanted = [specs()[one.name] for one in list_weights() if one.present]
+    if not wanted:
+        raise WeightsError("No weights are on this machine, so there is nothing to export. Fetch some first.")
+    found = {spec.name: verify(spec) for spec in wanted}
+    with written_whole(archive) as temporary, tarfile.open(temporary, "w") as tar:
+        for spec in wanted:
+            tar.add(found[spec.name].path.resolve(), spec.filename)
+    return found
+
+
+def import_archive(archive: Path) -> dict[str, LocatedWeights]:
+    """Copy the files of an archive of ``export_files`` into the torch hub folder, each after checking its hash.
+
+    Raises:
+        WeightsError: the archive is damaged, or a member is unknown or not the file that its name says.
+    """
+    by_filename = {spec.filename: spec for spec in specs().values()}
+    found = {}
+    try:
+        with tarfile.open(archive, "r:") as tar, tempfile.TemporaryDirectory() as folder:
+            members = tar.getmembers()
+            if others := [one.name for one in members if not one.isfile() or one.name not in by_filename]:
+                raise WeightsError(
+                    f"{archive} holds {listed(others)}, which ganeval does not know. Expected an archive of "
+                    "`ganeval weights export`."
+                )
+            for member in members:
+                spec, file = by_filename[member.name], Path(folder) / member.name
+                content = tar.extractfile(member)
+                assert content is not None
+                with content, file.open("wb") as copy:
+                    shutil.copyfileobj(content, copy)
+                found[spec.name] = import_file(file, spec)
+                file.unlink()
+    except (tarfile.TarError, EOFError) as error:
+        raise WeightsError(f"{archive} is damaged: {error}. Copy it again.") from error
+    return found
 
 
 def load_state_dict(path: Path | str) -> dict[str, Tensor]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import warnings
 from pathlib import Path
 
@@ -303,3 +305,52 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["weights", "fetch", "inception"]) == 0
     assert main(["weights", "fetch"]) == 2
     assert main(["weights", "fetch", "nothing"]) == 2
+
+
+def test_an_archive_takes_weights_to_a_machine_without_network(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "weights.tar"
+    assert main(["weights", "export", str(archive)]) == 2
+    assert "nothing to export" in capsys.readouterr().err
+    assert not archive.exists()
+    (home / SPEC.filename).write_bytes(WRONG)
+    assert main(["weights", "export", str(archive), "inception"]) == 2  # a wrong file is not passed on
+    (home / SPEC.filename).write_bytes(RIGHT)
+    assert main(["weights", "export", str(archive), "--json"]) == 0
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "other"))
+    assert main(["weights", "import", str(archive)]) == 0
+    assert "verified" in capsys.readouterr().out
+    there = tmp_path / "other" / "hub" / "checkpoints"
+    assert os.listdir(there) == [SPEC.filename]
+    assert (there / SPEC.filename).read_bytes() == RIGHT
+
+
+@pytest.mark.parametrize("name", ["../../evil.pth", "other.pth", SPEC.filename])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE])
+def test_an_archive_of_something_else(
+    name: str, kind: bytes, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "weights.tar"
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, "/etc/passwd"
+    member.size = len(WRONG) if kind == tarfile.REGTYPE else 0
+    with tarfile.open(archive, "w") as tar:
+        tar.addfile(member, io.BytesIO(WRONG))
+    assert main(["weights", "import", str(archive)]) == 2
+    error = capsys.readouterr().err
+    assert "which ganeval does not know" in error or "Nothing was copied" in error
+    assert os.listdir(home) == []
+    archive.write_bytes(archive.read_bytes()[:300])
+    assert main(["weights", "import", str(archive)]) == 2
+
+
+def test_an_archive_that_was_cut(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = tmp_path / "weights.tar"
+    (home / SPEC.filename).write_bytes(RIGHT)
+    assert main(["weights", "export", str(archive)]) == 0
+    (home / SPEC.filename).unlink()
+    archive.write_bytes(archive.read_bytes()[: 512 + len(RIGHT) - 3])
+    assert main(["weights", "import", str(archive)]) == 2
+    assert capsys.readouterr().err.count("error:") == 1
+    assert os.listdir(home) == []
