@@ -182,7 +182,16 @@ def widest_float(device: torch.device) -> torch.dtype:
 
 def warn_host_fallback(what: str, error: BaseException) -> str:
     """Log, once a run, that ``what`` is computed on the host because a device refused it; returns the sentence."""
-    text = f"{what} on the host: {(str(error).splitlines() or [type(error).__name__])[0].split('. ')[0]}"
+    return warn_fallback(f"{what} on the host: {first_line(error).split('. ')[0]}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; its type if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def warn_fallback(text: str) -> str:
+    """Log, once a run, that something is computed in another way than usual; returns the sentence."""
     known = _fallbacks.get()
     if known is None or text not in known:
         _logger.warning("%s", text)
@@ -193,7 +202,7 @@ def warn_host_fallback(what: str, error: BaseException) -> str:
 
 @contextmanager
 def collect_host_fallbacks() -> Iterator[dict[str, None]]:
-    """Collect the sentences of ``warn_host_fallback`` inside, as keys, for the warnings of a result."""
+    """Collect the sentences of ``warn_fallback`` inside, as keys, for the warnings of a result."""
     known: dict[str, None] = {}
     token = _fallbacks.set(known)
     try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ganeval.protocol import Protocol
 
 MOST_DEVIATION = 1e-4  # of an accelerator's features from the CPU's, over the largest: float32 noise is below 1e-5
+_DISPENSABLE = ("faiss-cpu", "lpips")  # without them PyTorch searches, and ct and the distances of LPIPS are missing
 _LOOKS: Mapping[str, Mapping[str, Any]] = {
     "ok": {"fg": "green"},
     "missing": {"fg": "yellow"},
@@ -92,10 +93,12 @@ def _packages() -> list[Finding]:
                 importlib.import_module(module)
             findings.append(Finding(package, "ok", found))
         except importlib.metadata.PackageNotFoundError:
-            findings.append(Finding(package, "broken", "not installed", f"pip install {package}"))
+            state = "missing" if package in _DISPENSABLE else "broken"
+            findings.append(Finding(package, state, "not installed", f"pip install {package}"))
         except (ImportError, OSError) as error:
             advice = f"pip install --force-reinstall {package}"
-            findings.append(Finding(package, "broken", f"does not import: {error}", advice))
+            state = "missing" if package in _DISPENSABLE else "broken"
+            findings.append(Finding(package, state, f"does not import: {error}", advice))
     return findings
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganeval.arithmetic import exact_float32, plain_defaults
+from ganeval.arithmetic import exact_float32, first_line, plain_defaults
 from ganeval.download import sha256_of
 from ganeval.errors import InputError, WeightsError
 from ganeval.features.compact import COMPACT_SIZE, load_compact
@@ -185,8 +185,13 @@ def load_lpips(net: str, trunk: Mapping[str, Tensor], source: str, heads_sha256:
     Raises:
         WeightsError: weights of another network, or another version of the package's heads.
     """
-    import lpips
-
+    try:
+        import lpips
+    except (ImportError, OSError) as error:
+        raise WeightsError(
+            f"LPIPS needs the package lpips, which does not import: {first_line(error)}. Reinstall lpips, or use "
+            f"{option('distance', 'compact')}."
+        ) from error
     heads = _heads(net, heads_sha256)
     with torch.device("meta"), warnings.catch_warnings():  # neither memory nor random numbers for what is replaced
         warnings.simplefilter("ignore", UserWarning)  # of the argument by which lpips asks for no weights

@@ -28,10 +28,12 @@ import torch
 from scipy.linalg import eigh
 from scipy.stats import beta, norm, rankdata
 
-from ganeval.errors import NotEnoughSamplesError, number_of
+from ganeval.arithmetic import first_line
+from ganeval.errors import InputError, NotEnoughSamplesError, number_of
 from ganeval.metrics.build_result import build_result
 from ganeval.metrics.intervals import quantile
 from ganeval.metrics.types import MetricInputs
+from ganeval.parsing.arguments import option
 from ganeval.results import MetricResult, Reason
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.neighbours import nearest
@@ -335,8 +337,13 @@ def _projected(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
 
 def _partition(train: np.ndarray, cells: int) -> np.ndarray:
     """Compute centres of the training set (cells, d) by k-means on all rows, the best of several seeded starts."""
-    import faiss  # slow to import
-
+    try:
+        import faiss  # slow to import
+    except (ImportError, OSError) as error:
+        raise InputError(
+            f"ct cuts the training set into cells by faiss, which does not import: {first_line(error)}. Install "
+            f"faiss-cpu, or ask for other metrics with {option('metrics')}."
+        ) from error
     kmeans = faiss.Kmeans(
         train.shape[1],
         cells,

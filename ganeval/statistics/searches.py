@@ -1,4 +1,4 @@
-"""The float32 search behind every neighbour: by faiss, by tiles, on an accelerator; each rank takes its share."""
+"""The float32 search behind every neighbour: faiss or PyTorch, tiles, an accelerator; each rank takes its share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ganeval.arithmetic import unsupported_errors, warn_host_fallback
+from ganeval.arithmetic import first_line, unsupported_errors, warn_fallback, warn_host_fallback
 from ganeval.statistics.tiles import within
 from ganeval.statistics.tiles_torch import SEARCHES, accelerates, nearest_torch
 
@@ -55,8 +55,11 @@ def _here(
             warn_host_fallback(SEARCHES, error)
     if queries is None:
         return within(z, width)
-    import faiss  # slow to import
-
+    try:
+        import faiss  # slow to import
+    except (ImportError, OSError) as error:  # there are machines without a wheel of it
+        warn_fallback(f"neighbours are searched by PyTorch, since faiss does not import: {first_line(error)}")
+        return nearest_torch(z, queries, width, torch.device("cpu"))
     d = z.shape[1] - 2
     index = faiss.IndexFlatL2(d)
     index.add(np.ascontiguousarray(z[:, :d]))
