@@ -40,6 +40,8 @@ class Protocol:
         prepare: steps before the resize, see ``ganeval.images.preparation``; where they are not the same for all image
             sets, ``real ...; fake ...``.
         verified: whether those weights are the published ones; not part of the key, the hash is.
+        logits: the tap of the network that serves as logits, where it is not the usual one. Not part of the key, for
+            features do not depend on it: at the logits, the tap is the ``layer``.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Protocol:
     weights: str | None = None
     verified: bool = False
     prepare: str = ""
+    logits: str = ""
 
     def __post_init__(self) -> None:
         if self.ddof not in (0, 1) or self.size < 0:
@@ -104,7 +107,10 @@ class Protocol:
         >>> get_protocol("ttur").at("logits").layer
         'logits_unbiased'
         """
-        return self if layer == "features" else replace(self, layer=NETWORKS[self.extractor].taps[layer])
+        if layer == "features":
+            return self
+        tap = self.logits if layer == "logits" and self.logits else NETWORKS[self.extractor].taps[layer]
+        return replace(self, layer=tap)
 
     def with_weights(self, sha256: str, *, verified: bool) -> Protocol:
         return replace(self, weights=sha256, verified=verified)
@@ -140,12 +146,12 @@ class Protocol:
             )
 
     def _identity(self) -> dict[str, object]:
-        return {k: v for k, v in _without_nothing(self).items() if k not in ("name", "verified")}
+        return {k: v for k, v in _without_nothing(self).items() if k not in ("name", "verified", "logits")}
 
 
 def _without_nothing(protocol: Protocol) -> dict[str, object]:
-    """The fields; the steps only where there are some, so that the keys of all others stay what they were."""
-    return {k: v for k, v in asdict(protocol).items() if k != "prepare" or v}
+    """The fields; steps and logits only where they are set, so that the keys of all others stay what they were."""
+    return {k: v for k, v in asdict(protocol).items() if k not in ("prepare", "logits") or v}
 
 
 def _hash(fields: Mapping[str, object]) -> str:
@@ -282,7 +288,8 @@ def scores_protocol() -> Protocol:
 
 
 def get_protocol(name: str) -> Protocol:
-    """``NAME`` or ``NAME:LAYER``, for instance ``ttur`` or ``pytorch-fid:768``; ``features`` is that of any features.
+    """The protocol of a name: ``NAME`` or ``NAME:LAYER``, for instance ``ttur``, ``pytorch-fid:768`` or
+    ``compact:logits-6``, under which the logits alone are of another layer; ``features`` is that of any features.
 
     Raises:
         ConfigError: no such protocol or layer; the message lists the known ones.
@@ -296,7 +303,10 @@ def get_protocol(name: str) -> Protocol:
     protocol = PROTOCOLS[base]
     if not layer or layer == protocol.layer:
         return protocol
-    layers = NETWORKS[protocol.extractor].layers
-    if layer not in layers:
-        raise ConfigError(f"The protocol {base} has no layer {layer!r}. Available: {', '.join(layers)}.")
+    network = NETWORKS[protocol.extractor]
+    if layer in network.other_logits:
+        return replace(protocol, name=name, logits=layer)
+    if layer not in network.layers:
+        available = ", ".join((*network.layers, *network.other_logits))
+        raise ConfigError(f"The protocol {base} has no layer {layer!r}. Available: {available}.")
     return replace(protocol, name=name, layer=layer)

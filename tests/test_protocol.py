@@ -61,8 +61,20 @@ def test_label() -> None:
     assert get_protocol("compact").label("KID") == "KID[compact-v1]"
 
 
+def test_the_number_of_views_is_in_the_key_of_logits_alone() -> None:
+    one, six = get_protocol("compact"), get_protocol("compact:logits-6")
+    assert one.at("features").key() == six.at("features").key() == "e88a9c9c419a6b4b"
+    assert (one.at("logits").layer, six.at("logits").layer) == ("logits-1", "logits-6")
+    assert one.at("logits").key() != six.at("logits").key()
+    with pytest.raises(IncomparableError, match="layer: logits-1 against logits-6"):
+        one.at("logits").require_same(six.at("logits"), "logits")
+    labels = [p.at("logits").with_weights("a" * 64, verified=True).label("IS") for p in (one, six)]
+    assert labels == ["IS[compact-v1]", "IS[compact-v1:logits-6]"]
+    assert six.label() == one.label()
+
+
 def test_round_trip() -> None:
-    for protocol in PROTOCOLS.values():
+    for protocol in (*PROTOCOLS.values(), get_protocol("compact:logits-6")):
         bound = protocol.with_weights("ab" * 32, verified=True)
         assert Protocol.from_dict(bound.to_dict()) == bound
 
@@ -76,7 +88,12 @@ def test_difference_names_the_fields() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("tutr", "Did you mean ttur"), ("nonsense", "Available: ttur, pytorch-fid"), ("ttur:100", "64, 192, 768, 2048")],
+    [
+        ("tutr", "Did you mean ttur"),
+        ("nonsense", "Available: ttur, pytorch-fid"),
+        ("ttur:100", "64, 192, 768, 2048"),
+        ("compact:9", "Available: 256, logits-6"),
+    ],
 )
 def test_get_protocol_iv(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

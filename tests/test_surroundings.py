@@ -246,7 +246,7 @@ def test_other_doors_whatever_the_defaults_of_new_tensors(door: Callable[[Path],
 
 def compact() -> Callable[[], Tensor]:
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    return lambda: load_compact(load_state_dict(COMPACT_FILE), device=CPU)(x, ("256", "logits"))["logits"]
+    return lambda: load_compact(load_state_dict(COMPACT_FILE), device=CPU)(x, ("256", "logits-6"))["logits-6"]
 
 
 def network(load: Callable[..., Any], weights: dict[str, Tensor], tap: str, size: int) -> Callable[[], Tensor]:

@@ -370,8 +370,9 @@ def forget(folder: Path) -> None:
 # --- what features depend on -----------------------------------------------------------------------------------------
 
 # ddof is of the covariance; whether the weights are the published ones says no more than their hash; the steps before
-# the resize are in the fingerprint of every image, so that REAL is not computed again for other steps of FAKE
-_NOT_OF_FEATURES = ("ddof", "verified", "prepare")
+# the resize are in the fingerprint of every image, so that REAL is not computed again for other steps of FAKE; the tap
+# of the logits is their layer
+_NOT_OF_FEATURES = ("ddof", "verified", "prepare", "logits")
 
 
 class _About(msgspec.Struct):
@@ -419,8 +420,9 @@ def _write(layer_cache: LayerCache, path: Path, data: bytes) -> None:
 
 
 def _is_of(about: Mapping[str, object], protocol: Protocol) -> bool:
-    same = ["extractor", "decode", "resize", "size", "scale", "precision", *(["layer"] if ":" in protocol.name else [])]
-    return all(about.get(name) == getattr(protocol, name) for name in same)
+    same = ["extractor", "decode", "resize", "size", "scale", "precision"]
+    layers = {about.get("layer")} if ":" not in protocol.name else {protocol.logits or protocol.layer}
+    return about.get("layer") in layers and all(about.get(name) == getattr(protocol, name) for name in same)
 
 
 def _is_layer_cache(folder: Path) -> bool:

@@ -30,9 +30,10 @@ _INCEPTION = Network(
 )
 _COMPACT = Network(
     name="compact-v1",
-    widths={"256": 256, "logits": 10},
+    widths={"256": 256, "logits-1": 10, "logits-6": 10},
     layers=("256",),
-    taps={"logits": "logits"},
+    taps={"logits": "logits-1"},
+    other_logits=("logits-6",),
     build="ganeval.features.compact:load_compact",
     shipped=(COMPACT_FILE, _COMPACT_SHA256),
     cpu_batch=64,

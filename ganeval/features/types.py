@@ -63,6 +63,7 @@ class Network:
         widths: features of every tap.
         layers: the taps that may be taken as features, the usual one last.
         taps: what metrics call the other layers that they need (``logits``, ``spatial``), and which taps they are.
+        other_logits: taps that ``--protocol NAME:TAP`` takes in place of that of ``logits``.
         build: ``module:function`` that makes the network: ``function(state_dict, device=device, **options)`` returns a
             module ``module(x, taps) -> {tap: float (N, width)}`` on images that are resized and scaled.
         options: further arguments of ``build``.
@@ -84,6 +85,7 @@ class Network:
     widths: Mapping[str, int] = field(default_factory=dict)
     layers: tuple[str, ...] = ()
     taps: Mapping[str, str] = field(default_factory=dict)
+    other_logits: tuple[str, ...] = ()
     build: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: WeightSpec | None = None

@@ -91,13 +91,13 @@ def test_set_whose_path_is_not_utf8(tmp_path: Path) -> None:
 def test_layer_caches_differ_in_whatever_features_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = FeatureCache(tmp_path)
     own = layer_cache_of(cache).folder
-    for same in ({"name": "other"}, {"ddof": 0}, {"verified": True}, {"prepare": "pad"}):
+    for same in ({"name": "other"}, {"ddof": 0}, {"verified": True}, {"prepare": "pad"}, {"logits": "l"}):
         assert layer_cache_of(cache, replace(COMPACT, **same)).folder == own  # type: ignore[arg-type]
     others = {
         "extractor": "e", "resize": "r", "size": 33, "scale": "x", "decode": "nv", "precision": "bf16",
         "weights": "cd" * 32,
     }  # fmt: skip
-    assert {*others, "name", "ddof", "verified", "layer", "prepare"} == set(Protocol.__dataclass_fields__)
+    assert {*others, "name", "ddof", "verified", "layer", "prepare", "logits"} == set(Protocol.__dataclass_fields__)
     folders = {layer_cache_of(cache, replace(COMPACT, **{field: value})).folder for field, value in others.items()}  # type: ignore[arg-type]
     folders |= {layer_cache_of(cache, tap="logits").folder, layer_cache_of(cache, device="meta").folder}
     folders |= {layer_cache_of(cache, compiled=True).folder}

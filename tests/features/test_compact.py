@@ -46,7 +46,27 @@ def test_maps_and_logits() -> None:
     }  # fmt: skip
 
 
-def test_logits_are_the_mean_of_six_views() -> None:
+def test_logits_of_one_view_are_those_of_the_network() -> None:
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    module = load_compact(load_state_dict(COMPACT_FILE), device=CPU)
+    out = module(x, ("256", "logits-1"))
+    assert torch.equal(out["logits-1"], module.network(x)["logits"])
+    assert torch.equal(out["256"], module(x, ("256", "logits-6"))["256"])
+
+
+def test_six_views_are_taken_where_the_protocol_asks_for_them() -> None:
+    taken = {}
+    for name in ("compact", "compact:logits-6"):
+        extractor = FeatureExtractor(get_protocol(name), device=CPU, layers=("features", "logits"))
+        (batch,) = open_images("dataset:shapes@7", num_samples=2).batches(2)
+        taken[name] = extractor(batch)
+    assert [list(rows) for rows in taken.values()] == [["256", "logits-1"], ["256", "logits-6"]]
+    one, six = taken.values()
+    assert torch.equal(one["256"], six["256"])
+    assert not torch.allclose(one["logits-1"], six["logits-6"], atol=1e-2)
+
+
+def test_mean_logits_of_six_views() -> None:
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     module = load_compact(load_state_dict(COMPACT_FILE), device=CPU)
 
@@ -63,14 +83,14 @@ def test_logits_are_the_mean_of_six_views() -> None:
     down, up = [1, *range(31)], [*range(1, 32), 30]  # the border is reflected
     expected = of(x) / 2 + shifted(down) / 4 + shifted(up) / 4
     with torch.inference_mode():
-        assert torch.allclose(module(x, ("logits",))["logits"], expected, atol=1e-5)
+        assert torch.allclose(module(x, ("logits-6",))["logits-6"], expected, atol=1e-5)
     assert not torch.allclose(of(x), expected, atol=1e-2)
 
 
-def test_logits_do_not_depend_on_the_side() -> None:
+def test_mean_logits_do_not_depend_on_the_side() -> None:
     x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     module = load_compact(load_state_dict(COMPACT_FILE), device=CPU)
-    assert torch.allclose(module(x, ("logits",))["logits"], module(x.flip(3), ("logits",))["logits"], atol=1e-5)
+    assert torch.allclose(module(x, ("logits-6",))["logits-6"], module(x.flip(3), ("logits-6",))["logits-6"], atol=1e-5)
     assert not torch.allclose(module(x, ("256",))["256"], module(x.flip(3), ("256",))["256"], atol=1e-2)
 
 
