@@ -7,16 +7,18 @@ Exit codes: 0 measured; 1 a gate measured and failed; 2 usage, configuration, in
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 import warnings
 from importlib import import_module
 
 import click
+from click.shell_completion import shell_complete
 
 import ganeval
 from ganeval.cli import output, streams
-from ganeval.cli.variables import warn_of_unknown
+from ganeval.cli.variables import COMPLETION, warn_of_unknown
 from ganeval.errors import GanEvalError, GanEvalWarning, did_you_mean
 from ganeval.metrics.registry import metric_commands, summary_of
 from ganeval.parsing.variables import rank_and_size
@@ -43,6 +45,7 @@ _LAST = {
     "cache": ("ganeval.cli.cache", "List and clear the cached features of images that were measured before."),
     "doctor": ("ganeval.cli.doctor", "Check installation, devices, weights and numerics of this machine."),
     "cite": ("ganeval.cli.cite", "Print the BibTeX entry of a metric."),
+    "completion": ("ganeval.cli.completion", "Print the script that completes commands in bash, zsh or fish."),
 }
 
 
@@ -104,6 +107,8 @@ def _shared(arguments: list[str]) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line and return the exit code; never raises."""
+    if asked := os.environ.get(COMPLETION):
+        return shell_complete(ganeval_command, {}, "ganeval", COMPLETION, asked)
     arguments = sys.argv[1:] if arguments is None else arguments
     with streams.closed_ones_are_silent(), warnings.catch_warnings():
         warnings.simplefilter("ignore", GanEvalWarning)  # commands print the warnings of their results themselves

@@ -310,7 +310,12 @@ def compute_options(f: Decorated, *, protocol: str | None = "ttur") -> Decorated
     """
     names = f"One of {', '.join(PROTOCOLS)}."
     return _stack(
-        declared("protocol", default=protocol, help=f"{OPTIONS['protocol'].help} {names}"),
+        declared(
+            "protocol",
+            default=protocol,
+            help=f"{OPTIONS['protocol'].help} {names}",
+            shell_complete=lambda ctx, param, incomplete: [name for name in PROTOCOLS if name.startswith(incomplete)],
+        ),
         declared("weights"),
         declared(*group("compute")),
         cache_options,

@@ -11,6 +11,7 @@ from ganeval.cli import output
 from ganeval.errors import did_you_mean
 
 PREFIX = "GANEVAL_"
+COMPLETION = "_GANEVAL_COMPLETE"  # set by the script of a shell that asks for completions
 # those that are no options
 OTHERS = frozenset(
     PREFIX + name
