@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ganeval.errors import IncomparableError, InputError, number_of
+from ganeval.errors import ConfigError, IncomparableError, InputError, number_of
 from ganeval.parsing.documents import DocumentError, plain, shown, typed
 from ganeval.parsing.layout import (
     SCHEMA,
@@ -19,12 +19,15 @@ from ganeval.parsing.layout import (
     aligned,
     at_the_point,
     decimals,
+    escaped,
     fixed,
     format_number,
     image_counts,
+    markdown_table,
     one_line,
     span,
 )
+from ganeval.parsing.reasons import Reason
 from ganeval.parsing.result_document import LEAVE_ONE_OUT, Entry, FailureDocument, Interval, RunDocument
 from ganeval.protocol import Protocol
 
@@ -32,83 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["LEAVE_ONE_OUT", "Evaluation", "Interval", "MetricResult", "Reason"]
-# Why a result has no interval: the code in the JSON document, and its sentence, in which the numbers are filled in.
-# "unknown" has a sentence and nothing else: a document of an earlier version, or a metric that was registered outside.
-REASONS: Mapping[str, str] = {
-    "unknown": "{sentence}",
-    "no_standard_error": "{metric} has no known standard error",
-    "no_fake_rows": "only the moments of the fake features are available (a statistics file without rows); build the "
-    "file with `ganeval stats build --rows`",
-    "no_real_rows": "only the moments of the real features are available (a statistics file without rows); build the "
-    "file with `ganeval stats build --rows`, or pass --reference population to take the reference as the target itself",
-    "too_few_images": "too few {image_set} images to estimate an error: found {n}, expected at least {needed}",
-    "too_few_distinct": "too few distinct {image_set} images to estimate an error: found {n}, expected at least "
-    "{needed}",
-    "too_few_for_rank": "too few {image_set} images for a covariance of rank {rank}: found {n} ({distinct} distinct), "
-    "expected more than 2.5 distinct images per rank ({needed} are enough at any rank)",
-    "too_few_in_class": "too few images in this class: found {n_real} real and {n_fake} fake, expected at least "
-    "{needed} of each",
-    "classes_without_error": "{n} of the {classes} classes have no error, for instance {first}: see details.per_class",
-    "too_few_in_half": "too few different images in a half: expected at least {needed} real and {needed} fake",
-    "too_few_in_block": "blocks of {n} images are too small for {neighbours} neighbours",
-    "too_few_groups": "too few groups of {image_set} images to estimate an error: found {n}, expected at least "
-    "{needed}",
-    "not_by_group": "the error of {metric} cannot count groups of images as one",
-    "too_few_pairs": "too few pairs to estimate an error: found {n}, expected at least {needed}",
-    "shared_images": "images that are in both sets: {n}; the sets are not independent samples",
-    "shared_features": "feature rows that are in both sets, bit for bit: {n}; the sets are not independent samples",
-    "shared_test_images": "held-out images that are also in REAL: {n}; they were not held out",
-    "copies": "only {distinct} of the {n} {image_set} images are distinct: copies are not independent images",
-    "no_spread": "the images, or the blocks of images, do not vary, so the error cannot be estimated",
-    "zero_error": "the standard error is zero up to rounding: both sets are the same, or constant",
-    "rounding": "the standard error is smaller than the rounding of the value",
-    "judged_alike": "all images of one kind were classified alike: without spread the error cannot be estimated",
-    "none_authentic": "none of the {n} fake images is authentic: there is no spread; see details.exact_interval",
-    "all_authentic": "all {n} fake images are authentic: there is no spread; see details.exact_interval",
-    "all_nearer": "every fake image is nearer to the training set than every held-out image: there is no spread",
-    "all_farther": "every fake image is farther from the training set than every held-out image: there is no spread",
-    "constant_distances": "all distances are equal, so the error cannot be estimated",
-}
 _BOLD, _DIM = {"bold": True}, {"dim": True}
-
-
-@dataclass(frozen=True, slots=True, init=False)
-class Reason:
-    """Why a result has no interval: a code of ``REASONS`` with its numbers; ``str`` gives the sentence.
-
-    >>> str(Reason("too_few_pairs", n=3, needed=10))
-    'too few pairs to estimate an error: found 3, expected at least 10'
-    >>> str(Reason("unknown", sentence="a maximum has no standard error"))
-    'a maximum has no standard error'
-    """
-
-    code: str
-    numbers: Mapping[str, int | float | str]
-
-    def __init__(self, code: str, **numbers: int | float | str) -> None:
-        object.__setattr__(self, "code", code)
-        object.__setattr__(self, "numbers", numbers)
-
-    def __str__(self) -> str:
-        template = "{sentence}" if "sentence" in self.numbers else REASONS[self.code]
-        return template.format_map(self.numbers)
-
-    def to_dict(self) -> dict[str, int | float | str]:
-        """The object ``reason_code`` of the JSON document, next to the sentence."""
-        return {"code": self.code, **{key: x for key, x in self.numbers.items() if key != "sentence"}}
-
-    @classmethod
-    def from_document(cls, sentence: str, code: Mapping[str, Any] | None) -> Reason:
-        """The inverse of ``to_dict``; the document's sentence stays where this version has none for the code."""
-        numbers = {key: x for key, x in (code or {}).items() if isinstance(x, int | float | str)}
-        name = str(numbers.pop("code", "unknown"))
-        numbers.pop("sentence", None)
-        known = cls(name, **numbers)
-        try:
-            str(known)
-        except KeyError:  # a code or a number of another version
-            return cls(name, **numbers, sentence=sentence)
-        return known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -284,6 +211,9 @@ class Evaluation:
     def _repr_html_(self) -> str:
         return html_of(list(self.results.values()), self.warnings)
 
+    def _repr_markdown_(self) -> str:
+        return markdown_of(self)
+
     def flat(self) -> dict[str, float]:
         """For a logger: value, corrected value and ends of the interval, by names that carry network and number.
 
@@ -315,6 +245,26 @@ class Evaluation:
             "notes": list(self.notes),
             "elapsed_seconds": self.elapsed_seconds,
         }
+
+    def to_records(self) -> list[dict[str, object]]:
+        """One flat record per metric, for a table: what is needed to print, sort and compare the numbers.
+
+        ``low`` and ``high`` are the ends of the interval, and None together with ``level`` and ``estimand`` where there
+        is none; ``reason`` then says why. Raw values are comparable at equal ``comparison_key`` only.
+        """
+        return [record_of(result) for result in self.results.values()]
+
+    def to_frame(self) -> Any:
+        """``to_records`` as a pandas DataFrame.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        try:
+            import pandas  # type: ignore[import-untyped]
+        except ImportError as error:
+            raise ConfigError("to_frame needs pandas: pip install pandas. Or use to_records().") from error
+        return pandas.DataFrame.from_records(self.to_records())
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Evaluation:
@@ -404,6 +354,26 @@ def columns_of(result: MetricResult) -> dict[str, str]:
     }
 
 
+def record_of(result: MetricResult) -> dict[str, object]:
+    """The flat record of one result, see ``Evaluation.to_records``."""
+    interval = result.interval
+    ends = {name: getattr(interval, name, None) for name in ("low", "high", "level", "method", "estimand")}
+    numbers = ("value", "standard_error", "bias", "corrected")
+    return {
+        "metric": result.name,
+        "label": result.label,
+        "higher_is_better": result.higher_is_better,
+        **{name: getattr(result, name) for name in numbers},
+        **ends,
+        "reason": None if result.reason is None else str(result.reason),
+        "n_real": result.n_real,
+        "n_fake": result.n_fake,
+        "protocol": result.protocol.name,
+        "network": result.protocol.extractor,
+        "comparison_key": result.comparison_key(),
+    }
+
+
 def html_of(results: Sequence[MetricResult], warnings: Sequence[str]) -> str:
     """The results as a table, and the warnings as a list, for a notebook; all text is escaped."""
     rows = [columns_of(result) for result in results]
@@ -411,6 +381,18 @@ def html_of(results: Sequence[MetricResult], warnings: Sequence[str]) -> str:
     body = "".join(f"<tr>{''.join(f'<td>{_html(text)}</td>' for text in row.values())}</tr>" for row in rows)
     items = "".join(f"<li>warning: {_html(warning)}</li>" for warning in warnings)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{items and f'<ul>{items}</ul>'}"
+
+
+def markdown_of(evaluation: Evaluation) -> str:
+    """The results as a table in Markdown, then what else is known of each, then a table of its classes."""
+    results = list(evaluation.results.values())
+    rows = [columns_of(result) for result in results]
+    parts = [markdown_table(list(rows[0]), [list(row.values()) for row in rows])] if rows else []
+    parts.append("\n".join(f"- {escaped(f'{r.label}: {text}')}" for r in results for text in more_of(r)))
+    for result in results:
+        if classes := classes_of(result):
+            parts.append(markdown_table((escaped(result.label), "value", "interval", "images"), classes))
+    return "\n\n".join(filter(None, parts))
 
 
 def _html(text: str) -> str:

@@ -10,8 +10,9 @@ from support.results import EXAMPLE
 
 from ganeval.errors import IncomparableError, InputError
 from ganeval.parsing.layout import format_number, to_json
+from ganeval.parsing.reasons import REASONS
 from ganeval.protocol import get_protocol
-from ganeval.results import REASONS, Evaluation, Interval, MetricResult, Reason
+from ganeval.results import Evaluation, Interval, MetricResult, Reason
 
 RESULT = replace(EXAMPLE, reference="d1")
 

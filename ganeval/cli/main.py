@@ -37,6 +37,7 @@ _LAST = {
     ),
     "compare": ("ganeval.cli.compare", "Which numbers of two runs differ beyond noise, and which are not comparable."),
     "report": ("ganeval.cli.report", "Write an HTML page of runs that were measured or trained before."),
+    "export": ("ganeval.cli.export", "Write results as CSV, LaTeX, Markdown, or for a model card."),
     "stats": ("ganeval.cli.stats", "Build, show and merge reference statistics."),
     "check": ("ganeval.cli.check", "Find faults in sets of images before any compute is spent."),
     "sample": ("ganeval.cli.sample", "Write the images of a generator or a renderer to a folder."),

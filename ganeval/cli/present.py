@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ganeval.cli import output
 from ganeval.cli.outputs import Outputs, write_evaluation
-from ganeval.parsing.layout import escaped, markdown_table
-from ganeval.results import Evaluation, classes_of, columns_of, more_of, rows_of
+from ganeval.results import Evaluation, markdown_of, rows_of
 
 
 def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: Outputs) -> None:
@@ -33,7 +32,7 @@ def present(evaluation: Evaluation, *, fmt: str, target: Path | None, outputs: O
         fields = ", ".join(f"{k} {v}" for k, v in result.protocol.to_dict().items() if v is not None)
         output.detail(f"protocol of {result.name}: {fields}")
     output.detail(f"{evaluation.elapsed_seconds:.1f} s on {evaluation.environment['device']}")
-    text = markdown(evaluation) if fmt == "md" else partial(_print, evaluation)
+    text = markdown_of(evaluation) if fmt == "md" else partial(_print, evaluation)
     output.answer(evaluation.to_dict(), text, fmt=fmt, target=None, outputs=outputs)
 
 
@@ -42,15 +41,3 @@ def _print(evaluation: Evaluation) -> None:
     results, classes = rows_of(evaluation)
     output.show(results, wrapped=len(evaluation.results) > 1)
     output.show(classes)
-
-
-def markdown(evaluation: Evaluation) -> str:
-    """The results as a table in Markdown, then what else is known of each, then a table of its classes."""
-    results = list(evaluation.results.values())
-    rows = [columns_of(result) for result in results]
-    parts = [markdown_table(list(rows[0]), [list(row.values()) for row in rows])] if rows else []
-    parts.append("\n".join(f"- {escaped(f'{r.label}: {text}')}" for r in results for text in more_of(r)))
-    for result in results:
-        if classes := classes_of(result):
-            parts.append(markdown_table((escaped(result.label), "value", "interval", "images"), classes))
-    return "\n\n".join(filter(None, parts))

@@ -88,7 +88,12 @@ def write_table(path: Path, table: Mapping[str, np.ndarray]) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape", newline="")
 
 
+def as_cell(text: str) -> str:
+    """Text of the user in a cell of a CSV file: with an apostrophe where a spreadsheet would run it as a formula."""
+    return f"'{text}" if text.startswith(_FORMULAS) else text
+
+
 def _cells(values: np.ndarray) -> list[str]:
     if values.dtype.kind == "U":
-        return [f"'{text}" if text.startswith(_FORMULAS) else text for text in values.tolist()]
+        return [as_cell(text) for text in values.tolist()]
     return ["" if np.isnan(value) else f"{value:.9g}" for value in values.tolist()]
