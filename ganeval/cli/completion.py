@@ -17,11 +17,11 @@ SHELLS = ("bash", "zsh", "fish")
 def completion(*, shell: str) -> None:
     """Print the script that completes commands and options in SHELL.
 
+    Append it to ~/.bashrc or ~/.zshrc, or write it to ~/.config/fish/completions/ganeval.fish.
+
     \b
-    Examples:
-      ganeval completion bash >> ~/.bashrc
-      ganeval completion zsh >> ~/.zshrc
-      ganeval completion fish > ~/.config/fish/completions/ganeval.fish
+    Example:
+      ganeval completion bash
     """
     kind = get_completion_class(shell)
     assert kind is not None
