@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ganeval.errors import ConfigError, warn
 from ganeval.evaluator import Evaluator
+from ganeval.parsing.arguments import WHOLE
 from ganeval.results import Evaluation
 
 ON_ERROR = ("raise", "warn")
@@ -16,6 +17,14 @@ def require_on_error(on_error: str) -> str:
     if on_error not in ON_ERROR:
         raise ConfigError(f"on_error must be 'raise' or 'warn'; got {on_error!r}.")
     return on_error
+
+
+def number_from(name: str, value: object, *, least: int = 1) -> int:
+    """A whole number of at least ``least``; raise ConfigError for another value."""
+    number: int = WHOLE(name, value)
+    if number < least:
+        raise ConfigError(f"{name} is {number}; expected a whole number of at least {least}.")
+    return number
 
 
 def attempt(

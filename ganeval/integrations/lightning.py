@@ -10,10 +10,8 @@ try:
 except ImportError:  # the older name of the same library
     import pytorch_lightning as pl  # type: ignore[no-redef]
 
-from ganeval.errors import ConfigError
 from ganeval.evaluator import Evaluator
-from ganeval.integrations.attempt import attempt, require_on_error
-from ganeval.parsing.arguments import WHOLE
+from ganeval.integrations.attempt import attempt, number_from, require_on_error
 from ganeval.results import Evaluation
 
 
@@ -65,11 +63,11 @@ class EvaluatorCallback(pl.Callback):
         if every_n_epochs is None:
             every_n_epochs = 1 if every_n_steps is None and not at_validation else 0
         self.evaluator, self.generator = evaluator, generator
-        self.n = _number("n", n)
-        self.every_n_epochs = _number("every_n_epochs", every_n_epochs, least=0)
-        self.every_n_steps = None if every_n_steps is None else _number("every_n_steps", every_n_steps)
+        self.n = number_from("n", n)
+        self.every_n_epochs = number_from("every_n_epochs", every_n_epochs, least=0)
+        self.every_n_steps = None if every_n_steps is None else number_from("every_n_steps", every_n_steps)
         self.at_validation = at_validation
-        self.final_n = None if final_n is None else _number("final_n", final_n)
+        self.final_n = None if final_n is None else number_from("final_n", final_n)
         self.prefix, self.on_error = prefix, require_on_error(on_error)
         self.last: Evaluation | None = None
         self._passed = 0  # multiples of every_n_steps that were evaluated, or that are before the start
@@ -118,10 +116,3 @@ class EvaluatorCallback(pl.Callback):
         step = getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step)  # as Lightning's own
         for logger in trainer.loggers if values else ():
             logger.log_metrics(values, step=step)
-
-
-def _number(name: str, value: object, *, least: int = 1) -> int:
-    number: int = WHOLE(name, value)
-    if number < least:
-        raise ConfigError(f"{name} is {number}; expected a whole number of at least {least}.")
-    return number

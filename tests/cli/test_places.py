@@ -124,6 +124,9 @@ def test_what_names_files_says_so() -> None:
         assert command is not None
         for param in command.params:
             if isinstance(param, click.Argument) and param.name not in names:
-                assert isinstance(param.type, Source | WeightsFile | click.Path | click.Choice), (command.name, param.name)
+                assert isinstance(param.type, Source | WeightsFile | click.Path | click.Choice), (
+                    command.name,
+                    param.name,
+                )
             if param.name in ("output", "report", "junit", "per_image"):
                 assert isinstance(param.type, Output), (command.name, param.name)

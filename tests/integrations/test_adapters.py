@@ -313,3 +313,94 @@ def test_ignite_by_iterations_and_after_a_failure(evaluator: Evaluator) -> None:
         EvaluatorHandler(evaluator, model, n=40)(trainer)
     with pytest.raises(ConfigError, match="on_error must be"):
         EvaluatorHandler(evaluator, model, on_error="stop")
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")  # the library's own
+def test_the_trainer_of_transformers(evaluator: Evaluator, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    from ganeval.integrations.transformers import EvaluatorTrainerCallback
+
+    class GAN(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = Breaks()
+
+        def forward(self, z: torch.Tensor) -> dict[str, torch.Tensor]:
+            images: torch.Tensor = self.generator(z)
+            return {"loss": images.square().mean(), "images": images.detach()}
+
+    class Spoils(transformers.TrainerCallback):  # type: ignore[misc,name-defined]
+        """Before the others: the generator makes NaN until step 3."""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            model.generator.breaks = state.global_step < 3
+
+    def fit(callbacks: list[Any], name: str) -> tuple[GAN, Any]:
+        torch.manual_seed(0)
+        data = [{"z": z} for z in torch.randn(24, 5)]
+        options = transformers.TrainingArguments(
+            str(tmp_path / name), max_steps=6, per_device_train_batch_size=4, report_to=[], use_cpu=True, seed=0,
+            eval_strategy="steps", eval_steps=3, save_strategy="steps", save_steps=3, logging_steps=100,
+            load_best_model_at_end=bool(callbacks),
+            metric_for_best_model="FD-compact-v1-40" if callbacks else None, greater_is_better=False,
+            remove_unused_columns=False, disable_tqdm=True,
+        )  # fmt: skip
+        module = GAN()
+        trainer = transformers.Trainer(
+            module, options, train_dataset=data, eval_dataset=data[:4], callbacks=[Spoils(), *callbacks]
+        )
+        trainer.train()
+        return module, trainer
+
+    callback = EvaluatorTrainerCallback(
+        evaluator, lambda model: model.generator, n=40, every_n_steps=2, on_error="warn"
+    )
+    with pytest.warns(GanEvalWarning, match="evaluation at step 2 failed, and training continues: InputError: .*NaN"):
+        _, trainer = fit([callback], "with")
+    assert trainer.state.global_step == 6
+    logged = [entry["step"] for entry in trainer.state.log_history if "FD-compact-v1-40" in entry]
+    assert logged == [3, 4, 6, 6]  # by steps 4 and 6, at the Trainer's evaluations 3 and 6
+    assert trainer.state.best_metric == min(
+        entry["FD-compact-v1-40"]
+        for entry in trainer.state.log_history
+        if entry.get("step") in (3, 6) and "FD-compact-v1-40" in entry
+    )
+    with pytest.raises(InputError, match="NaN"):
+        fit([EvaluatorTrainerCallback(evaluator, lambda model: model.generator, n=40, every_n_steps=2)], "raises")
+    with pytest.raises(ConfigError, match="n is 0"):
+        EvaluatorTrainerCallback(evaluator, lambda model: model, n=0)
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")  # the libraries' own
+@pytest.mark.parametrize("wrapper", ["fabric", "accelerate", "compiled", "fsdp2"])
+def test_wrapped_generators_give_the_same_value(evaluator: Evaluator, wrapper: str, tmp_path: Path) -> None:
+    """As they come out of each library on one process; the ranks of FSDP2 are one, whose parameters are DTensors."""
+    import torch.distributed as dist
+
+    model = dots()
+    expected = expected_of(model, 40)["FD-compact-v1-40"]
+    plain = [parameter.detach().clone() for parameter in model.parameters()]
+    if wrapper == "fabric":
+        fabric = pytest.importorskip("lightning.fabric").Fabric(accelerator="cpu", devices=1)
+        made = fabric.setup_module(model)
+    elif wrapper == "accelerate":
+        made = pytest.importorskip("accelerate").Accelerator(cpu=True).prepare(model)
+    elif wrapper == "compiled":
+        made = torch.compile(model, backend="aot_eager")
+    else:
+        from torch.distributed.fsdp import fully_shard
+
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+        made = fully_shard(model)
+    try:
+        evaluator.update_from(made, 40)
+        found = evaluator.compute()["fid"].value
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    assert found == pytest.approx(expected, rel=1e-6)
+    if wrapper != "fsdp2":
+        assert all(torch.equal(a, b) for a, b in zip(plain, model.parameters(), strict=True))
