@@ -38,6 +38,7 @@ def test_list_of_the_tagged_blocks() -> None:
         ("docs/install.md", "no-run", "docker build -t ganeval ."),
         ("docs/intervals.md", "no-run", "ganeval eval real/ fake/ --group-by '(film\\d+)_'"),
         ("docs/lite.md", "no-run", "pip install 'ganeval[imagenet]'"),
+        ("docs/lite.md", "no-run", "ganeval paired targets/ outputs/ --distance lite"),
         (
             "docs/protocols.md",
             "long",

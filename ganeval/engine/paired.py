@@ -126,7 +126,7 @@ def _wanted(config: PairedConfig) -> tuple[list[str], list[str]]:
     if spec is None or config.distance_weights is not None or status(spec).present:
         return names, []
     names.remove("lpips")
-    advice = f"ganeval weights fetch {spec.name}; {option('distance', 'compact')} needs none"
+    advice = f"{spec.command}; {option('distance', 'compact')} needs none"
     return names, [f"lpips is not computed: the weights of {config.distance} are not on this machine ({advice})"]
 
 

@@ -41,8 +41,8 @@ class PairedConfig(OpenOptions):
         "lpips-alex",
         DISTANCE,
         "paired",
-        "Distance of lpips. lpips-alex, lpips-vgg and lpips-squeeze are LPIPS; compact needs no download and is not "
-        "comparable with published LPIPS.",
+        "Distance of lpips. lpips-alex, lpips-vgg and lpips-squeeze are LPIPS; compact needs no download, lite only a "
+        "package, and neither is comparable with published LPIPS.",
     )
     distance_weights: str | Path | None = declare(
         None, PATH.or_none(), "", "A file of weights of the distance, in place of the published ones."

@@ -19,6 +19,7 @@ from ganeval.features.load_state import load_state
 from ganeval.features.registry import NETWORKS
 
 _TAPS = NETWORKS["efficientnet-lite0"].widths
+LITE_SIZE = 224
 _EPSILON = 1e-3
 _STEM, _HEAD = 32, 1280
 # of each stage: channels, blocks, kernel size, stride of the first block, expansion inside the blocks

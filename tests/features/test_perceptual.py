@@ -17,9 +17,12 @@ from torch import Tensor
 
 from ganeval.errors import ConfigError, InputError, WeightsError
 from ganeval.features.perceptual import PerceptualDistance, load_distance, prepare
+from ganeval.features.published import EFFICIENTNET_LITE0
 from ganeval.features.registry import DISTANCES
+from ganeval.features.weights import status
 
 CPU = torch.device("cpu")
+needs_lite = pytest.mark.skipif(not status(EFFICIENTNET_LITE0).verified, reason="needs ganeval[imagenet]")
 TRUNKS = {"vgg": "vgg16", "alex": "alexnet", "squeeze": "squeezenet1_1"}
 
 
@@ -107,10 +110,31 @@ def test_compact_against_its_formula() -> None:
     assert ours(a, a).tolist() == [0.0] * 3
 
 
-def test_compact_grows_with_what_is_wrong_and_takes_any_size() -> None:
-    ours = load_distance("compact", device=CPU)
+@needs_lite
+def test_lite_against_its_formula() -> None:
+    from ganeval.features.efficientnet import load_efficientnet
+    from ganeval.features.weights import load_state_dict
+
+    ours = load_distance("lite", device=CPU, dtype=torch.float64)
+    assert (ours.name, ours.verified) == ("efficientnet-lite0", True)
+    a, b = (x.double() for x in pictures(2, size=224))
+    network = load_efficientnet(load_state_dict(status(EFFICIENTNET_LITE0).path), fast=False).double()
+    with torch.no_grad():
+        maps = [network.maps(((x + 1) * 127.5 - 127) / 128) for x in (a, b)]
+    expected = torch.zeros(2, dtype=torch.float64)
+    for one, other in zip(*maps, strict=True):
+        u, v = (x / (x.norm(dim=1, keepdim=True) + 1e-10) for x in (one, other))
+        expected += ((u - v) ** 2).sum(1).mean((1, 2))
+    assert len(maps[0]) == 7
+    torch.testing.assert_close(ours(a, b), expected, rtol=1e-4, atol=0)
+    assert ours(a, a).tolist() == [0.0] * 2
+
+
+@pytest.mark.parametrize("name", ["compact", pytest.param("lite", marks=needs_lite)])
+def test_distances_without_a_download_grow_with_what_is_wrong_and_take_any_size(name: str) -> None:
+    ours = load_distance(name, device=CPU)
     for size in (16, 32, 100):
-        a, _ = pictures(8, size)
+        a, _ = pictures(2, size)
         noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(3))
         found = [float(ours(a, a + level * noise).mean()) for level in (0.0, 0.01, 0.05, 0.3)]
         assert found == sorted(found)
@@ -236,7 +260,7 @@ def test_any_network() -> None:
 @pytest.mark.weights
 @pytest.mark.parametrize("net", ["vgg", "alex", "squeeze"])
 def test_published_weights_against_lpips(net: str) -> None:
-    from ganeval.features.weights import load_state_dict, status
+    from ganeval.features.weights import load_state_dict
 
     spec = DISTANCES[f"lpips-{net}"].weights
     assert spec is not None
