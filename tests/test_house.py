@@ -161,6 +161,28 @@ def test_few_statements_are_kept_from_the_formatter() -> None:
     assert markers == 0
 
 
+POSIX = {
+    "fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "os.fork", "os.getuid", "os.geteuid",
+    "os.mkfifo", "os.uname", "os.setsid", "os.killpg", "os.nice", "os.sync", "os.chown", "os.getpgid", "signal.SIGKILL",
+    "signal.SIGUSR1", "signal.SIGHUP", "signal.SIGPIPE", "signal.SIGALRM", "signal.alarm", "select.poll",
+}  # fmt: skip
+
+
+def test_nothing_that_windows_lacks() -> None:
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                names = [f"{node.value.id}.{node.attr}"]
+            elif isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [str(node.module), *(f"{node.module}.{one.name}" for one in node.names)]
+            found += [f"{path.relative_to(PACKAGE)}: {name}" for name in names if name in POSIX]
+    assert found == []
+
+
 def test_start_up_imports_nothing_heavy() -> None:
     """One process, which says after each step what it has loaded."""
     steps = [

@@ -46,6 +46,7 @@ _LAST = {
     "cache": ("ganeval.cli.cache", "List and clear the cached features of images that were measured before."),
     "doctor": ("ganeval.cli.doctor", "Check installation, devices, weights and numerics of this machine."),
     "cite": ("ganeval.cli.cite", "Print the BibTeX entry of a metric."),
+    "schema": ("ganeval.cli.schema", "Print the JSON Schema of a result, or of ganeval.toml."),
     "completion": ("ganeval.cli.completion", "Print the script that completes commands in bash, zsh or fish."),
 }
 

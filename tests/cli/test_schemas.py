@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from support.documents import RULES, write_run
 from support.gates import record, result
 from support.results import EXAMPLE
 
-from ganeval.cli.schemas import gate_schema, result_schema
+from ganeval.cli.main import ganeval_command, main
+from ganeval.cli.schemas import config_schema, gate_schema, result_schema
 from ganeval.parsing.layout import to_json
 from ganeval.parsing.result_document import Entry, RunDocument
 from ganeval.results import Evaluation
@@ -64,3 +66,40 @@ def test_rules() -> None:
     jsonschema.validate({**table, "device": "cpu"}, schema)  # and an option of the command
     for rule in ({"maximum": 1}, {"max": "1"}, {"max": 1, "level": 95}, {"max": 1, "min-samples": 0}):
         assert not valid({**table, "rules": {"fid": rule}}, schema)
+
+
+@pytest.fixture(scope="module")
+def config() -> dict[str, Any]:
+    return config_schema(ganeval_command)
+
+
+@pytest.mark.parametrize(
+    ("text", "sound"),
+    [
+        ('protocol = "compact"\nworkers = 2\njson = true\n', True),
+        ('protocol = "compact"\n[kid]\nnum-samples = 100\nfeature-memory = "64MB"\n', True),
+        ('weights = ["inception=a.pth"]\n[report]\noutput = "x.html"\n', True),
+        ('report = "x.html"\n[gate]\nprotocol = "compact"\n[gate.rules.fid]\nmax = 10.0\n', True),
+        ("[gate.rules.kid]\nmax-regression = { rel = 0.05 }\n[gate.scores.hps]\nmin = 0.2\n", True),
+        ("protcol = 'compact'\n", False),
+        ("[kid]\nnum_samples = 100\n", False),
+        ("[kid]\nnum-samples = 0\n", False),
+        ("workers = [1]\n", False),
+        ("[gate.rules.fid]\nmaximum = 10.0\n", False),
+        ("kid = 3\n", False),
+    ],
+)
+def test_the_schema_of_the_configuration_agrees_with_its_reader(
+    text: str, sound: bool, config: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert valid(tomllib.loads(text), config) is sound
+    (tmp_path / "ganeval.toml").write_text(text)
+    command = "gate" if "gate" in text else "kid"
+    assert main([command, "absent-a", "absent-b", "--config", str(tmp_path / "ganeval.toml")]) == 2
+    assert ("ganeval.toml" not in capsys.readouterr().err) is sound
+
+
+def test_schemas_are_printed(capsys: pytest.CaptureFixture[str], config: dict[str, Any]) -> None:
+    for name, expected in (("result", result_schema()), ("config", config)):
+        assert main(["schema", name]) == 0
+        assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(expected))

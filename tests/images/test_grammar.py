@@ -224,3 +224,19 @@ def test_public_text_names_no_folder_of_this_machine(here: Path) -> None:
     assert public_text(parse_spec(f"gen:{here}/x.pt({here}/a.npz:images)")) == "gen:x.pt(a.npz:images)"
     assert public_text(parse_spec(str(here / "run"))) == "run"
     assert public_text(parse_spec(DCGAN)) == DCGAN
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (r"C:\images\cats", Missing),
+        ("C:/images/cats.zip", Missing),
+        (r"C:\sets\{000..001}.tar", Shards),
+        (r"gen:C:\models\g.safetensors", GeneratorFile),
+        (r"gen:C:\models\g.pt", ScriptFile),
+        (r"gen:cyclegan-plain2striped(C:\images\cats)", Translation),
+        (r"\\server\share\cats", Missing),
+    ],
+)
+def test_a_drive_is_a_place_and_no_prefix(text: str, kind: type) -> None:
+    assert isinstance(parse_spec(text), kind)
