@@ -33,7 +33,8 @@ def metrics() -> str:
     ]
     for m in METRICS.values():
         better = "higher" if m.higher_is_better else "lower"
-        alone = "none: the generator itself" if m.generator else "none: pairs of images" if m.pairs else ""
+        kinds = {"the generator itself": m.generator, "pairs of images": m.pairs, "images and captions": m.captions}
+        alone = next((f"none: {kind}" for kind, applies in kinds.items() if applies), "")
         layer = alone or m.layer + (f" of `{m.protocol}`" if m.protocol else "")
         command = m.command or m.name
         lines.append(f"| `{m.name}` | {m.title} | {better} | {layer} | {m.minimum} | `ganeval {command}` |")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganeval.engine.clip_score import run_clip_score
+from ganeval.engine.clip_score_config import ClipScoreConfig
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, configure, documented
 from ganeval.engine.paired import run_paired
 from ganeval.engine.paired_config import PairedConfig
@@ -113,6 +115,31 @@ def paired(real: object, fake: object, **options: Any) -> Evaluation:
     """
     require_known(options, options_of(PairedConfig))
     evaluation = run_paired(spec_or_object(real), spec_or_object(fake), PairedConfig(**options))
+    warn(evaluation.warnings)
+    return evaluation
+
+
+@documented(ClipScoreConfig)
+@keep_random_states()
+def clip_score(images: object, **options: Any) -> Evaluation:
+    """Mean CLIPScore of images and their captions, with its error bar: how well each image matches its text.
+
+    Args:
+        images: anything that ``open_images`` takes, except a stream.
+
+    Returns:
+        Evaluation: the result ``clip-score``; its label and settings name the scaling.
+
+    Raises:
+        InputError: images without a caption, or images or captions that cannot be used.
+        WeightsError: the weights of CLIP are missing, damaged, or without a text side.
+        ConfigError: an unknown option, a value that it cannot have, or a library that is not installed.
+
+    Warns:
+        GanEvalWarning: each of the result's ``warnings``.
+    """
+    require_known(options, options_of(ClipScoreConfig))
+    evaluation = run_clip_score(spec_or_object(images), ClipScoreConfig(**options))
     warn(evaluation.warnings)
     return evaluation
 

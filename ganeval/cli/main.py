@@ -30,6 +30,7 @@ _FIRST = {
 }
 _LAST = {
     "paired": ("ganeval.cli.paired", "SSIM, PSNR, L1, L2, MS-SSIM and LPIPS of pairs of images."),
+    "clip-score": ("ganeval.cli.clip_score", "How well images match their captions, under CLIP."),
     "scores": ("ganeval.cli.scores", "Numbers per image that another program made: mean or proportion, error bar."),
     "gate": (
         "ganeval.cli.gate",
@@ -69,7 +70,8 @@ class LazyGroup(click.Group):
         known = commands()
         command: click.Command | None = None
         if cmd_name in known:
-            command = getattr(import_module(known[cmd_name][0]), cmd_name)
+            module = known[cmd_name][0]
+            command = getattr(import_module(module), cmd_name if module == _METRIC else cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(

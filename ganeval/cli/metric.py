@@ -83,7 +83,7 @@ def _command(
         decorators.append(click.argument("real", type=Source(), metavar="TRAIN" if test and metrics else "REAL"))
     decorators += [click.argument("fake", type=Source()), compute_options, network_options, image_options]
     if metrics is None:
-        names = ", ".join(metric.name for metric in METRICS.values() if not metric.pairs)
+        names = ", ".join(metric.name for metric in METRICS.values() if metric.of_sets)
         which = f"Compute these metrics instead of all that apply: {names}."
         decorators.append(declared("metrics", default=None, help=which))
     if both:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -41,6 +41,16 @@ class Progress(Protocol):
 
 
 ProgressFactory = Callable[[str, int | None], Progress]
+
+
+@contextmanager
+def shown_progress(factory: ProgressFactory | None, what: str, n: int | None) -> Iterator[Callable[[int], object]]:
+    """Show the progress of the block; yields what takes the number of things that are done."""
+    if factory is None:
+        yield lambda done: None
+    else:
+        with closing(factory(what, n)) as bar:
+            yield bar.update
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +97,9 @@ class InputOptions(OpenOptions):
         "True, unless GANEVAL_CACHE=0.",
     )
 
-    @contextmanager
-    def progress_of(self, what: str, n: int | None) -> Iterator[Callable[[int], object]]:
-        """Show the progress of the block; yields what takes the number of images that are done."""
-        if self.progress is None:
-            yield lambda done: None
-        else:
-            with closing(self.progress(what, n)) as bar:
-                yield bar.update
+    def progress_of(self, what: str, n: int | None) -> AbstractContextManager[Callable[[int], object]]:
+        """Show the progress of the block; gives what takes the number of images that are done."""
+        return shown_progress(self.progress, what, n)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,10 +86,12 @@ class Plan:
 def chosen_metrics(config: EvaluationConfig) -> list[Metric] | None:
     """The metrics that were asked for by name; None: all that apply."""
     chosen = None if config.metrics is None else named_metrics(config.metrics)
-    if pairs := [metric.name for metric in chosen or () if metric.pairs]:
+    if others := [metric for metric in chosen or () if not metric.of_sets]:
+        what, command, call = "images and captions", "clip-score IMAGES --captions FILE", "clip_score"
+        if others[0].pairs:
+            what, command, call = "pairs of images", "paired REAL FAKE", "paired"
         raise ConfigError(
-            f"{pairs[0]} is of pairs of images, not of two sets. Measure it with `ganeval paired REAL FAKE` "
-            "(ganeval.paired)."
+            f"{others[0].name} is of {what}, not of two sets. Measure it with `ganeval {command}` (ganeval.{call})."
         )
     return chosen
 

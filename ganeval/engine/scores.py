@@ -15,7 +15,7 @@ from ganeval.errors import ConfigError, InputError, listed, number_of
 from ganeval.images.grouping import text_ids
 from ganeval.metrics import scores as metric
 from ganeval.parsing.arguments import option
-from ganeval.parsing.score_table import ScoreTable, read_scores
+from ganeval.parsing.tables import Table, read_rows
 from ganeval.results import Evaluation
 
 
@@ -27,7 +27,7 @@ def run_scores(path: Path, config: ScoresConfig) -> Evaluation:
         ConfigError: an option names a column that is not measured.
     """
     started = time.perf_counter()
-    table = read_scores(path)
+    table = read_rows(path, "scores")
     names, notes = _columns(table, config)
     per_image = {} if config.id is None else {"fake_input_digests": text_ids(table.ids(config.id))}
     groups = None
@@ -59,7 +59,7 @@ def run_scores(path: Path, config: ScoresConfig) -> Evaluation:
     )
 
 
-def _columns(table: ScoreTable, config: ScoresConfig) -> tuple[list[str], list[str]]:
+def _columns(table: Table, config: ScoresConfig) -> tuple[list[str], list[str]]:
     """The columns to measure, and notes on those that are left out."""
     special = [name for name in (config.id, config.group_by) if name is not None]
     names = list(dict.fromkeys(config.column or ()))

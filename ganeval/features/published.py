@@ -1,8 +1,8 @@
 """The files of weights that ganeval knows: where they are published, their hashes, sizes and licences.
 
 ``verified`` describes a file only if all 64 digits of its SHA-256 are the ones that stand here. They come from public
-records: many that agree for Inception, VGG16, AlexNet, DINOv2 and CLIP ViT-B/32, one for SqueezeNet, for CLIP
-ViT-L/14 at 336 pixels (its own address) and for EfficientNet-Lite0 (the list of files in its package). Where there is
+records: many that agree for Inception, VGG16, AlexNet, DINOv2 and CLIP ViT-B/32, one for SqueezeNet, for the other
+networks of CLIP (the address of each) and for EfficientNet-Lite0 (the list of files in its package). Where there is
 none, a file is never called verified.
 """
 
@@ -77,6 +77,20 @@ CLIP_B_32 = _clip(
     353_976_522,
     "ViT-B/32",
 )
+CLIP_B_16 = _clip(
+    "clip-vitb16",
+    "ViT-B-16.pt",
+    "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
+    None,
+    "ViT-B/16",
+)
+CLIP_L_14 = _clip(
+    "clip-vitl14",
+    "ViT-L-14.pt",
+    "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+    None,
+    "ViT-L/14",
+)
 EFFICIENTNET_LITE0 = WeightSpec(
     name="efficientnet-lite0",
     filename="efficientnet-lite0-57934424.pth",
@@ -89,7 +103,7 @@ EFFICIENTNET_LITE0 = WeightSpec(
 )
 
 _TORCHVISION = (VGG16, ALEXNET, SQUEEZENET, TORCHVISION_INCEPTION)
+_CLIP = (CLIP_L_336, CLIP_L_14, CLIP_B_32, CLIP_B_16)
 SPECS: dict[str, WeightSpec] = {
-    spec.name: spec
-    for spec in (INCEPTION, *_TORCHVISION, DINOV2_L, DINOV2_B, CLIP_L_336, CLIP_B_32, EFFICIENTNET_LITE0)
+    spec.name: spec for spec in (INCEPTION, *_TORCHVISION, DINOV2_L, DINOV2_B, *_CLIP, EFFICIENTNET_LITE0)
 }

@@ -111,11 +111,22 @@ _CLIP_B_32 = replace(
     weights=published.CLIP_B_32,
     cpu_batch=8,
 )
+_CLIP_L_14 = replace(
+    _CLIP_L_336,
+    name="clip-vitl14",
+    options={**_CLIP_L_336.options, "image_size": 224},
+    weights=published.CLIP_L_14,
+    cpu_batch=4,
+)
+_CLIP_B_16 = replace(
+    _CLIP_B_32, name="clip-vitb16", options={**_CLIP_B_32.options, "patch_size": 16}, weights=published.CLIP_B_16
+)
 # a network of the user: its only layer is what it returns
 _CUSTOM = Network(name="custom", user_model=True)
 
 _CONVOLUTIONAL = (_INCEPTION, _COMPACT, _EFFICIENTNET, _VGG16, _TORCHVISION)
-_NETWORKS = (*_CONVOLUTIONAL, _DINOV2_L, _DINOV2_B, _CLIP_L_336, _CLIP_B_32, _CUSTOM)
+_CLIP = (_CLIP_L_336, _CLIP_L_14, _CLIP_B_32, _CLIP_B_16)
+_NETWORKS = (*_CONVOLUTIONAL, _DINOV2_L, _DINOV2_B, *_CLIP, _CUSTOM)
 NETWORKS: Registry[Network] = Registry(
     "networks", {network.name: network for network in _NETWORKS}, Network, lambda network: register(network)
 )

@@ -234,7 +234,7 @@ def _require_usable(rule: Rule, gate: Gate, result: MetricResult) -> None:
 
 
 def _other_protocol(gate: Gate, result: MetricResult) -> str | None:
-    if result.protocol.extractor == SCORES or METRICS[result.name].pairs:  # no protocol of features
+    if result.protocol.extractor == SCORES or not METRICS[result.name].of_sets:  # no protocol of features
         return None
     if gate.protocol is None or gate.protocol == result.protocol.name == FEATURES:
         return None

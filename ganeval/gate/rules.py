@@ -84,7 +84,7 @@ class Rule(RuleTable, frozen=True, kw_only=True):
     @property
     def of_features(self) -> bool:
         """Whether its limit is valid for one protocol of features alone."""
-        return not self.scores and not get_metric(self.metric).pairs
+        return not self.scores and get_metric(self.metric).of_sets
 
 
 class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):

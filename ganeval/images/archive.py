@@ -24,7 +24,14 @@ from ganeval.images.decode import UnreadableImage
 from ganeval.images.indexed import EncodedFiles, PerProcess, class_labels, stamp_of
 from ganeval.images.names import HEAD, ignored_kind, no_images_text, shared_folders
 from ganeval.images.options import OpenOptions
-from ganeval.images.side_files import DATASET_JSON, MOST_BYTES, stylegan_labels, webdataset_labels
+from ganeval.images.side_files import (
+    DATASET_JSON,
+    MOST_BYTES,
+    MOST_CAPTION_BYTES,
+    caption_files,
+    stylegan_labels,
+    webdataset_labels,
+)
 from ganeval.images.specs import expand_braces
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_member
 
@@ -80,17 +87,37 @@ class ZipImages(_ArchiveImages):
         except BROKEN_ZIP as error:
             raise UnreadableImage(f"it cannot be read from the archive ({error or type(error).__name__})") from error
 
+    def caption(self, index: int) -> bytes | None:
+        archive = self._zip.get()
+        name = next((name for name in caption_files(self._names[index]) if name in archive.NameToInfo), None)
+        try:
+            return None if name is None else _read_small(archive, name, MOST_CAPTION_BYTES)
+        except BROKEN_ZIP as error:
+            raise InputError(f"{self._path}: the caption {name} cannot be read ({error}). Pack it again.") from error
+
 
 class TarImages(_ArchiveImages):
-    """Images in a tar archive, sorted by name; the archive is mapped into memory, so that any one can be read."""
+    """Images in a tar archive, sorted by name; the archive is mapped into memory, so that any one can be read.
+
+    Args:
+        members: (offset, size) of every plain file, by name.
+        names: of the images.
+    """
 
     kind = "tar"
 
     def __init__(
-        self, path: Path, members: dict[str, tuple[int, int]], ignored: Counter[str], max_image_bytes: int
+        self,
+        path: Path,
+        members: Mapping[str, tuple[int, int]],
+        names: Sequence[str],
+        ignored: Counter[str],
+        max_image_bytes: int,
     ) -> None:
-        super().__init__(path, sorted(members), ignored, max_image_bytes)
+        super().__init__(path, sorted(names), ignored, max_image_bytes)
         self._places = np.array([members[name] for name in self._names], dtype=np.int64)
+        captions = (next(filter(members.__contains__, caption_files(name)), "") for name in self._names)
+        self._captions = np.array([members.get(name, (0, -1)) for name in captions], dtype=np.int64)
         self._map = PerProcess(partial(_mapped, path))
 
     def read(self, index: int) -> bytes:
@@ -100,6 +127,10 @@ class TarImages(_ArchiveImages):
             return self._map.get()[start : start + size]
         except OSError as error:
             raise UnreadableImage(f"the archive cannot be opened again ({error.strerror or error})") from error
+
+    def caption(self, index: int) -> bytes | None:
+        start, size = self._captions[index].tolist()
+        return None if size < 0 else self._map.get()[start : start + min(size, MOST_CAPTION_BYTES)]
 
 
 class Shards(EncodedFiles):
@@ -126,6 +157,10 @@ class Shards(EncodedFiles):
     def stamp(self, index: int) -> tuple[int, ...] | None:
         shard, row = self._find(index)
         return self._shards[shard].stamp(row)
+
+    def caption(self, index: int) -> bytes | None:
+        shard, row = self._find(index)
+        return self._shards[shard].caption(row)
 
     def labels(self) -> list[str] | None:
         if all(shard.listed_labels for shard in self._shards):
@@ -198,7 +233,7 @@ def _tar_images(path: Path, plain: Path, options: OpenOptions) -> TarImages:
     ignored.update(others)
     if not names:
         raise InputError(no_images_text(f"The archive {path}", ignored))
-    images = TarImages(plain, {name: members[name] for name in names}, ignored, options.max_image_bytes)
+    images = TarImages(plain, members, names, ignored, options.max_image_bytes)
     images.listed_labels = listed
     return images
 
@@ -254,9 +289,9 @@ def _listed_labels(names: list[str], members: Collection[str], read: Callable[[s
     return webdataset_labels(names, members, read)
 
 
-def _read_small(archive: zipfile.ZipFile, name: str) -> bytes:
+def _read_small(archive: zipfile.ZipFile, name: str, most: int = MOST_BYTES) -> bytes:
     with open_member(archive, archive.getinfo(name)) as member:
-        return member.read(MOST_BYTES)
+        return member.read(most)
 
 
 def _read_in_tar(file: IO[bytes], members: Mapping[str, tuple[int, int]], name: str) -> bytes:

@@ -14,7 +14,13 @@ from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage, find_fault
 from ganeval.images.indexed import EncodedFiles, stamp_of
 from ganeval.images.names import HEAD, HIDDEN, ignored_kind, is_hidden, no_images_text
-from ganeval.images.side_files import DATASET_JSON, MOST_BYTES, stylegan_labels
+from ganeval.images.side_files import (
+    DATASET_JSON,
+    MOST_BYTES,
+    MOST_CAPTION_BYTES,
+    caption_files,
+    stylegan_labels,
+)
 
 _SPECIAL = "pipe, socket or device"
 _READ_ALREADY = "link to a folder that is read already"
@@ -42,6 +48,17 @@ class FolderImages(EncodedFiles):
 
     def stamp(self, index: int) -> tuple[int, ...] | None:
         return stamp_of(self.path(index))
+
+    def caption(self, index: int) -> bytes | None:
+        for name in caption_files(self._names[index]):
+            try:
+                with open(self.root / name, "rb") as file:
+                    return file.read(MOST_CAPTION_BYTES)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise InputError(f"the caption {name} cannot be read ({error.strerror or error}).") from error
+        return None
 
     def fault(self, index: int) -> str | None:
         try:

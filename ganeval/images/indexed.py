@@ -147,6 +147,9 @@ class IndexedSource(NumberedSource):
     def names(self) -> list[str] | None:
         return [self.images.name(i) for i in self.indices.tolist()] if self.images.encoded else None
 
+    def captions(self) -> list[bytes | None] | None:
+        return [self.images.caption(i) for i in self.indices.tolist()] if self.images.encoded else None
+
     def describe(self) -> dict[str, object]:
         return {
             "spec": self.spec,

@@ -1,9 +1,10 @@
-"""Files next to the images that name the class of each: those of StyleGAN and of WebDataset, and tables."""
+"""Files next to the images that have the class or the caption of each: of StyleGAN, of WebDataset, and tables."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Collection, Sequence
+from os.path import splitext
 from pathlib import Path
 
 from ganeval.errors import InputError, number_of
@@ -13,7 +14,9 @@ from ganeval.parsing.documents import DocumentError, parse_json
 
 DATASET_JSON = "dataset.json"  # of StyleGAN's dataset_tool: {"labels": [[image, class], ...]}
 CLASS_SUFFIX = ".cls"  # of WebDataset: the class of the image of the same key
+CAPTION_SUFFIX = ".txt"  # the caption of the image of the same name, or of the same WebDataset key
 MOST_BYTES = 64 * 2**20
+MOST_CAPTION_BYTES = 2**16
 
 
 def stylegan_labels(data: bytes, names: Sequence[str]) -> list[str] | None:
@@ -41,6 +44,20 @@ def webdataset_labels(names: Sequence[str], members: Collection[str], read: Call
     if not all(file in members for file in files):
         return None
     return class_names([read(file)[:256] for file in files], None)
+
+
+def caption_files(name: str) -> list[str]:
+    """The files that may have the caption of an image.
+
+    >>> caption_files("a/7.input.jpg")
+    ['a/7.input.txt', 'a/7.txt']
+    """
+    return [stem + CAPTION_SUFFIX for stem in stems(name)]
+
+
+def stems(name: str) -> list[str]:
+    """The name of an image without its suffix, and its WebDataset key where that is another."""
+    return list(dict.fromkeys((splitext(name)[0], _key(name))))
 
 
 def _key(name: str) -> str:

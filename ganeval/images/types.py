@@ -218,6 +218,10 @@ class ImageSource(ABC):
         """One file name for each image, in order, where the images are files."""
         return None
 
+    def captions(self) -> list[bytes | None] | None:
+        """The content of the ``.txt`` file next to each image, in order, where the images are files."""
+        return None
+
     def _leave_out(self, bad: list[tuple[str, str]], on_error: str) -> None:
         """Report (name, reason) of images that cannot be used, or raise at the first."""
         if bad and on_error == "stop":
@@ -358,6 +362,10 @@ class Images(ABC):
     @property
     def takes_range(self) -> bool:
         return not self.encoded or self.deep_range is not None
+
+    def caption(self, index: int) -> bytes | None:
+        """The content of the ``.txt`` file next to image ``index``; None where there is none."""
+        return None
 
     def labels(self) -> list[str] | None:
         return None

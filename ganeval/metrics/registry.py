@@ -39,6 +39,8 @@ class Metric:
             ``ganeval.engine.path_length`` then computes it, and ``measure`` turns what that finds into a result.
         pairs: whether it is of pairs of images, see ``ganeval.engine.paired``; ``measure`` is then a function of two
             batches.
+        captions: whether it is of images and their captions, see ``ganeval.engine.clip_score``; ``measure`` is then a
+            function of cosines.
         test: ``required`` or ``optional``, where it takes held-out real images (``--test``); REAL is then the training
             set, and ``ganeval eval`` computes it only where there are some.
         relative: whether its value can be given relative to that of held-out real images (``--relative-to``).
@@ -65,6 +67,7 @@ class Metric:
     rows: bool = True
     generator: bool = False
     pairs: bool = False
+    captions: bool = False
     test: str | None = None
     relative: bool = False
     command: str | None = None
@@ -73,6 +76,11 @@ class Metric:
     settings: tuple[str, ...] = ()
     protocol: str | None = None
     caveat: str | None = None
+
+    @property
+    def of_sets(self) -> bool:
+        """Whether ``evaluate`` measures it, on sets of images; pairs and captions have calls of their own."""
+        return not (self.pairs or self.captions)
 
 
 _CITATIONS = (Path(__file__).parent / "citations.bib").read_text(encoding="utf-8").strip().split("\n\n")
@@ -345,6 +353,19 @@ _METRICS: dict[str, Metric] = {
             measure="ganeval.metrics.memorisation:measure_copying",
             test="required",
             citation=bibtex("meehan2020nonparametric"),
+        ),
+        Metric(
+            name="clip-score",
+            title="CLIPScore: how well images match their captions, by the cosine of both embeddings under CLIP",
+            acronym="CLIPScore",
+            higher_is_better=True,
+            minimum=1,
+            measure="ganeval.metrics.clip_score:measure",
+            sides="fake",
+            rows=False,
+            captions=True,
+            in_eval=False,
+            citation=bibtex("hessel2021clipscore"),
         ),
         _of_pairs("ssim", "SSIM", "Structural similarity of pairs: 1 for equal images", (-1.0, 1.0), "wang2004image"),
         _of_pairs("psnr", "PSNR", "Peak signal-to-noise ratio of pairs, in dB", (-math.inf, math.inf), "hore2010image"),

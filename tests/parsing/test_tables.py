@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ganeval.errors import InputError
-from ganeval.parsing.score_table import read_scores
+from ganeval.parsing.tables import read_rows
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -17,7 +17,9 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def test_csv(tmp_path: Path) -> None:
-    table = read_scores(write(tmp_path, "a.csv", '\ufefffile,hit,hps\n"a, b.png",true,0.25\n\nc.png,False,-1e-3\n'))
+    table = read_rows(
+        write(tmp_path, "a.csv", '\ufefffile,hit,hps\n"a, b.png",true,0.25\n\nc.png,False,-1e-3\n'), "scores"
+    )
     assert len(table) == 2
     assert table.ids("file") == ["a, b.png", "c.png"]
     assert table.numbers("hit") == [1.0, 0.0]
@@ -26,7 +28,9 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_jsonl(tmp_path: Path) -> None:
-    table = read_scores(write(tmp_path, "a.jsonl", '{"id": 7, "x": 1, "ok": true}\n\n{"id": 8, "x": 2.5, "ok": false}'))
+    table = read_rows(
+        write(tmp_path, "a.jsonl", '{"id": 7, "x": 1, "ok": true}\n\n{"id": 8, "x": 2.5, "ok": false}'), "scores"
+    )
     assert table.ids("id") == ["7", "8"]
     assert table.numbers("x") == [1.0, 2.5]
     assert table.numbers("ok") == [1.0, 0.0]
@@ -38,19 +42,19 @@ def test_parquet(tmp_path: Path) -> None:
 
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"id": ["a", "b"], "x": [1.5, None]}), path)
-    table = read_scores(path)
+    table = read_rows(path, "scores")
     assert table.ids("id") == ["a", "b"]
     with pytest.raises(InputError, match="row 2: column 'x' has nothing"):
         table.numbers("x")
     write(tmp_path, "b.parquet", "no such thing")
     with pytest.raises(InputError, match="not a valid Parquet file"):
-        read_scores(tmp_path / "b.parquet")
+        read_rows(tmp_path / "b.parquet", "scores")
 
 
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(InputError, match="needs pyarrow, which is not installed"):
-        read_scores(write(tmp_path, "a.parquet", ""))
+        read_rows(write(tmp_path, "a.parquet", ""), "scores")
 
 
 @pytest.mark.parametrize(
@@ -67,25 +71,25 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 )
 def test_file_iv(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_scores(write(tmp_path, name, text))
+        read_rows(write(tmp_path, name, text), "scores")
 
 
 @pytest.mark.parametrize("cell", ["nan", "NaN", "inf", "-Infinity", "", "good", "1_000", "1e60", "0x10"])
 def test_number_iv(tmp_path: Path, cell: str) -> None:
-    table = read_scores(write(tmp_path, "a.csv", f"x,y\n1,a\n{cell},b\n"))
+    table = read_rows(write(tmp_path, "a.csv", f"x,y\n1,a\n{cell},b\n"), "scores")
     with pytest.raises(InputError, match="line 3: column 'x' has .*; expected a finite number"):
         table.numbers("x")
 
 
 @pytest.mark.parametrize("cell", ["null", '"text"', "[1]", "{}", "NaN", "Infinity", "1" + "0" * 400])
 def test_number_in_jsonl_iv(tmp_path: Path, cell: str) -> None:
-    table = read_scores(write(tmp_path, "a.jsonl", '{"x": 1}\n{"x": ' + cell + "}\n"))
+    table = read_rows(write(tmp_path, "a.jsonl", '{"x": 1}\n{"x": ' + cell + "}\n"), "scores")
     with pytest.raises(InputError, match="line 2: column 'x' has"):
         table.numbers("x")
 
 
 def test_column_iv(tmp_path: Path) -> None:
-    table = read_scores(write(tmp_path, "a.csv", "hps,file,group\n1,a,\n2,a,b\n"))
+    table = read_rows(write(tmp_path, "a.csv", "hps,file,group\n1,a,\n2,a,b\n"), "scores")
     with pytest.raises(InputError, match=r"no column 'hpss'\. Did you mean 'hps'\? Available: hps, file, group"):
         table.numbers("hpss")
     with pytest.raises(InputError, match="the id 'a' of column 'file' is in line 2 and in line 3"):
@@ -96,7 +100,7 @@ def test_column_iv(tmp_path: Path) -> None:
 
 def test_missing_files_and_bytes_iv(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read: No such file"):
-        read_scores(tmp_path / "none.csv")
+        read_rows(tmp_path / "none.csv", "scores")
     (tmp_path / "bad.csv").write_bytes(b"x\n\xff\xfe\n")
     with pytest.raises(InputError, match="cannot be read"):
-        read_scores(tmp_path / "bad.csv")
+        read_rows(tmp_path / "bad.csv", "scores")

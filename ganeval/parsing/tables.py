@@ -1,4 +1,4 @@
-"""Tables of numbers that other programs wrote, one row per image: CSV, JSON Lines, Parquet."""
+"""Tables that other programs wrote, one row per image: CSV, JSON Lines, Parquet."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from ganeval.errors import InputError, did_you_mean, listed
 from ganeval.parsing.documents import MAX_NUMBER
 
-_SUFFIXES = (".csv", ".jsonl", ".parquet")
+SUFFIXES = (".csv", ".jsonl", ".parquet")
 _FLAGS = {"true": 1.0, "false": 0.0}
 _SHOWN = 40  # characters of a value in a message
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreTable:
+class Table:
     """The cells of a file by column, as the file has them.
 
     Attributes:
@@ -44,7 +44,7 @@ class ScoreTable:
         Raises:
             InputError: no such column, or a cell that is empty, text, NaN or infinite.
         """
-        return [self._finite(name, i, cell) for i, cell in enumerate(self._column(name))]
+        return [self._finite(name, i, cell) for i, cell in enumerate(self.column(name))]
 
     def _finite(self, name: str, row: int, cell: object) -> float:
         number = _number(cell)
@@ -63,7 +63,7 @@ class ScoreTable:
             InputError: no such column, or an empty cell.
         """
         found = []
-        for i, cell in enumerate(self._column(name)):
+        for i, cell in enumerate(self.column(name)):
             if cell is None or cell == "":
                 raise InputError(
                     f"{self.path}, {self.places[i]}: column {name!r} is empty; expected a value in every row."
@@ -88,7 +88,12 @@ class ScoreTable:
                 )
         return found
 
-    def _column(self, name: str) -> Sequence[object]:
+    def column(self, name: str) -> Sequence[object]:
+        """The cells of a column.
+
+        Raises:
+            InputError: no such column.
+        """
         if name not in self.columns:
             available = listed(list(self.columns), 20) or "none"
             hint = did_you_mean(name, self.columns)
@@ -96,15 +101,18 @@ class ScoreTable:
         return self.columns[name]
 
 
-def read_scores(path: Path) -> ScoreTable:
+def read_rows(path: Path, what: str) -> Table:
     """The table of a file; its suffix says which kind of file it is.
+
+    Args:
+        what: the table is of, for messages.
 
     Raises:
         InputError: another kind of file, no such file, a file that is damaged or has no rows.
     """
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise InputError(f"{path} is not a table of scores: expected a file that ends in {', '.join(_SUFFIXES)}.")
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path} is not a table of {what}: expected a file that ends in {', '.join(SUFFIXES)}.")
     read = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}[suffix]
     try:
         table = read(path)
@@ -132,7 +140,7 @@ def _number(cell: object) -> float | None:
         return None
 
 
-def _read_csv(path: Path) -> ScoreTable:
+def _read_csv(path: Path) -> Table:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
@@ -149,10 +157,10 @@ def _read_csv(path: Path) -> ScoreTable:
             places.append(f"line {reader.line_num}")
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise InputError(f"{path} has the column {twice[0]!r} twice. Rename one of them.")
-    return ScoreTable(path, {name: [row[i] for row in rows] for i, name in enumerate(header)}, places)
+    return Table(path, {name: [row[i] for row in rows] for i, name in enumerate(header)}, places)
 
 
-def _read_jsonl(path: Path) -> ScoreTable:
+def _read_jsonl(path: Path) -> Table:
     rows: list[dict[str, Any]] = []
     places = []
     with path.open(encoding="utf-8-sig") as file:
@@ -168,10 +176,10 @@ def _read_jsonl(path: Path) -> ScoreTable:
             rows.append(row)
             places.append(f"line {number}")
     names = dict.fromkeys(name for row in rows for name in row)
-    return ScoreTable(path, {name: [row.get(name) for row in rows] for name in names}, places)
+    return Table(path, {name: [row.get(name) for row in rows] for name in names}, places)
 
 
-def _read_parquet(path: Path) -> ScoreTable:
+def _read_parquet(path: Path) -> Table:
     try:
         import pyarrow  # type: ignore[import-untyped]
         from pyarrow import parquet
@@ -184,4 +192,4 @@ def _read_parquet(path: Path) -> ScoreTable:
         raise InputError(
             f"{path} is not a valid Parquet file: {error}. Write it again, or write a CSV file."
         ) from error
-    return ScoreTable(path, columns, [f"row {i}" for i in range(1, table.num_rows + 1)])
+    return Table(path, columns, [f"row {i}" for i in range(1, table.num_rows + 1)])

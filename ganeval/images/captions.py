@@ -1,0 +1,179 @@
+"""The caption of each image of a source: from files next to the images, from a table, or from a list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os.path import splitext
+from pathlib import Path
+
+from ganeval.errors import InputError, listed, number_of
+from ganeval.images.names import shared_folders
+from ganeval.images.side_files import CAPTION_SUFFIX, stems
+from ganeval.images.types import NumberedSource
+from ganeval.parsing.arguments import option
+from ganeval.parsing.tables import Table, read_rows
+
+NAME_COLUMNS = ("name", "image", "file", "file_name", "filename")
+CAPTION_COLUMNS = ("caption", "text", "prompt")
+_SHOWN = 40  # characters of a value in a message
+
+# a file or a folder, captions in the order of the images, or captions by the name of the image
+Captions = str | Path | Sequence[str] | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The captions of a source.
+
+    Attributes:
+        captions: one for each image, in order; None where an image has none, or an empty one.
+        unused: names of captions that belong to no image.
+        by_order: captions were assigned by the order of the images.
+    """
+
+    captions: list[str | None]
+    unused: list[str] = field(default_factory=list)
+    by_order: bool = False
+
+
+def assign_captions(
+    source: NumberedSource,
+    given: Captions | None,
+    *,
+    name_column: str | None = None,
+    caption_column: str | None = None,
+) -> Assigned:
+    """Find the caption of each image of a source.
+
+    Args:
+        given: a table (CSV, JSON Lines or Parquet), a ``.txt`` file with one caption a line in the order of the images,
+            a folder of ``.txt`` files, a list, or a mapping by name; None: the ``.txt`` file next to each image.
+        name_column, caption_column: of a table; None: the usual ones. A table without a column of names has the
+            captions in the order of the images.
+
+    Raises:
+        InputError: captions that cannot be read, or another number of captions than of images where they have no names.
+    """
+    if given is None:
+        return _next_to_the_images(source)
+    if isinstance(given, Mapping):
+        return _by_name(source, given, "the captions")
+    if not isinstance(given, str | Path):
+        return _by_order(source, list(given), "the list of captions")
+    path = Path(given)
+    if path.is_dir():
+        return _by_name(source, _in_folder(path), str(path))
+    if path.suffix.lower() == CAPTION_SUFFIX:
+        return _by_order(source, _lines(path), str(path))
+    return _from_table(source, read_rows(path, "captions"), name_column, caption_column)
+
+
+def _next_to_the_images(source: NumberedSource) -> Assigned:
+    found = source.captions()
+    names = source.names()
+    if found is None or names is None or all(one is None for one in found):
+        raise InputError(
+            f"the images of {source.spec} have no {CAPTION_SUFFIX} files next to them. Name the captions with "
+            f"{option('captions')}."
+        )
+    texts = zip(names, found, strict=True)
+    return Assigned([None if one is None else _decoded(one, f"the caption of {name}") or None for name, one in texts])
+
+
+def _from_table(source: NumberedSource, table: Table, name_column: str | None, caption_column: str | None) -> Assigned:
+    column = caption_column or next((name for name in CAPTION_COLUMNS if name in table.columns), None)
+    if column is None:
+        raise InputError(
+            f"{table.path} has no column {', '.join(CAPTION_COLUMNS)}. Name the column of the captions with "
+            f"{option('caption_column')}. Available: {listed(list(table.columns), 20)}."
+        )
+    captions = [_cell(table, column, row) for row in range(len(table))]
+    names = name_column or next((name for name in NAME_COLUMNS if name in table.columns), None)
+    if names is None:
+        return _by_order(source, captions, str(table.path))
+    return _by_name(source, dict(zip(_names(table, names), captions, strict=True)), str(table.path))
+
+
+def _names(table: Table, column: str) -> list[str]:
+    names = table.texts(column)
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(
+            f"{table.path} has several captions for one name: {listed(twice)}. Expected one caption for each image."
+        )
+    return names
+
+
+def _cell(table: Table, column: str, row: int) -> str:
+    value = table.column(column)[row]
+    if value is None or isinstance(value, str):
+        return (value or "").strip()
+    raise InputError(
+        f"{table.path}, {table.places[row]}: column {column!r} has {repr(value)[:_SHOWN]}; expected a text."
+    )
+
+
+def _in_folder(folder: Path) -> dict[str, str]:
+    paths = sorted(folder.rglob(f"*{CAPTION_SUFFIX}"))
+    if not paths:
+        raise InputError(f"the folder {folder} has no {CAPTION_SUFFIX} files. Expected one for each image.")
+    return {path.relative_to(folder).as_posix(): _decoded(_bytes(path), str(path)) for path in paths}
+
+
+def _lines(path: Path) -> list[str]:
+    return _decoded(_bytes(path), str(path)).splitlines()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _decoded(data: bytes, what: str) -> str:
+    try:
+        return data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what} is not text in UTF-8. Write it again in that encoding.") from error
+
+
+def _by_order(source: NumberedSource, captions: Sequence[str], where: str) -> Assigned:
+    if len(captions) != source.length:
+        raise InputError(
+            f"{where} has {number_of(len(captions), 'caption')} and no names of images, and {source.spec} has "
+            f"{number_of(source.length, 'image')}. Expected one caption for each image, or a column with the names of "
+            f"the images ({option('name_column')})."
+        )
+    return Assigned([caption.strip() or None for caption in captions], by_order=True)
+
+
+def _by_name(source: NumberedSource, table: Mapping[str, str], where: str) -> Assigned:
+    """By the path of an image, also below the folders that all images share, with its suffix or without."""
+    images = source.names()
+    if images is None:
+        raise InputError(
+            f"{where} has captions by the names of images, and the images of {source.spec} have no names. Give the "
+            "captions in the order of the images."
+        )
+    known = {_path(name): name for name in table}
+    by_stem: dict[str, list[str]] = {}
+    for path, name in known.items():
+        by_stem.setdefault(splitext(path)[0], []).append(name)
+    folders = shared_folders(images)
+    used, captions = set[str](), list[str | None]()
+    for image in images:
+        paths = (image, "/".join(image.split("/")[folders:]))
+        without = [stem for path in paths for stem in stems(path)]
+        found = [known[path] for path in (*paths, *without) if path in known][:1]
+        found = found or next((by_stem[stem] for stem in without if stem in by_stem), [])
+        if len({table[name] for name in found}) > 1:
+            raise InputError(f"{where} has several captions for the image {image!r}: of {listed(found)}. Keep one.")
+        used.update(found)
+        captions.append((table[found[0]].strip() or None) if found else None)
+    return Assigned(captions, [name for name in table if name not in used])
+
+
+def _path(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./")
