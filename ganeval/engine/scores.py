@@ -18,6 +18,8 @@ from ganeval.parsing.arguments import option
 from ganeval.parsing.tables import Table, read_rows
 from ganeval.results import Evaluation
 
+_SHOWN = 40  # characters of a value in a message
+
 
 def run_scores(path: Path, config: ScoresConfig) -> Evaluation:
     """Read the file and measure its columns.
@@ -70,8 +72,13 @@ def _columns(table: Table, config: ScoresConfig) -> tuple[list[str], list[str]]:
         if left := [name or "a column without a name" for name in rest if name not in names]:
             notes.append(f"left out, because they are not scores: {listed(left, 5)}")
     if not names:
-        found = f"{number_of(len(table.columns), 'column')}, none of numbers" if config.column is None else "none"
-        raise InputError(f"{table.path}: found {found}; expected at least one column of numbers.")
+        found = "none"
+        if config.column is None:
+            first = listed([repr(cells[0])[:_SHOWN] for cells in table.columns.values()])
+            found = f"{number_of(len(table.columns), 'column')}, none of numbers (the first row has {first})"
+        raise InputError(
+            f"{table.path}: found {found}; expected at least one column of numbers, with points for decimals."
+        )
     for key, given in (("higher_is_better", config.higher_is_better), ("lower_is_better", config.lower_is_better)):
         if unknown := [name for name in given if name not in names]:
             raise ConfigError(

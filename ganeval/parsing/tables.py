@@ -7,15 +7,17 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ganeval.errors import InputError, did_you_mean, listed
+from ganeval.errors import InputError, did_you_mean, listed, number_of
 from ganeval.parsing.documents import MAX_NUMBER
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _FLAGS = {"true": 1.0, "false": 0.0}
 _SHOWN = 40  # characters of a value in a message
+_DIGITS = 400  # of the longest whole number that is read; the largest float has 309
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ class Table:
             return number
         found = "nothing" if cell is None or cell == "" else repr(cell)[:_SHOWN]
         raise InputError(
-            f"{self.path}, {self.places[row]}: column {name!r} has {found}; expected a finite number in every row. "
-            "Correct or remove the row, or choose columns with --column (column=)."
+            f"{self.path}, {self.places[row]}: column {name!r} has {found}; expected a finite number in every row, at "
+            f"most {MAX_NUMBER:g}. Correct or remove the row, or choose columns with --column (column=)."
         )
 
     def texts(self, name: str) -> list[str]:
@@ -116,9 +118,12 @@ def read_rows(path: Path, what: str) -> Table:
     read = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}[suffix]
     try:
         table = read(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"{path} cannot be read: {why}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8. Save it again in that encoding.") from error
+    except csv.Error as error:
+        raise InputError(f"{path} is not a valid CSV file: {error}. Look for a quote that is not closed.") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
     if not len(table):
         raise InputError(f"{path} has no rows; expected one row per image.")
     return table
@@ -126,7 +131,7 @@ def read_rows(path: Path, what: str) -> Table:
 
 def _number(cell: object) -> float | None:
     """A cell as a number; None for text, an empty cell, a list or an object."""
-    if isinstance(cell, int | float):
+    if isinstance(cell, int | float | Decimal):
         try:
             return float(cell)
         except OverflowError:
@@ -143,21 +148,36 @@ def _number(cell: object) -> float | None:
 def _read_csv(path: Path) -> Table:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
-        header = next(reader, [])
+        header = [name.strip() for name in next(reader, [])]
+        _require_heading(path, header)
         rows, places = [], []
         for row in reader:
             if not row:
                 continue
             if len(row) != len(header):
                 raise InputError(
-                    f"{path}, line {reader.line_num}: found {len(row)} cells; expected {len(header)}, as the heading "
-                    "has. Put text with commas in quotes."
+                    f"{path}, line {reader.line_num}: found {number_of(len(row), 'cell')}; expected {len(header)}, as "
+                    "the heading has. Put text with commas in quotes."
                 )
             rows.append(row)
             places.append(f"line {reader.line_num}")
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise InputError(f"{path} has the column {twice[0]!r} twice. Rename one of them.")
     return Table(path, {name: [row[i] for row in rows] for i, name in enumerate(header)}, places)
+
+
+def _require_heading(path: Path, header: Sequence[str]) -> None:
+    """Raises InputError for another separator than a comma, or a first line of values in place of names."""
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and mark in header[0]:
+            raise InputError(
+                f"{path} has its columns separated by {name}; expected commas, and points in numbers. Export it again."
+            )
+    numbers = [name for name in header if _number(name) is not None]
+    if numbers and (len(numbers) == len(header) or any(not name.isdecimal() for name in numbers)):
+        raise InputError(
+            f"{path} has the value {numbers[0]!r} in its first line; expected a heading with the names of the columns."
+        )
 
 
 def _read_jsonl(path: Path) -> Table:
@@ -168,7 +188,7 @@ def _read_jsonl(path: Path) -> Table:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, parse_int=_whole, object_pairs_hook=_object)
             except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}, line {number} is not JSON: {error}. Write one object per line.") from error
             if not isinstance(row, dict):
@@ -177,6 +197,17 @@ def _read_jsonl(path: Path) -> Table:
             places.append(f"line {number}")
     names = dict.fromkeys(name for row in rows for name in row)
     return Table(path, {name: [row.get(name) for row in rows] for name in names}, places)
+
+
+def _whole(text: str) -> float:
+    """A whole number of JSON; Python refuses to convert one of thousands of digits."""
+    return int(text) if len(text) <= _DIGITS else math.copysign(math.inf, -1 if text.startswith("-") else 1)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a name is in it twice")
+    return found
 
 
 def _read_parquet(path: Path) -> Table:

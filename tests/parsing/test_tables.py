@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,19 @@ def test_parquet(tmp_path: Path) -> None:
         read_rows(tmp_path / "b.parquet", "scores")
 
 
+def test_decimals_of_parquet_are_numbers(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"x": [Decimal("1.5"), Decimal("-2.25")]}), tmp_path / "a.parquet")
+    assert read_rows(tmp_path / "a.parquet", "scores").numbers("x") == [1.5, -2.25]
+
+
+def test_names_of_columns_are_stripped_and_may_be_years(tmp_path: Path) -> None:
+    table = read_rows(write(tmp_path, "a.csv", " model , 2024\na,1\n"), "scores")
+    assert (list(table.columns), table.numbers("2024")) == (["model", "2024"], [1.0])
+
+
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(InputError, match="needs pyarrow, which is not installed"):
@@ -63,8 +77,14 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ("a.txt", "x\n1\n", r"expected a file that ends in \.csv, \.jsonl, \.parquet"),
         ("a.csv", "", "has no rows"),
         ("a.csv", "x,y\n", "has no rows"),
-        ("a.csv", "x,y\n1\n", "line 2: found 1 cells; expected 2"),
+        ("a.csv", "x,y\n1\n", "line 2: found 1 cell; expected 2"),
         ("a.csv", "x,x\n1,2\n", "has the column 'x' twice"),
+        ("a.csv", "name;x\na;0,5\n", "columns separated by semicolons; expected commas, and points in numbers"),
+        ("a.csv", "name\tx\na\t1\n", "columns separated by tabs"),
+        ("a.csv", "1,2\n3,4\n", "has the value '1' in its first line; expected a heading"),
+        ("a.csv", "a.png,0.5\nb.png,0.7\n", "has the value '0.5' in its first line"),
+        ("a.csv", 'x,y\n1,"abc\n2,d\n', "is not a valid CSV file: .*quote that is not closed"),
+        ("a.jsonl", '{"x": 1, "x": 2}\n', "line 1 is not JSON: a name is in it twice"),
         ("a.jsonl", '{"x": 1}\n{"x": \n', "line 2 is not JSON"),
         ("a.jsonl", "[1]\n", "line 1 is not an object"),
     ],
@@ -81,7 +101,7 @@ def test_number_iv(tmp_path: Path, cell: str) -> None:
         table.numbers("x")
 
 
-@pytest.mark.parametrize("cell", ["null", '"text"', "[1]", "{}", "NaN", "Infinity", "1" + "0" * 400])
+@pytest.mark.parametrize("cell", ["null", '"text"', "[1]", "{}", "NaN", "Infinity", "1" + "0" * 400, "9" * 5000])
 def test_number_in_jsonl_iv(tmp_path: Path, cell: str) -> None:
     table = read_rows(write(tmp_path, "a.jsonl", '{"x": 1}\n{"x": ' + cell + "}\n"), "scores")
     with pytest.raises(InputError, match="line 2: column 'x' has"):
@@ -102,5 +122,5 @@ def test_missing_files_and_bytes_iv(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read: No such file"):
         read_rows(tmp_path / "none.csv", "scores")
     (tmp_path / "bad.csv").write_bytes(b"x\n\xff\xfe\n")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is not text in UTF-8"):
         read_rows(tmp_path / "bad.csv", "scores")
