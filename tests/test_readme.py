@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from readme import blocks
+import re
+
+from readme import blocks, pages
 
 TAGS = {"setup-run", "setup-test", "needs-weights", "long", "no-run"}
 
@@ -10,6 +12,15 @@ TAGS = {"setup-run", "setup-test", "needs-weights", "long", "no-run"}
 def test_tags_are_known() -> None:
     for block in blocks():
         assert block.tags <= TAGS, block
+
+
+def test_every_block_of_commands_is_seen() -> None:
+    """A fence of another name for the same language would never be run."""
+    for page in pages():
+        if page.name == "paired.md":
+            continue
+        found = re.findall(r"^```(bash|shell|console|zsh|py|python3)\b", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert found == [], page
 
 
 def test_the_two_commands() -> None:
@@ -24,6 +35,8 @@ def test_list_of_the_tagged_blocks() -> None:
         (b.page, tag, b.text.splitlines()[0]) for b in blocks() for tag in sorted(b.tags) if not tag.startswith("setup")
     ]
     assert tagged == [
+        ("docs/clip-score.md", "no-run", "pip install 'ganeval[clip]'"),
+        ("docs/clip-score.md", "no-run", "ganeval clip-score model-a/ --captions prompts.csv -o a.json"),
         (
             "docs/compact.md",
             "long",
@@ -68,4 +81,6 @@ def test_list_of_the_tagged_blocks() -> None:
             "no-run",
             "ganeval fid medical:scans/ generated/ --value-range -160,240 --protocol compact",
         ),
+        ("docs/scores.md", "no-run", "ganeval scores hps.csv --id prompt --higher-is-better hps -o hps.json"),
+        ("docs/scores.md", "no-run", "ganeval scores a.csv --id prompt --higher-is-better hps -o a.json"),
     ]
