@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import end_to_end, frechet, inception, options, results, scaling, startup
+from benchmarks import end_to_end, frechet, inception, options, paired, results, scaling, startup
 from benchmarks.accelerator import command as accelerator
 from benchmarks.peers import PEERS
 from benchmarks.runs import BenchmarkError, job
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[options.Options], dict[str, Any]]] = {
     "ranks": scaling.ranks,
     "images": scaling.images,
     "neighbours": scaling.neighbours,
+    "paired": paired.measure,
 }
 
 

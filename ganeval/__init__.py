@@ -17,6 +17,7 @@ _NAMES = {
     "path_length": "ganeval.api",
     "paired": "ganeval.api",
     "clip_score": "ganeval.api",
+    "diversity": "ganeval.api",
     "scores": "ganeval.api",
     "open_images": "ganeval.generators.load:open_source",  # takes gen: too
     "build_statistics": "ganeval.api",
@@ -48,6 +49,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from ganeval.api import build_statistics as build_statistics
     from ganeval.api import clip_score as clip_score
+    from ganeval.api import diversity as diversity
     from ganeval.api import evaluate as evaluate
     from ganeval.api import fid as fid
     from ganeval.api import paired as paired

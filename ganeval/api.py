@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganeval.distributed import joined
 from ganeval.engine.clip_score import run_clip_score
 from ganeval.engine.clip_score_config import ClipScoreConfig
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, configure, documented
+from ganeval.engine.output_diversity import run_diversity
 from ganeval.engine.paired import run_paired
-from ganeval.engine.paired_config import PairedConfig
+from ganeval.engine.paired_config import DiversityConfig, PairedConfig
 from ganeval.engine.runtime import started
 from ganeval.engine.scores import run_scores
 from ganeval.engine.scores_config import ScoresConfig
@@ -114,8 +116,42 @@ def paired(real: object, fake: object, **options: Any) -> Evaluation:
         GanEvalWarning: each of the result's ``warnings``.
     """
     require_known(options, options_of(PairedConfig))
-    evaluation = run_paired(spec_or_object(real), spec_or_object(fake), PairedConfig(**options))
-    warn(evaluation.warnings)
+    config = PairedConfig(**options)
+    with joined(sync=config.sync, device=config.device) as group, group.together("paired"):
+        group.agree("paired")
+        evaluation = run_paired(spec_or_object(real), spec_or_object(fake), config, group)
+    if group.rank == 0:
+        warn(evaluation.warnings)
+    return evaluation
+
+
+@documented(DiversityConfig)
+@keep_random_states()
+def diversity(outputs: object, **options: Any) -> Evaluation:
+    """Mean perceptual distance between several outputs of one input, with its error bar.
+
+    Args:
+        outputs: anything that ``open_images`` takes, except a stream; ``group_by`` names the input of each.
+
+    Returns:
+        Evaluation: the result ``diversity``; the error is that of the mean over inputs.
+
+    Raises:
+        InputError: images that cannot be used, without an input, or of unequal sizes within one.
+        NotEnoughSamplesError: an input with one output.
+        WeightsError: the weights of LPIPS are missing or damaged.
+        ConfigError: an unknown option, or a value that it cannot have.
+
+    Warns:
+        GanEvalWarning: each of the result's ``warnings``.
+    """
+    require_known(options, options_of(DiversityConfig))
+    config = DiversityConfig(**options)
+    with joined(sync=config.sync, device=config.device) as group, group.together("diversity"):
+        group.agree("diversity")
+        evaluation = run_diversity(spec_or_object(outputs), config, group)
+    if group.rank == 0:
+        warn(evaluation.warnings)
     return evaluation
 
 

@@ -64,10 +64,12 @@ def test_loop_against_one_process(tmp_path: Path, size: int) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("scenario", ["folders", "other_sources"])
+@pytest.mark.parametrize("scenario", ["folders", "pairs", "other_sources"])
 def test_sources_against_one_process(tmp_path: Path, scenario: str, size: int) -> None:
     if scenario == "folders":
         ranks.folders_for(tmp_path)
+    if scenario == "pairs":
+        ranks.pairs_for(tmp_path)
     equal_one_process(scenario, tmp_path, size)
 
 

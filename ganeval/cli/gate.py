@@ -17,6 +17,7 @@ from ganeval.cli.options import (
     Command,
     compute_options,
     declared,
+    declared_pairs,
     group,
     image_options,
     option,
@@ -41,6 +42,7 @@ _LOOKS: Mapping[str, Mapping[str, Any]] = {
     "fail": {"fg": "red", "bold": True},
     "inconclusive": {"fg": "yellow", "bold": True},
 }
+PAIRS = ("pair_by", "pair_by_real", "pair_by_fake", "on_unpaired", "channels", "distance")  # of rules of pairs
 _FORMATS = ("text", "json", "md", "github")
 
 
@@ -67,6 +69,7 @@ _FORMATS = ("text", "json", "md", "github")
 @option("--suggest", is_flag=True, help="Suggest limits from results R1.json R2.json ... of several training seeds.")
 @option("--check", is_flag=True, help="Only check the configuration, the baseline and the manifest of statistics.")
 @declared(*group("comparison", "test", "heldout", "features"), "num_fake")
+@declared_pairs(*PAIRS, distance={"default": None})
 @partial(compute_options, protocol=None)
 @image_options
 @report_path
@@ -92,8 +95,9 @@ def gate(
 
     The rules are in ganeval.toml under [gate.rules.METRIC], or in pyproject.toml under
     [tool.ganeval.gate.rules.METRIC]: max, min, max-regression = { abs = ... } or { rel = ... }, min-samples, level,
-    compare, source. Rules for a result of `ganeval scores` are under [gate.scores.COLUMN]. The interval decides, not
-    the point value. Exit code 0: passed; 1: failed; 3: could not be judged.
+    compare, source. Rules of ssim, psnr, l1, l2, ms-ssim and lpips compare pairs of images, as `ganeval paired` does.
+    Rules for a result of `ganeval scores` are under [gate.scores.COLUMN]. The interval decides, not the point value.
+    Exit code 0: passed; 1: failed; 3: could not be judged.
 
     \b
     Examples:

@@ -31,6 +31,7 @@ _FIRST = {
 _LAST = {
     "paired": ("ganeval.cli.paired", "SSIM, PSNR, L1, L2, MS-SSIM and LPIPS of pairs of images."),
     "clip-score": ("ganeval.cli.clip_score", "How well images match their captions, under CLIP."),
+    "diversity": ("ganeval.cli.diversity", "Perceptual distance between several outputs of one input."),
     "scores": ("ganeval.cli.scores", "Numbers per image that another program made: mean or proportion, error bar."),
     "gate": (
         "ganeval.cli.gate",
@@ -106,7 +107,11 @@ def ganeval_command() -> None:
 def _shared(arguments: list[str]) -> bool:
     """Whether all ranks of torchrun share the work of this command; others run on the first rank alone."""
     names = [argument for argument in arguments if not argument.startswith("-")]
-    return names[:2] == ["stats", "build"] or commands().get("".join(names[:1]), ("",))[0] == _METRIC
+    return (
+        names[:2] == ["stats", "build"]
+        or names[:1] in (["paired"], ["diversity"])
+        or commands().get("".join(names[:1]), ("",))[0] == _METRIC
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

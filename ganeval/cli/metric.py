@@ -17,14 +17,14 @@ from ganeval.cli.options import (
     group,
     image_options,
     network_options,
-    option,
     output_options,
+    per_image_path,
     record_path,
     report_path,
 )
 from ganeval.cli.output import progress, speaks
 from ganeval.cli.outputs import Outputs
-from ganeval.cli.places import Output, Source
+from ganeval.cli.places import Source
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, family, metric_commands, named_metrics, summary_of
 from ganeval.protocol import PROTOCOLS
@@ -92,11 +92,8 @@ def _command(
         decorators.append(declared(*group("heldout")))
     if test:
         decorators.append(declared("test"))
-    per_image = option(
-        "--per-image",
-        type=Output(),
-        metavar="FILE.csv|.npz",
-        help="Also write a table with one row per image: realism, rarity, nearest image, influence, score, covered.",
+    per_image = per_image_path(
+        "Also write a table with one row per image: realism, rarity, nearest image, influence, score, covered."
     )
     return _built(name, text, metrics, [*decorators, declared(*group("result", "features"), *settings), per_image])
 

@@ -15,6 +15,7 @@ from ganeval.cli import output, streams
 from ganeval.cli.config import defaults_for, find_config, is_number, is_whole, list_of, wants_json
 from ganeval.cli.places import Output, RecordFile, Source, WeightsFile, check_places
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, all_options
+from ganeval.engine.paired_config import PairedConfig
 from ganeval.errors import ConfigError
 from ganeval.features.registry import DISTANCES
 from ganeval.files import parse_size
@@ -177,6 +178,7 @@ _SPECIAL: Mapping[str, Callable[[], dict[str, Any]]] = {
     **dict.fromkeys(("test", "relative_to", "test_a", "test_b", "eval_reference"), lambda: {"type": Source()}),
     **dict.fromkeys(("labels_real", "labels_fake"), lambda: {"type": click.Path(dir_okay=False)}),
     "group_by": lambda: {"metavar": "REGEX|FILE"},
+    **dict.fromkeys(("pair_by", "pair_by_real", "pair_by_fake"), lambda: {"metavar": "stem|name|order|REGEX"}),
     **dict.fromkeys(("prepare", "prepare_real", "prepare_fake"), lambda: {"metavar": "STEP,STEP"}),
     "names": lambda: {"nargs": 2},
     "distance": lambda: {"type": click.Choice(list(DISTANCES))},
@@ -198,6 +200,16 @@ def declared_by(declaration: type[Any], **changes: Mapping[str, Any]) -> Callabl
     """The same as ``all_declared``, without the options that are for Python alone."""
     shown = (one for one in options_of(declaration).values() if one.group)
     return _stack(*(_declared(one, changes.get(one.name, {})) for one in shown))
+
+
+def declared_pairs(*names: str, **changes: Mapping[str, Any]) -> Callable[[Decorated], Decorated]:
+    """The click options of options of ``paired``, on a command that also has those of ``evaluate``.
+
+    Args:
+        changes: by option, what is different on this command, for click.
+    """
+    known = options_of(PairedConfig)
+    return _stack(*(_declared(known[name], changes.get(name, {})) for name in names))
 
 
 def all_declared(declaration: type[Any], **changes: Mapping[str, Any]) -> Callable[[Decorated], Decorated]:
@@ -374,6 +386,11 @@ def report_path(f: Decorated) -> Decorated:
     return option(
         "--report", type=Output(), metavar="FILE.html", help="Also write an HTML page with plots and images."
     )(f)
+
+
+def per_image_path(text: str) -> Callable[[Decorated], Decorated]:
+    """``--per-image``, with the columns of its table in the help."""
+    return option("--per-image", type=Output(), metavar="FILE.csv|.npz", help=text)
 
 
 def output_path(f: Decorated, *, kind: Output | None = None) -> Decorated:

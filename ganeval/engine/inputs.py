@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ganeval.engine.config import EvaluationConfig, InputOptions
+from ganeval.engine.paired_config import PerceptualOptions
 from ganeval.engine.reference_files import images_in, load_reference, parts_of
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError, number_of
 from ganeval.generators.load import is_made, open_source
@@ -122,7 +123,7 @@ def labelled(source: ImageSource, table: Path, name: str) -> ImageSource:
     return source
 
 
-def preparation_of(options: InputOptions, name: str) -> str:
+def preparation_of(options: InputOptions | PerceptualOptions, name: str) -> str:
     """The steps that were asked for an image set, in the form that is part of a protocol; empty: none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Options of ``ganeval paired``: each is declared here and nowhere else."""
+"""Options of ``ganeval paired`` and ``ganeval diversity``: each is declared here and nowhere else."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from ganeval.parsing.arguments import (
     CALLABLE,
     DEVICE,
     DISTANCE,
+    FLAG,
     FOLDER,
     NAMES,
     NUMBER,
     PATH,
+    TEXT,
     WHOLE,
     Device,
     choice,
@@ -27,7 +29,53 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PairedConfig(OpenOptions):
+class PerceptualOptions(OpenOptions):
+    """Options of calls that compare single images with each other."""
+
+    distance: str = declare(
+        "lpips-alex",
+        DISTANCE,
+        "paired",
+        "Perceptual distance. lpips-alex, lpips-vgg and lpips-squeeze are LPIPS; compact needs no download, lite only "
+        "a package, and neither is comparable with published LPIPS.",
+    )
+    distance_weights: str | Path | None = declare(
+        None, PATH.or_none(), "", "A file of weights of the distance, in place of the published ones."
+    )
+    prepare: str | None = declare(
+        None,
+        TEXT.or_none(),
+        "paired",
+        "Steps that bring all images to one size, separated by commas: center-crop[:S], adm-crop:S, resize:S:FILTER or "
+        "resize:WxH:FILTER, pad[:S]. They are part of the protocol.",
+    )
+    on_error: str = declare(
+        "stop",
+        choice("stop", "skip"),
+        "paired",
+        "What to do at an unreadable file: stop, or skip it (of a pair, both images) and count it.",
+    )
+    level: float = declare(0.95, NUMBER.between(0, 1), "paired", "Confidence level of the intervals.")
+    batch_size: int = declare(16, WHOLE.from_(1), "paired", "Images of a set in one batch; changes no value.")
+    workers: int = declare(0, WHOLE.from_(0), "paired", "Decoding processes of each set.")
+    device: Device = declare("auto", DEVICE, "paired", "Where values are computed: auto, cpu, cuda[:i], mps.")
+    progress: ProgressFactory | None = declare(
+        None,
+        CALLABLE.or_none(),
+        "",
+        "A function of a description and the number of images that returns a progress display.",
+    )
+    sync: bool = declare(
+        True,
+        FLAG,
+        "",
+        "Under torchrun or in a process group, all ranks make this call, share the images and get the same results; "
+        "False: this rank alone.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedConfig(PerceptualOptions):
     """Options of ``paired``."""
 
     metrics: Sequence[str] | None = declare(
@@ -37,16 +85,6 @@ class PairedConfig(OpenOptions):
         "Names of metrics, separated by commas: ssim, psnr, l1, l2, ms-ssim, lpips.",
         default_text="all that apply",
     )
-    distance: str = declare(
-        "lpips-alex",
-        DISTANCE,
-        "paired",
-        "Distance of lpips. lpips-alex, lpips-vgg and lpips-squeeze are LPIPS; compact needs no download, lite only a "
-        "package, and neither is comparable with published LPIPS.",
-    )
-    distance_weights: str | Path | None = declare(
-        None, PATH.or_none(), "", "A file of weights of the distance, in place of the published ones."
-    )
     channels: str = declare(
         "rgb",
         choice("rgb", "y"),
@@ -55,10 +93,20 @@ class PairedConfig(OpenOptions):
     )
     pair_by: str | None = declare(
         None,
-        choice("stem", "name", "order").or_none(),
+        TEXT.or_none(),
         "paired",
-        "How images find their partners: by relative path without suffix, by relative path, or by their order.",
+        "How images find their partners: stem (relative path without suffix), name (relative path), order, or a "
+        "regular expression, searched in the relative path: partners agree in the part in parentheses, and what it "
+        "does not match is left out.",
         default_text="stem where both sets have file names, else order",
+    )
+    pair_by_real: str | None = declare(None, TEXT.or_none(), "paired", "The same for REAL alone, e.g. '(.+)_real_B'.")
+    pair_by_fake: str | None = declare(
+        None,
+        TEXT.or_none(),
+        "paired",
+        "The same for FAKE alone, e.g. '(.+)_fake_B'. Several fakes may have one real, e.g. by '(.+)_[0-9]+': they "
+        "then count as one in the error bars.",
     )
     on_unpaired: str = declare(
         "stop",
@@ -66,6 +114,8 @@ class PairedConfig(OpenOptions):
         "paired",
         "What to do at images without a partner: stop, or skip and count them.",
     )
+    prepare_real: str | None = declare(None, TEXT.or_none(), "paired", "Steps for REAL alone, or none.")
+    prepare_fake: str | None = declare(None, TEXT.or_none(), "paired", "Steps for FAKE alone, or none.")
     group_by: str | Path | None = declare(
         None,
         FOLDER.or_none(),
@@ -73,13 +123,25 @@ class PairedConfig(OpenOptions):
         "Pairs that belong together count as one in every error bar: a regular expression that is searched in the name "
         "of the fake, or a CSV file with the columns image and group.",
     )
-    level: float = declare(0.95, NUMBER.between(0, 1), "paired", "Confidence level of the intervals.")
-    batch_size: int = declare(16, WHOLE.from_(1), "paired", "Pairs that are computed at once; changes no value.")
-    workers: int = declare(0, WHOLE.from_(0), "paired", "Decoding processes of each set.")
-    device: Device = declare("auto", DEVICE, "paired", "Where values are computed: auto, cpu, cuda[:i], mps.")
-    progress: ProgressFactory | None = declare(
+    single_images: bool = declare(False, FLAG, "", "Also keep the names of the images, for tables and reports.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiversityConfig(PerceptualOptions):
+    """Options of ``diversity``."""
+
+    group_by: str | Path | None = declare(
         None,
-        CALLABLE.or_none(),
-        "",
-        "A function of a description and the number of pairs that returns a progress display.",
+        FOLDER.or_none(),
+        "paired",
+        "The input of each output: a regular expression that is searched in the name of the output, of which the part "
+        "in parentheses is the input; or a CSV file with the columns image and group.",
+        default_text="required",
+    )
+    pairs: int | None = declare(
+        None,
+        WHOLE.from_(1).or_none(),
+        "paired",
+        "Compare this number of pairs of the outputs of each input, drawn by the seed. BicycleGAN took 19.",
+        default_text="all pairs",
     )

@@ -90,6 +90,8 @@ def chosen_metrics(config: EvaluationConfig) -> list[Metric] | None:
         what, command, call = "images and captions", "clip-score IMAGES --captions FILE", "clip_score"
         if others[0].pairs:
             what, command, call = "pairs of images", "paired REAL FAKE", "paired"
+        if others[0].name == "diversity":
+            what, command, call = "outputs of one input", "diversity OUTPUTS --group-by REGEX", "diversity"
         raise ConfigError(
             f"{others[0].name} is of {what}, not of two sets. Measure it with `ganeval {command}` (ganeval.{call})."
         )

@@ -7,8 +7,8 @@ batch that it would meet there, and no image is padded in or counted twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from ganeval.images.types import ImageBatch, ImageSource, NumberedSource, Source
 from ganeval.statistics.moments import Moments
 from ganeval.statistics.rows import FeatureRows
 
+B = TypeVar("B")
 _PULSE = 4  # batches after which ranks look whether all are still there
 _TWICE = "given by more than one rank (does a DistributedSampler pad?); each counts"
 _WINDOW = 8 * 2**20  # bytes of rows that are gathered at once
@@ -61,14 +62,7 @@ class RankShare:
             yield from self._of_a_stream(call, **drawing)
             return
         rounds = math.ceil(math.ceil((self._source.length or 0) / size) / group.size)
-        drawn = 0
-        for batch in self.part.batches(size, **drawing):
-            if drawn % _PULSE == 0:
-                group.agree(call)
-            drawn += 1
-            yield batch
-        for _ in range(math.ceil(drawn / _PULSE), math.ceil(rounds / _PULSE)):  # that other ranks still wait for
-            group.agree(call)
+        yield from pulsed(self.part.batches(size, **drawing), rounds, group, call)
         usable = np.ones(len(self.rows), bool)
         usable[self.report.skipped_places] = False
         for i, start in enumerate(range(0, len(self.rows), size)):
@@ -85,6 +79,25 @@ class RankShare:
                 yield batch
         if group.rank == 0:
             self.report = self._source.report
+
+
+def pulsed(batches: Iterable[B], most: int, group: Group, call: str) -> Iterator[B]:
+    """The batches of this rank; every few of them the ranks hear whether one of them failed.
+
+    Args:
+        most: batches of the rank that has the most.
+
+    Raises:
+        RankError: one did.
+    """
+    drawn = 0
+    for batch in batches:
+        if drawn % _PULSE == 0:
+            group.agree(call)
+        drawn += 1
+        yield batch
+    for _ in range(math.ceil(drawn / _PULSE), math.ceil(most / _PULSE)):  # that other ranks still wait for
+        group.agree(call)
 
 
 class Order:

@@ -86,7 +86,8 @@ class PerceptualDistance:
                     height, width = images.shape[2:]
                     raise InputError(
                         f"images of {width} x {height} pixels are too small for {self.name}. "
-                        f"Enlarge them: {option('resize', 64)}; or take {option('distance', 'compact')}."
+                        f"Enlarge them: {option('resize', 64)} for ppl, {option('prepare', 'resize:64:bicubic')} for "
+                        f"pairs. Or take {option('distance', 'compact')}."
                     ) from error
                 raise
 

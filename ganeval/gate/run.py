@@ -7,11 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ganeval.engine.config import EvaluationConfig, all_options
+from ganeval.engine.paired_config import PairedConfig
 from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnoughSamplesError
 from ganeval.files import require_writable
 from ganeval.gate.rules import Gate
 from ganeval.gate.verdict import Verdict, judge, require_baseline, unmeasured
+from ganeval.metrics.registry import get_metric
+from ganeval.parsing.arguments import option, options_of
 from ganeval.result_files import Record, read_record, write_record
+from ganeval.results import Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +54,7 @@ def run_gate(
         results: an existing run, instead of ``real`` and ``fake``.
         baseline: a file that ganeval wrote.
         update_baseline: replace the baseline by this run, unless a limit fails. Regressions then do not count.
-        options: of ``evaluate``.
+        options: of ``evaluate``; where the rules are of pairs of images, of ``paired``.
 
     Raises:
         ConfigError: rules and arguments contradict each other.
@@ -69,13 +74,8 @@ def run_gate(
     before = read_record(path) if path is not None and (path.exists() or not update_baseline) else None
     require_baseline(gate, before, accept=update_baseline)
     if record is None:
-        from ganeval.api import evaluate
-
-        if gate.protocol is None:
-            raise ConfigError("a gate that measures needs a protocol: set protocol in [gate], or pass --protocol.")
-        names = tuple(rule.metric for rule in gate.rules)
         try:
-            record = Record.of(evaluate(real, fake, metrics=names, protocol=gate.protocol, **options))
+            record = Record.of(_measured(gate, real, fake, options))
         except (NotEnoughSamplesError, IncomparableError) as error:
             return GateRun(verdict=unmeasured(gate, str(error)), record=None)
     verdict = judge(gate, record, before, accept=update_baseline)
@@ -88,6 +88,39 @@ def run_gate(
         except InputError as error:
             not_updated = str(error)
     return GateRun(verdict=verdict, record=record, updated=updated, not_updated=not_updated)
+
+
+def _measured(gate: Gate, real: object, fake: object, options: Mapping[str, Any]) -> Evaluation:
+    """The metrics of the rules, of pairs of images or of two sets.
+
+    Raises:
+        ConfigError: rules of both kinds, no protocol, or an option that has no effect on rules of this kind.
+    """
+    from ganeval.api import evaluate, paired
+
+    names = tuple(rule.metric for rule in gate.rules)
+    of_pairs = [name for name in names if get_metric(name).pairs]
+    if of_pairs and len(of_pairs) < len(names):
+        others = ", ".join(name for name in names if name not in of_pairs)
+        raise ConfigError(
+            f"one measurement has rules of pairs of images ({', '.join(of_pairs)}) and of image sets ({others}). Write "
+            "them in two files and name each with --config."
+        )
+    every = {**options_of(PairedConfig), **all_options(EvaluationConfig)}
+    known = options_of(PairedConfig) if of_pairs else all_options(EvaluationConfig)
+    given = {name: value for name, value in options.items() if name not in every or not _is(value, every[name].default)}
+    if useless := [name for name in given if name in every and name not in known and name != "cache"]:
+        raise ConfigError(f"{option(useless[0])} has no effect on rules of {', '.join(names)}. Omit it.")
+    if of_pairs:
+        return paired(real, fake, metrics=names, **{k: v for k, v in given.items() if k != "cache"})
+    if gate.protocol is None:
+        raise ConfigError("a gate that measures needs a protocol: set protocol in [gate], or pass --protocol.")
+    return evaluate(real, fake, metrics=names, protocol=gate.protocol, **given)
+
+
+def _is(value: object, default: object) -> bool:
+    """Whether an option has its default; what is given as images may be an array, which has no plain equality."""
+    return value is default or (isinstance(value, str | int | float | tuple) and value == default)
 
 
 def _of_its_kind(gate: Gate, record: Record | None) -> tuple[Gate, tuple[str, ...]]:

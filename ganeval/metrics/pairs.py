@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ganeval.metrics.build_result import NO_REFERENCE
 from ganeval.metrics.registry import METRICS
-from ganeval.metrics.sample_mean import sample_mean
+from ganeval.metrics.sample_mean import mean_result, sample_mean
 from ganeval.protocol import Protocol
 from ganeval.results import MetricResult
 
@@ -77,10 +77,11 @@ def luma(images: Tensor) -> Tensor:
 def _similarity_and_contrast(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """SSIM and its contrast term at every pixel."""
     mean_a, mean_b = _blurred(a), _blurred(b)
-    squares, product = mean_a.square() + mean_b.square(), mean_a * mean_b
-    variances = (_blurred(a.square() + b.square()) - squares).clamp_min_(0)
-    contrast = (2 * (_blurred(a * b) - product) + _C2) / (variances + _C2)
-    return (2 * product + _C1) / (squares + _C1) * contrast, contrast
+    squares, product = mean_a.square().add_(mean_b.square()), mean_a.mul_(mean_b)
+    variances = _blurred(a.square().add_(b.square())).sub_(squares).clamp_min_(0)
+    contrast = _blurred(a * b).sub_(product).mul_(2).add_(_C2).div_(variances.add_(_C2))
+    luminance = product.mul_(2).add_(_C1).div_(squares.add_(_C1))
+    return luminance.mul_(contrast), contrast
 
 
 def _blurred(images: Tensor) -> Tensor:
@@ -132,31 +133,27 @@ def result(
     identical = int((~finite).sum())
     if not finite.any():
         return None
-    groups = None if groups is None else groups[finite]
-    found = sample_mean(values[finite], level=level, groups=groups, within=metric.range, what="paired")
-    per_image = {f"{name}_influence_fake": found.influence, f"{name}_score_fake": values[finite]}
+    finite_groups = None if groups is None else groups[finite]
+    found = sample_mean(values[finite], level=level, groups=finite_groups, within=metric.range, what="paired")
     if identical:
-        per_image[f"{name}_latent_digests"] = inputs[finite]
-        told = f"{identical} of {len(values)} pairs are identical: their PSNR is infinite and is not in the mean"
-        warnings = (*warnings, told)
+        message = f"{identical} of {len(values)} pairs are identical: their PSNR is infinite and is not in the mean"
+        warnings = (*warnings, message)
     n = int(finite.sum())
-    details = {"kind": "mean", "identical": identical} if name == "psnr" else {"kind": "mean"}
-    freedom = {} if found.degrees_of_freedom is None else {"degrees_of_freedom": found.degrees_of_freedom}
-    return MetricResult(
-        name=name,
+    return mean_result(
+        name,
+        found,
+        values,
         label=label,
-        value=found.value,
         higher_is_better=metric.higher_is_better,
         n_real=n,
         n_fake=n,
         protocol=protocol,
-        standard_error=found.standard_error,
-        bias=None if found.interval is None else 0.0,
-        corrected=None if found.interval is None else found.value,
-        interval=found.interval,
-        reason=found.reason,
-        warnings=warnings,
         reference=reference or NO_REFERENCE,
-        details={**details, **freedom, "standard_deviation": float(np.std(values[finite], ddof=min(1, n - 1)))},
-        per_image=per_image,
+        details={
+            "kind": "mean",
+            "identical": identical if name == "psnr" else None,
+            "standard_deviation": float(np.std(values[finite], ddof=min(1, n - 1))),
+        },
+        per_image={f"{name}_latent_digests": inputs[finite]} if identical else None,
+        warnings=warnings,
     )

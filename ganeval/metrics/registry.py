@@ -37,8 +37,8 @@ class Metric:
         rows: whether it needs the features themselves, not only their moments.
         generator: whether it is of the generator of the fakes itself, and not of features; the engine of
             ``ganeval.engine.path_length`` then computes it, and ``measure`` turns what that finds into a result.
-        pairs: whether it is of pairs of images, see ``ganeval.engine.paired``; ``measure`` is then a function of two
-            batches.
+        pairs: whether it is of pairs of images, see ``ganeval.engine.paired`` and ``output_diversity``; ``measure`` is
+            then a function of two batches, or of the values of pairs.
         captions: whether it is of images and their captions, see ``ganeval.engine.clip_score``; ``measure`` is then a
             function of cosines.
         test: ``required`` or ``optional``, where it takes held-out real images (``--test``); REAL is then the training
@@ -366,6 +366,20 @@ _METRICS: dict[str, Metric] = {
             captions=True,
             in_eval=False,
             citation=bibtex("hessel2021clipscore"),
+        ),
+        Metric(
+            name="diversity",
+            title="Mean perceptual distance between the outputs of a model for one input",
+            acronym="diversity",
+            higher_is_better=True,
+            minimum=2,
+            measure="ganeval.metrics.output_diversity:result",
+            sides="fake",
+            rows=False,
+            pairs=True,
+            in_eval=False,
+            range=(0.0, math.inf),
+            citation=bibtex("zhu2017multimodal", "zhang2018unreasonable"),
         ),
         _of_pairs("ssim", "SSIM", "Structural similarity of pairs: 1 for equal images", (-1.0, 1.0), "wang2004image"),
         _of_pairs("psnr", "PSNR", "Peak signal-to-noise ratio of pairs, in dB", (-math.inf, math.inf), "hore2010image"),

@@ -11,13 +11,15 @@ p^ (1 - p^) / SE^2, at most the number of units (the design effect of survey sta
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ganeval.metrics.build_result import LEAST
 from ganeval.metrics.intervals import quantile, symmetric_interval, variance_of_mean
-from ganeval.results import Interval, Reason
+from ganeval.protocol import Protocol
+from ganeval.results import Interval, MetricResult, Reason
 
 MEAN, WILSON = "mean", "wilson"
 _ROUNDING = 1e-12  # of the largest value: a deviation so small is one of arithmetic
@@ -108,6 +110,53 @@ def sample_mean(
         return SampleMean(value=mean, influence=influence, reason=Reason("no_spread"))
     return SampleMean(
         value=mean, influence=influence, standard_error=error, interval=around, degrees_of_freedom=freedom
+    )
+
+
+def mean_result(
+    name: str,
+    found: SampleMean,
+    scores: np.ndarray,
+    *,
+    label: str,
+    higher_is_better: bool | None,
+    n_real: int | None,
+    n_fake: int,
+    protocol: Protocol,
+    reference: str,
+    details: Mapping[str, object],
+    settings: Mapping[str, object] | None = None,
+    per_image: Mapping[str, np.ndarray] | None = None,
+    warnings: tuple[str, ...] = (),
+) -> MetricResult:
+    """The result of a mean, which has no bias.
+
+    Args:
+        scores: of all units, those included that are not in the mean.
+        details: what is None is left out.
+        settings: choices that change the value, for the comparison key.
+        per_image: arrays in addition to influences and scores.
+    """
+    known = found.interval is not None
+    details = {**details, "degrees_of_freedom": found.degrees_of_freedom}
+    return MetricResult(
+        name=name,
+        label=label,
+        value=found.value,
+        higher_is_better=higher_is_better,
+        n_real=n_real,
+        n_fake=n_fake,
+        protocol=protocol,
+        standard_error=found.standard_error,
+        bias=0.0 if known else None,
+        corrected=found.value if known else None,
+        interval=found.interval,
+        reason=found.reason,
+        warnings=warnings,
+        reference=reference,
+        settings=settings or {},
+        details={key: value for key, value in details.items() if value is not None},
+        per_image={f"{name}_influence_fake": found.influence, f"{name}_score_fake": scores, **(per_image or {})},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ganeval.metrics.build_result import NO_REFERENCE
-from ganeval.metrics.sample_mean import is_proportion, sample_mean
+from ganeval.metrics.sample_mean import is_proportion, mean_result, sample_mean
 from ganeval.protocol import scores_protocol
 from ganeval.results import MetricResult
 
@@ -43,22 +43,16 @@ def measure(
         "standard_deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "groups": None if groups is None else int(np.unique(groups).size),
         "effective_n": found.effective_n,
-        "degrees_of_freedom": found.degrees_of_freedom,
     }
-    return MetricResult(
-        name=name,
+    return mean_result(
+        name,
+        found,
+        values,
         label=name,
-        value=found.value,
         higher_is_better=higher_is_better,
         n_real=None,
         n_fake=len(values),
         protocol=scores_protocol(),
-        standard_error=found.standard_error,
-        bias=None if found.interval is None else 0.0,
-        corrected=None if found.interval is None else found.value,
-        interval=found.interval,
-        reason=found.reason,
         reference=NO_REFERENCE,
-        details={key: value for key, value in details.items() if value is not None},
-        per_image={f"{name}_influence_fake": found.influence, f"{name}_score_fake": values},
+        details=details,
     )

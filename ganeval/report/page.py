@@ -22,6 +22,7 @@ from ganeval.report.paths import worst_steps
 from ganeval.report.reopen import Look, looker
 from ganeval.report.steps import ordered, over_runs
 from ganeval.report.templates import HERE, render
+from ganeval.report.worst_pairs import is_paired, worst_pairs
 from ganeval.result_files import Record, read_record
 
 
@@ -153,6 +154,8 @@ def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> li
         return [Grid("Images", "", missing=f"Left out: {why}.")]
     provenance = {"real": evaluation.real, "fake": evaluation.fake}
     look = subject.look or looker(provenance, arrays, trusted=trusted, **options)
+    if is_paired(subject.record):
+        return [worst_pairs(subject.record, look)]
     n = len(arrays.get("fake_image_digests", ()))
     steps = worst_steps(subject.record, trusted=trusted, options=options)
     if steps is not None and len(evaluation.results) == 1:  # path length alone has pairs of latents, not images

@@ -11,6 +11,7 @@ from ganeval.errors import GanEvalError, InputError, number_of
 from ganeval.generators.load import open_source
 from ganeval.images.grammar import parse_spec
 from ganeval.images.options import LikeReal
+from ganeval.images.preparation import parse_preparation, prepared
 from ganeval.images.specs import closed_to_documents
 from ganeval.images.types import ImageSource, NumberedSource
 
@@ -44,7 +45,12 @@ def looker(
         if not len(digests):
             raise InputError(f"there are no digests of the single images of {_SIDES[side]} to recognise them")
         if side not in opened:
-            opened[side] = _opened(side, told, len(digests), trusted=trusted, options=options)
+            known = arrays.get(f"{side}_places")
+            opened[side] = (
+                _opened(side, told, len(digests), trusted=trusted, options=options)
+                if known is None
+                else _opened_at(side, told, known, trusted=trusted, options=options)
+            )
         return _matching(*opened[side], places, digests)
 
     return look
@@ -69,6 +75,18 @@ def _opened(
     return source, places
 
 
+def _opened_at(
+    side: str, told: Mapping[str, Any], places: np.ndarray, *, trusted: bool, options: Mapping[str, Any]
+) -> tuple[NumberedSource, Sequence[int]]:
+    """The source of images whose places in it are known, such as the partners of other images."""
+    rows = [int(place) for place in places.tolist()]
+    n = max(rows, default=0) + 1
+    source = open_again(side, told, n, trusted=trusted, options=options)
+    if not isinstance(source, NumberedSource) or min(rows, default=0) < 0 or source.length < n:
+        raise InputError(f"{source.spec} does not hold the images that were measured")
+    return source, rows
+
+
 def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, options: Mapping[str, Any]) -> ImageSource:
     """The source of ``n`` images that a document describes.
 
@@ -86,7 +104,10 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
     if ((told.get("subset") or {}).get("of") or 0) > _MOST:
         raise InputError(f"repeating a draw from more than {_MOST} images of {spec} would take too long")
     try:
-        return open_source(named, **_how(told, n), **options)
+        source = open_source(named, **_how(told, n), **options)
+        if not (steps := told.get("prepare")) or (preparation := parse_preparation(str(steps))).patches is not None:
+            return source
+        return prepared(source, preparation, 0)  # the seed is of patches
     except _FAILURES as error:
         raise InputError(f"{spec} cannot be opened again ({_first(error)})") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,16 @@ def columns(arrays: Mapping[str, np.ndarray], n_fake: int, n_real: int | None) -
             continue
         found[column] = both if column != "nearest" else _paths(arrays, parts)
     return found
+
+
+def pair_columns(arrays: Mapping[str, np.ndarray], metrics: Iterable[str], n: int) -> dict[str, np.ndarray]:
+    """The columns of a table of pairs: the paths ``real`` and ``fake``, and the value of each metric.
+
+    The PSNR of an identical pair, which is infinite, is an unknown number (NaN).
+    """
+    paths = {side: np.array([name_of(arrays, side, i) for i in range(n)]) for side in ("real", "fake")}
+    scores = {name: np.asarray(arrays[f"{name}_score_fake"], np.float64) for name in metrics}
+    return {**paths, **{name: np.where(np.isfinite(values), values, np.nan) for name, values in scores.items()}}
 
 
 def _paths(arrays: Mapping[str, np.ndarray], parts: list[np.ndarray]) -> np.ndarray:

@@ -16,12 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ganeval.engine.output_diversity import mean_distance
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.features.perceptual import PerceptualDistance
 from ganeval.metrics.intervals import quantile, symmetric_interval
@@ -30,7 +30,7 @@ from ganeval.training.loop import to_float
 
 Translate = Callable[[Tensor], Tensor]  # float (N, 3, H, W) in [-1, 1] to the same
 
-_PAIRS, _PIXELS = 8, 2**18  # at a time: the maps of LPIPS are large, 17 MB an image of 256 x 256 in its first layer
+_PIXELS = 2**18  # at a time: the maps of LPIPS are large
 NOISE = 2 / 255  # sd, on the scale from 0 to 1
 _OF_ROUNDING, _OF_NOISE = 0.25 / 255, NOISE * math.sqrt(2 / math.pi)  # mean absolute values of the two
 
@@ -119,21 +119,9 @@ def diversity(
     Raises:
         NotEnoughSamplesError: fewer than 2 outputs of an input, or fewer pairs than asked for.
     """
-    means = []
-    for number, images in enumerate(outputs):
-        chosen = np.array(list(combinations(range(len(images)), 2)))
-        if len(chosen) < (pairs or 1):
-            raise NotEnoughSamplesError(
-                f"diversity takes {pairs or 1} pairs of the outputs for one input; input {number} has {len(images)} "
-                f"outputs, {len(chosen)} pairs."
-            )
-        if pairs is not None:
-            chosen = np.random.default_rng([seed, number]).permutation(chosen)[:pairs]
-        maps, found = distance.maps(images), []
-        for some in np.array_split(chosen, math.ceil(len(chosen) / _PAIRS)):
-            one, other = ([m[torch.from_numpy(side).to(m.device)] for m in maps] for side in some.T.copy())
-            found.append(distance.between(one, other).cpu().double())
-        means.append(float(torch.cat(found).mean()))
+    means = [
+        mean_distance(images, distance, pairs=pairs, number=number, seed=seed) for number, images in enumerate(outputs)
+    ]
     return clustered_mean(np.array(means), sources)
 
 

@@ -133,6 +133,103 @@ def test_lpips_against_the_package(tmp_path: Path) -> None:
     assert found["lpips"].per_image["lpips_score_fake"].tolist() == pytest.approx(expected.tolist(), rel=1e-6)
 
 
+def test_partners_by_a_pattern(tmp_path: Path) -> None:
+    """Both sets in one folder, as pix2pix writes them."""
+    a, b, c = grey(10, 100, 200)
+    folder = save(
+        tmp_path / "images",
+        {"1_real_B.png": a, "1_fake_B.png": a + 51, "1_real_A.png": c, "2_real_B.png": b, "2_fake_B.png": b},
+    )
+    pattern = {"pair_by_real": "(.+)_real_B", "pair_by_fake": "(.+)_fake_B"}
+    found = ganeval.paired(folder, folder, single_images=True, **pattern, **CHEAP)
+    assert found["l1"].value == pytest.approx(0.1)
+    assert found.per_image["real_image_names"].tolist() == ["1_real_B.png", "2_real_B.png"]
+    assert found.per_image["fake_image_names"].tolist() == ["1_fake_B.png", "2_fake_B.png"]
+    assert "3 images of REAL that '(.+)_real_B' does not match were left out" in found.notes
+    for text, message in (
+        ("steam", "'steam' matches no image of REAL, such as"),
+        ("(", "regular expression; got '\\('"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            ganeval.paired(folder, folder, pair_by=text, **CHEAP)
+    with pytest.raises(InputError, match="has two images '1', so their partners are not clear. Make the part"):
+        ganeval.paired(folder, folder, **{**pattern, "pair_by_real": "(.+)_real"}, **CHEAP)
+    with pytest.raises(ConfigError, match="is for both sets; got 'order' and 'stem'"):
+        ganeval.paired(folder, folder, pair_by_real="order", **CHEAP)
+
+
+def test_outputs_of_one_input_count_as_one(tmp_path: Path) -> None:
+    """Their standard error is that of the means of the inputs, and two models are paired input by input."""
+    real, _ = noisy(12, 0, seed=1)
+    outputs = [noisy(12, 0, seed=seed)[1] for seed in range(6)]
+    one = save(tmp_path / "real", {f"{i}.png": image for i, image in enumerate(real)})
+    folders = [
+        save(tmp_path / str(m), {f"{i}_{k}.png": made[i] for k, made in enumerate(some) for i in range(12)})
+        for m, some in enumerate((outputs[:3], outputs[3:]))
+    ]
+    runs = [ganeval.paired(one, folder, pair_by_fake=r"(.+)_\d+", **CHEAP) for folder in folders]
+    scores = runs[0]["l1"].per_image["l1_score_fake"].reshape(12, 3).mean(1)
+    assert runs[0]["l1"].n_fake == 36
+    assert runs[0]["l1"].standard_error == pytest.approx(np.std(scores, ddof=1) / 12**0.5, rel=1e-9)
+    assert "outputs of one input count as one in the error bars" in runs[0].notes
+    (row,) = compare(*map(Record.of, runs)).rows
+    assert row.pairing == "paired"
+
+
+def test_unreadable_images_leave_out_their_pair(tmp_path: Path) -> None:
+    real, fake = noisy(14, 0, seed=1)
+    one = save(tmp_path / "real", {f"{i:02}.png": image for i, image in enumerate(real)})
+    other = save(tmp_path / "fake", {f"{i:02}.png": image for i, image in enumerate(fake)})
+    whole = ganeval.paired(one, other, **CHEAP)["l1"].per_image["l1_score_fake"]
+    for folder, name in ((one, "03.png"), (other, "00.png"), (other, "13.png")):
+        (folder / name).write_bytes(b"no image")
+    with pytest.raises(InputError, match="03.png: not an image"):
+        ganeval.paired(one, other, **CHEAP)
+    with pytest.warns(GanEvalWarning, match="3 pairs left out, of which an image is unreadable"):
+        found = ganeval.paired(one, other, on_error="skip", batch_size=4, **CHEAP)
+    assert found["l1"].per_image["l1_score_fake"].tolist() == np.delete(whole, [0, 3, 13]).tolist()
+    assert (found.real or {})["n"] == 11
+    assert [name for name, _ in found.fake["skipped"]] == ["00.png", "13.png"]
+    for path in other.iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(InputError):
+        ganeval.paired(one, other, on_error="skip", **CHEAP)
+
+
+def test_steps_bring_both_sets_to_one_size(tmp_path: Path) -> None:
+    """They are part of the key, so that values at other sizes are not compared with these."""
+    real, fake = noisy(12, 0, seed=1)
+    larger = [np.kron(image, np.ones((2, 2, 1), np.uint8)) for image in fake]
+    one = save(tmp_path / "real", {f"{i}.png": image for i, image in enumerate(real)})
+    other = save(tmp_path / "fake", {f"{i}.png": image for i, image in enumerate(larger)})
+    plain = ganeval.paired(real, fake, **CHEAP)["l1"]
+    found = ganeval.paired(one, other, prepare_fake="resize:12:box", **CHEAP)["l1"]
+    assert found.value == pytest.approx(plain.value, abs=1e-12)
+    assert found.protocol.prepare == "real none; fake resize:12:box"
+    assert found.protocol.key() != plain.protocol.key()
+    with pytest.raises(ConfigError, match="patches of two images show other places"):
+        ganeval.paired(one, other, prepare="patches:8x2", **CHEAP)
+
+
+def test_the_page_shows_the_worst_pairs(tmp_path: Path) -> None:
+    """Also of a document, whose images are opened again at the places that it names."""
+    from ganeval.report.page import read_subjects, write_report
+    from ganeval.result_files import write_record
+
+    real, fake = noisy(12, 0, seed=1)
+    one = save(tmp_path / "real", {f"{11 - i}.png": image for i, image in enumerate(real)})
+    other = save(tmp_path / "fake", {f"x/{11 - i}.png": image for i, image in enumerate(fake[:11])})
+    found = ganeval.paired(one, other, on_unpaired="skip", single_images=True, prepare="pad:16", **CHEAP)
+    write_record(found, tmp_path / "run.json")
+    write_report(tmp_path / "page.html", read_subjects(tmp_path / "run.json"))
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "Worst pairs by L1" in page
+    assert page.count('alt="difference of ') == 11
+    worst = int(np.argmax(found["l1"].per_image["l1_score_fake"]))
+    name = found.per_image["real_image_names"][worst]
+    assert page.index(f"real image {name}") == page.index("real image ")
+
+
 def test_faults_iv(tmp_path: Path) -> None:
     (a,), (b,) = grey(10), grey(10, size=13)
     real, fake = save(tmp_path / "real", {"a.png": a}), save(tmp_path / "fake", {"a.png": b})
@@ -180,15 +277,44 @@ def test_gate_takes_a_rule_without_a_protocol() -> None:
     assert run_gate(Gate(rules=parse_gate(table, "here")), results=record).verdict.outcome == "pass"
 
 
+def test_gate_measures_pairs(tmp_path: Path, capsys: Capture) -> None:
+    images = [{f"{i}.png": image for i, image in enumerate(one)} for one in noisy(30, 0, seed=1)]
+    real, fake = (str(save(tmp_path / str(i), one)) for i, one in enumerate(images))
+    rules = tmp_path / "gate.toml"
+    options = ["--config", str(rules), "--device", "cpu", "--json"]
+    rules.write_text("[gate.rules.l1]\nmax = 0.5\n[gate.rules.psnr]\nmin = 60\n")
+    base = tmp_path / "base.json"
+    assert main(["gate", real, fake, *options, "--channels", "y", "-o", str(base), "--exit-zero"]) == 0
+    assert json.loads(base.read_text("utf-8"))["results"]["l1"]["label"] == "L1[y]"
+    assert main(["gate", real, fake, *options]) == 1
+    rules.write_text("[gate.rules.l1]\nmax-regression = { rel = 0.05 }\n")
+    assert main(["gate", real, fake, *options, "--channels", "y", "--baseline", str(base)]) == 0
+    capsys.readouterr()
+    for text, more, message in (
+        ("[gate.rules.l1]\nmax = 0.5\n[gate.rules.fid]\nmax = 9\n", ["--protocol", "compact"], "of image sets (fid)"),
+        (
+            "[gate.rules.l1]\nmax = 0.5\n",
+            ["--precision", "fp16"],
+            "(precision=) has no effect on rules of l1",
+        ),
+        ("[gate.rules.fid]\nmax = 9\n", ["--protocol", "compact", "--channels", "y"], "--channels (channels=) has no"),
+    ):
+        rules.write_text(text)
+        assert main(["gate", real, fake, *options, *more]) == 2
+        assert message in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
 def test_command(tmp_path: Path, capsys: Capture) -> None:
     images = [{f"{i}.png": image for i, image in enumerate(one)} for one in noisy(12, 0, seed=1)]
     real, fake = (str(save(tmp_path / str(i), one)) for i, one in enumerate(images))
-    page = tmp_path / "page.html"
+    page, table = tmp_path / "page.html", tmp_path / "table.csv"
     options = ["--metrics", "ssim,psnr", "--channels", "y", "--device", "cpu"]
-    assert main(["paired", real, fake, *options, "--report", str(page), "--json"]) == 0
+    assert main(["paired", real, fake, *options, "--report", str(page), "--per-image", str(table), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [one["label"] for one in document["results"].values()] == ["SSIM[y]", "PSNR[y]"]
     assert document["results"]["ssim"]["protocol"]["layer"] == "y, Gaussian window 11, sigma 1.5"
     assert document["results"]["ssim"]["protocol"]["scale"] == "x/255"
     assert "SSIM" in page.read_text("utf-8")
+    rows = table.read_text("utf-8").splitlines()
+    assert (rows[0], len(rows)) == ("real,fake,ssim,psnr", 13)
     assert main(["paired", real, str(tmp_path / "none"), *options]) == 2

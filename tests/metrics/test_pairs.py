@@ -39,6 +39,30 @@ def test_ssim_and_psnr_against_torchmetrics(height: int, width: int) -> None:
     assert pairs.psnr(real, fake).tolist() == pytest.approx(peer.tolist(), abs=1e-6)
 
 
+@pytest.mark.parametrize(("height", "width"), [(33, 47), (101, 64)])
+def test_ssim_and_psnr_against_scikit_image(height: int, width: int) -> None:
+    """Its mean leaves out the borders: it is given images with the borders that torchmetrics adds."""
+    peer = pytest.importorskip("skimage.metrics")
+    real, fake = images(height, width)
+    half = pairs.WINDOW // 2
+    expected = [
+        peer.structural_similarity(
+            *(np.pad(image, ((0, 0), (half, half), (half, half)), mode="reflect") for image in both),
+            data_range=1.0,
+            channel_axis=0,
+            gaussian_weights=True,
+            sigma=pairs.SIGMA,
+            use_sample_covariance=False,
+        )
+        for both in zip(real.numpy(), fake.numpy(), strict=True)
+    ]
+    assert pairs.ssim(real, fake).tolist() == pytest.approx(expected, abs=1e-6)
+    noise = [
+        peer.peak_signal_noise_ratio(a, b, data_range=1.0) for a, b in zip(real.numpy(), fake.numpy(), strict=True)
+    ]
+    assert pairs.psnr(real, fake).tolist() == pytest.approx(noise, abs=1e-6)
+
+
 @pytest.mark.parametrize(("height", "width"), [(177, 191), (176, 203)])
 def test_ms_ssim_against_torchmetrics(height: int, width: int) -> None:
     real, fake = images(height, width, n=2)

@@ -112,6 +112,30 @@ def folders_for(folder: Path) -> None:
     (folder / "fake" / "a" / "list.txt").write_text("nothing")
 
 
+def pairs(folder: Path) -> Any:
+    """Several outputs of one input, an unreadable file of either set; fewer batches than ranks."""
+    from ganeval import paired
+
+    on = {"device": "cpu", "distance": "compact", "on_error": "skip"}
+    whole = paired(folder / "inputs", folder / "outputs", pair_by_fake=r"(.+)_\d", batch_size=3, **on)
+    few = paired(folder / "inputs", folder / "outputs", pair_by_fake=r"(.+)_\d", batch_size=64, **on)
+    return [told(whole), told(few)]
+
+
+def pairs_for(folder: Path) -> None:
+    from PIL import Image
+
+    real, fake = image_sets()
+    for side in ("inputs", "outputs"):
+        (folder / side).mkdir()
+    for i in range(14):
+        Image.fromarray(real[i]).save(folder / "inputs" / f"{i:02}.png")
+        for k in range(2):
+            Image.fromarray(fake[2 * i + k]).save(folder / "outputs" / f"{i:02}_{k}.png")
+    (folder / "inputs" / "03.png").write_bytes(b"no image")
+    (folder / "outputs" / "05_0.png").write_bytes(b"no image")
+
+
 def other_sources(folder: Path) -> Any:
     """A stream, a generator that draws noise, a statistics file with rows, three images."""
     import torch
@@ -268,7 +292,7 @@ def talk(folder: Path) -> Any:
 
 
 SCENARIOS: dict[str, Callable[[Path], Any]] = {
-    one.__name__: one for one in (every_metric, folders, other_sources, loop, fails, killed, absent, apart, talk)
+    one.__name__: one for one in (every_metric, folders, pairs, other_sources, loop, fails, killed, absent, apart, talk)
 }
 
 

@@ -1,0 +1,116 @@
+"""Pairs of images: SSIM, PSNR and L1 of two folders by this program and by a loop over torchmetrics.
+
+The command is compared with the loop from start to end, and the values of decoded pairs within one process. The memory
+of the command is that of its first 1000 pairs: a quarter of the pairs takes as much.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import material
+from benchmarks.options import Options
+from benchmarks.runs import Figures, agree, child, in_turns, job, python, ratio, row, timed
+
+SIZE = 256  # pixels of a side
+METRICS = ("ssim", "psnr", "l1")
+AS_FAST, FLAT = ">= 1", "<= 1.05"
+OURS, PEER = "ganeval", "torchmetrics"
+
+
+def measure(options: Options) -> dict[str, Any]:
+    images = min(options.images, 1000)
+    folders = material.folders(options.folder, images, SIZE)
+    few = material.folders(options.folder, max(2, images // 4), SIZE)
+    runs = {OURS: lambda: ours(folders), PEER: lambda: peer(folders), "a quarter": lambda: ours(few)}
+    rounds = in_turns(runs, options.rounds)
+    for name in METRICS:
+        agree({OURS: rounds[0][OURS][name], PEER: rounds[0][PEER][name]}, [(OURS, PEER)])
+    values = job("paired:values", threads=1, rounds=5 if not options.quick else 1, pairs=min(images, 32))
+    rows = [
+        row(f"{PEER} / {OURS}, wall time", ratio(rounds, PEER, OURS), "x", AS_FAST),
+        row(f"{PEER} / {OURS}, processor time", ratio(rounds, PEER, OURS, "processor"), "x", AS_FAST),
+        row(f"{PEER} / {OURS}, values of decoded pairs, 1 thread", values["ratio"], "x", AS_FAST),
+        row(f"{OURS}: pairs a second", [images / each[OURS]["wall"] for each in rounds], ""),
+        row(f"{PEER}: pairs a second", [images / each[PEER]["wall"] for each in rounds], ""),
+        row(f"{OURS}: peak memory", [each[OURS]["peak"] / 1e9 for each in rounds], "GB"),
+        row(f"{OURS}: peak memory / that of a quarter", ratio(rounds, OURS, "a quarter", "peak"), "x", FLAT),
+    ]
+    settings = {"pairs": images, "pixels": f"{SIZE} x {SIZE}", "metrics": list(METRICS), "device": "cpu"}
+    return {"settings": settings, "rounds": rounds, "values": values, "rows": rows}
+
+
+def ours(folders: tuple[Path, Path]) -> Figures:
+    options = ("--metrics", ",".join(METRICS), "--device", "cpu", "--json", "-q")
+    figures, written = child(python("ganeval", "paired", *map(str, folders), *options))
+    results = json.loads(written)["results"]
+    return figures | {name: results[name]["value"] for name in METRICS}
+
+
+def peer(folders: tuple[Path, Path]) -> Figures:
+    figures, written = child(python("benchmarks.paired", *map(str, folders)))
+    return figures | json.loads(written.splitlines()[-1])
+
+
+def loop(real: str, fake: str) -> dict[str, float]:
+    """Pair by pair, which is faster than in batches: one pair stays in the cache of a processor."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    metrics = _peers()
+
+    def load(path: Path) -> torch.Tensor:
+        with Image.open(path) as image:
+            pixels = np.array(image.convert("RGB"))
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous().float() / 255
+
+    for path in sorted(Path(real).iterdir()):
+        target, output = load(path), load(Path(fake) / path.name)
+        for metric in metrics.values():
+            metric.update(output, target)
+    return {name: float(metric.compute()) for name, metric in metrics.items()}
+
+
+def _peers() -> dict[str, Any]:
+    from torchmetrics import MeanAbsoluteError
+    from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+
+    return {
+        "ssim": StructuralSimilarityIndexMeasure(data_range=1.0),
+        "psnr": PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3)),
+        "l1": MeanAbsoluteError(),
+    }
+
+
+def values(pairs: int, rounds: int) -> dict[str, Any]:
+    """Decoded pairs, without files: ratios of neighbours in time, by processor time."""
+    import torch
+
+    from ganeval.engine.pair_values import pair_values
+
+    generator = torch.Generator().manual_seed(0)
+    real, fake = (torch.randint(256, (pairs, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator) for _ in "ab")
+    metrics = _peers()
+
+    def theirs() -> None:
+        for target, output in zip(real.split(1), fake.split(1), strict=True):
+            for metric in metrics.values():
+                metric.update(output.float() / 255, target.float() / 255)
+
+    runs = {
+        OURS: lambda: timed(lambda: pair_values(METRICS, real, fake)),
+        PEER: lambda: timed(theirs),
+    }
+    in_turns(runs, 1)
+    found = in_turns(runs, rounds)
+    seconds = {name: median(each[name]["processor"] for each in found) / pairs for name in runs}
+    return {"ratio": ratio(found, PEER, OURS, "processor"), "seconds a pair": seconds}
+
+
+if __name__ == "__main__":
+    print(json.dumps(loop(*sys.argv[1:])))
