@@ -334,6 +334,7 @@ COMMANDS: dict[str, list[str]] = {
         "--distance",
         "compact",
     ],
+    "diversity": [SETS[1], "--num-samples", "24", "--group-by", r"(\d)$", "--distance", "compact"],
     "eval": [*SETS[:2], *SMALL, "--protocol", "compact", "--test", "dataset:shapes-plain@3"],
     "ct": [*SETS[:2], *SMALL, "--protocol", "compact", "--test", "dataset:shapes-plain@3"],
     "ppl": ["gen:dcgan-cifar10", "--pairs", "40", "--distance", "compact", *FAST],
