@@ -20,6 +20,7 @@ PRECISIONS = ("float32", "bf16", "fp16", "tf32")  # of a network; not every devi
 CUSTOM = "custom"  # the network of the user, see ganeval.CustomNetwork
 SCORES = "scores"  # no network: one number per image that another program made
 FEATURES = "features"  # no network: features that another program computed
+WAVELETS = "fwd"  # no network: the wavelet packets of the images at their own size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,12 +215,15 @@ ROUTES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def routed(protocol: Protocol, metric: str, own: str | None = None) -> Protocol:
+def routed(protocol: Protocol, metric: str, own: str | None = None, *, level: int = 4) -> Protocol:
     """The protocol of a metric's features in a run under ``protocol``.
 
     Args:
         own: the protocol that the metric's definition fixes, if any.
+        level: of wavelet packets.
     """
+    if own == WAVELETS:
+        return wavelet_protocol(level)
     if own is not None:
         return replace(PROTOCOLS[own], precision=protocol.precision)
     name = ROUTES.get(protocol.name.partition(":")[0], {}).get(metric)
@@ -283,6 +287,23 @@ def scores_protocol() -> Protocol:
         size=0,
         scale="none",
         decode="none",
+        verified=True,
+    )
+
+
+def wavelet_protocol(level: int) -> Protocol:
+    """The protocol of Haar wavelet packets of this level, of images at their own size.
+
+    >>> wavelet_protocol(4).label("FWD")
+    'FWD[haar-4]'
+    """
+    return Protocol(
+        name=WAVELETS,
+        extractor=f"haar-{level}",
+        layer=str(level),
+        resize="none",
+        size=0,
+        scale="x/255",
         verified=True,
     )
 

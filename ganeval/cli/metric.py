@@ -27,7 +27,7 @@ from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, family, metric_commands, named_metrics, summary_of
-from ganeval.protocol import PROTOCOLS
+from ganeval.protocol import PROTOCOLS, WAVELETS
 
 if TYPE_CHECKING:
     from ganeval.results import Evaluation
@@ -53,9 +53,10 @@ def metric_command(name: str) -> click.Command:
     example = "dataset:shapes-plain dataset:shapes-striped" if both else "dataset:shapes"
     real, held_out = ("train/ ", ("--test test/ ", "--test dataset:shapes-plain@1 ")) if test else ("real/ ", ("", ""))
     protocol = "compact" if all(PROTOCOLS["compact"].has(m.layer) for m in metrics) else "ttur"
+    protocols = {None: f" --protocol {protocol}", WAVELETS: ""}
     examples = [f"ganeval {name} {real if both else ''}fake/ {held_out[0]}-o {name}.json"]
-    if metrics[0].protocol is None:  # else there is nothing that runs without a download
-        examples.insert(0, f"ganeval {name} {example} {held_out[1]}--num-samples 500 --protocol {protocol}")
+    if metrics[0].protocol in protocols:  # else there is nothing that runs without a download
+        examples.insert(0, f"ganeval {name} {example} {held_out[1]}--num-samples 500{protocols[metrics[0].protocol]}")
     return _command(name, _help(summary, examples), settings, both=both, test=test, metrics=names)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ganeval.digests import SetDigest
 from ganeval.errors import InputError, number_of
-from ganeval.features.extractor import FeatureExtractor
+from ganeval.features.interface import Extractor
 from ganeval.images.grouping import UNKNOWN, Grouping, incomplete
 from ganeval.images.names import ignored_files_text
 from ganeval.images.summary import impossible_values, listed_sizes
@@ -222,7 +222,7 @@ class SetAccumulator:
 
     def __init__(
         self,
-        extractors: Mapping[Protocol, FeatureExtractor],
+        extractors: Mapping[Protocol, Extractor],
         requirements: Mapping[FeatureKey, Requirement],
         *,
         memory: int = DEFAULT_MEMORY,
@@ -233,9 +233,10 @@ class SetAccumulator:
         self.layers: dict[FeatureKey, LayerAccumulator] = {}
         for (protocol, layer), needed in requirements.items():
             extractor = extractors[protocol]
-            width = extractor.dimensions[extractor.tap(layer)]
+            width = extractor.dimensions.get(extractor.tap(layer))
             rows = FeatureRows(width, memory_limit=memory, expected=expected) if needed.rows else None
-            self.layers[protocol, layer] = LayerAccumulator(Moments(width) if needed.moments else None, rows)
+            moments = Moments(width) if needed.moments and width else None
+            self.layers[protocol, layer] = LayerAccumulator(moments, rows)
         self.n, self.digest, self.log = 0, SetDigest(), SetLog()
         self.inputs: np.ndarray | None = np.empty(0, np.uint64)
         self._digests: list[np.ndarray] = []

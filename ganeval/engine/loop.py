@@ -17,7 +17,7 @@ from ganeval.engine.prefetch import prefetched, resized
 from ganeval.engine.recall import Network, Receivers, ReusedSource, reusing
 from ganeval.engine.runtime import Runtime
 from ganeval.engine.sharding import RankShare, gathered
-from ganeval.features.extractor import FeatureExtractor
+from ganeval.features.interface import Extractor
 from ganeval.images.grouping import Grouping
 from ganeval.images.types import ImageBatch, ImageSource, Prepare
 from ganeval.images.workers import worker_faults
@@ -29,7 +29,7 @@ _logger = logging.getLogger("ganeval")
 def measure_images(
     name: str,
     source: ImageSource,
-    extractors: Mapping[Protocol, FeatureExtractor],
+    extractors: Mapping[Protocol, Extractor],
     requirements: Mapping[FeatureKey, Requirement],
     options: InputOptions,
     runtime: Runtime,
@@ -153,7 +153,7 @@ def _labels_of_used(labels: list[str] | None, skipped: Sequence[int], used: int)
     return [label for place, label in enumerate(labels) if place not in left_out]
 
 
-def batching(extractors: Sequence[FeatureExtractor], batch_size: int | None) -> tuple[int, Prepare | None]:
+def batching(extractors: Sequence[Extractor], batch_size: int | None) -> tuple[int, Prepare | None]:
     """Images in a batch, and what is done to each where it is decoded.
 
     Where all networks want the same resize of Pillow's, that is done there; where they want different ones, each batch

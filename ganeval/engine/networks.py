@@ -11,8 +11,10 @@ from ganeval.engine.planning import Plan, distance_network
 from ganeval.engine.runtime import Runtime
 from ganeval.engine.statistics_set import other_rows, require_network, require_protocol, require_spatial, serves
 from ganeval.features.extractor import FeatureExtractor
+from ganeval.features.interface import Extractor
 from ganeval.features.perceptual import PerceptualDistance, load_distance
-from ganeval.protocol import Protocol
+from ganeval.features.wavelets import HaarPackets
+from ganeval.protocol import WAVELETS, Protocol
 from ganeval.statistics.reference import Statistics
 
 
@@ -28,7 +30,7 @@ class Networks:
         statistics_warnings: for the metrics that take the statistics of a set of both alone.
     """
 
-    extractors: dict[Protocol, FeatureExtractor]
+    extractors: dict[Protocol, Extractor]
     bound: dict[Protocol, Protocol]
     distance: PerceptualDistance | None
     warnings: list[str] = field(default_factory=list)
@@ -73,7 +75,9 @@ def load_networks(plan: Plan, config: NetworkOptions, runtime: Runtime, *, assum
     networks = Networks({}, {asked: asked for asked in plan.protocols}, distance)
     images = any(one is None or one.images is not None for one in plan.sets.values())
     for asked in plan.protocols:
-        if images or asked.extractor in plan.user_networks:
+        if asked.name == WAVELETS:
+            networks.extractors[asked] = HaarPackets(asked, runtime.device, config.batch_size)
+        elif images or asked.extractor in plan.user_networks:
             layers = (layer for required in plan.requirements.values() for p, layer in required if p == asked)
             networks.extractors[asked] = FeatureExtractor(
                 asked,
@@ -83,6 +87,7 @@ def load_networks(plan: Plan, config: NetworkOptions, runtime: Runtime, *, assum
                 compile=config.compile,
                 batch_size=config.batch_size,
             )
+        if asked in networks.extractors:
             networks.bound[asked] = networks.extractors[asked].protocol
     networks.computes = bool(networks.extractors)
     for name, one in plan.sets.items():

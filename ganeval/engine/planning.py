@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from ganeval.engine.accumulator import FeatureKey, Requirement
 from ganeval.engine.config import EvaluationConfig, NetworkOptions, Settings
 from ganeval.engine.inputs import ImageSet, OpenedSets, opened_images, preparation_of_run
+from ganeval.engine.packets import obstacle_to_packets
 from ganeval.engine.statistics_set import made_under, other_rows, serves
 from ganeval.errors import ConfigError
 from ganeval.features.custom import CustomNetwork
@@ -20,8 +21,9 @@ from ganeval.images.generated import GeneratedSource
 from ganeval.images.types import ImageSource
 from ganeval.metrics.registry import METRICS, Metric, named_metrics
 from ganeval.parsing.arguments import DISTANCE, PROTOCOL, option
-from ganeval.protocol import CUSTOM, Protocol, get_protocol, routed
+from ganeval.protocol import CUSTOM, WAVELETS, Protocol, get_protocol, routed
 
+SIDES = ("real", "fake")
 TABLE = ("fid", "sfid", "precision", "recall")  # of the metrics that papers print, those that compare with reals
 
 
@@ -114,7 +116,10 @@ def make_plan(sets: OpenedSets, config: EvaluationConfig) -> Plan:
     opened = opened_images(sets)
     steps = preparation_of_run(sets, config)
     protocol = under_policy(protocol, opened, steps)
-    tasks = [replace(task, protocol=under_policy(task.protocol, opened, steps)) for task in tasks_of(chosen, protocol)]
+    tasks = [
+        replace(task, protocol=under_policy(task.protocol, opened, steps))
+        for task in tasks_of(chosen, protocol, config.settings)
+    ]
     distance = distance_of(tasks, protocol, config.settings)
     trunk = [distance_network(distance)] if isinstance(distance, str) else []
     networks = list(dict.fromkeys([*networks_of(tasks, protocol), *trunk]))
@@ -165,15 +170,18 @@ def under_policy(protocol: Protocol, sources: Sequence[ImageSource], steps: str)
     return replace(protocol, decode=policies[0] if policies else protocol.decode, prepare=steps)
 
 
-def tasks_of(metrics: Sequence[Metric] | None, protocol: Protocol) -> list[MetricTask]:
+def tasks_of(
+    metrics: Sequence[Metric] | None, protocol: Protocol, settings: Settings | None = None
+) -> list[MetricTask]:
     """Each metric (None: all that ``eval`` computes unasked) on its network in a run under ``protocol``."""
     candidates = metrics if metrics is not None else [m for m in METRICS.values() if m.in_eval]
-    return [MetricTask(m, routed(protocol, m.name, m.protocol)) for m in candidates]
+    level = (settings or Settings()).wavelet_level
+    return [MetricTask(m, routed(protocol, m.name, m.protocol, level=level)) for m in candidates]
 
 
 def networks_of(tasks: Sequence[MetricTask], protocol: Protocol) -> list[str]:
     """The networks that the tasks could need, the run's own first."""
-    on_features = [task for task in tasks if not task.metric.generator]
+    on_features = [task for task in tasks if not task.metric.generator and task.protocol.name != WAVELETS]
     ordered = sorted(on_features, key=lambda task: task.protocol != protocol)
     return list(dict.fromkeys(task.protocol.extractor for task in ordered))
 
@@ -234,7 +242,10 @@ def applicable(
         if task.metric.test and not asked and "test" not in sets:
             continue
         obstacle, statistics = _obstacle(task, sets, protocol, assume_protocol)
-        if obstacle is None and not asked and task.protocol != protocol:
+        if obstacle is None and task.protocol.name == WAVELETS:
+            sources = {name: None if one is None else one.images for name, one in sets.items() if name in SIDES}
+            obstacle = obstacle_to_packets(sources, int(task.protocol.layer), asked=asked)
+        elif obstacle is None and not asked and task.protocol != protocol:
             obstacle = why_unavailable(task.protocol.extractor, given)
         if obstacle is None:
             mode = reference or ("population" if "real" in statistics else "sample")

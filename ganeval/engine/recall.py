@@ -26,14 +26,16 @@ import torch
 from torch import Tensor
 
 from ganeval.engine.device_sink import Receiver
+from ganeval.engine.packets import MOST_BYTES, packet_bytes
 from ganeval.engine.recall_blocks import AHEAD, Block, Blocks, Session
 from ganeval.features.cache import FeatureCache, LayerCache
 from ganeval.features.cache_entry import Entry
-from ganeval.features.extractor import FeatureExtractor
+from ganeval.features.interface import Extractor
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.loading import Regrouper
 from ganeval.images.resize import PillowResize
 from ganeval.images.types import ImageBatch, ImageSource, Prepare
+from ganeval.protocol import WAVELETS
 
 _BLOCK = 256  # files, at most, unless a batch is larger
 
@@ -67,7 +69,7 @@ class ToKeep(ImageBatch):
 @contextmanager
 def reusing(
     source: ImageSource,
-    networks: Sequence[tuple[FeatureExtractor, Collection[str]]],
+    networks: Sequence[tuple[Extractor, Collection[str]]],
     cache: FeatureCache | None,
     batch_size: int,
 ) -> Iterator[tuple[ImageSource, list[Network], Receivers | None]]:
@@ -85,6 +87,7 @@ def reusing(
         cache is None
         or not networks
         or not all(extractor.from_file for extractor, _ in networks)
+        or not all(extractor.protocol.name != WAVELETS or _has_small_packets(source) for extractor, _ in networks)
         or not isinstance(source, IndexedSource)
         or not source.images.on_disk
         or not source.length
@@ -115,10 +118,16 @@ def reusing(
                 blocks.finish()
 
 
+def _has_small_packets(source: ImageSource) -> bool:
+    """Whether the cache may keep the wavelet packets: large ones would drive everything else out of it."""
+    needed = packet_bytes(source)
+    return needed is not None and needed <= MOST_BYTES
+
+
 class _Remembering:
     """A network that is not called for what is known."""
 
-    def __init__(self, extractor: FeatureExtractor, layer_caches: Mapping[str, LayerCache]) -> None:
+    def __init__(self, extractor: Extractor, layer_caches: Mapping[str, LayerCache]) -> None:
         self.device, self.prepare = extractor.device, extractor.prepare
         self.layer_caches = layer_caches
         self._extractor = extractor

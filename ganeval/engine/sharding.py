@@ -145,7 +145,7 @@ class Order:
 def gathered_rows(rows: FeatureRows, order: Order, group: Group, call: str) -> Iterator[np.ndarray]:
     """All ranks' rows in the order of the whole, a few MB at a time."""
     done = 0
-    for window in order.windows(max(1, _WINDOW // (4 * rows.dimension))):
+    for window in order.windows(max(1, _WINDOW // max(1, 4 * rows.dimension))):
         mine = sum(n for rank, n in window if rank == group.rank)
         parts = group.gather(rows.read(done, done + mine), call)
         done += mine
@@ -191,6 +191,9 @@ def gathered(accumulator: SetAccumulator, group: Group, call: str) -> SetAccumul
             moments = None if (own := layer.moments) is None else summed_moments(own, group, what)
             rows = whole.layers[key].rows
             if layer.rows is not None and rows is not None:
+                if not accumulator.extractors[key[0]].dimensions:  # a rank without images does not know the width
+                    widths = group.gather(np.array([layer.rows.dimension]), what)
+                    layer.rows.take_width(max(int(width[0]) for width in widths))
                 for block in gathered_rows(layer.rows, order, group, what):
                     rows.append(block)
             whole.layers[key] = LayerAccumulator(moments, rows)

@@ -67,6 +67,7 @@ class EvaluatorOptions(NetworkOptions, total=False):
     rarity: bool
     mifid_threshold: float
     directions: int
+    wavelet_level: int
     per_class: bool
     cmmd_sigma: float
     pairs: int | None

@@ -14,6 +14,7 @@ from ganeval.engine.planning import requirements_of_table, resolved, under_polic
 from ganeval.engine.runtime import Runtime
 from ganeval.environment import environment
 from ganeval.features.extractor import FeatureExtractor
+from ganeval.features.interface import Extractor
 from ganeval.features.types import NetworkSource
 from ganeval.features.weights import by_network
 from ganeval.images.grammar import spec_or_object
@@ -75,13 +76,13 @@ def _load_extractors(
     config: StatisticsConfig,
     own: Mapping[str, NetworkSource],
     runtime: Runtime,
-) -> dict[Protocol, FeatureExtractor]:
+) -> dict[Protocol, Extractor]:
     """The networks that compute what is required, by protocol."""
     layers: dict[Protocol, list[str]] = {}
     for protocol, layer in requirements:
         layers.setdefault(protocol, []).append(layer)
     weights = {**by_network(config.weights, [protocol.extractor for protocol in layers]), **own}
-    found = {}
+    found: dict[Protocol, Extractor] = {}
     for protocol, names in layers.items():
         found[protocol] = FeatureExtractor(
             protocol,

@@ -10,7 +10,7 @@ import numpy as np
 from ganeval.engine.accumulator import SetFeatures
 from ganeval.engine.runtime import Runtime
 from ganeval.errors import IncomparableError
-from ganeval.features.extractor import FeatureExtractor
+from ganeval.features.interface import Extractor
 from ganeval.features.networks import published_sha256
 from ganeval.images.preparation import of_set
 from ganeval.metrics.types import FeatureSet
@@ -92,7 +92,7 @@ def require_protocol(name: str, stats: Statistics, protocol: Protocol, *, assume
     return protocol
 
 
-def require_spatial(stats: Statistics, extractor: FeatureExtractor) -> None:
+def require_spatial(stats: Statistics, extractor: Extractor) -> None:
     """Raises IncomparableError for statistics of a spatial layer of another size."""
     wanted = extractor.dimensions[extractor.tap("spatial")]
     if stats.spatial is not None and stats.spatial[0].size != wanted:

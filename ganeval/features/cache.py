@@ -39,7 +39,7 @@ from ganeval.parsing.variables import flag
 from ganeval.protocol import Protocol
 
 if TYPE_CHECKING:
-    from ganeval.features.extractor import FeatureExtractor
+    from ganeval.features.interface import Extractor
 
 VARIABLE, DIRECTORY_VARIABLE, SIZE_VARIABLE = "GANEVAL_CACHE", "GANEVAL_CACHE_DIR", "GANEVAL_CACHE_SIZE"
 DEFAULT_SIZE = 4 * 2**30  # bytes
@@ -107,7 +107,7 @@ class FeatureCache:
         self._full_until = 0.0
         self.warns, self._said = True, set[str]()
 
-    def layer_cache(self, extractor: FeatureExtractor, tap: str, batch_size: int) -> LayerCache:
+    def layer_cache(self, extractor: Extractor, tap: str, batch_size: int) -> LayerCache:
         """The cache of one layer of features; under a lower precision it depends on the batch size too."""
         protocol = extractor.protocol
         about = {

@@ -14,7 +14,7 @@ from ganeval.metrics.difference import GIVEN, Measurement, UndecidedError, diffe
 from ganeval.metrics.intervals import one_sided_quantile
 from ganeval.metrics.registry import METRICS, higher_is_better
 from ganeval.parsing.documents import MAX_NUMBER
-from ganeval.protocol import FEATURES, SCORES, get_protocol, routed
+from ganeval.protocol import FEATURES, SCORES, WAVELETS, get_protocol, routed
 from ganeval.result_files import Record
 from ganeval.results import MetricResult, Reason
 
@@ -234,11 +234,12 @@ def _require_usable(rule: Rule, gate: Gate, result: MetricResult) -> None:
 
 
 def _other_protocol(gate: Gate, result: MetricResult) -> str | None:
-    if result.protocol.extractor == SCORES or not METRICS[result.name].of_sets:  # no protocol of features
+    metric = METRICS.get(result.name)
+    if result.protocol.extractor == SCORES or metric is None or not metric.of_sets or metric.protocol == WAVELETS:
+        # no protocol of features
         return None
     if gate.protocol is None or gate.protocol == result.protocol.name == FEATURES:
         return None
-    metric = METRICS[result.name]
     expected = routed(get_protocol(gate.protocol), metric.name, metric.protocol)
     if metric.generator:
         # The metric is a distance between images, not features: the protocol chooses only its network.

@@ -66,6 +66,7 @@ class ArrayImages(Images):
         self.kind, self._rows, self._shape, self._dtype, self._what = kind, PerProcess(rows), shape, dtype, what
         self._range = None if dtype == "uint8" else value_range
         self.ignored: Counter[str] = Counter()
+        self.sizes = {(shape[2], shape[3]) if self._layout == "NCHW" else (shape[1], shape[2])}
 
     def __len__(self) -> int:
         return self._shape[0]

@@ -141,14 +141,21 @@ def from_pil(image: Image.Image) -> Pixels:
     return Pixels(array, notes)
 
 
-def find_fault(file: IO[bytes]) -> str | None:
+def find_fault(file: IO[bytes], sizes: set[tuple[int, int]] | None = None) -> str | None:
     """Why an encoded image cannot be decoded, by a cheap look: its header, and whether its end is there.
 
     A file with an unusual end is decoded in full before anything is said (a valid JPEG may have bytes after its end),
     and so are formats without an end mark. Damage in the middle of a file shows only when it is decoded.
+
+    Args:
+        sizes: the height and width are added to these.
     """
     try:
         image = open_image(file)
+        if sizes is not None:
+            width, height = image.size
+            # the orientation of a TIFF file is applied later, and may exchange the two
+            sizes |= {(height, width), (width, height)} if image.format == "TIFF" else {(height, width)}
         if not _ends_well(image.format, file):
             file.seek(0)
             decode(file.read())

@@ -63,7 +63,7 @@ class FolderImages(EncodedFiles):
     def fault(self, index: int) -> str | None:
         try:
             with open(self.path(index), "rb") as file:
-                return find_fault(file)
+                return find_fault(file, self.sizes)
         except OSError as error:
             return f"the file cannot be read ({error.strerror or error})"
 

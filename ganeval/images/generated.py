@@ -37,6 +37,7 @@ class ShapesImages(Images):
     def __init__(self, n: int, seed: int, size: int, variant: str) -> None:
         self.ignored: Counter[str] = Counter()
         self._n, self._seed, self._size, self._variant = n, seed, size, variant
+        self.sizes = {(size, size)}
 
     def __len__(self) -> int:
         return self._n
@@ -134,8 +135,9 @@ class GeneratedSource(NumberedSource):
         """Make two images, so that a generator that does not fit is found before the long part."""
         check_on_error(on_error)
         with self.model.on_device():
-            _, notes = self._make(self.indices[:2].tolist())
+            images, notes = self._make(self.indices[:2].tolist())
             notes()
+        self.image_size = images.shape[2], images.shape[3]
 
     def _batches(self, batch_size: int, workers: int, prepare: Prepare | None, on_error: str) -> Iterator[ImageBatch]:
         self.report.restart()

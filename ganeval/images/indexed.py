@@ -66,6 +66,7 @@ class EncodedFiles(Images):
         self.ignored = ignored
         self._names = names
         self.listed_labels: list[str] | None = None
+        self.sizes: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -75,7 +76,7 @@ class EncodedFiles(Images):
 
     def fault(self, index: int) -> str | None:
         try:
-            return find_fault(io.BytesIO(self.read(index)))
+            return find_fault(io.BytesIO(self.read(index)), self.sizes)
         except UnreadableImage as error:
             return str(error)
 
@@ -127,6 +128,8 @@ class IndexedSource(NumberedSource):
                 bad = [(self.images.name(first), str(error))]
         if bad:
             raise unusable(self.spec, bad, self.length)
+        sizes = set(self.images.sizes)
+        self.image_size = sizes.pop() if len(sizes) == 1 else None
 
     def classes(self) -> list[str] | None:
         return None if self.given_labels else self.images.classes()

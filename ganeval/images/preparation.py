@@ -226,6 +226,16 @@ class PreparedImages(Images):
         data, notes = self._images.take([index])
         return Pixels(data[0].permute(1, 2, 0).cpu().numpy(), tuple(notes))
 
+    @property
+    def sizes(self) -> set[tuple[int, int]]:  # type: ignore[override]
+        try:
+            after = [self._preparation(np.zeros((*size, 3), np.uint8)) for size in self._images.sizes]
+        except UnreadableImage:  # too small for a step
+            return set()
+        if self._preparation.patches is not None:
+            after = [self._preparation.patch(image, self._seed, 0, 0) for image in after]
+        return {(image.shape[0], image.shape[1]) for image in after}
+
     def name(self, index: int) -> str:
         whole, number = divmod(index, self._each)
         return self._images.name(whole) + (f"#{number}" if self._each > 1 else "")

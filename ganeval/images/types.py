@@ -7,6 +7,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -111,11 +112,13 @@ class ImageSource(ABC):
         spec: as the user named it.
         report: filled while batches are drawn.
         steps: of every image, before ``prepare``: uint8 (H, W, 3) to the same of another size; None: none.
+        image_size: height and width before ``steps``, where ``check`` has found that all images have one size.
     """
 
     spec: str
     report: SourceReport
     steps: Callable[[np.ndarray], np.ndarray] | None = None
+    image_size: tuple[int, int] | None = None
 
     @property
     @abstractmethod
@@ -297,6 +300,7 @@ class Images(ABC):
         reopens: each process opens the files again. A user's own data set may not: its processes would share the
             position in a file that was open before, and read each other's images.
         by_threads: several threads may read and look for faults at once.
+        sizes: (height, width) of the images, as far as they are known or ``fault`` has looked at them.
     """
 
     kind: str
@@ -308,6 +312,7 @@ class Images(ABC):
     in_memory: bool = False
     reopens: bool = True
     by_threads: bool = False
+    sizes: AbstractSet[tuple[int, int]] = frozenset()
 
     @abstractmethod
     def __len__(self) -> int: ...

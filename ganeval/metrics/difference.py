@@ -257,14 +257,10 @@ def _calibrated(a: Measurement, b: Measurement) -> tuple[Measurement, Measuremen
     one, other = a.calibrated(), b.calibrated()
     if one is None or other is None:
         known = f" of {features} features" if isinstance(features, int) else ""
-        return (
-            a,
-            b,
-            (
-                f"at {n} images{known} the plain difference rewards too little diversity; a fixed reference, or ten "
-                "times as many reals, gives a calibrated one"
-            ),
-        )
+        advice = "; a fixed reference, or ten times as many reals, gives a calibrated one"
+        if "bands" in b.result.details:  # of which none is calibrated
+            advice = ""
+        return a, b, f"at {n} images{known} the plain difference rewards too little diversity{advice}"
     kappas = [(m.result.details.get("kappa"), m.result.details.get("kappa_source")) for m in (one, other)]
     if kappas[0] != kappas[1]:
         raise UndecidedError(

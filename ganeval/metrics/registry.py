@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ganeval.errors import ConfigError, did_you_mean
 from ganeval.parsing.arguments import option
 from ganeval.parsing.plugins import Registry
-from ganeval.protocol import SCORES
+from ganeval.protocol import SCORES, WAVELETS
 
 if TYPE_CHECKING:
     from ganeval.results import MetricResult
@@ -307,6 +307,17 @@ _METRICS: dict[str, Metric] = {
             protocol="cmmd",
             caveat="CMMD compares mean embeddings (details.mean_term_share): it hardly sees a loss of variety",
             citation=bibtex("jayasumana2024rethinking"),
+        ),
+        Metric(
+            name="fwd",
+            title="Frechet wavelet distance: the mean over frequency bands, at the images' own size, without a network",
+            acronym="FWD",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.fwd:measure",
+            settings=("wavelet_level",),
+            protocol=WAVELETS,
+            citation=bibtex("veeramacheneni2025fwd"),
         ),
         Metric(
             name="ppl",

@@ -71,6 +71,12 @@ class Settings:
         "MiFID divides by the mean cosine distance of the reals from their nearest fakes if that is below this number.",
     )
     directions: int = declare(1000, WHOLE.from_(1), "setting", "Random projections of MIND.")
+    wavelet_level: int = declare(
+        4,
+        WHOLE.from_(1),
+        "setting",
+        "Steps of the wavelet packets of fwd: 4^level frequency bands, of images whose sides 2^level divides.",
+    )
     per_class: bool = declare(
         False,
         FLAG,

@@ -35,7 +35,7 @@ class FeatureRows:
     without reading the matrix again.
 
     Args:
-        d: features in a row.
+        d: features in a row; None: as many as the first row has.
         memory_limit: bytes of rows that stay in memory; past it all rows move to the temporary file.
         expected: number of rows to come, if known: the disk space for them is then checked now.
         directory: for the temporary file; default the system's folder for them.
@@ -51,21 +51,20 @@ class FeatureRows:
 
     def __init__(
         self,
-        d: int,
+        d: int | None,
         *,
         memory_limit: int = DEFAULT_MEMORY,
         expected: int | None = None,
         directory: str | PathLike[str] | None = None,
     ) -> None:
-        if d < 1 or memory_limit < 0:
+        if (d is not None and d < 1) or memory_limit < 0:
             raise InputError(f"FeatureRows needs d >= 1 and a memory limit >= 0; got d={d} and {memory_limit}.")
-        self.dimension = d
+        self.dimension = 0  # not known yet
         self.memory_limit = memory_limit
         self.directory = Path(tempfile.gettempdir() if directory is None else directory)
-        self._row_bytes = 4 * d
-        self._chunk_rows = max(1, min(_CHUNK_BYTES, max(memory_limit, _LEAST_CHUNK_BYTES)) // self._row_bytes)
+        self._row_bytes, self._chunk_rows, self._expected = 0, 1, expected
         self._chunks: list[np.ndarray] = []  # full chunks in memory
-        self._last = np.empty((0, d), dtype=np.float32)  # the chunk being filled
+        self._last = np.empty((0, 0), dtype=np.float32)  # the chunk being filled
         self._filled = 0
         self._n = 0
         self._file: IO[bytes] | None = None
@@ -74,8 +73,30 @@ class FeatureRows:
         self._hashes: list[np.ndarray] = []
         self._digests: list[np.ndarray] | None = []
         self._closed = False
-        if expected is not None and expected * self._row_bytes > memory_limit:
-            self._require_space(expected * self._row_bytes, f"The features of {expected} images")
+        if d is not None:
+            self.take_width(d)
+
+    def take_width(self, d: int) -> None:
+        """Set the number of features in a row, where it is not known yet; 0 says nothing."""
+        if self.dimension or not d:
+            return
+        self.dimension, self._row_bytes = d, 4 * d
+        self._chunk_rows = max(1, min(_CHUNK_BYTES, max(self.memory_limit, _LEAST_CHUNK_BYTES)) // self._row_bytes)
+        self._last = np.empty((0, d), dtype=np.float32)
+        if self._expected is not None and self._expected * self._row_bytes > self.memory_limit:
+            self._require_space(self._expected * self._row_bytes, f"The features of {self._expected} images")
+
+    @classmethod
+    def of(cls, rows: np.ndarray, hashes: np.ndarray) -> FeatureRows:
+        """Rows that are in memory already.
+
+        Args:
+            rows: (n, d) float32; it is not copied.
+            hashes: (n,) uint64, equal where images are.
+        """
+        found = cls(rows.shape[1], memory_limit=rows.nbytes)
+        found._chunks, found._chunk_rows, found._n, found._hashes = [rows], max(1, len(rows)), len(rows), [hashes]
+        return found
 
     def __len__(self) -> int:
         return self._n
@@ -116,6 +137,8 @@ class FeatureRows:
             if len(digests) != len(rows):
                 raise InputError(f"{len(rows)} feature rows came with {len(digests)} digests.")
             self._digests.append(np.array(digests, dtype=np.uint64))
+        if len(rows):
+            self.take_width(np.shape(rows)[-1])
         for start in range(0, len(rows), self._chunk_rows):
             block = as_rows(rows[start : start + self._chunk_rows], self.dimension, first=len(self))
             block = np.ascontiguousarray(block, dtype=np.float32)
