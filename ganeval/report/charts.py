@@ -189,6 +189,13 @@ class Plot:
         self._draw("rect", f"bar c{series}", x=left, y=top, width=round(right - left, 2), height=round(bottom - top, 2))
         self.name(place, label)
 
+    def cell(self, x: float, y: float, share: float, series: int) -> None:
+        """Draw a unit square around (x, y), the more opaque the larger the share, 0 to 1."""
+        left, right = self._across(x - 0.5), self._across(x + 0.5)
+        top, bottom = self._up(y + 0.5), self._up(y - 0.5)
+        size = {"width": round(right - left, 2), "height": round(bottom - top, 2), "fill-opacity": round(share, 3)}
+        self._draw("rect", f"cell c{series}", x=left, y=top, **size)
+
     def name(self, place: float, label: str) -> None:
         """Write a name at height ``place``, at the left of the plot."""
         short = shortened(label, self.left - 10)

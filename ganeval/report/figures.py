@@ -14,6 +14,7 @@ from ganeval.result_files import Record
 
 MOST_RUNS = 4  # in one plot: as many colours as readers can distinguish
 _CLASSES = 12
+_MOST_BANDS = 32  # of a side of the picture
 
 
 def chosen(records: Sequence[Record]) -> list[Record]:
@@ -33,6 +34,7 @@ def plots(shown: Sequence[Record]) -> list[Markup]:
         *scores(shown),
         *(distances(record, several=several) for record in shown),
         *(classes(record, several=several) for record in shown),
+        *(frequency_bands(record, several=several) for record in shown),
     ]
     return [plot for plot in found if plot is not None]
 
@@ -162,6 +164,26 @@ def classes(record: Record, *, several: bool) -> Markup | None:
         if interval:
             plot.error(place, interval[0], interval[1], 3, across=True)
     return plot.svg(" ".join(f"{name}: {centre:.4g}." for name, centre, _ in worst))
+
+
+def frequency_bands(record: Record, *, several: bool) -> Markup | None:
+    """The distance of fwd in every frequency band, on a logarithmic scale of four powers of ten."""
+    result = record.result("fwd")
+    bands = np.array([] if result is None else result.details.get("bands") or [], dtype=np.float64)
+    if result is None or bands.ndim != 2 or bands.shape[0] != bands.shape[1] or not (bands > 0).any():
+        return None
+    each = max(1, len(bands) // _MOST_BANDS)  # neighbours are averaged where there are too many
+    bands = bands.reshape(len(bands) // each, each, -1, each).mean(axis=(1, 3))
+    side, largest = len(bands), float(bands.max())
+    shares = np.clip(1 + np.log10(np.maximum(bands, largest * 1e-9) / largest) / 4, 0.0, 1.0)
+    title = _titled(f"{result.label} by frequency band", record, several)
+    ends = -0.5, side - 0.5
+    plot = Plot(title, ends, ends, "changes of sign to the right", "changes of sign downwards")
+    for (down, right), share in np.ndenumerate(shares):
+        plot.cell(right, down, float(share), 0)
+    plot.explain("bar", 0, f"darkest: {largest:.3g}; a quarter paler for each factor of ten")
+    down, right = np.unravel_index(int(bands.argmax()), bands.shape)
+    return plot.svg(f"The largest distance, {largest:.3g}, is in band ({down}, {right}) of {side} x {side}.")
 
 
 def forest(found: Comparison) -> Markup | None:

@@ -20,6 +20,8 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.metrics.frechet import frechet_inference
 from ganeval.metrics.fwd import band_distances
 from ganeval.metrics.leave_one_out import leave_one_out
+from ganeval.report.figures import frequency_bands
+from ganeval.result_files import Record
 from ganeval.statistics.moments import Gaussian
 from ganeval.statistics.rows import FeatureRows
 
@@ -180,6 +182,16 @@ def test_label_key_and_details() -> None:
     assert found.protocol.key() != fwd(*sets, wavelet_level=2).protocol.key()
     assert set(found.per_image) == {"fwd_influence_fake", "fwd_influence_real"}
     assert found.corrected == pytest.approx(found.value - (found.bias or 0))
+
+
+def test_report_shows_the_bands() -> None:
+    real = np.random.default_rng(0).integers(0, 120, (20, 16, 16, 3), dtype=np.uint8)
+    stripes = real + (100 * (np.arange(16) % 2)).astype(np.uint8)[:, None]
+    run = ganeval.evaluate(real, stripes, metrics="fwd", device="cpu", wavelet_level=2)
+    picture = frequency_bands(Record.of(run, "run"), several=False)
+    assert picture is not None
+    assert str(picture).count('class="cell c0"') == 16
+    assert "is in band (0, 3) of 4 x 4" in str(picture)
 
 
 def test_streams_generators_and_the_evaluator_give_the_same_number() -> None:
