@@ -16,7 +16,7 @@ import msgspec
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import get_metric
 from ganeval.parsing.documents import DocumentError, plain, typed
-from ganeval.protocol import get_protocol
+from ganeval.protocol import WAVELETS, get_protocol
 
 ON_INCONCLUSIVE = ("error", "fail", "pass")
 TABLES = ("rules", "scores")  # of [gate]: by metric, and by column of scores
@@ -84,7 +84,8 @@ class Rule(RuleTable, frozen=True, kw_only=True):
     @property
     def of_features(self) -> bool:
         """Whether its limit is valid for one protocol of features alone."""
-        return not self.scores and get_metric(self.metric).of_sets
+        metric = None if self.scores else get_metric(self.metric)
+        return metric is not None and metric.of_sets and metric.protocol != WAVELETS
 
 
 class GateTable(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):

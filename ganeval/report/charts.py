@@ -193,7 +193,8 @@ class Plot:
         """Draw a unit square around (x, y), the more opaque the larger the share, 0 to 1."""
         left, right = self._across(x - 0.5), self._across(x + 0.5)
         top, bottom = self._up(y + 0.5), self._up(y - 0.5)
-        size = {"width": round(right - left, 2), "height": round(bottom - top, 2), "fill-opacity": round(share, 3)}
+        size: dict[str, Any] = {"width": round(right - left, 2), "height": round(bottom - top, 2)}
+        size["fill-opacity"] = round(share, 3)
         self._draw("rect", f"cell c{series}", x=left, y=top, **size)
 
     def name(self, place: float, label: str) -> None:
