@@ -167,6 +167,8 @@ class TranslationErrors:
         cycle: |F(G(a)) - a|.
         cycle_rounded: the same, G(a) rounded to 8 bits on the way.
         cycle_noisy: the same, with noise of sd 2/255 on G(a).
+        cycle_plus_noise: |F(G(a)) + noise - a| with the same noise, which a translator has that passes it on as it is.
+            What ``cycle_noisy`` has beyond it is what the noise has destroyed.
         identity: |G(b) - b|; None without images of the target domain.
         cycle_perceptual: a perceptual distance between F(G(a)) and a; None without one.
         warnings: that the cycle does not survive rounding, or noise.
@@ -175,12 +177,13 @@ class TranslationErrors:
     cycle: ClusteredMean
     cycle_rounded: ClusteredMean
     cycle_noisy: ClusteredMean
+    cycle_plus_noise: ClusteredMean
     identity: ClusteredMean | None
     cycle_perceptual: ClusteredMean | None
     warnings: tuple[str, ...]
 
     def to_dict(self) -> dict[str, object]:
-        names = ("cycle", "cycle_rounded", "cycle_noisy", "identity", "cycle_perceptual")
+        names = ("cycle", "cycle_rounded", "cycle_noisy", "cycle_plus_noise", "identity", "cycle_perceptual")
         means: dict[str, ClusteredMean | None] = {name: getattr(self, name) for name in names}
         found: dict[str, object] = {k: None if m is None else m.to_dict() for k, m in means.items()}
         return {**found, "warnings": list(self.warnings)}
@@ -214,7 +217,7 @@ def translation_errors(
     Raises:
         InputError: a translation of another size, or values that are not finite.
     """
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("clean", "rounded", "noisy", "perceptual")}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("clean", "rounded", "noisy", "plus", "perceptual")}
     for numbers in torch.split(torch.arange(len(source), device="cpu"), batch_size):
         images = source[numbers]
         made = there(to_float(images))
@@ -222,9 +225,10 @@ def translation_errors(
         parts["clean"].append(absolute_error(returned, images))
         if distance is not None:
             parts["perceptual"].append(distance(returned, to_float(images).to(returned.device)).cpu().numpy())
-        for name, disturbed in (("rounded", _rounded(made)), ("noisy", made + _noise(made, numbers.tolist(), seed))):
-            again = back(disturbed)
-            parts[name].append(absolute_error(again, images))
+        noise = _noise(made, numbers.tolist(), seed)
+        for name, disturbed in (("rounded", _rounded(made)), ("noisy", made + noise)):
+            parts[name].append(absolute_error(back(disturbed), images))
+        parts["plus"].append(absolute_error(returned + noise.to(returned.device), images))
     means = {name: clustered_mean(np.concatenate(values), sources) for name, values in parts.items() if values}
     same = None
     if target is not None:
@@ -242,6 +246,7 @@ def translation_errors(
         cycle=means["clean"],
         cycle_rounded=means["rounded"],
         cycle_noisy=means["noisy"],
+        cycle_plus_noise=means["plus"],
         identity=same,
         cycle_perceptual=means.get("perceptual"),
         warnings=tuple(warnings),
