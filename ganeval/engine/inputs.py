@@ -259,17 +259,18 @@ def require_effect(given: Collection[object], options: InputOptions) -> None:
     """Raises ConfigError for options of generators, data sets or image files where no image set is one."""
     specs = [spec for spec in given if spec is not LATER]
     if len(specs) < len(given):  # all but ``num_samples`` may apply to images that come later
-        options = replace(options, **GENERATOR_OPTIONS, image_column=None)
+        options = replace(options, **GENERATOR_OPTIONS, image_column=None, label_column=None)
     if options.any_suffix and not any(map(_has_files, specs)):
         raise ConfigError(
             f"{option('any_suffix')} is about image files in folders and archives, and no image set here is one. "
             "Leave it out."
         )
-    if options.image_column is not None and not any(has_items(spec) for spec in specs):
-        raise ConfigError(
-            f"{option('image_column')} names the image among the columns of a data set's items, and no image set "
-            "here is a data set. Leave it out."
-        )
+    for name, column in (("image_column", options.image_column), ("label_column", options.label_column)):
+        if column is not None and not any(has_items(spec) for spec in specs):
+            raise ConfigError(
+                f"{option(name)} names a column of a data set's items, and no image set here is a data set or a file "
+                "of columns. Leave it out."
+            )
     if (
         options.clamp
         and options.value_range is None

@@ -24,6 +24,7 @@ class NetworkOptions(TypedDict, total=False):
     seed: int
     any_suffix: bool
     image_column: str | None
+    label_column: str | None
     max_image_bytes: int
     latent_dim: int | tuple[int, ...] | None
     num_classes: int | None

@@ -19,9 +19,9 @@ from typing import IO
 
 import numpy as np
 
-from ganeval.errors import InputError, listed
+from ganeval.errors import InputError
 from ganeval.images.decode import UnreadableImage
-from ganeval.images.indexed import EncodedFiles, PerProcess, class_labels, stamp_of
+from ganeval.images.indexed import EncodedFiles, PerProcess, stamp_of
 from ganeval.images.names import HEAD, ignored_kind, no_images_text, shared_folders
 from ganeval.images.options import OpenOptions
 from ganeval.images.side_files import (
@@ -32,7 +32,6 @@ from ganeval.images.side_files import (
     stylegan_labels,
     webdataset_labels,
 )
-from ganeval.images.specs import expand_braces
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_member
 
 _REPLACED = "file that a later one of its name replaces"
@@ -57,14 +56,6 @@ class _ArchiveImages(EncodedFiles):
     def stamp(self, index: int) -> tuple[int, ...] | None:
         return stamp_of(self._path)
 
-    def _require_small(self, size: int) -> None:
-        """Raises UnreadableImage for an image file that is too large."""
-        if size > self._max_image_bytes:
-            raise UnreadableImage(
-                f"an image file of {size:,} bytes; at most {self._max_image_bytes:,} are read from an archive "
-                "(max_image_bytes, --max-image-bytes)"
-            )
-
 
 class ZipImages(_ArchiveImages):
     """Images in a zip archive, sorted by name."""
@@ -80,7 +71,7 @@ class ZipImages(_ArchiveImages):
         try:
             archive = self._zip.get()
             info = archive.getinfo(self._names[index])
-            self._require_small(info.file_size)
+            require_small(info.file_size, self._max_image_bytes)
             return read_member(archive, info, self._archive_bytes)
         except UnreadableImage:
             raise
@@ -122,7 +113,7 @@ class TarImages(_ArchiveImages):
 
     def read(self, index: int) -> bytes:
         start, size = self._places[index].tolist()
-        self._require_small(size)
+        require_small(size, self._max_image_bytes)
         try:
             return self._map.get()[start : start + size]
         except OSError as error:
@@ -131,48 +122,6 @@ class TarImages(_ArchiveImages):
     def caption(self, index: int) -> bytes | None:
         start, size = self._captions[index].tolist()
         return None if size < 0 else self._map.get()[start : start + min(size, MOST_CAPTION_BYTES)]
-
-
-class Shards(EncodedFiles):
-    """Several archives as one set: in the order of the shards, sorted within each."""
-
-    kind = "shards"
-
-    def __init__(self, names: list[str], shards: Sequence[EncodedFiles]) -> None:
-        super().__init__(names, sum((shard.ignored for shard in shards), Counter()))
-        self._shards = shards
-        self._ends = np.cumsum([len(shard) for shard in shards])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def name(self, index: int) -> str:
-        shard, row = self._find(index)
-        return f"{self._names[shard]}/{self._shards[shard].name(row)}"
-
-    def read(self, index: int) -> bytes:
-        shard, row = self._find(index)
-        return self._shards[shard].read(row)
-
-    def stamp(self, index: int) -> tuple[int, ...] | None:
-        shard, row = self._find(index)
-        return self._shards[shard].stamp(row)
-
-    def caption(self, index: int) -> bytes | None:
-        shard, row = self._find(index)
-        return self._shards[shard].caption(row)
-
-    def labels(self) -> list[str] | None:
-        if all(shard.listed_labels for shard in self._shards):
-            return [label for shard in self._shards for label in shard.listed_labels or ()]
-        return class_labels([shard.name(row) for shard in self._shards for row in range(len(shard))])
-
-    def facts(self) -> dict[str, object]:
-        return {"shards": len(self._shards)}
-
-    def _find(self, index: int) -> tuple[int, int]:
-        shard = int(np.searchsorted(self._ends, index, side="right"))
-        return shard, index - int(self._ends[shard] - len(self._shards[shard]))
 
 
 def open_zip(path: Path, options: OpenOptions) -> ZipImages:
@@ -238,23 +187,13 @@ def _tar_images(path: Path, plain: Path, options: OpenOptions) -> TarImages:
     return images
 
 
-def open_shards(pattern: str, options: OpenOptions) -> Shards:
-    """Open ``shards-{000..099}.tar`` and the like: ranges keep their leading zeros; ``{a,b}`` lists alternatives.
-
-    Raises:
-        InputError: shards that are missing, by name, or neither zip nor tar.
-    """
-    paths = [Path(name) for name in expand_braces(pattern)]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of the {len(paths)} files of {pattern} are missing: {listed(missing)}. "
-            "Check the path and the numbers in braces."
+def require_small(size: int, most: int) -> None:
+    """Raises UnreadableImage for an image file that is too large."""
+    if size > most:
+        raise UnreadableImage(
+            f"an image file of {size:,} bytes; at most {most:,} are read from an archive "
+            "(max_image_bytes, --max-image-bytes)"
         )
-    if any(path.suffix.lower() not in (".zip", ".tar", ".tgz", ".gz") for path in paths):
-        raise InputError(f"{pattern}: braces name several archives at once; expected .tar, .tar.gz or .zip files.")
-    shards = [(open_zip if path.suffix.lower() == ".zip" else open_tar)(path, options) for path in paths]
-    return Shards([path.name for path in paths], shards)
 
 
 def _mapped(path: Path) -> mmap.mmap:

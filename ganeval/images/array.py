@@ -81,7 +81,7 @@ class ArrayImages(Images):
 
     @property
     def on_disk(self) -> bool:
-        return self.kind in ("npy", "npz")
+        return self.kind in ("npy", "npz", "hdf5")
 
     def fingerprint(self, index: int) -> bytes | None:
         try:
@@ -212,7 +212,23 @@ def _opened(
     rows: Callable[[], Any] = partial(_Inflated, path, header)
     if start is not None:
         rows = partial(np.memmap, path, dtype=dtype, mode="r", offset=start, shape=shape, order=order)
-    images = ArrayImages(kind, rows, shape, dtype.name, value_range, prefer="NHWC", what=what)
+    return of_rows(kind, rows, shape, dtype.name, value_range, what)
+
+
+def of_rows(
+    kind: str,
+    rows: Callable[[], Any],
+    shape: tuple[int, ...],
+    dtype: str,
+    value_range: ValueRange | None,
+    what: str,
+) -> ArrayImages:
+    """Images along the first axis of an array in a file; for the arguments see ``ArrayImages``.
+
+    Raises:
+        InputError: a shape or dtype that images do not have, or too many pixels.
+    """
+    images = ArrayImages(kind, rows, shape, dtype, value_range, prefer="NHWC", what=what)
     axes = shape[2:] if images.facts()["layout"] == "NCHW" else shape[1:3]
     if (problem := too_many_pixels(*axes)) is not None:
         raise InputError(f"{what} holds {problem}. Cut the images into pieces.")

@@ -27,18 +27,27 @@ class DatasetImages(Images):
         items: any object that has a length and returns items by number.
         value_range: of floats.
         column: the key or column that holds the image.
+        label_column: the one that holds the class.
         facts: for the provenance.
     """
 
     kind = "dataset"
     reopens = False  # a user's code: it may hold a file open
 
-    def __init__(self, items: Any, value_range: ValueRange | None, column: str | None = None, **facts: object) -> None:
+    def __init__(
+        self,
+        items: Any,
+        value_range: ValueRange | None,
+        column: str | None = None,
+        label_column: str | None = None,
+        **facts: object,
+    ) -> None:
         if len(items) == 0:
             raise InputError(f"The {type(items).__name__} holds no images.")
         self.ignored: Counter[str] = Counter()
         self._dataset, self._range, self._column, self._facts = items, value_range, column, facts
-        self._names = names_of(items)
+        self._label_column = label_column
+        self._names = names_of(items, label_column)
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -49,10 +58,10 @@ class DatasetImages(Images):
         except Exception as error:  # the error of the user's code is reported for this item
             raise UnreadableImage(f"{type(self._dataset).__name__} raises {type(error).__name__}: {error}") from error
         pixels = one_image(image_of(item, self._column), self._range)
-        return replace(pixels, label=class_name(label_of(item), self._names))
+        return replace(pixels, label=class_name(label_of(item, self._label_column), self._names))
 
     def labels(self) -> list[str] | None:
-        return labels_of(self._dataset)
+        return labels_of(self._dataset, self._label_column)
 
     def classes(self) -> list[str] | None:
         return None if self._names is None else [str(name) for name in self._names]
@@ -94,7 +103,7 @@ def open_torchvision(spec: TorchvisionDataset, options: OpenOptions) -> DatasetI
         raise InputError(
             f"{spec}: {reason} Looked in {root}. {advice}, or point --data-root at the folder that holds it."
         ) from error
-    images = DatasetImages(dataset, None, options.image_column, dataset=known[name], split=split)
+    images = DatasetImages(dataset, None, options.image_column, options.label_column, dataset=known[name], split=split)
     images.reopens = True  # torchvision's open a file an image, or hold all of them in memory
     return images
 

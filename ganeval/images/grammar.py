@@ -3,6 +3,8 @@
 ``DIR/``                               folder
 ``FILE.zip``, ``FILE.tar[.gz]``        archive; ``shards-{000..099}.tar``: several as one set
 ``FILE.npz``, ``FILE.npy``             arrays; ``FILE.npz:images`` or ``FILE.npz:statistics``: one part of the file
+``FILE.parquet``, ``FILE.arrow``       a column of encoded images; ``data-{0..9}.parquet``: several as one set
+``FILE.h5``, ``FILE.hdf5``             an HDF5 file with an array of images
 ``stats:NAME``                         reference statistics by name; ``stats:NAME:images``, ``stats:NAME:statistics``
 ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``   rendered images
 ``dataset:NAME:SPLIT``                 a torchvision data set
@@ -38,7 +40,7 @@ from ganeval.images.registry import BUILTIN_PREFIXES, KINDS
 from ganeval.images.specs import SHIPPED, Generator, Spec
 
 _MOST_NESTED = 16
-_ZIP, _TAR = (".zip",), (".tar", ".tgz", ".tar.gz")
+_ZIP, _TAR, _HDF5 = (".zip",), (".tar", ".tgz", ".tar.gz"), (".h5", ".hdf5")
 _PARTS: tuple[specs.Part, ...] = ("images", "statistics")
 _PART = re.compile(r"(.+\.npz):(images|statistics)", re.IGNORECASE | re.DOTALL)
 _SHAPES = re.compile(r"dataset:shapes(?:-(plain|striped))?(?::([0-9]{1,18}))?(?:@([0-9]{1,18}))?")
@@ -118,6 +120,10 @@ def _path(text: str) -> Spec:
         return specs.ArrayFile(text, path, "npz", part)
     if name.endswith(".npy"):
         return specs.ArrayFile(text, path, "npy")
+    if name.endswith(specs.TABLES):
+        return specs.TableFile(text, path, "parquet" if name.endswith(".parquet") else "arrow")
+    if name.endswith(_HDF5):
+        return specs.HDF5File(text, path)
     if name.endswith(_ZIP):
         return specs.Archive(text, path, "zip")
     return specs.Archive(text, path, "tar") if name.endswith(_TAR) else specs.OtherFile(text, path)

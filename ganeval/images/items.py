@@ -15,7 +15,7 @@ from ganeval.errors import InputError
 from ganeval.images.decode import SUFFIXES, Pixels, UnreadableImage, decode, from_pil, open_image
 from ganeval.images.pixels import ValueRange, to_uint8
 
-_IMAGE_KEYS = ("image", "images", "img", "pixel_values")
+IMAGE_KEYS = ("image", "images", "img", "pixel_values")
 LABEL_KEYS = ("label", "labels", "cls", "class", "target")
 _ENCODED_KEYS = {"bytes", "path"}  # of an image column of Hugging Face that is not decoded
 _LISTED = 12
@@ -72,7 +72,7 @@ def one_image(value: Any, value_range: ValueRange | None) -> Pixels:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return decode(bytes(value))
     if _is_encoded(value):
-        return decode(_bytes_of(value))
+        return decode(bytes_of(value))
     if not isinstance(value, (np.ndarray, Tensor)):
         raise UnreadableImage(
             f"a {type(value).__name__} is not an image; expected a Pillow image, an array, a tensor, or the bytes of "
@@ -91,33 +91,62 @@ def one_image(value: Any, value_range: ValueRange | None) -> Pixels:
     return Pixels(images[0].permute(1, 2, 0).cpu().numpy(), tuple(notes.elements()))
 
 
-def label_of(item: Any) -> Any:
+def bytes_of(value: Mapping[str, Any]) -> bytes:
+    """The encoded image of a mapping with ``bytes`` or ``path``.
+
+    Raises:
+        UnreadableImage: it has neither, or there is no such file.
+    """
+    data, path = value.get("bytes"), value.get("path")
+    if data is not None:
+        return bytes(data)
+    if path is None:
+        raise UnreadableImage("neither its bytes nor its path are given")
+    try:
+        return Path(path).read_bytes()
+    except (OSError, TypeError, ValueError) as error:
+        raise UnreadableImage(
+            f"the file {path} cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from error
+
+
+def label_of(item: Any, column: str | None = None) -> Any:
     """The label of an image, or the labels of a batch, as the item has them; None where it has none.
 
     Of a mapping: the value under ``label``, ``labels``, ``cls``, ``class`` or ``target``. Of a tuple or a list: the
     second value, where it is a whole number or holds whole numbers (a text may as well be a caption or a file name).
+
+    Args:
+        column: the key (of a mapping), the field or the number (of a tuple) that holds the label.
+
+    Raises:
+        UnreadableImage: no such column.
     """
     if isinstance(item, Mapping):
-        return next((item[key] for key in LABEL_KEYS if key in item), None)
+        if column is not None and column not in item:
+            raise UnreadableImage(_no_column(item, column, "label_column"))
+        return next((item[key] for key in LABEL_KEYS if key in item), None) if column is None else item[column]
+    if column is not None and isinstance(item, tuple):
+        return item[_place_of(item, column, "label_column")]
     if isinstance(item, (tuple, list)) and len(item) > 1 and not isinstance(item[1], (str, bytes)):
         return None if is_single(item[1]) or _looks_like_images(item[1]) else item[1]
     return None
 
 
 def _column_of(item: Mapping[Any, Any], column: str | None) -> Any:
-    names = ", ".join(map(str, list(item)[:_LISTED])) + (", ..." if len(item) > _LISTED else "")
     if column is not None:
         if column not in item:
-            raise UnreadableImage(f"the item has no column {column!r} (image_column): its columns are {names}")
+            raise UnreadableImage(_no_column(item, column, "image_column"))
         return column
-    for key in _IMAGE_KEYS:
+    for key in IMAGE_KEYS:
         if key in item:
             return key
     suffixed = [key for key in item if isinstance(key, str) and f".{key.rpartition('.')[2].lower()}" in SUFFIXES]
     likely = suffixed or [key for key, value in item.items() if _looks_like_images(value)]
     if not likely:
         raise UnreadableImage(
-            f"the item has no image: its columns are {names}. Name the one that holds it: image_column (--image-column)"
+            f"the item has no image: its columns are {_keys(item)}. Name the one that holds it: image_column "
+            "(--image-column)"
         )
     if len(likely) > 1:
         raise UnreadableImage(
@@ -127,14 +156,22 @@ def _column_of(item: Mapping[Any, Any], column: str | None) -> Any:
     return likely[0]
 
 
-def _place_of(item: tuple[Any, ...], column: str) -> int:
+def _no_column(item: Mapping[Any, Any], column: str, name: str) -> str:
+    return f"the item has no column {column!r} ({name}): its columns are {_keys(item)}"
+
+
+def _keys(item: Mapping[Any, Any]) -> str:
+    return ", ".join(map(str, list(item)[:_LISTED])) + (", ..." if len(item) > _LISTED else "")
+
+
+def _place_of(item: tuple[Any, ...], column: str, name: str = "image_column") -> int:
     fields = getattr(item, "_fields", ())
     if column in fields:
         return list(fields).index(column)
     if column.isdecimal() and int(column) < len(item):
         return int(column)
     known = ", ".join(fields) or f"0 to {len(item) - 1}"
-    raise UnreadableImage(f"the item has no column {column!r} (image_column): it is a tuple with the columns {known}")
+    raise UnreadableImage(f"the item has no column {column!r} ({name}): it is a tuple with the columns {known}")
 
 
 def _is_encoded(value: Any) -> bool:
@@ -157,17 +194,3 @@ def _looks_like_images(value: Any) -> bool:
             return str(value.dtype).endswith("uint8") and min(shape) > 1
         return len(shape) in (3, 4) and (shape[-1] in (1, 3) or shape[-3] in (1, 3))
     return isinstance(value, (list, tuple)) and bool(value) and all(map(_looks_like_images, value))
-
-
-def _bytes_of(value: Mapping[str, Any]) -> bytes:
-    data, path = value.get("bytes"), value.get("path")
-    if data is not None:
-        return bytes(data)
-    if path is None:
-        raise UnreadableImage("neither its bytes nor its path are given")
-    try:
-        return Path(path).read_bytes()
-    except (OSError, TypeError, ValueError) as error:
-        raise UnreadableImage(
-            f"the file {path} cannot be read ({getattr(error, 'strerror', None) or error})"
-        ) from error

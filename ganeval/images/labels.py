@@ -14,27 +14,30 @@ from ganeval.images.items import LABEL_KEYS, label_of
 _ATTRIBUTES = ("targets", "labels", "_labels")  # of torchvision and of those who follow it
 
 
-def labels_of(dataset: Any) -> list[str] | None:
+def labels_of(dataset: Any, column: str | None = None) -> list[str] | None:
     """The class of every item, in order, where a data set knows it without loading its items.
 
     Read are Subset (so also ``random_split``), ConcatDataset, the second tensor of a TensorDataset, ``targets`` or
     ``labels`` with names in ``classes``, the label column of a Hugging Face data set, and the labels in a list of
     (image, label). Labels without names are their numbers.
 
+    Args:
+        column: the key, the field or the number that holds the label in an item.
+
     Returns:
         None where the classes, or one of them, are not known.
     """
     try:
-        found = _found(dataset)
+        found = _found(dataset, column)
         return found if found is not None and len(found) == len(dataset) else None
     except Exception:  # attributes of another program may raise anything; there are no labels then
         return None
 
 
-def names_of(dataset: Any) -> Sequence[str] | None:
+def names_of(dataset: Any, column: str | None = None) -> Sequence[str] | None:
     """The names of a data set's classes by their numbers; None where it does not have them."""
     try:
-        return _names_of(dataset)
+        return _names_of(dataset, column)
     except Exception:
         return None
 
@@ -83,36 +86,37 @@ def class_names(labels: Iterable[Any], names: Sequence[str] | None) -> list[str]
     return found
 
 
-def _found(dataset: Any) -> list[str] | None:
+def _found(dataset: Any, column: str | None) -> list[str] | None:
     if (whole := _whole_of(dataset)) is not None:
-        labels = labels_of(whole)
+        labels = labels_of(whole, column)
         return None if labels is None else [labels[i] for i in dataset.indices]
     if (parts := _parts_of(dataset)) is not None:
-        several = [labels_of(part) for part in parts]
+        several = [labels_of(part, column) for part in parts]
         return None if None in several else [label for labels in several if labels is not None for label in labels]
-    names = names_of(dataset)
+    names = names_of(dataset, column)
     tensors = getattr(dataset, "tensors", None)
     if isinstance(tensors, (tuple, list)):
-        return class_names(tensors[1], names) if len(tensors) > 1 else None
-    if (column := _label_column(dataset)) is not None:
-        return class_names(dataset[column], names)
-    for name in _ATTRIBUTES:
+        place = 1 if column is None else int(column)
+        return class_names(tensors[place], names) if len(tensors) > place else None
+    if (found := _label_column(dataset, column)) is not None:
+        return class_names(dataset[found], names)
+    for name in _ATTRIBUTES if column is None else ():
         values = getattr(dataset, name, None)
         if isinstance(values, (list, tuple, np.ndarray, Tensor)) and len(values) == len(dataset):
             return class_names(values, names)
     if isinstance(dataset, (list, tuple)):
-        return class_names(map(label_of, dataset), names)
+        return class_names((label_of(item, column) for item in dataset), names)
     return None
 
 
-def _names_of(dataset: Any) -> Sequence[str] | None:
+def _names_of(dataset: Any, column: str | None) -> Sequence[str] | None:
     if (inner := _whole_of(dataset)) is not None:
-        return names_of(inner)
+        return names_of(inner, column)
     if (parts := _parts_of(dataset)) is not None:
-        names = [names_of(part) for part in parts]
+        names = [names_of(part, column) for part in parts]
         return names[0] if names and all(one == names[0] for one in names) else None
-    if (column := _label_column(dataset)) is not None:
-        return _class_names_of(dataset.features[column])
+    if (found := _label_column(dataset, column)) is not None:
+        return _class_names_of(dataset.features[found])
     classes, numbers = getattr(dataset, "classes", None), getattr(dataset, "class_to_idx", None)
     if isinstance(classes, (list, tuple, np.ndarray)):
         return [str(name) for name in classes]
@@ -135,11 +139,13 @@ def _parts_of(dataset: Any) -> Sequence[Any] | None:
     return parts if isinstance(parts, (list, tuple)) and hasattr(dataset, "cumulative_sizes") else None
 
 
-def _label_column(dataset: Any) -> str | None:
+def _label_column(dataset: Any, column: str | None) -> str | None:
     """The label column of a Hugging Face data set: a usual name, or the only column of classes."""
     features = getattr(dataset, "features", None)
     if not isinstance(features, Mapping):
         return None
+    if column is not None:
+        return column
     usual = [name for name in LABEL_KEYS if name in features]
     classes = [str(name) for name, feature in features.items() if _class_names_of(feature)]
     if usual:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,16 +16,19 @@ from ganeval.images.registry import KINDS, kind_of
 from ganeval.images.specs import Spec
 from ganeval.images.types import Images, ImageSource
 
+if TYPE_CHECKING:
+    from ganeval.images.indexed import EncodedFiles
+
 
 def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | None = None, **given: Any) -> ImageSource:
     """Open a spec or an object that holds images.
 
     Args:
         spec: text or a path, see ``ganeval.images.specs``: a folder, FILE.zip, FILE.tar (also .tar.gz, and
-            ``shards-{000..099}.tar``), FILE.npz with ``arr_0``, FILE.npy, ``dataset:NAME:SPLIT`` of torchvision,
-            ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``; or what ``parse_spec`` made of one; from Python also
-            a tensor or array (NCHW or NHWC), a Dataset, a DataLoader, any iterable of images or batches, or a callable
-            that turns latents into images.
+            ``shards-{000..099}.tar``), FILE.parquet, FILE.arrow, FILE.h5, FILE.npz with ``arr_0``, FILE.npy,
+            ``dataset:NAME:SPLIT`` of torchvision, ``dataset:shapes[-plain|-striped][:SIZE][@SEED]``; or what
+            ``parse_spec`` made of one; from Python also a tensor or array (NCHW or NHWC), a Dataset, a DataLoader, any
+            iterable of images or batches, or a callable that turns latents into images.
         num: take this many, drawn by ``seed`` without replacement (of a stream: the first ones).
         options: how; or the fields of ``OpenOptions`` as keyword arguments.
 
@@ -47,54 +50,85 @@ def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | Non
 
 
 def has_items(spec: object) -> bool:
-    """Whether a spec names a data set or a stream, whose items may hold more than an image."""
+    """Whether a spec names a data set, a stream or a file of columns, whose items may hold more than an image."""
     named = as_spec(spec)
     if named is not None:
-        return isinstance(named, specs.TorchvisionDataset)
+        table = isinstance(named, specs.Shards) and named.pattern.lower().endswith(specs.TABLES)
+        with_items = (specs.TorchvisionDataset, specs.TableFile, specs.HDF5File, specs.RegisteredSource)
+        return table or isinstance(named, with_items)
     return spec is not None and not hasattr(spec, "dtype")
 
 
 def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
-    from ganeval.images import archive, array, dataset, folder, generated
-    from ganeval.images.decode import SUFFIXES
+    from ganeval.images import dataset, generated
     from ganeval.images.deep import declare
     from ganeval.images.indexed import IndexedSource
 
     name = spec.text
     images: Images
     match spec:
-        case specs.Folder(path=path):
-            images = folder.open_folder(path, any_suffix=options.any_suffix)
-        case specs.Archive(path=path, form=form):
-            images = (archive.open_zip if form == "zip" else archive.open_tar)(path, options)
-        case specs.Shards(pattern=pattern):
-            images = archive.open_shards(pattern, options)
-        case specs.ArrayFile(path=path, form="npy"):
-            images = array.open_npy(path, options.value_range)
-        case specs.ArrayFile(path=path, part=part) if part != "statistics":
-            images = array.open_npz(path, options.value_range)
         case specs.Rendered():
             images = generated.open_shapes(spec, options.num_samples, options.seed)
         case specs.TorchvisionDataset():
             images = dataset.open_torchvision(spec, options)
         case specs.RegisteredSource(prefix=prefix, name=text):
             return _registered(name, KINDS[prefix].open(text, options))
-        case specs.Missing(path=path):
+        case specs.Missing():
             raise InputError(
                 f"No such file or folder: {name!r}. Check the path, relative to {Path.cwd()}.{prefix_hint(name)}"
             )
-        case specs.OtherFile(path=path):
-            image = path.suffix.lower() in SUFFIXES
-            hint = "Point at the folder that holds it." if image else "Put the images in a folder or archive."
-            raise InputError(f"{name} is not a folder, .zip, .tar, .tar.gz, .npz or .npy file. {hint}")
         case specs.Invalid(problem=problem):
             raise InputError(problem)
         case _:
-            statistics = isinstance(spec, specs.NamedStatistics | specs.ArrayFile)
-            kind = "reference statistics" if statistics else "a generator"
-            raise InputError(f"{name} names {kind}; expected images: a folder, an archive, an array or a dataset.")
+            images = _open_files(spec, options)
     declare(images, options.value_range)
     return IndexedSource(name, images)
+
+
+def _open_files(spec: Spec, options: OpenOptions) -> Images:
+    """The images of a folder, of a file, or of several files.
+
+    Raises:
+        InputError: the spec names no images.
+    """
+    from ganeval.images import archive, array, folder, hdf5, shards, tables
+    from ganeval.images.decode import SUFFIXES
+
+    match spec:
+        case specs.Folder(path=path):
+            return folder.open_folder(path, any_suffix=options.any_suffix)
+        case specs.Archive(path=path, form="zip"):
+            return archive.open_zip(path, options)
+        case specs.Archive(path=path):
+            return archive.open_tar(path, options)
+        case specs.TableFile(path=path, form=form):
+            return tables.open_table(path, form, options)
+        case specs.HDF5File(path=path):
+            return hdf5.open_hdf5(path, options)
+        case specs.Shards(pattern=pattern):
+            return shards.open_shards(pattern, lambda path: _open_shard(path, options))
+        case specs.ArrayFile(path=path, form="npy"):
+            return array.open_npy(path, options.value_range)
+        case specs.ArrayFile(path=path, part=part) if part != "statistics":
+            return array.open_npz(path, options.value_range)
+        case specs.OtherFile(path=path):
+            image = path.suffix.lower() in SUFFIXES
+            hint = "Point at the folder that holds it." if image else "Put the images in a folder or archive."
+            raise InputError(
+                f"{spec} is not a folder, .zip, .tar, .tar.gz, .parquet, .arrow, .h5, .npz or .npy file. {hint}"
+            )
+        case _:
+            statistics = isinstance(spec, specs.NamedStatistics | specs.ArrayFile)
+            kind = "reference statistics" if statistics else "a generator"
+            raise InputError(f"{spec} names {kind}; expected images: a folder, an archive, an array or a dataset.")
+
+
+def _open_shard(path: Path, options: OpenOptions) -> EncodedFiles | None:
+    from ganeval.images.indexed import EncodedFiles
+
+    spec = as_spec(path)
+    images = _open_files(spec, options) if isinstance(spec, specs.Archive | specs.TableFile) else None
+    return images if isinstance(images, EncodedFiles) else None
 
 
 def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
@@ -104,13 +138,13 @@ def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
     from ganeval.images import array, dataset, generated, stream
     from ganeval.images.indexed import IndexedSource
 
-    name, column = _name_of(spec), options.image_column
+    name, column, label = _name_of(spec), options.image_column, options.label_column
     if (kind := kind_of(spec)) is not None:
         return _registered(name, kind.open(spec, options))
     if isinstance(spec, (np.ndarray, torch.Tensor)):
         return IndexedSource(name, array.open_array(spec, options.value_range))
     if isinstance(spec, (DataLoader, IterableDataset)):
-        return stream.StreamSource(name, spec, options.value_range, column)
+        return stream.StreamSource(name, spec, options.value_range, column, label)
     if isinstance(spec, torch.nn.Module) or (callable(spec) and not hasattr(spec, "__getitem__")):
         return generated.GeneratedSource(name, spec, options)
     if isinstance(spec, Mapping):
@@ -119,9 +153,9 @@ def _open_object(spec: Any, options: OpenOptions) -> ImageSource:
             f"Cannot read images from a {name}; expected one of its values ({keys}), or a list of its images."
         )
     if hasattr(spec, "__getitem__") and hasattr(spec, "__len__") and dataset.holds_single_images(spec, column):
-        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range, column))
+        return IndexedSource(name, dataset.DatasetImages(spec, options.value_range, column, label))
     if isinstance(spec, Iterable):
-        return stream.StreamSource(name, spec, options.value_range, column)
+        return stream.StreamSource(name, spec, options.value_range, column, label)
     raise InputError(
         f"Cannot read images from a {name}; expected a path, a tensor, an array, a Dataset, a DataLoader, "
         "an iterable of images, or a callable z -> images."

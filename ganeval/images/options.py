@@ -58,6 +58,9 @@ class OpenOptions:
     image_column: str | None = declare(
         None, kinds.TEXT.or_none(), "source", "Key or column that holds the image of a data set's items."
     )
+    label_column: str | None = declare(
+        None, kinds.TEXT.or_none(), "source", "Key or column that holds the class of a data set's items."
+    )
     max_image_bytes: int = declare(
         MAX_IMAGE_BYTES, kinds.SIZE.from_(1), "source", "The largest image file that is read from an archive."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,9 +37,21 @@ class SourceKind:
         return opener(given, options)
 
 
+def _is_hub_dataset(given: object) -> bool:
+    """Whether an object is a data set of Hugging Face's library, which is imported then already."""
+    if "datasets" not in sys.modules:
+        return False
+    from ganeval.images.hub import is_hub_dataset
+
+    return is_hub_dataset(given)
+
+
 KINDS: Registry[SourceKind] = Registry(
     "sources",
-    {"medical": SourceKind("medical", "ganeval.images.medical:open_medical")},
+    {
+        "medical": SourceKind("medical", "ganeval.images.medical:open_medical"),
+        "hf": SourceKind("hf", "ganeval.images.hub:open_hub", _is_hub_dataset),
+    },
     SourceKind,
     lambda kind: register(kind.prefix, kind.opener, accepts=kind.accepts),
 )

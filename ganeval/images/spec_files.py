@@ -17,7 +17,9 @@ def files_of(*given: object) -> Iterator[Path]:
     """The files that specs name, those within translations too; other objects name no files."""
     for spec in _named(given):
         match spec:
-            case specs.Archive() | specs.ArrayFile() | specs.OtherFile() | specs.ScriptFile():
+            case specs.Archive() | specs.ArrayFile() | specs.TableFile() | specs.HDF5File():
+                yield spec.path
+            case specs.OtherFile() | specs.ScriptFile():
                 yield spec.path
             case specs.GeneratorFile(path=path):
                 yield from (path, path.with_suffix(".safetensors"), path.with_suffix(".json"))

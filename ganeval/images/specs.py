@@ -24,6 +24,7 @@ SHIPPED: Mapping[str, str] = {
 # torchvision data sets of which every file has the published hash before anything reads it. Others unpickle what they
 # find: LSUN its cache of keys, the MNIST family (in older releases without restriction) its processed/training.pt.
 HASHED_DATASETS = ("cifar10", "cifar100", "stl10", "svhn")
+TABLES = (".parquet", ".arrow")  # files of columns
 _MOST_SHARDS = 10**5
 _SYSTEM = ("/dev", "/proc", "/sys")  # without end, or with files that wait
 
@@ -53,7 +54,7 @@ class Archive(Spec, frozen=True):
 
 
 class Shards(Spec, frozen=True):
-    """Archives that a pattern with braces names, see ``expand_braces``."""
+    """Archives, or files of columns, that a pattern with braces names, see ``expand_braces``."""
 
     pattern: str
 
@@ -68,6 +69,17 @@ class ArrayFile(Spec, frozen=True):
     path: Path
     form: Literal["npz", "npy"]
     part: Part | None = None
+
+
+class TableFile(Spec, frozen=True):
+    """A file of columns, one of which holds encoded images."""
+
+    path: Path
+    form: Literal["parquet", "arrow"]
+
+
+class HDF5File(Spec, frozen=True):
+    path: Path
 
 
 class OtherFile(Spec, frozen=True):
@@ -189,8 +201,12 @@ def closed_to_documents(spec: Spec) -> str | None:
     match spec:
         case Rendered() | ShippedGenerator():
             return None
-        case Folder(path=path) | Archive(path=path) | ArrayFile(path=path) | GeneratorFile(path=path):
+        case Folder(path=path) | Archive(path=path) | ArrayFile(path=path) | TableFile(path=path):
             return _closed_place(spec, path)
+        case GeneratorFile(path=path):
+            return _closed_place(spec, path)
+        case HDF5File():
+            return f"{spec} is an HDF5 file, whose library is not made for files of unknown origin"
         case Shards(pattern=pattern):
             places = (_closed_place(spec, Path(name)) for name in expand_braces(pattern))
             return next((why for why in places if why is not None), None)
@@ -251,6 +267,8 @@ def public_text(spec: Spec) -> str:
         case GeneratorFile(path=path) | ScriptFile(path=path):
             return f"gen:{path.name}"
         case Folder(path=path) | Archive(path=path) | OtherFile(path=path) | Missing(path=path):
+            return path.name
+        case TableFile(path=path) | HDF5File(path=path):
             return path.name
         case ArrayFile(path=path, part=part):
             return path.name if part is None else f"{path.name}:{part}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
@@ -31,13 +32,22 @@ class StreamSource(ImageSource):
             ``ganeval.images.items.image_of``.
         value_range: of floats.
         column: the key or column that holds the image.
+        label_column: the one that holds the class.
     """
 
     _limit: int | None = None  # take the first so many images
 
-    def __init__(self, spec: str, items: Any, value_range: ValueRange | None, column: str | None) -> None:
+    def __init__(
+        self,
+        spec: str,
+        items: Any,
+        value_range: ValueRange | None,
+        column: str | None,
+        label_column: str | None = None,
+    ) -> None:
         self.spec, self.report = spec, SourceReport()
         self._items, self._range, self._column = items, value_range, column
+        self._label_column = label_column
         self._labels: list[str | None] = []  # of the images drawn last
         self._seen = 0  # images drawn, usable or not; an item in which none can be found counts as one
         self._spent = False
@@ -49,7 +59,8 @@ class StreamSource(ImageSource):
     def subset(self, n: int, seed: int) -> StreamSource:
         if n < 1 or (self.length is not None and n > self.length):
             raise InputError(f"{self.spec}: {n} images were requested, but it has only {self.length}.")
-        some = StreamSource(self.spec, self._items, self._range, self._column)
+        some = copy.copy(self)
+        some.report = SourceReport()
         some._limit = n
         return some
 
@@ -82,7 +93,7 @@ class StreamSource(ImageSource):
         self.report.restart()
         self._labels = []
         regrouper = Regrouper(batch_size, self.report)
-        names = names_of(getattr(self._items, "dataset", self._items))
+        names = names_of(getattr(self._items, "dataset", self._items), self._label_column)
         self._seen = 0
         for item in self._drawn():
             seen = self._seen
@@ -97,7 +108,7 @@ class StreamSource(ImageSource):
                 chunk = load(images, rows, prepare=prepare)
                 self._leave_out([(f"#{seen + row}", reason) for row, reason in chunk.bad], on_error)
                 self.report.add(chunk)
-                self._labels += _labels_of(item, len(images), chunk.indices, names)
+                self._labels += _labels_of(item, self._label_column, len(images), chunk.indices, names)
                 yield from regrouper.add(chunk.images(), [f"#{seen + row}" for row in chunk.indices], chunk.digests)
                 self._seen += len(rows)
             if self._seen == self._limit:
@@ -138,9 +149,9 @@ class StreamSource(ImageSource):
         return DatasetImages(value if batch else [value], self._range)
 
 
-def _labels_of(item: Any, n: int, used: list[int], names: Sequence[str] | None) -> list[str | None]:
+def _labels_of(item: Any, column: str | None, n: int, used: list[int], names: Sequence[str] | None) -> list[str | None]:
     """The classes of the used images of an item, one for each image; None where it has none."""
-    labels = label_of(item)
+    labels = label_of(item, column)
     several = isinstance(labels, (list, tuple)) or (isinstance(labels, (np.ndarray, Tensor)) and labels.ndim > 0)
     known = class_names(labels if several else [labels], names)
     return [known[row] if known is not None and len(known) == n else None for row in used]

@@ -17,6 +17,7 @@ from ganeval.images.specs import (
     ArrayFile,
     Folder,
     GeneratorFile,
+    HDF5File,
     ImportedGenerator,
     Invalid,
     Missing,
@@ -26,6 +27,7 @@ from ganeval.images.specs import (
     ScriptFile,
     Shards,
     ShippedGenerator,
+    TableFile,
     TorchvisionDataset,
     Translation,
     closed_to_documents,
@@ -42,7 +44,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("a folder", "run", "x.zip.d", "run (2)"):
         (tmp_path / name).mkdir()
     for name in (
-        "a.zip", "A.TAR", "a.tgz", "a.tar.gz", "a.npz", "a.NPY", "b.npz:images", "ref.pkl", "s-{0..1}.tar", "x.pt",
+        "a.zip", "A.TAR", "a.tgz", "a.tar.gz", "a.npz", "a.NPY", "b.npz:images", "ref.pkl",
+        "a.parquet", "a.ARROW", "a.hdf5", "s-{0..1}.tar", "x.pt",
         "dcgan-cifar10", "dcgan-cifar10(x).pt", "%67en%3Ax.zip", "g.safetensors", "g.json", "code", "GEN:x.npz",
         "m(dataset:shapes)", "cyclegan-plain2striped(dataset:shapes)",
     ):  # fmt: skip
@@ -68,6 +71,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("b.npz:images", Missing, {"path": Path("b.npz")}),  # a part is read from the text, whatever files there are
         ("s-{0..9}.tar", Shards, {}),
         ("s-{0..1}.tar", Archive, {}),  # a file of this very name
+        ("a.parquet", TableFile, {"form": "parquet"}),
+        ("a.ARROW", TableFile, {"form": "arrow"}),
+        ("a.hdf5", HDF5File, {}),
         ("ref.pkl", OtherFile, {}),
         ("x.pt", OtherFile, {}),
         ("nowhere/", Missing, {}),
@@ -179,12 +185,14 @@ def test_pipes_and_devices_are_not_waited_for(name: str, here: Path) -> None:
 
 def test_what_a_document_may_open(here: Path) -> None:
     for text in (
-        "a folder", "a.zip", "A.TAR", "a.npz", "a.npz:images", "a.NPY", "s-{0..9}.tar", "dataset:shapes:8@1", DCGAN,
+        "a folder", "a.zip", "A.TAR", "a.npz", "a.npz:images", "a.NPY", "a.parquet", "a.ARROW", "s-{0..9}.tar",
+        "dataset:shapes:8@1", DCGAN,
         "gen:g.safetensors", "gen:g.json", "gen:run", "dataset:cifar10:test", f"{TO_STRIPES}(a folder)",
         f"gen:run({TO_STRIPES}({DCGAN}))",
     ):  # fmt: skip
         assert closed_to_documents(parse_spec(text)) is None, text
     for text in (
+        "a.hdf5", "hf:a folder",
         "gen:x.pt", "gen:code", "gen:./dcgan-cifar10", "gen:dcgan-cifar10(x).pt", "gen:json:loads",
         "stats:cifar10-test", "dataset:mnist:test", "dataset:lsun:test", "/", "/proc/self", "/sys",
         f"{TO_STRIPES}(gen:x.pt)",
@@ -204,7 +212,7 @@ def test_every_name_in_braces_is_looked_at(tmp_path: Path) -> None:
 
 def test_every_kind_is_closed_unless_it_is_listed() -> None:
     kinds = {k for k in vars(specs).values() if isinstance(k, type) and issubclass(k, specs.Spec)} - {specs.Spec}
-    assert len(kinds) == 16
+    assert len(kinds) == 18
 
     class New(specs.Spec):
         """A kind that somebody adds later."""
