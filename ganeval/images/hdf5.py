@@ -2,7 +2,7 @@
 
 Read is the data set ``images``, or the one that ``image_column`` names (``train/images`` in groups), or the only one
 that looks like images; labels are in ``labels``, or where ``label_column`` says. Values are as in npy files: uint8, or
-floats with a declared range. What lies in other files (external links, external storage, virtual data sets) is refused.
+floats with a declared range. Data in other files (external links, external storage, virtual data sets) is refused.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def _load(text: str) -> Any:
     folder = Path(name).expanduser()
     if not folder.is_dir() and is_offline():
         raise InputError(
-            f"hf:{text}: there is no folder {name!r}, and nothing is fetched because GANEVAL_OFFLINE is set. Save the "
+            f"hf:{text}: the folder {name!r} does not exist, and nothing is fetched because GANEVAL_OFFLINE is set. Save the "
             "data set with save_to_disk and give that folder, or unset GANEVAL_OFFLINE (HF_HUB_OFFLINE=1 then uses "
             "what datasets has fetched before)."
         )

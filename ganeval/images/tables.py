@@ -1,7 +1,7 @@
 """Columns of encoded images in Parquet and Arrow files, as Hugging Face data sets are stored; needs pyarrow.
 
 An image is the bytes of an image file: in a column of such bytes, or in the field ``bytes`` of a column of structs. The
-field ``path`` beside it is the image's name. It is never opened: a file of data must not lead to other files.
+field ``path`` of the struct is the image's name. It is never opened: a file of data must not lead to other files.
 
 A Parquet file is read by row groups, of which each process holds one; an Arrow file is mapped into memory.
 """
@@ -197,7 +197,7 @@ def _open(path: Path, form: Form) -> _ParquetBlocks | _ArrowBlocks:
 
 
 def _names(blocks: _ParquetBlocks | _ArrowBlocks, column: str) -> list[str]:
-    """The paths beside the images, where they name every image; else nothing."""
+    """The paths of the images, where they name every image; else nothing."""
     kind = blocks.schema.field(column).type
     types = _arrow().types
     if not types.is_struct(kind) or kind.get_field_index("path") < 0:
