@@ -13,6 +13,7 @@
 ``gen:FILE``                           any other file: TorchScript
 ``gen:package.module:name``            a callable that is imported
 ``gen:NAME(SPEC)``                     a translation of other images by any of these; translations nest
+``s3://``, ``gs://``, ``https://``     a folder or a file on another machine
 ``PREFIX:TEXT``                        images of a kind that another package has registered under this prefix
 
 Prefixes and names are exact: no letter case is folded, no blank removed, no percent code decoded. Text comes first:
@@ -96,6 +97,8 @@ def _parse(text: str, depth: int = 0) -> Spec:
         part = next((one for one in _PARTS if one == chosen), None)
         return specs.NamedStatistics(text, name if part else text.removeprefix("stats:"), part)
     prefix, colon, name = text.partition(":")
+    if prefix in specs.REMOTE and name.startswith("//"):
+        return specs.RemotePlace(text, text)
     if colon and prefix in KINDS:
         return specs.RegisteredSource(text, prefix, name)
     return _path(text)

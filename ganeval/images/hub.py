@@ -65,14 +65,6 @@ class HubImages(Images):
         return {"image_column": self._column}
 
 
-def is_hub_dataset(given: object) -> bool:
-    """Whether an object is a data set of this library whose items are as they are stored."""
-    kind = type(given)
-    if kind.__module__.split(".")[0] != "datasets" or kind.__name__ != "Dataset":
-        return False
-    return getattr(given, "format", {}).get("type", "") is None  # a format or transform of the user decodes it
-
-
 def open_hub(given: Any, options: OpenOptions) -> Images:
     """Open the text after ``hf:``, or a data set.
 
@@ -119,9 +111,9 @@ def _load(text: str) -> Any:
     folder = Path(name).expanduser()
     if not folder.is_dir() and is_offline():
         raise InputError(
-            f"hf:{text}: the folder {name!r} does not exist, and nothing is fetched because GANEVAL_OFFLINE is set. Save the "
-            "data set with save_to_disk and give that folder, or unset GANEVAL_OFFLINE (HF_HUB_OFFLINE=1 then uses "
-            "what datasets has fetched before)."
+            f"hf:{text}: the folder {name!r} does not exist, and nothing is fetched because GANEVAL_OFFLINE is set. "
+            "Save the data set with save_to_disk and give that folder, or unset GANEVAL_OFFLINE (with "
+            "HF_HUB_OFFLINE=1, datasets then uses what it has fetched before)."
         )
     try:
         if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():

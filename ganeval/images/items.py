@@ -95,7 +95,7 @@ def bytes_of(value: Mapping[str, Any]) -> bytes:
     """The encoded image of a mapping with ``bytes`` or ``path``.
 
     Raises:
-        UnreadableImage: it has neither, or there is no such file.
+        UnreadableImage: it has neither, or the file does not exist.
     """
     data, path = value.get("bytes"), value.get("path")
     if data is not None:

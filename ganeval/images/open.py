@@ -54,8 +54,8 @@ def has_items(spec: object) -> bool:
     named = as_spec(spec)
     if named is not None:
         table = isinstance(named, specs.Shards) and named.pattern.lower().endswith(specs.TABLES)
-        with_items = (specs.TorchvisionDataset, specs.TableFile, specs.HDF5File, specs.RegisteredSource)
-        return table or isinstance(named, with_items)
+        files = (specs.TableFile, specs.HDF5File, specs.RemotePlace)
+        return table or isinstance(named, (specs.TorchvisionDataset, specs.RegisteredSource, *files))
     return spec is not None and not hasattr(spec, "dtype")
 
 
@@ -73,6 +73,8 @@ def _open_named(spec: Spec, options: OpenOptions) -> ImageSource:
             images = dataset.open_torchvision(spec, options)
         case specs.RegisteredSource(prefix=prefix, name=text):
             return _registered(name, KINDS[prefix].open(text, options))
+        case specs.RemotePlace():
+            return _open_remote(spec, options)
         case specs.Missing():
             raise InputError(
                 f"No such file or folder: {name!r}. Check the path, relative to {Path.cwd()}.{prefix_hint(name)}"
@@ -121,6 +123,23 @@ def _open_files(spec: Spec, options: OpenOptions) -> Images:
             statistics = isinstance(spec, specs.NamedStatistics | specs.ArrayFile)
             kind = "reference statistics" if statistics else "a generator"
             raise InputError(f"{spec} names {kind}; expected images: a folder, an archive, an array or a dataset.")
+
+
+def _open_remote(spec: specs.RemotePlace, options: OpenOptions) -> ImageSource:
+    from ganeval.images import remote, shards
+    from ganeval.images.deep import declare
+
+    def open_file(path: Path) -> Images:
+        named = as_spec(path)
+        assert named is not None
+        images = _open_files(named, options)
+        declare(images, options.value_range)
+        return images
+
+    def open_pattern(pattern: str) -> Images:
+        return shards.open_shards(pattern, lambda path: _open_shard(path, options))
+
+    return remote.open_remote(spec, options, open_file, open_pattern)
 
 
 def _open_shard(path: Path, options: OpenOptions) -> EncodedFiles | None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ganeval.errors import ConfigError
+from ganeval.images.specs import REMOTE
 from ganeval.parsing.plugins import Registry
 
 if TYPE_CHECKING:
     from ganeval.images.options import OpenOptions
     from ganeval.images.types import Images, ImageSource
 
-BUILTIN_PREFIXES = ("gen", "dataset", "stats")
+BUILTIN_PREFIXES = ("gen", "dataset", "stats", *REMOTE)
 _PREFIX = re.compile(r"[a-z][a-z0-9_-]+")
 
 
@@ -38,12 +38,11 @@ class SourceKind:
 
 
 def _is_hub_dataset(given: object) -> bool:
-    """Whether an object is a data set of Hugging Face's library, which is imported then already."""
-    if "datasets" not in sys.modules:
+    """Whether an object is a data set of Hugging Face's library whose items are as they are stored."""
+    kind = type(given)
+    if kind.__module__.split(".")[0] != "datasets" or kind.__name__ != "Dataset":
         return False
-    from ganeval.images.hub import is_hub_dataset
-
-    return is_hub_dataset(given)
+    return getattr(given, "format", {}).get("type", "") is None  # a format or transform of the user decodes it
 
 
 KINDS: Registry[SourceKind] = Registry(

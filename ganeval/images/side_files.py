@@ -40,7 +40,7 @@ def webdataset_labels(names: Sequence[str], members: Collection[str], read: Call
         members: names of all files.
         read: gives the content of one.
     """
-    files = [_key(name) + CLASS_SUFFIX for name in names]
+    files = [key_of(name) + CLASS_SUFFIX for name in names]
     if not all(file in members for file in files):
         return None
     return class_names([read(file)[:256] for file in files], None)
@@ -57,10 +57,10 @@ def caption_files(name: str) -> list[str]:
 
 def stems(name: str) -> list[str]:
     """The name of an image without its suffix, and its WebDataset key where that is another."""
-    return list(dict.fromkeys((splitext(name)[0], _key(name))))
+    return list(dict.fromkeys((splitext(name)[0], key_of(name))))
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
     """A WebDataset key: the path up to the first dot of the file's own name."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + file.partition(".")[0]

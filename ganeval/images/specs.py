@@ -24,6 +24,7 @@ SHIPPED: Mapping[str, str] = {
 # torchvision data sets of which every file has the published hash before anything reads it. Others unpickle what they
 # find: LSUN its cache of keys, the MNIST family (in older releases without restriction) its processed/training.pt.
 HASHED_DATASETS = ("cifar10", "cifar100", "stl10", "svhn")
+REMOTE = ("s3", "gs", "https", "http", "memory")  # protocols, as fsspec calls them
 TABLES = (".parquet", ".arrow")  # files of columns
 _MOST_SHARDS = 10**5
 _SYSTEM = ("/dev", "/proc", "/sys")  # without end, or with files that wait
@@ -80,6 +81,16 @@ class TableFile(Spec, frozen=True):
 
 class HDF5File(Spec, frozen=True):
     path: Path
+
+
+class RemotePlace(Spec, frozen=True):
+    """Images on another machine, or in the memory of fsspec.
+
+    Attributes:
+        url: with its protocol, one of ``REMOTE``; braces name several files.
+    """
+
+    url: str
 
 
 class OtherFile(Spec, frozen=True):
@@ -220,6 +231,8 @@ def closed_to_documents(spec: Spec) -> str | None:
             return closed_to_documents(model) or closed_to_documents(source)
         case NamedStatistics():
             return f"{spec} names statistics: there are no images to open"
+        case RemotePlace():
+            return f"{spec} is on another machine, and a document alone fetches nothing"
         case RegisteredSource():
             return f"{spec} is opened by code of another package, and a document alone never runs it"
         case _:
@@ -276,6 +289,8 @@ def public_text(spec: Spec) -> str:
             return Path(pattern).name
         case RegisteredSource(prefix=prefix, name=name):
             return f"{prefix}:{Path(name).name}"
+        case RemotePlace(url=url):
+            return Path(url.partition("?")[0]).name
         case _:
             return spec.text
 

@@ -150,7 +150,7 @@ def test_expand_braces_iv(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="names more than 100000 files"):
             expand_braces(pattern)
     (tmp_path / "1.png").write_bytes(b"")
-    with pytest.raises(InputError, match="braces name several archives"):
+    with pytest.raises(InputError, match="braces name several files"):
         open_images(str(tmp_path / "{1..1}.png"))
 
 

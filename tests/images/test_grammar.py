@@ -192,7 +192,7 @@ def test_what_a_document_may_open(here: Path) -> None:
     ):  # fmt: skip
         assert closed_to_documents(parse_spec(text)) is None, text
     for text in (
-        "a.hdf5", "hf:a folder",
+        "a.hdf5", "hf:a folder", "memory://a.zip", "s3://b/c/",
         "gen:x.pt", "gen:code", "gen:./dcgan-cifar10", "gen:dcgan-cifar10(x).pt", "gen:json:loads",
         "stats:cifar10-test", "dataset:mnist:test", "dataset:lsun:test", "/", "/proc/self", "/sys",
         f"{TO_STRIPES}(gen:x.pt)",
@@ -212,7 +212,7 @@ def test_every_name_in_braces_is_looked_at(tmp_path: Path) -> None:
 
 def test_every_kind_is_closed_unless_it_is_listed() -> None:
     kinds = {k for k in vars(specs).values() if isinstance(k, type) and issubclass(k, specs.Spec)} - {specs.Spec}
-    assert len(kinds) == 18
+    assert len(kinds) == 19
 
     class New(specs.Spec):
         """A kind that somebody adds later."""

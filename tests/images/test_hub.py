@@ -90,7 +90,9 @@ def test_columns_are_chosen() -> None:
 
 def test_nothing_is_fetched_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANEVAL_OFFLINE", "1")
-    with pytest.raises(InputError, match=r"the folder 'some/name' does not exist, and nothing is fetched because GANEVAL_OFFLINE"):
+    with pytest.raises(
+        InputError, match=r"the folder 'some/name' does not exist, and nothing is fetched because GANEVAL_OFFLINE"
+    ):
         open_images("hf:some/name:train")
 
 

@@ -114,7 +114,9 @@ def test_specs_iv(spec: Any, options: dict[str, Any], message: str) -> None:
 
 def test_other_files_iv(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x")
-    with pytest.raises(InputError, match=r"is not a folder, .zip, .tar, .tar.gz, .parquet, .arrow, .h5, .npz or .npy file"):
+    with pytest.raises(
+        InputError, match=r"is not a folder, .zip, .tar, .tar.gz, .parquet, .arrow, .h5, .npz or .npy file"
+    ):
         open_images(tmp_path / "a.csv")
 
 
