@@ -68,6 +68,7 @@ class EvaluatorOptions(NetworkOptions, total=False):
     rarity: bool
     mifid_threshold: float
     directions: int
+    vendi_order: str
     wavelet_level: int
     per_class: bool
     cmmd_sigma: float

@@ -4,19 +4,23 @@ With unit rows u_i = x_i / |x_i| and A = (1/n) sum_i u_i u_i^T, whose non-zero e
 all similarities over n
 
     Vendi = exp(- sum l log l)                 (Friedman & Dieng 2023)
+    Vendi of order q = (sum l^q)^(1 / (1 - q)), and 1 / max l for q = inf      (Pasarkar & Dieng 2024)
     RKE   = 1 / sum l^2 = 1 / tr A^2           (Jalali, Li & Farnia 2023)
 
 Effective numbers between 1 and min(n, d). A needs d x d numbers and one pass; no n x n matrix is made. The delta method
 gives the errors:
 
     IF of log Vendi at x: -u^T (log A) u - H,  H = - sum l log l;    SE(Vendi) = Vendi sd(IF) / sqrt(n)
+    IF of sum l^q at x: q (u^T A^(q - 1) u - sum l^q);    IF of max l: (u^T v)^2 - max l,  v its eigenvector
     SE(RKE) = 2 sd(u^T A u) / (sqrt(n) (tr A^2)^2);    (n tr A^2 - 1) / (n - 1) estimates tr A^2 without bias
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.linalg import eigh
@@ -61,10 +65,11 @@ def second_moment(rows: FeatureRows) -> np.ndarray:
     return total / len(rows)
 
 
-def vendi(rows: FeatureRows, moment: np.ndarray | None = None) -> Diversity:
-    """Vendi score of order 1 under cosine similarity; equals the entropy of the n x n matrix of similarities.
+def vendi(rows: FeatureRows, moment: np.ndarray | None = None, *, order: float = 1.0) -> Diversity:
+    """Vendi score under cosine similarity; equals vendi-score's of the n x n matrix of similarities to 1e-9.
 
     Args:
+        order: q above 0; that of 2 is the value of RKE, and ``inf`` counts the largest kind of images alone.
         moment: their ``second_moment``, where it is already known.
 
     >>> rows = FeatureRows(4)
@@ -75,11 +80,24 @@ def vendi(rows: FeatureRows, moment: np.ndarray | None = None) -> Diversity:
     values, vectors = eigh(second_moment(rows) if moment is None else moment)
     kept = values > rows.dimension * np.finfo(np.float64).eps * values[-1]
     values, vectors = values[kept], vectors[:, kept]
-    logs = np.log(values)
-    entropy = -float(values @ logs)
-    value = float(np.exp(entropy))
-    terms = np.concatenate([-((block @ vectors) ** 2) @ logs for block in _unit_blocks(rows)])
-    return Diversity(value, None, value * (terms - terms.mean()))
+    value, weights = _effective_number(values, order)
+    terms = np.concatenate([(block @ vectors) ** 2 @ weights for block in _unit_blocks(rows)])
+    return Diversity(value, None, terms - terms.mean())
+
+
+def _effective_number(values: np.ndarray, order: float) -> tuple[float, np.ndarray]:
+    """The Vendi score of eigenvalues, and its derivative with respect to each of them but for a constant."""
+    if order == 1.0:
+        logs = np.log(values)
+        value = float(np.exp(-(values @ logs)))
+        return value, -value * logs
+    if order == math.inf:
+        weights = np.zeros(len(values))
+        weights[-1] = -1 / values[-1] ** 2
+        return float(1 / values[-1]), weights
+    total = float((values**order).sum())
+    value = total ** (1 / (1 - order))
+    return value, value / (1 - order) / total * order * values ** (order - 1)
 
 
 def renyi(rows: FeatureRows, moment: np.ndarray | None = None) -> Diversity:
@@ -97,8 +115,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     rows = inputs.fake_rows()
     others = inputs.real.rows if inputs.real is not None else None
     moment, others_moment = second_moment(rows), second_moment(others) if others is not None else None
-    results = {}
-    for name, function in (("vendi", vendi), ("rke", renyi)):
+    results, order = {}, inputs.settings.vendi_order
+    for name, function in (("vendi", partial(vendi, order=float(order))), ("rke", renyi)):
         if name not in inputs.wanted:
             continue
         found = function(rows, moment)
@@ -116,7 +134,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
                     f"the Vendi score grows with the number of images: that of {len(rows)} fakes and the one next to "
                     f"it of {len(others)} reals are not comparable (--num-real, --num-fake)",
                 )
-        results[name] = build_result(
+        other_order = name == "vendi" and order != "1"
+        result = build_result(
             inputs,
             name,
             found.value,
@@ -124,10 +143,12 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
             bias=found.bias,
             method="delta",
             estimand="population" if name == "rke" else "protocol",
+            settings={"order": order} if other_order else None,
             details=details,
             per_image={f"{name}_influence_fake": found.influence},
             warnings=warnings,
         )
+        results[name] = replace(result, label=inputs.protocol.label(f"Vendi-{order}")) if other_order else result
     return results
 
 

@@ -283,7 +283,8 @@ _METRICS: dict[str, Metric] = {
             measure="ganeval.metrics.diversity:measure",
             sides="fake",
             with_real=True,
-            citation=bibtex("friedman2023vendi"),
+            settings=("vendi_order",),
+            citation=bibtex("friedman2023vendi", "pasarkar2024cousins"),
         ),
         Metric(
             name="rke",

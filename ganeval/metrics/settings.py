@@ -71,6 +71,12 @@ class Settings:
         "MiFID divides by the mean cosine distance of the reals from their nearest fakes if that is below this number.",
     )
     directions: int = declare(1000, WHOLE.from_(1), "setting", "Random projections of MIND.")
+    vendi_order: str = declare(
+        "1",
+        choice("0.5", "1", "2", "inf"),
+        "setting",
+        "Order q of the Vendi score: below 1 it counts rare kinds of images more, above 1 less.",
+    )
     wavelet_level: int = declare(
         4,
         WHOLE.from_(1),

@@ -340,6 +340,7 @@ COMMANDS: dict[str, list[str]] = {
     "ppl": ["gen:dcgan-cifar10", "--pairs", "40", "--distance", "compact", *FAST],
     "sfid": [*SETS[:2], "--num-samples", "6", *FAST],  # on stand-in weights, as cmmd
     "cmmd": [*SETS[:2], "--num-samples", "6", *FAST],
+    "fwd": [*SETS[:2], *SMALL],
 }
 STAND_INS = {"sfid": "surrogate_weights", "cmmd": "small_clip"}
 

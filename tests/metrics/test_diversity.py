@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.sides import metric_inputs
 
 from ganeval.errors import InputError, NotEnoughSamplesError
 from ganeval.metrics.diversity import measure, renyi, vendi
@@ -76,3 +77,43 @@ def test_degenerate() -> None:
         wanted=frozenset({"rke"}), protocol=get_protocol("compact"), fake=FeatureSet(n=20, rows=same)
     )  # fmt: skip
     assert set(measure(inputs)) == {"rke"}
+
+
+@pytest.mark.parametrize("order", [0.5, 1.0, 2.0, np.inf])
+def test_orders_against_the_matrix_of_similarities(order: float) -> None:
+    rows = FeatureRows(6)
+    rows.append(np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32) + 1)
+    unit = rows.to_array().astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    eigenvalues = np.linalg.eigvalsh(unit @ unit.T / 40)
+    eigenvalues = eigenvalues[eigenvalues > 1e-12]
+    if order == 1:
+        expected = np.exp(-(eigenvalues * np.log(eigenvalues)).sum())
+    elif order == np.inf:
+        expected = 1 / eigenvalues.max()
+    else:
+        expected = (eigenvalues**order).sum() ** (1 / (1 - order))
+    found = vendi(rows, order=order)
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    if order == 2:
+        assert found.value == pytest.approx(renyi(rows).value, rel=1e-9)
+        np.testing.assert_allclose(found.influence, renyi(rows).influence, atol=1e-9)
+    # the derivative of the value when mass moves to a row
+    heavier = 1e-5
+    for i in (0, 7):
+        weights = np.full(40, (1 - heavier) / 40)
+        weights[i] += heavier
+        moment = np.einsum("i,ij,ik->jk", weights, unit, unit)
+        assert (vendi(rows, moment, order=order).value - found.value) / heavier == pytest.approx(
+            found.influence[i], rel=2e-3, abs=1e-6
+        )
+
+
+def test_order_is_in_the_label_and_in_the_key() -> None:
+    array = np.random.default_rng(0).standard_normal((30, 5)).astype(np.float32)
+    plain, other = (
+        measure(metric_inputs(array, array, "vendi", **settings))["vendi"] for settings in ({}, {"vendi_order": "inf"})
+    )
+    assert (plain.label, other.label) == ("Vendi[compact-v1]", "Vendi-inf[compact-v1]")
+    assert plain.comparison_key() != other.comparison_key()
+    assert (dict(plain.settings), dict(other.settings)) == ({}, {"order": "inf"})
