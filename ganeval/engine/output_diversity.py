@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ganeval.distributed import ONE, Group
+from ganeval.engine.config import shown_progress
 from ganeval.engine.evaluation import NO_SET
 from ganeval.engine.paired import digest_of, groups_of, label_of, load_paired_distance, open_numbered, preparation
 from ganeval.engine.paired_config import DiversityConfig
@@ -105,8 +106,7 @@ def _measured(
         names: of all images of the source.
     """
     found, digests = [], []
-    bar = config.progress and config.progress("outputs", len(rows))
-    try:
+    with shown_progress(config.progress, "outputs", len(rows)) as progress:
         for number, places, images, marks in by_input:
             first = names[rows[places[0]]]
             if any(image.shape != images[0].shape for image in images):
@@ -119,11 +119,7 @@ def _measured(
                 value = mean_distance(floats, distance, pairs=config.pairs, number=number, seed=config.seed)
             found.append((number, value))
             digests += [(int(rows[place]), mark) for place, mark in zip(places, marks, strict=True)]
-            if bar:
-                bar.update(len(images))
-    finally:
-        if bar:
-            bar.close()
+            progress(len(images))
     return found, digests
 
 

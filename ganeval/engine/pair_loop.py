@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from ganeval.distributed import Group
+from ganeval.engine.config import shown_progress
 from ganeval.engine.pair_values import LEAST, pair_values
 from ganeval.engine.paired_config import PairedConfig
 from ganeval.engine.partners import PairBatch, Pairing, draw_pairs
@@ -72,12 +72,10 @@ def measure_pairs(
     sources = pairing.sources(own)
     most = math.ceil(math.ceil(pairing.length / config.batch_size) / group.size)
     share = _Share(list(metrics))
-    shown = config.progress and config.progress(f"pairs: {pairing.fake.spec}", len(own))
-    with closing(shown) if shown else nullcontext():
+    with shown_progress(config.progress, f"pairs: {pairing.fake.spec}", len(own)) as progress:
         for batch in pulsed(draw_pairs(*sources, config), most, group, _CALL):
             _add(share, batch, own, pairing, distance, config, device)
-            if shown:
-                shown.update(len(batch.rows))
+            progress(len(batch.rows))
     reports = [list(map(list, source.report.skipped)) for source in sources]
     return _gathered(share, reports, group, pairing)
 

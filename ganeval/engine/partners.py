@@ -145,7 +145,8 @@ def _unpaired(alone: Sequence[Sequence[str]], specs: tuple[str, str], by: str, *
     ]
     pattern = f"name what partners have in common with {option('pair_by')}"
     advice = f"leave them out with {option('on_unpaired', 'skip')}" if pairs else pattern
-    return f"found {number_of(pairs, 'pair')} by {by}, and {'; '.join(found)}. Rename them, or {advice}."
+    first = "Give as many reals as fakes" if by == "order" else "Rename them"
+    return f"found {number_of(pairs, 'pair')} by {by}, and {'; '.join(found)}. {first}, or {advice}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,20 @@ def test_arrays_are_paired_by_order(tmp_path: Path) -> None:
     assert "pairs are made by order: not all images have file names" in found.notes
     with pytest.raises(InputError, match="have no file names"):
         ganeval.paired(real, fake, pair_by="stem", **CHEAP)
-    with pytest.raises(InputError, match=r"1 image of ndarray 13x.* without a partner \(#12\)"):
+    with pytest.raises(InputError, match=r"1 image of ndarray 13x.* without a partner \(#12\). Give as many reals as"):
         ganeval.paired(np.concatenate([real, real[:1]]), fake, **CHEAP)
+
+
+def test_tensors_of_bytes_and_of_floats() -> None:
+    import torch
+
+    real, fake = (torch.from_numpy(images).permute(0, 3, 1, 2) for images in noisy(12, 0, seed=1))
+    expected = float((real.int() - fake.int()).abs().double().mean() / 255)
+    assert ganeval.paired(real, fake, **CHEAP)["l1"].value == pytest.approx(expected, abs=1e-12)
+    floats = [images / 255 for images in (real, fake)]
+    assert ganeval.paired(*floats, value_range=(0, 1), **CHEAP)["l1"].value == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(InputError, match="REAL .* is a stream; expected images of a known number"):
+        ganeval.paired(iter([real]), fake, **CHEAP)
 
 
 def test_batches_change_nothing(tmp_path: Path) -> None:

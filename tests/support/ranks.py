@@ -114,12 +114,13 @@ def folders_for(folder: Path) -> None:
 
 def pairs(folder: Path) -> Any:
     """Several outputs of one input, an unreadable file of either set; fewer batches than ranks."""
-    from ganeval import paired
+    from ganeval import diversity, paired
 
     on = {"device": "cpu", "distance": "compact", "on_error": "skip"}
     whole = paired(folder / "inputs", folder / "outputs", pair_by_fake=r"(.+)_\d", batch_size=3, **on)
     few = paired(folder / "inputs", folder / "outputs", pair_by_fake=r"(.+)_\d", batch_size=64, **on)
-    return [told(whole), told(few)]
+    several = diversity(folder / "outputs", group_by=r"^(\d)", pairs=9, **on)
+    return [told(whole), told(few), told(several)]
 
 
 def pairs_for(folder: Path) -> None:
