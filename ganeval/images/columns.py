@@ -69,7 +69,7 @@ def require_labels(what: str, column: str, labels: list[str] | None, chosen: str
 def _existing(what: str, name: str, columns: Collection[str], chosen: str) -> str:
     if chosen not in columns:
         raise InputError(
-            f"{what} has no column {chosen!r} ({option(name)}); its columns are {listed(list(columns), 12) or 'none'}."
+            f"{option(name)}: {what} has no column {chosen!r}; its columns are {listed(list(columns), 12) or 'none'}."
             f"{did_you_mean(chosen, columns)}"
         )
     return chosen

@@ -130,8 +130,8 @@ def _load(text: str) -> Any:
             wrong = f"has no split {split!r}" if split else "has several splits"
             raise InputError(f"hf:{text} {wrong}; expected one of {listed(list(loaded), 10)}: hf:{name}:SPLIT.")
         return loaded[split]
-    if split and loaded.split is not None and str(loaded.split) != split and (folder / "state.json").is_file():
-        raise InputError(f"hf:{text}: the folder holds the split {str(loaded.split)!r} alone. Leave the split out.")
+    if split and str(loaded.split) != split and (folder / "state.json").is_file():
+        raise InputError(f"hf:{text} has no split {split!r}; the folder holds one data set. Leave the split out.")
     return loaded
 
 

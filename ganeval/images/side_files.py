@@ -8,15 +8,18 @@ from os.path import splitext
 from pathlib import Path
 
 from ganeval.errors import InputError, number_of
+from ganeval.images.items import label_of
 from ganeval.images.labels import class_names
 from ganeval.parsing.arguments import option
 from ganeval.parsing.documents import DocumentError, parse_json
 
 DATASET_JSON = "dataset.json"  # of StyleGAN's dataset_tool: {"labels": [[image, class], ...]}
 CLASS_SUFFIX = ".cls"  # of WebDataset: the class of the image of the same key
+JSON_SUFFIX = ".json"  # of WebDataset: more about the image of the same key
 CAPTION_SUFFIX = ".txt"  # the caption of the image of the same name, or of the same WebDataset key
 MOST_BYTES = 64 * 2**20
 MOST_CAPTION_BYTES = 2**16
+_LONGEST_CLASS, _LONGEST_JSON = 256, 2**20  # bytes
 
 
 def stylegan_labels(data: bytes, names: Sequence[str]) -> list[str] | None:
@@ -34,16 +37,31 @@ def stylegan_labels(data: bytes, names: Sequence[str]) -> list[str] | None:
 
 
 def webdataset_labels(names: Sequence[str], members: Collection[str], read: Callable[[str], bytes]) -> list[str] | None:
-    """The classes of these images from the ``.cls`` files of their keys; None where one has no such file.
+    """The classes of these images from the files of their keys; None where one has no such file.
+
+    Read are the ``.cls`` files, or else the label in the ``.json`` files, see ``ganeval.images.items.label_of``.
 
     Args:
         members: names of all files.
         read: gives the content of one.
     """
-    files = [key_of(name) + CLASS_SUFFIX for name in names]
-    if not all(file in members for file in files):
+    for suffix, label in ((CLASS_SUFFIX, _class_in_text), (JSON_SUFFIX, _class_in_json)):
+        found = [next((stem + suffix for stem in stems(name) if stem + suffix in members), None) for name in names]
+        files = [file for file in found if file is not None]
+        if names and len(files) == len(names):
+            return class_names((label(read(file)) for file in files), None)
+    return None
+
+
+def _class_in_text(data: bytes) -> bytes:
+    return data[:_LONGEST_CLASS]
+
+
+def _class_in_json(data: bytes) -> object:
+    try:
+        return label_of(parse_json(data[:_LONGEST_JSON]))
+    except DocumentError:
         return None
-    return class_names([read(file)[:256] for file in files], None)
 
 
 def caption_files(name: str) -> list[str]:

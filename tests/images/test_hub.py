@@ -56,6 +56,8 @@ def test_a_saved_data_set(tmp_path: Path) -> None:
     assert source.classes() == ["cat", "dog"]
     assert open_images(f"hf:{tmp_path}/saved", label_column="other").labels() == [str(i) for i in range(N)]
     assert open_images(f"hf:{tmp_path}/saved", num=3).length == 3
+    with pytest.raises(InputError, match="has no split 'val'; the folder holds one data set"):
+        open_images(f"hf:{tmp_path}/saved:val")
 
 
 def test_splits(tmp_path: Path) -> None:

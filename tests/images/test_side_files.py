@@ -118,3 +118,20 @@ def test_a_bad_table_is_one_message(tmp_path: Path, text: str | None, message: s
         (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         evaluate(folder, folder, protocol="compact", device="cpu", labels_real=tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("key", ["{}", "a.{}"])
+def test_classes_in_json_files_and_keys_with_dots(tmp_path: Path, key: str) -> None:
+    keys = [key.format(i) for i in range(6)]
+    files = {f"{name}.png": png(i) for i, name in enumerate(keys)}
+    notes = {f"{name}.json": json.dumps({"label": i % 2, "width": 9}).encode() for i, name in enumerate(keys)}
+    write(tmp_path / "a.tar", files | notes)
+    assert open_images(tmp_path / "a.tar").labels() == [str(i % 2) for i in range(6)]
+    write(tmp_path / "b.tar", files | notes | {f"{keys[3]}.json": b"{}"})
+    assert open_images(tmp_path / "b.tar").labels() is None
+
+
+def test_classes_of_keys_with_dots(tmp_path: Path) -> None:
+    files = {f"a.{i}.png": png(i) for i in range(6)} | {f"a.{i}.cls": f"{i % 3}".encode() for i in range(6)}
+    write(tmp_path / "a.tar", files)
+    assert open_images(tmp_path / "a.tar").labels() == [str(i % 3) for i in range(6)]

@@ -112,11 +112,13 @@ def test_columns_are_chosen(tmp_path: Path) -> None:
     assert source.labels() == list("xy" * 5)
     with pytest.raises(InputError, match=r"several columns that may be the images: left, right\. Name one"):
         open_images(path)
-    with pytest.raises(InputError, match=r"no column 'rihgt' \(--image-column.*Did you mean 'right'"):
+    with pytest.raises(
+        InputError, match=r"--image-column \(image_column=\): .* has no column 'rihgt'; .*Did you mean 'right'"
+    ):
         open_images(path, image_column="rihgt")
     with pytest.raises(InputError, match="holds int64; expected the bytes of image files"):
         open_images(path, image_column="label")
-    with pytest.raises(InputError, match=r"no column 'x' \(--label-column"):
+    with pytest.raises(InputError, match=r"--label-column .* has no column 'x'"):
         open_images(path, image_column="left", label_column="x")
     with pytest.raises(InputError, match="'left' does not hold a class for every image"):
         open_images(path, image_column="right", label_column="left")
