@@ -69,6 +69,7 @@ class EvaluatorOptions(NetworkOptions, total=False):
     mifid_threshold: float
     directions: int
     vendi_order: str
+    ken_eta: float
     wavelet_level: int
     per_class: bool
     cmmd_sigma: float

@@ -60,7 +60,7 @@ def second_moment(rows: FeatureRows) -> np.ndarray:
     if len(rows) < 2:
         raise NotEnoughSamplesError(f"diversity needs at least 2 images; found {len(rows)}.")
     total = np.zeros((rows.dimension, rows.dimension))
-    for block in _unit_blocks(rows):
+    for block in unit_blocks(rows):
         total += block.T @ block
     return total / len(rows)
 
@@ -81,7 +81,7 @@ def vendi(rows: FeatureRows, moment: np.ndarray | None = None, *, order: float =
     kept = values > rows.dimension * np.finfo(np.float64).eps * values[-1]
     values, vectors = values[kept], vectors[:, kept]
     value, weights = _effective_number(values, order)
-    terms = np.concatenate([(block @ vectors) ** 2 @ weights for block in _unit_blocks(rows)])
+    terms = np.concatenate([(block @ vectors) ** 2 @ weights for block in unit_blocks(rows)])
     return Diversity(value, None, terms - terms.mean())
 
 
@@ -105,7 +105,7 @@ def renyi(rows: FeatureRows, moment: np.ndarray | None = None) -> Diversity:
     moment, n = second_moment(rows) if moment is None else moment, len(rows)
     trace = float(np.einsum("ij,ij->", moment, moment))
     unbiased = (n * trace - 1) / (n - 1)
-    terms = np.concatenate([np.einsum("ij,ij->i", block @ moment, block) for block in _unit_blocks(rows)])
+    terms = np.concatenate([np.einsum("ij,ij->i", block @ moment, block) for block in unit_blocks(rows)])
     bias = 1 / trace - 1 / unbiased if unbiased > 0 else None
     return Diversity(1 / trace, bias, -2 * (terms - terms.mean()) / trace**2)
 
@@ -152,7 +152,8 @@ def measure(inputs: MetricInputs) -> dict[str, MetricResult]:
     return results
 
 
-def _unit_blocks(rows: FeatureRows) -> Iterator[np.ndarray]:
+def unit_blocks(rows: FeatureRows) -> Iterator[np.ndarray]:
+    """The rows at length 1, in float64, a block at a time."""
     start = 0
     for block in rows.blocks():
         wide = block.astype(np.float64)
@@ -160,7 +161,7 @@ def _unit_blocks(rows: FeatureRows) -> Iterator[np.ndarray]:
         if not norms.all():
             raise InputError(
                 f"the features of image {start + int(np.argmin(norms))} are all zero: they have no direction, "
-                "and Vendi and RKE compare directions."
+                "and Vendi, RKE and KEN compare directions."
             )
         yield wide / norms[:, None]
         start += len(block)

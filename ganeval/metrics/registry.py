@@ -298,6 +298,17 @@ _METRICS: dict[str, Metric] = {
             citation=bibtex("jalali2023information"),
         ),
         Metric(
+            name="ken",
+            title="Kernel-based entropic novelty: modes that the fakes have and the reals have not",
+            acronym="KEN",
+            higher_is_better=False,
+            minimum=2,
+            measure="ganeval.metrics.ken:measure",
+            in_eval=False,
+            settings=("ken_eta",),
+            citation=bibtex("zhang2024novelty"),
+        ),
+        Metric(
             name="cmmd",
             title="Distance of CLIP embeddings under a Gaussian kernel, times 1000",
             acronym="CMMD",

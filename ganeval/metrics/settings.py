@@ -77,6 +77,12 @@ class Settings:
         "setting",
         "Order q of the Vendi score: below 1 it counts rare kinds of images more, above 1 less.",
     )
+    ken_eta: float = declare(
+        1.0,
+        NUMBER.between(0),
+        "setting",
+        "How many times as frequent as in REAL a mode of FAKE has to be, for KEN to count it as new.",
+    )
     wavelet_level: int = declare(
         4,
         WHOLE.from_(1),

@@ -88,7 +88,17 @@ def choose(arrays: Arrays, n_fake: int) -> list[Choice]:
     draw = np.sort(np.random.default_rng(_SEED).permutation(n_fake)[:MANY])
     least, most, raising = (_ranked(arrays, *one) for one in _RANKED)
     random = _of("Random fakes", f"{len(draw)} of {n_fake}, drawn at random.", arrays, draw)
-    return [random, least, most, _pairs(arrays), _uncovered(arrays), raising]
+    return [random, least, most, _pairs(arrays), _uncovered(arrays), raising, *_novel(arrays)]
+
+
+def _novel(arrays: Arrays) -> list[Choice]:
+    """The fakes along each of the modes that KEN found."""
+    text = "By KEN: the fakes whose features point most along a mode that is more frequent in FAKE than in REAL."
+    return [
+        _ranked(arrays, f"Mode {k} that FAKE has and REAL has not", text, key, -1, "squared cosine {:.2f}", "")
+        for k in range(1, len(arrays) + 1)
+        if (key := f"ken_mode{k}_fake") in arrays
+    ]
 
 
 def call(ratio: float, distance: float, same_pixels: bool) -> str:
