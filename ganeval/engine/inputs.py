@@ -18,6 +18,7 @@ from ganeval.images.class_labels import like_real
 from ganeval.images.grammar import as_spec, spec_or_object
 from ganeval.images.grouping import UNKNOWN, Grouping
 from ganeval.images.indexed import IndexedSource
+from ganeval.images.names import is_column_of_files
 from ganeval.images.open import has_items
 from ganeval.images.options import GENERATOR_OPTIONS
 from ganeval.images.preparation import combined, of_set, parse_preparation, prepared
@@ -266,10 +267,11 @@ def require_effect(given: Collection[object], options: InputOptions) -> None:
             "Leave it out."
         )
     for name, column in (("image_column", options.image_column), ("label_column", options.label_column)):
-        if column is not None and not any(has_items(spec) for spec in specs):
+        archives = name == "image_column" and is_column_of_files(column)
+        if column is not None and not any(has_items(spec, archives=archives) for spec in specs):
             raise ConfigError(
                 f"{option(name)} names a column of a data set's items, and no image set here is a data set or a file "
-                "of columns. Leave it out."
+                "of several columns. Leave it out."
             )
     if (
         options.clamp

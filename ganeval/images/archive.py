@@ -19,22 +19,25 @@ from typing import IO
 
 import numpy as np
 
-from ganeval.errors import InputError
+from ganeval.errors import InputError, listed
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.indexed import EncodedFiles, PerProcess, stamp_of
-from ganeval.images.names import HEAD, ignored_kind, no_images_text, shared_folders
+from ganeval.images.names import HEAD, ignored_kind, is_column_of_files, no_images_text, shared_folders
 from ganeval.images.options import OpenOptions
 from ganeval.images.side_files import (
     DATASET_JSON,
     MOST_BYTES,
     MOST_CAPTION_BYTES,
     caption_files,
+    column_of,
     stylegan_labels,
     webdataset_labels,
 )
+from ganeval.parsing.arguments import option
 from ganeval.parsing.zip_members import BROKEN_ZIP, open_member, read_member
 
 _REPLACED = "file that a later one of its name replaces"
+_OTHER_COLUMN = "image of another column"
 _SPARSE = "sparse file in the archive"
 # what tarfile and gzip raise for archives that are damaged; PAX headers are text, which is parsed
 _BROKEN_TAR = (tarfile.TarError, *BROKEN_ZIP)
@@ -134,7 +137,9 @@ def open_zip(path: Path, options: OpenOptions) -> ZipImages:
         with zipfile.ZipFile(path) as archive:
             entries = [info.filename for info in archive.infolist() if not info.is_dir()]
             members = sorted(set(entries))
-            names, ignored = _images_of(members, partial(_head_in_zip, archive) if options.any_suffix else None)
+            names, ignored = _images_of(
+                members, partial(_head_in_zip, archive) if options.any_suffix else None, options.image_column
+            )
             listed = _listed_labels(names, members, partial(_read_small, archive))
     except BROKEN_ZIP as error:
         raise InputError(_broken(path, "zip", error)) from error
@@ -174,7 +179,7 @@ def _tar_images(path: Path, plain: Path, options: OpenOptions) -> TarImages:
         members, others = _tar_members(plain)
         with open(plain, "rb") as file:
             head = partial(_head_in_tar, file, members) if options.any_suffix else None
-            names, ignored = _images_of(list(members), head)
+            names, ignored = _images_of(list(members), head, options.image_column)
             names.sort()
             listed = _listed_labels(names, members, partial(_read_in_tar, file, members))
     except _BROKEN_TAR as error:
@@ -202,13 +207,20 @@ def _mapped(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple[list[str], Counter[str]]:
+def _images_of(
+    members: list[str], head: Callable[[str], bytes] | None, column: str | None
+) -> tuple[list[str], Counter[str]]:
     """The members that are taken as images, and how many others there are of each sort.
 
     The folders that all members share count as the place that was named: they may be hidden.
 
     Args:
         head: the first bytes of a member, where files of other suffixes are looked into.
+        column: what follows the WebDataset key in the names of the images that are taken. None, and a column without
+            the suffix of an image, which is that of another set: anything.
+
+    Raises:
+        InputError: no image is of this column.
     """
     shared = shared_folders(members)
     names, ignored = [], Counter[str]()
@@ -218,7 +230,15 @@ def _images_of(members: list[str], head: Callable[[str], bytes] | None) -> tuple
             names.append(name)
         else:
             ignored[kind] += 1
-    return names, ignored
+    if not is_column_of_files(column):
+        return names, ignored
+    chosen = [name for name in names if column_of(name) == column]
+    if names and not chosen:
+        found = listed(sorted({column_of(name) for name in names}))
+        raise InputError(f"{option('image_column')}: no image is called KEY.{column}; found KEY.({found}).")
+    if len(names) > len(chosen):
+        ignored[_OTHER_COLUMN] = len(names) - len(chosen)
+    return chosen, ignored
 
 
 def _listed_labels(names: list[str], members: Collection[str], read: Callable[[str], bytes]) -> list[str] | None:

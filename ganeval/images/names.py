@@ -41,6 +41,15 @@ def ignored_kind(path: str, head: Callable[[], bytes] | None = None) -> str | No
     return (suffix or NO_SUFFIX) + ("" if head is None else " (not an image by its first bytes)")
 
 
+def is_column_of_files(column: str | None) -> bool:
+    """Whether a column can be what follows the WebDataset key in the names of images, and not one of a data set alone.
+
+    >>> [is_column_of_files(column) for column in ("target.png", "JPG", "image", None)]
+    [True, True, False, False]
+    """
+    return column is not None and f".{column}".lower().endswith(SUFFIXES)
+
+
 def shared_folders(names: Sequence[str]) -> int:
     """How many folders at the beginning of their paths all names have in common.
 

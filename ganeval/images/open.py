@@ -49,13 +49,18 @@ def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | Non
     return source.subset(num, options.seed)
 
 
-def has_items(spec: object) -> bool:
-    """Whether a spec names a data set, a stream or a file of columns, whose items may hold more than an image."""
+def has_items(spec: object, *, archives: bool = False) -> bool:
+    """Whether a spec names a data set, a stream or a file of columns, whose items may hold more than an image.
+
+    Args:
+        archives: count those whose files have WebDataset keys too.
+    """
     named = as_spec(spec)
     if named is not None:
-        table = isinstance(named, specs.Shards) and named.pattern.lower().endswith(specs.TABLES)
+        if isinstance(named, specs.Archive | specs.Shards):
+            return archives or named.text.lower().endswith(specs.TABLES)
         files = (specs.TableFile, specs.HDF5File, specs.RemotePlace)
-        return table or isinstance(named, (specs.TorchvisionDataset, specs.RegisteredSource, *files))
+        return isinstance(named, (specs.TorchvisionDataset, specs.RegisteredSource, *files))
     return spec is not None and not hasattr(spec, "dtype")
 
 

@@ -27,9 +27,9 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.images.archive import require_small
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.indexed import EncodedFiles, IndexedSource, PerProcess
-from ganeval.images.names import ignored_kind, no_images_text
+from ganeval.images.names import ignored_kind, is_column_of_files, no_images_text
 from ganeval.images.options import OpenOptions
-from ganeval.images.side_files import CLASS_SUFFIX, DATASET_JSON, MOST_BYTES, key_of, stylegan_labels
+from ganeval.images.side_files import CLASS_SUFFIX, DATASET_JSON, MOST_BYTES, column_of, key_of, stylegan_labels
 from ganeval.images.specs import RemotePlace, expand_braces
 from ganeval.images.stream import StreamSource
 from ganeval.images.types import Images, ImageSource
@@ -70,8 +70,9 @@ class RemoteFolder(EncodedFiles):
 class _TarStream:
     """The images of tar archives, in their order, with the classes of WebDataset; each iteration streams them again."""
 
-    def __init__(self, urls: list[str], max_image_bytes: int) -> None:
-        self._urls, self._max_image_bytes = urls, max_image_bytes
+    def __init__(self, urls: list[str], options: OpenOptions) -> None:
+        self._urls, self._max_image_bytes = urls, options.max_image_bytes
+        self._column = options.image_column if is_column_of_files(options.image_column) else None
 
     def __iter__(self) -> Iterator[dict[str, bytes | None]]:
         for url in self._urls:
@@ -95,7 +96,7 @@ class _TarStream:
                 key, label, held = key_of(name), None, []
             if name.endswith(CLASS_SUFFIX):
                 label = _content(archive, member)[:_LONGEST_CLASS]
-            elif ignored_kind(name) is None:
+            elif ignored_kind(name) is None and self._column in (None, column_of(name)):
                 require_small(member.size, self._max_image_bytes)
                 held.append(_content(archive, member))
         yield from ({"image": data, "label": label} for data in held)
@@ -126,7 +127,7 @@ def open_remote(
         missing = next((one for one in urls if not _attempt(one, lambda files, path: files.exists(path))), None)
         if missing is not None:
             raise InputError(f"No such file: {public_url(missing)!r}. Check the address.")
-        return StreamSource(name, _TarStream(urls, options.max_image_bytes), options.value_range, None)
+        return StreamSource(name, _TarStream(urls, options), options.value_range, None)
     if len(urls) > 1 or any(_FILE.search(path) for path in paths):
         return IndexedSource(name, _copied(urls, url, open_file, open_files))
     return IndexedSource(name, _opened_folder(url, options))

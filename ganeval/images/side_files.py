@@ -78,6 +78,15 @@ def stems(name: str) -> list[str]:
     return list(dict.fromkeys((splitext(name)[0], key_of(name))))
 
 
+def column_of(name: str) -> str:
+    """What follows the WebDataset key in the name of a file.
+
+    >>> column_of("a/7.input.jpg")
+    'input.jpg'
+    """
+    return name.rpartition("/")[2].partition(".")[2]
+
+
 def key_of(name: str) -> str:
     """A WebDataset key: the path up to the first dot of the file's own name."""
     folder, slash, file = name.rpartition("/")

@@ -252,3 +252,28 @@ def test_an_unpacked_tar_goes_with_its_source(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(InputError, match="not a readable tar"):
         open_images(path)
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_a_column_of_webdataset_keys(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"a.{form}"
+    data = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(data, "PNG")
+    names = [f"set/{i}.{column}.png" for i in range(4) for column in ("input", "target")]
+    if form == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, data.getvalue())
+    else:
+        with tarfile.open(path, "w") as tar:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = len(data.getvalue())
+                tar.addfile(member, io.BytesIO(data.getvalue()))
+    source = open_images(path, image_column="target.png")
+    assert source.names() == [f"set/{i}.target.png" for i in range(4)]
+    assert source.report.ignored == {"image of another column": 4}
+    assert open_images(path).length == 8
+    with pytest.raises(InputError, match=r"no image is called KEY\.mask\.png; found KEY\.\(input\.png, target\.png\)"):
+        open_images(path, image_column="mask.png")
+    assert open_images(path, image_column="image").length == 8  # the column of another set
