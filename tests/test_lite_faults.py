@@ -41,3 +41,10 @@ def test_faults_at_level_0_change_nothing_and_the_next_levels_ever_more() -> Non
         assert 0 < changes[0] < changes[1] < changes[2]
     assert (lite_faults.noise(few, 0) == few).all()
     assert (lite_faults.checkerboard(few, 0) == few).all()
+
+
+@pytest.mark.nightly
+def test_lite_is_much_faster_than_inception() -> None:
+    from benchmarks import lite_speed
+
+    assert lite_speed.main(["--threads", "1", "--rounds", "3"]) > 4

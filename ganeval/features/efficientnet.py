@@ -52,9 +52,14 @@ def pad_same(x: Tensor, kernel_size: int, stride: int) -> Tensor:
     """
     if stride == 1:
         return x
-    missing = [max((-(-size // stride) - 1) * stride + kernel_size - size, 0) for size in x.shape[2:]]
-    (above, below), (left, right) = ((number // 2, number - number // 2) for number in missing)
+    (above, below), (left, right) = (same_padding(size, kernel_size, stride) for size in x.shape[2:])
     return functional.pad(x, (left, right, above, below))
+
+
+def same_padding(size: int, kernel_size: int, stride: int) -> tuple[int, int]:
+    """The numbers of zeros that TensorFlow adds before and behind so many pixels."""
+    missing = max((-(-size // stride) - 1) * stride + kernel_size - size, 0)
+    return missing // 2, missing - missing // 2
 
 
 class NormReLU6(nn.BatchNorm2d):

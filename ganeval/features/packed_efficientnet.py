@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
-from ganeval.features.efficientnet import EfficientNetLite0, SameConv2d, pad_same
+from ganeval.features.efficientnet import EfficientNetLite0, SameConv2d, same_padding
 from ganeval.features.packed import Convolution
 
 _MOST = 6.0
@@ -37,4 +38,24 @@ class _Same(Convolution):
         self.kernel_size = convolution.kernel_size[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(pad_same(x, self.kernel_size, self.stride[0]))
+        return super().forward(x if self.stride[0] == 1 else _padded(x, self.kernel_size, self.stride[0]))
+
+
+def _padded(x: Tensor, kernel_size: int, stride: int) -> Tensor:
+    """The same as ``pad_same``, with zeros written on the border alone.
+
+    ``torch.nn.functional.pad`` first fills the whole map with zeros, which takes a fifteenth of the network's time.
+    """
+    height, width = x.shape[2:]
+    (above, below), (left, right) = (same_padding(size, kernel_size, stride) for size in (height, width))
+    shape = (*x.shape[:2], above + height + below, left + width + right)
+    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    out[:, :, above : above + height, left : left + width] = x
+    for border in (
+        out[:, :, :above],
+        out[:, :, above + height :],
+        out[:, :, :, :left],
+        out[:, :, :, left + width :],
+    ):
+        border.zero_()
+    return out

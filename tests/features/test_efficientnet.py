@@ -15,6 +15,7 @@ from torch import nn
 
 from ganeval.cli.main import main
 from ganeval.errors import WeightsError
+from ganeval.features import packed_efficientnet
 from ganeval.features.efficientnet import EfficientNetLite0, load_efficientnet, pad_same
 from ganeval.features.extractor import FeatureExtractor
 from ganeval.features.packed_efficientnet import packed
@@ -104,6 +105,8 @@ def test_the_odd_pixel_is_right_and_below(size: int, kernel: int, after: tuple[i
     assert padded[0, 0, size // 2].tolist() == row
     assert padded[0, 0, :, size // 2].tolist() == row
     assert pad_same(padded, kernel, 1) is padded
+    x = torch.rand(2, 3, size, size + 1)
+    assert torch.equal(packed_efficientnet._padded(x, kernel, 2), pad_same(x, kernel, 2))
 
 
 def install(folder: Path, content: bytes) -> None:
