@@ -190,7 +190,7 @@ def _wrong_array(arrays: Mapping[str, np.ndarray]) -> str | None:
     import numpy as np
 
     for name, array in arrays.items():
-        kinds = "u" if name.endswith("_digests") else "U" if name.endswith("_names") else "biuf"
+        kinds = "u" if name.endswith("_digests") else "U" if name.endswith(("_names", "_captions")) else "biuf"
         if getattr(array, "ndim", 0) != 1 or array.dtype.kind not in kinds:
             shape = f"of shape {getattr(array, 'shape', ())}, {getattr(array, 'dtype', type(array).__name__)}"
             return f"{name} is {shape}; expected one {_KINDS[kinds]} per image"

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganeval.cli.options import Command, declared_by, output_options, record_path, report_path
+from ganeval.cli.options import Command, declared_by, output_options, per_image_path, record_path, report_path
 from ganeval.cli.output import progress
 from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source
 from ganeval.engine.clip_score_config import ClipScoreConfig
 
+if TYPE_CHECKING:
+    from ganeval.results import Evaluation
+
 
 @click.command(cls=Command)
 @click.argument("images", type=Source())
 @declared_by(ClipScoreConfig)
+@per_image_path("Also write a table with one row per image: its name, its caption and its score.")
 @report_path
 @record_path
 @output_options
-def clip_score(images: str, *, output: Path | None, report: Path | None, fmt: str, **options: Any) -> None:
+def clip_score(
+    images: str, *, output: Path | None, report: Path | None, per_image: Path | None, fmt: str, **options: Any
+) -> None:
     """Measure how well each image matches its caption: the cosine of both embeddings under CLIP, with an error bar.
 
     Captions are found by the name of the image, with its suffix or without. Without --captions they are in the .txt
@@ -35,13 +41,30 @@ def clip_score(images: str, *, output: Path | None, report: Path | None, fmt: st
     from ganeval.api import clip_score as measure
     from ganeval.cli.present import present
 
-    evaluation = measure(images, progress=progress, **options)
-    outputs = Outputs()
-    if report is not None:
-        from ganeval.report.page import Subject, write_report
-        from ganeval.result_files import Record
+    if per_image is not None:
+        from ganeval.report.table import require_form
 
-        with outputs.attempt(report):
-            subject = Subject(record=Record.of(evaluation, images))
-            write_report(report, [subject], trusted=True, data_root=options.get("data_root"))
+        require_form(per_image)
+    single = report is not None or per_image is not None
+    evaluation = measure(images, progress=progress, single_images=single, **options)
+    outputs = Outputs()
+    if single:
+        _show_images(outputs, evaluation, images, report, per_image, options.get("data_root"))
     present(evaluation, fmt=fmt, target=output, outputs=outputs)
+
+
+def _show_images(
+    outputs: Outputs, evaluation: Evaluation, name: str, page: Path | None, table: Path | None, data_root: str | None
+) -> None:
+    """Write the table and the page of a run that was measured just now."""
+    from ganeval.report.page import Subject, write_report
+    from ganeval.report.table import caption_columns, write_table
+    from ganeval.result_files import Record
+
+    record = Record.of(evaluation, name)
+    if table is not None:
+        with outputs.attempt(table):
+            write_table(table, caption_columns(record.arrays))
+    if page is not None:
+        with outputs.attempt(page):
+            write_report(page, [Subject(record=record)], trusted=True, data_root=data_root)

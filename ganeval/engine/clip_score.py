@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ganeval.arithmetic import exact_float32
-from ganeval.digests import SetDigest
 from ganeval.engine.clip_score_config import ClipScoreConfig
 from ganeval.engine.config import shown_progress
+from ganeval.engine.paired import digest_of, groups_of
 from ganeval.engine.prefetch import prefetched
 from ganeval.environment import environment
 from ganeval.errors import InputError, listed, number_of
@@ -25,7 +25,7 @@ from ganeval.features.registry import get_network
 from ganeval.features.weights import by_network
 from ganeval.generators.load import open_source
 from ganeval.images.captions import Assigned, assign_captions
-from ganeval.images.grouping import UNKNOWN, Grouping, incomplete, text_ids
+from ganeval.images.grouping import text_ids
 from ganeval.images.types import NumberedSource
 from ganeval.metrics.clip_score import NAME, SCALINGS, measure
 from ganeval.parsing.arguments import option
@@ -42,12 +42,14 @@ class Captioned:
     Attributes:
         notes: on how captions were assigned.
         warnings: captions without an image.
+        places: of these images among all; None: they are all.
     """
 
     source: NumberedSource
     captions: list[str]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    places: np.ndarray | None = None
 
 
 def run_clip_score(images: object, config: ClipScoreConfig) -> Evaluation:
@@ -88,17 +90,15 @@ def run_clip_score(images: object, config: ClipScoreConfig) -> Evaluation:
         warnings=(*extractor.warnings, *captioned.warnings, *_warnings(captioned, groups, number_cut)),
         details={"captions": len(texts), "cut": number_cut},
     )
-    arrays = {"fake_input_digests": text_ids(captioned.captions), "fake_image_digests": digests}
-    if groups is not None:
-        arrays["fake_groups"] = groups
+    arrays = _arrays(captioned, digests, groups, config)
     return Evaluation(
         results={NAME: result},
         real={"spec": None, "kind": "none", "n": None, "digest": None},
         fake={
             **source.describe(),
             "n": len(digests),
-            "digest": _digest(digests),
-            "captions": {"spec": _spec(config), "digest": _digest(arrays["fake_input_digests"])},
+            "digest": digest_of(digests),
+            "captions": {"spec": _spec(config), "digest": digest_of(arrays["fake_input_digests"])},
         },
         environment=environment(device, "float32"),
         warnings=result.warnings,
@@ -106,6 +106,22 @@ def run_clip_score(images: object, config: ClipScoreConfig) -> Evaluation:
         elapsed_seconds=time.perf_counter() - started,
         per_image=arrays,
     )
+
+
+def _arrays(
+    captioned: Captioned, digests: np.ndarray, groups: np.ndarray | None, config: ClipScoreConfig
+) -> dict[str, np.ndarray]:
+    """What is known of single images."""
+    arrays = {"fake_input_digests": text_ids(captioned.captions), "fake_image_digests": digests}
+    if groups is not None:
+        arrays["fake_groups"] = groups
+    if captioned.places is not None:
+        arrays["fake_places"] = captioned.places
+    if config.single_images:
+        arrays["fake_captions"] = np.array(captioned.captions)
+        if (names := captioned.source.names()) is not None:
+            arrays["fake_image_names"] = np.array(names)
+    return arrays
 
 
 def image_protocol(network: str) -> Protocol:
@@ -144,17 +160,18 @@ def _captioned(source: NumberedSource, config: ClipScoreConfig) -> Captioned:
     lacking = source.length - len(with_caption)
     if lacking and (config.on_unpaired == "stop" or not with_caption):
         raise InputError(_without_caption(source, found))
-    notes = []
+    notes, places = [], None
     if found.by_order:
         notes.append("captions were assigned by the order of the images")
     if lacking:
         notes.append(f"images without a caption were left out: {lacking} of {source.length}")
-        source = source.part(with_caption)
+        places = np.array(with_caption, np.int64)
+        source = source.part(places)
     warnings: tuple[str, ...] = ()
     if found.unused:
         warnings = (f"{number_of(len(found.unused), 'caption has', 'captions have')} no image: {listed(found.unused)}",)
     captions = [caption for caption in found.captions if caption is not None]
-    return Captioned(source, captions, tuple(notes), warnings)
+    return Captioned(source, captions, tuple(notes), warnings, places)
 
 
 def _without_caption(source: NumberedSource, found: Assigned) -> str:
@@ -176,15 +193,13 @@ def _groups(captioned: Captioned, config: ClipScoreConfig) -> np.ndarray | None:
         return None
     if config.group_by == BY_CAPTION:
         return text_ids(captioned.captions)
-    names, spec = captioned.source.names() or [], captioned.source.spec
-    grouping = Grouping(config.group_by)
-    ids = grouping(names)
-    lacking = [name for name, known in zip(names, ids, strict=True) if known == UNKNOWN]
-    if len(lacking) == len(names):
-        grouping.reject({spec: names[0]} if names else {})
-    if lacking:
-        raise InputError(incomplete(str(config.group_by), spec, len(lacking), len(names), lacking[:3]))
-    return ids
+    source = captioned.source
+    if (names := source.names()) is None:
+        raise InputError(
+            f"{option('group_by')} is searched in the names of images, and those of {source.spec} have no names. Use "
+            f"{option('group_by', BY_CAPTION)}, or leave it out."
+        )
+    return groups_of(names, config.group_by, source.spec)
 
 
 def _warnings(captioned: Captioned, groups: np.ndarray | None, cut: int) -> tuple[str, ...]:
@@ -238,9 +253,3 @@ def _spec(config: ClipScoreConfig) -> str:
     if config.captions is None:
         return "next to the images"
     return str(config.captions) if isinstance(config.captions, str | Path) else "given from Python"
-
-
-def _digest(digests: np.ndarray) -> str:
-    whole = SetDigest()
-    whole.update(digests)
-    return whole.hexdigest()

@@ -13,6 +13,7 @@ from ganeval.metrics.clip_score import SCALINGS
 from ganeval.parsing.arguments import (
     CALLABLE,
     DEVICE,
+    FLAG,
     NUMBER,
     PATH,
     PATHS,
@@ -94,6 +95,9 @@ class ClipScoreConfig(OpenOptions):
     )
     workers: int = declare(0, WHOLE.from_(0), "clip-score", "Decoding processes.")
     device: Device = declare("auto", DEVICE, "clip-score", "Where the networks run: auto, cpu, cuda[:i], mps.")
+    single_images: bool = declare(
+        False, FLAG, "", "Also keep the names of the images and their captions, for tables and reports."
+    )
     progress: ProgressFactory | None = declare(
         None,
         CALLABLE.or_none(),

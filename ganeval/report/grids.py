@@ -87,7 +87,7 @@ def choose(arrays: Arrays, n_fake: int) -> list[Choice]:
     """The grids of a run, from its values of single images."""
     draw = np.sort(np.random.default_rng(_SEED).permutation(n_fake)[:MANY])
     least, most, raising = (_ranked(arrays, *one) for one in _RANKED)
-    random = _of("Random fakes", f"{len(draw)} of {n_fake}, drawn at random.", arrays, draw)
+    random = of_fakes("Random fakes", f"{len(draw)} of {n_fake}, drawn at random.", arrays, draw)
     return [random, least, most, _pairs(arrays), _uncovered(arrays), raising, *_novel(arrays)]
 
 
@@ -164,7 +164,8 @@ def encoded(kind: str, content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _of(title: str, text: str, arrays: Arrays, places: np.ndarray, words: Sequence[str] | None = None) -> Choice:
+def of_fakes(title: str, text: str, arrays: Arrays, places: np.ndarray, words: Sequence[str] | None = None) -> Choice:
+    """Fakes at these places, with their names as captions, and words on each where there are some."""
     names = [PurePosixPath(name_of(arrays, "fake", place)).name for place in places.tolist()]
     captions = names if words is None else [f"{name}: {word}" for name, word in zip(names, words, strict=True)]
     return Choice(title, text, "fake", tuple(places.tolist()), tuple(captions))
@@ -177,7 +178,7 @@ def _ranked(arrays: Arrays, title: str, text: str, key: str, sign: int, form: st
         return Choice(title, text, missing=f"Left out: {lacking} is not among the values of this run.")
     places = np.argsort(sign * values, kind="stable")[:FEW]
     words = [form.format(v) if np.isfinite(v) else form.partition("{")[0] + "∞" for v in values[places].tolist()]
-    return _of(title, text, arrays, places, words)
+    return of_fakes(title, text, arrays, places, words)
 
 
 def _pairs(arrays: Arrays) -> Choice:
@@ -197,7 +198,7 @@ def _pairs(arrays: Arrays) -> Choice:
         digests = [arrays.get(f"{side}_image_digests", np.empty(0)) for side in ("fake", "real")]
         same_pixels = all(map(len, digests)) and bool(digests[0][i] == digests[1][j])
         words.append(f"{ratios[i]:.2f}, {call(float(ratios[i]), float(distances[i]), same_pixels)}")
-    return replace(_of(title, text, arrays, places, words), partners=tuple(nearest))
+    return replace(of_fakes(title, text, arrays, places, words), partners=tuple(nearest))
 
 
 def _uncovered(arrays: Arrays) -> Choice:

@@ -15,6 +15,7 @@ from ganeval.gate.words import OUTCOMES, summary
 from ganeval.images.audit import Audit
 from ganeval.parsing.documents import DocumentError, typed
 from ganeval.report import words
+from ganeval.report.captioned import by_score, is_captioned
 from ganeval.report.figures import chosen, forest, plots
 from ganeval.report.game import Training, read_training
 from ganeval.report.grids import Grid, choose, show
@@ -156,6 +157,8 @@ def _grids(subject: Subject, *, trusted: bool, options: Mapping[str, Any]) -> li
     look = subject.look or looker(provenance, arrays, trusted=trusted, **options)
     if is_paired(subject.record):
         return [worst_pairs(subject.record, look)]
+    if is_captioned(subject.record):
+        return by_score(subject.record, look)
     n = len(arrays.get("fake_image_digests", ()))
     steps = worst_steps(subject.record, trusted=trusted, options=options)
     if steps is not None and len(evaluation.results) == 1:  # path length alone has pairs of latents, not images

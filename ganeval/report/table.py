@@ -64,6 +64,13 @@ def pair_columns(arrays: Mapping[str, np.ndarray], metrics: Iterable[str], n: in
     return {**paths, **{name: np.where(np.isfinite(values), values, np.nan) for name, values in scores.items()}}
 
 
+def caption_columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of a table of captioned images: ``path``, ``caption`` and ``clip-score``."""
+    scores, captions = arrays["clip-score_score_fake"], arrays["fake_captions"]
+    paths = np.array([name_of(arrays, "fake", i) for i in range(len(scores))])
+    return {"path": paths, "caption": captions, "clip-score": scores}
+
+
 def _paths(arrays: Mapping[str, np.ndarray], parts: list[np.ndarray]) -> np.ndarray:
     return np.array(
         [

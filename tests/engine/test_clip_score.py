@@ -189,6 +189,7 @@ def test_images_without_a_caption_and_captions_without_an_image(weights: Path, t
     assert found["clip-score"].n_fake == 2
     assert found.notes == ("images without a caption were left out: 2 of 4",)
     assert "1 caption has no image: 7.png" in found.warnings
+    assert found.per_image["fake_places"].tolist() == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,8 @@ def test_command(weights: Path, tmp_path: Path, capsys: Capture) -> None:
     assert result["settings"] == {"scaling": "cos", "prefix": ""}
     assert found["real"]["kind"] == "none"
     assert found["fake"]["captions"]["spec"] == str(table)
-    assert "CLIPScore" in page.read_text("utf-8")
+    assert "Images that match their captions worst" in page.read_text("utf-8")
+    assert ", number 11</figcaption>" in page.read_text("utf-8")
     gate = Gate(rules=parse_gate({"rules": {"clip-score": {"min": -0.5}}}, "here"))
     assert run_gate(gate, results=document).verdict.outcome == "pass"
     assert main([*command[:-1], "raw"]) == 2
