@@ -98,7 +98,7 @@ def path_length(generator: object, **options: Any) -> MetricResult:
 @documented(PairedConfig)
 @keep_random_states()
 def paired(real: object, fake: object, **options: Any) -> Evaluation:
-    """Mean similarity and distance of pairs of images, with error bars: SSIM, PSNR, L1, L2, MS-SSIM and LPIPS.
+    """Mean similarity and distance of pairs of images, with error bars: by pixels, by LPIPS, by CLIP-I and DINO-I.
 
     Args:
         real: the targets: anything that ``open_images`` takes, except a stream.

@@ -29,7 +29,7 @@ _FIRST = {
     "eval": (_METRIC, "Every metric that applies, from one pass over two sets of images."),
 }
 _LAST = {
-    "paired": ("ganeval.cli.paired", "SSIM, PSNR, L1, L2, MS-SSIM and LPIPS of pairs of images."),
+    "paired": ("ganeval.cli.paired", "SSIM, PSNR, L1, L2, MS-SSIM, LPIPS, CLIP-I and DINO-I of pairs of images."),
     "clip-score": ("ganeval.cli.clip_score", "How well images match their captions, under CLIP."),
     "diversity": ("ganeval.cli.diversity", "Perceptual distance between several outputs of one input."),
     "scores": ("ganeval.cli.scores", "Numbers per image that another program made: mean or proportion, error bar."),

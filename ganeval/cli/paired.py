@@ -35,7 +35,7 @@ def paired(
     fmt: str,
     **options: Any,
 ) -> None:
-    """Compare each image of FAKE with its partner in REAL: SSIM, PSNR, L1, L2, MS-SSIM and LPIPS, with error bars.
+    """Compare each image of FAKE with its partner in REAL: by pixels, by LPIPS, and by features (CLIP-I, DINO-I).
 
     Partners have the same relative path without suffix, unless --pair-by says otherwise. Pairs have to be of equal
     sizes: nothing is resized without --prepare. L1 and L2 (root of the mean squared difference) are from 0 to 1. The

@@ -16,7 +16,8 @@ from torch import Tensor
 from ganeval.distributed import ONE, Group
 from ganeval.engine.config import shown_progress
 from ganeval.engine.evaluation import NO_SET
-from ganeval.engine.paired import digest_of, groups_of, label_of, load_paired_distance, open_numbered, preparation
+from ganeval.engine.pair_networks import load_paired_distance
+from ganeval.engine.paired import digest_of, groups_of, label_of, open_numbered, preparation
 from ganeval.engine.paired_config import DiversityConfig
 from ganeval.engine.partners import drawn_images
 from ganeval.engine.sharding import pulsed

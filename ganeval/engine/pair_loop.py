@@ -11,12 +11,12 @@ import torch
 
 from ganeval.distributed import Group
 from ganeval.engine.config import shown_progress
+from ganeval.engine.pair_networks import PairNetworks
 from ganeval.engine.pair_values import LEAST, pair_values
 from ganeval.engine.paired_config import PairedConfig
 from ganeval.engine.partners import PairBatch, Pairing, draw_pairs
 from ganeval.engine.sharding import pulsed
 from ganeval.errors import InputError, NotEnoughSamplesError
-from ganeval.features.perceptual import PerceptualDistance
 from ganeval.parsing.arguments import option
 
 _CALL = "paired images"
@@ -55,7 +55,7 @@ class _Share:
 def measure_pairs(
     pairing: Pairing,
     metrics: Sequence[str],
-    distance: PerceptualDistance | None,
+    networks: PairNetworks,
     config: PairedConfig,
     device: torch.device,
     group: Group,
@@ -74,7 +74,7 @@ def measure_pairs(
     share = _Share(list(metrics))
     with shown_progress(config.progress, f"pairs: {pairing.fake.spec}", len(own)) as progress:
         for batch in pulsed(draw_pairs(*sources, config), most, group, _CALL):
-            _add(share, batch, own, pairing, distance, config, device)
+            _add(share, batch, own, pairing, networks, config, device)
             progress(len(batch.rows))
     reports = [list(map(list, source.report.skipped)) for source in sources]
     return _gathered(share, reports, group, pairing)
@@ -85,7 +85,7 @@ def _add(
     batch: PairBatch,
     own: np.ndarray,
     pairing: Pairing,
-    distance: PerceptualDistance | None,
+    networks: PairNetworks,
     config: PairedConfig,
     device: torch.device,
 ) -> None:
@@ -100,7 +100,7 @@ def _add(
     values = {name: np.zeros(len(rows)) for name in share.metrics}
     for places in by_size.values():
         real, fake = (torch.stack([images[i] for i in places]).to(device) for images in (batch.real, batch.fake))
-        for name, found in pair_values(share.metrics, real, fake, distance, config.channels).items():
+        for name, found in pair_values(share.metrics, real, fake, networks, config.channels).items():
             values[name][places] = found
     share.values.append(values)
     share.rows += rows

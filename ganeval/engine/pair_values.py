@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ganeval.arithmetic import widest_float
+from ganeval.engine.pair_networks import PairNetworks
 from ganeval.features.per_thread import Images, PerThreadInference
-from ganeval.features.perceptual import PerceptualDistance
 from ganeval.metrics import pairs as metric
 
 _PIXELS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -28,7 +28,7 @@ def pair_values(
     names: Sequence[str],
     real: Tensor,
     fake: Tensor,
-    distance: PerceptualDistance | None = None,
+    networks: PairNetworks | None = None,
     channels: str = "rgb",
 ) -> dict[str, np.ndarray]:
     """Compute metrics of pairs of one size, on the device of the images.
@@ -36,7 +36,7 @@ def pair_values(
     Args:
         names: of the metrics.
         real, fake: uint8 (N, 3, H, W).
-        distance: of ``lpips``, which is computed where there is one.
+        networks: of the metrics that need one; these are computed where their networks are.
         channels: of the other metrics: ``rgb``, or ``y`` for the luma.
 
     Returns:
@@ -47,9 +47,8 @@ def pair_values(
         both = torch.stack([real, fake], 1)
         on_cpu = real.device.type == "cpu"
         found = _one_pair_each(torch.get_num_threads())(function, both) if on_cpu else function(both)
-        if distance is not None:
-            floats = [images.to(distance.dtype) / 127.5 - 1 for images in (real, fake)]
-            found["lpips"] = distance(floats[0], floats[1])
+        if networks is not None:
+            found |= networks.values(real, fake)
         return {name: values.double().cpu().numpy() for name, values in found.items()}
 
 

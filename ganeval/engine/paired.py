@@ -15,15 +15,14 @@ from ganeval.digests import SetDigest
 from ganeval.distributed import ONE, Group
 from ganeval.engine.inputs import preparation_of
 from ganeval.engine.pair_loop import PairValues, measure_pairs
+from ganeval.engine.pair_networks import PairNetworks, load_pair_networks, unavailable
 from ganeval.engine.pair_values import LEAST
 from ganeval.engine.paired_config import PairedConfig, PerceptualOptions
 from ganeval.engine.partners import Pairing, find_partners
 from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError, listed, number_of
 from ganeval.features.devices import choose_device
-from ganeval.features.perceptual import PerceptualDistance, load_distance
-from ganeval.features.registry import get_distance
-from ganeval.features.weights import status
+from ganeval.features.perceptual import PerceptualDistance
 from ganeval.generators.load import open_source
 from ganeval.images.grouping import UNKNOWN, Grouping, incomplete
 from ganeval.images.preparation import combined, parse_preparation, prepared
@@ -44,7 +43,7 @@ def run_paired(real: object, fake: object, config: PairedConfig, group: Group = 
     Raises:
         InputError: images without a partner, pairs of unequal sizes, or images that cannot be used.
         NotEnoughSamplesError: no pair can be used.
-        WeightsError: the weights of LPIPS are missing or damaged.
+        WeightsError: the weights of a metric that was named are missing or damaged.
         ConfigError: an option that has no effect here.
         RankError: another rank failed.
     """
@@ -56,10 +55,10 @@ def run_paired(real: object, fake: object, config: PairedConfig, group: Group = 
     for source in (pairing.real, pairing.fake):
         source.check(config.on_error)
     groups, remarks = _groups(pairing, config)
-    distance = load_paired_distance(config, device) if "lpips" in wanted else None
-    found = measure_pairs(pairing, wanted, distance, config, device, group)
+    networks = load_pair_networks(wanted, config, device)
+    found = measure_pairs(pairing, wanted, networks, config, device, group)
     arrays = _arrays(pairing, found, groups, config)
-    results = _results(found, config, distance, device, arrays)
+    results = _results(found, config, networks, device, arrays)
     if not results:
         raise NotEnoughSamplesError("all pairs are identical: their PSNR is infinite. Ask for other metrics.")
     notes += [*pairing.notes, *remarks]
@@ -113,12 +112,9 @@ def _wanted(config: PairedConfig) -> tuple[list[str], list[str]]:
         if others := [one.name for one in chosen if one.name not in names]:
             raise ConfigError(f"{others[0]} is not a metric of pairs. Available: {', '.join(names)}.")
         return list(dict.fromkeys(one.name for one in chosen)), []
-    spec = get_distance(config.distance).weights
-    if spec is None or config.distance_weights is not None or status(spec).present:
-        return names, []
-    names.remove("lpips")
-    advice = f"{spec.command}; {option('distance', 'compact')} needs none"
-    return names, [f"lpips is not computed: the weights of {config.distance} are not on this machine ({advice})"]
+    missing = unavailable(names, config)
+    notes = ["; ".join(f"{name} is not computed: {why}" for name, why in missing.items())] if missing else []
+    return [name for name in names if name not in missing], notes
 
 
 def open_numbered(name: str, spec: object, config: PerceptualOptions, device: torch.device) -> NumberedSource:
@@ -154,12 +150,6 @@ def preparation(name: str, config: PerceptualOptions) -> str:
     return text
 
 
-def load_paired_distance(config: PerceptualOptions, device: torch.device) -> PerceptualDistance:
-    """The perceptual distance of the options."""
-    weights = None if config.distance_weights is None else Path(config.distance_weights)
-    return load_distance(config.distance, device=device, weights=weights)
-
-
 def label_of(name: str, distance: PerceptualDistance) -> str:
     """The label of a metric of a perceptual distance, such as ``LPIPS[alex]``."""
     mark = "" if distance.verified else f"-{(distance.weights or 'unknown')[:8]}"
@@ -172,7 +162,7 @@ def label_of(name: str, distance: PerceptualDistance) -> str:
 def _results(
     found: PairValues,
     config: PairedConfig,
-    distance: PerceptualDistance | None,
+    networks: PairNetworks,
     device: torch.device,
     arrays: Mapping[str, np.ndarray],
 ) -> dict[str, MetricResult]:
@@ -183,10 +173,16 @@ def _results(
         label = acronym if config.channels == "rgb" else f"{acronym}[y]"
         warnings: tuple[str, ...] = ()
         if name == "lpips":
+            distance = networks.distance
             assert distance is not None
             protocol = replace(distance.protocol("paired"), prepare=protocol.prepare)
             warnings = distance.warnings
             label = label_of(name, distance)
+        elif name in networks.extractors:
+            extractor = networks.extractors[name]
+            protocol = replace(extractor.protocol, name="paired", prepare=protocol.prepare)
+            warnings = extractor.warnings
+            label = protocol.label(acronym)
         one = metric.result(
             name,
             values,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from ganeval.parsing.arguments import (
     NAMES,
     NUMBER,
     PATH,
+    PATHS,
     TEXT,
     WHOLE,
     Device,
@@ -82,14 +83,20 @@ class PairedConfig(PerceptualOptions):
         None,
         NAMES.or_none(),
         "paired",
-        "Names of metrics, separated by commas: ssim, psnr, l1, l2, ms-ssim, lpips.",
+        "Names of metrics, separated by commas: ssim, psnr, l1, l2, ms-ssim, lpips, clip-i, dino-i.",
         default_text="all that apply",
+    )
+    weights: str | Path | Mapping[str, str | Path] | None = declare(
+        None,
+        PATHS.or_none(),
+        "paired",
+        "Load this file instead of the published weights of a network, clip-vitb32 or dinov2-vitb14.",
     )
     channels: str = declare(
         "rgb",
         choice("rgb", "y"),
         "paired",
-        "Channels of every metric but lpips: rgb, or y, the luma of BT.601 as papers on super-resolution take it.",
+        "Channels of the metrics of pixels: rgb, or y, the luma of BT.601 as papers on super-resolution take it.",
     )
     pair_by: str | None = declare(
         None,

@@ -16,7 +16,7 @@ import numpy as np
 
 from ganeval.metrics.build_result import NO_REFERENCE
 from ganeval.metrics.registry import METRICS
-from ganeval.metrics.sample_mean import sample_mean
+from ganeval.metrics.sample_mean import mean_result, sample_mean
 from ganeval.protocol import Protocol
 from ganeval.results import MetricResult
 
@@ -85,28 +85,23 @@ def measure(
     """
     values = scaling(cosines)
     found = sample_mean(values, level=level, groups=groups, within=scaling.range, what="captioned")
-    negative = int((cosines < 0).sum())
-    more: dict[str, object] = {} if not scaling.clipped else {"negative": negative}
-    if found.degrees_of_freedom is not None:
-        more["degrees_of_freedom"] = found.degrees_of_freedom
     n = len(values)
-    deviation = float(np.std(values, ddof=min(1, n - 1)))
-    return MetricResult(
-        name=NAME,
+    return mean_result(
+        NAME,
+        found,
+        values,
         label=f"{protocol.label(METRICS[NAME].acronym)[:-1]}, {scaling.formula}]",
-        value=found.value,
         higher_is_better=True,
         n_real=None,
         n_fake=n,
         protocol=protocol,
-        standard_error=found.standard_error,
-        bias=None if found.interval is None else 0.0,
-        corrected=None if found.interval is None else found.value,
-        interval=found.interval,
-        reason=found.reason,
-        warnings=warnings,
         reference=NO_REFERENCE,
         settings={"scaling": scaling.formula, "prefix": scaling.prefix},
-        details={"kind": "mean", **more, "standard_deviation": deviation, **(details or {})},
-        per_image={f"{NAME}_influence_fake": found.influence, f"{NAME}_score_fake": values},
+        details={
+            "kind": "mean",
+            "negative": int((cosines < 0).sum()) if scaling.clipped else None,
+            "standard_deviation": float(np.std(values, ddof=min(1, n - 1))),
+            **(details or {}),
+        },
+        warnings=warnings,
     )

@@ -68,6 +68,11 @@ def l2(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().mean((1, 2, 3)).sqrt()
 
 
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of the features of both images of each pair, (N, d) to (N,), -1 to 1."""
+    return functional.cosine_similarity(a, b, dim=1)
+
+
 def luma(images: Tensor) -> Tensor:
     """Luma of RGB, (N, 3, H, W) to (N, 1, H, W), by ITU-R BT.601 in its range from 16 / 255 to 235 / 255."""
     weights = torch.tensor([65.481, 128.553, 24.966], dtype=images.dtype, device=images.device) / 255

@@ -413,6 +413,8 @@ _METRICS: dict[str, Metric] = {
             *("lpips", "LPIPS", "Learned perceptual distance of pairs", (0.0, math.inf), "zhang2018unreasonable"),
             rises=False,
         ),
+        _of_pairs("clip-i", "CLIP-I", "Cosine of the CLIP image features of pairs", (-1.0, 1.0), "ruiz2023dreambooth"),
+        _of_pairs("dino-i", "DINO-I", "Cosine of the DINOv2 features of pairs", (-1.0, 1.0), "ruiz2023dreambooth"),
     )
 }
 METRICS: Registry[Metric] = Registry("metrics", _METRICS, Metric, lambda metric: register(metric))
@@ -452,7 +454,7 @@ def get_metric(name: str) -> Metric:
 
 FAMILIES: Mapping[str, str] = {
     "pr": "Precision, recall, density and coverage of FAKE against REAL",
-    "paired": "SSIM, PSNR, L1, L2, MS-SSIM and LPIPS of pairs of images",
+    "paired": "SSIM, PSNR, L1, L2, MS-SSIM, LPIPS, CLIP-I and DINO-I of pairs of images",
 }
 
 

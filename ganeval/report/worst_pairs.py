@@ -13,7 +13,7 @@ from ganeval.report.reopen import Look
 from ganeval.result_files import Record
 
 _MOST = 12
-_ORDER = ("lpips", "ms-ssim", "ssim", "psnr", "l1", "l2")  # by the first of these that was measured
+_ORDER = ("lpips", "dino-i", "clip-i", "ms-ssim", "ssim", "psnr", "l1", "l2")  # by the first of these that was measured
 
 
 def is_paired(record: Record) -> bool:
