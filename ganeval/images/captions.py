@@ -58,10 +58,13 @@ def assign_captions(
     """
     if given is None:
         return _next_to_the_images(source)
-    if isinstance(given, Mapping):
-        return _by_name(source, given, "the captions")
     if not isinstance(given, str | Path):
-        return _by_order(source, list(given), "the list of captions")
+        for caption in given.values() if isinstance(given, Mapping) else given:
+            if not isinstance(caption, str):
+                raise InputError(f"captions has {repr(caption)[:_SHOWN]}; expected a text for each image.")
+        if isinstance(given, Mapping):
+            return _by_name(source, given, "captions")
+        return _by_order(source, list(given), "captions")
     path = Path(given)
     if path.is_dir():
         return _by_name(source, _in_folder(path), str(path))
@@ -150,7 +153,10 @@ def _by_order(source: NumberedSource, captions: Sequence[str], where: str) -> As
 
 
 def _by_name(source: NumberedSource, table: Mapping[str, str], where: str) -> Assigned:
-    """By the path of an image, also below the folders that all images share, with its suffix or without."""
+    """By the path of an image, also below the folders that all images share, or by its file name where each is unique.
+
+    Each with its suffix or without.
+    """
     images = source.names()
     if images is None:
         raise InputError(
@@ -161,10 +167,11 @@ def _by_name(source: NumberedSource, table: Mapping[str, str], where: str) -> As
     by_stem: dict[str, list[str]] = {}
     for path, name in known.items():
         by_stem.setdefault(splitext(path)[0], []).append(name)
-    folders = shared_folders(images)
+    folders, files = shared_folders(images), [image.rpartition("/")[2] for image in images]
+    unique = len(set(files)) == len(files)
     used, captions = set[str](), list[str | None]()
-    for image in images:
-        paths = (image, "/".join(image.split("/")[folders:]))
+    for image, file in zip(images, files, strict=True):
+        paths = [image, "/".join(image.split("/")[folders:]), *([file] if unique else [])]
         without = [stem for path in paths for stem in stems(path)]
         found = [known[path] for path in (*paths, *without) if path in known][:1]
         found = found or next((by_stem[stem] for stem in without if stem in by_stem), [])

@@ -161,6 +161,7 @@ def test_captions_from_every_place(weights: Path, tmp_path: Path) -> None:
     lines = {
         "a.csv": "name,caption\n" + "".join(f'{name},"{caption}"\n' for name, caption in reversed(rows)),
         "b.jsonl": "\n".join(json.dumps({"file_name": f"./{n.rpartition('.')[0]}.jpg", "text": c}) for n, c in rows),
+        "e.csv": "image,prompt\n" + "".join(f'{n.rpartition("/")[2]},"{c}"\n' for n, c in rows),
         "c.csv": "caption\n" + "".join(f'"{caption}"\n' for _, caption in rows),
         "d.txt": "\n".join(caption for _, caption in rows) + "\n",
     }
@@ -226,6 +227,8 @@ def test_iv(weights: Path, tmp_path: Path) -> None:
         ConfigError, match="clip-score is of images and captions, not of two sets. .*ganeval.clip_score"
     ):
         ganeval.evaluate(folder, folder, metrics=("clip-score",), protocol="compact")
+    with pytest.raises(InputError, match="captions has 3; expected a text for each image"):
+        ganeval.clip_score(folder, captions=["a", 3])
     state = {key: tensor for key, tensor in torch.load(weights).items() if key.startswith("visual.")}
     torch.save(state, tmp_path / "image-side.pth")
     with pytest.raises(WeightsError, match="These weights have no text side"):
