@@ -164,7 +164,8 @@ def _show_images(
     from ganeval.report.table import columns, write_table
     from ganeval.result_files import Record
 
-    record = Record.of(evaluation, name)
+    # an address is named without what is secret in it
+    record = Record.of(evaluation, str((evaluation.fake or {}).get("spec") or name))
     if table is not None:
         n_fake, n_real = (cast(int | None, (side or {}).get("n")) for side in (evaluation.fake, evaluation.real))
         with outputs.attempt(table):

@@ -55,9 +55,13 @@ class _ArchiveImages(EncodedFiles):
     def __init__(self, path: Path, names: list[str], ignored: Counter[str], max_image_bytes: int) -> None:
         super().__init__(names, ignored)
         self._path, self._max_image_bytes = path, max_image_bytes
+        self.column: str | None = None  # of the images among those of their keys
 
     def stamp(self, index: int) -> tuple[int, ...] | None:
         return stamp_of(self._path)
+
+    def facts(self) -> dict[str, object]:
+        return {} if self.column is None else {"image_column": self.column}
 
 
 class ZipImages(_ArchiveImages):
@@ -148,6 +152,7 @@ def open_zip(path: Path, options: OpenOptions) -> ZipImages:
     if not names:
         raise InputError(no_images_text(f"The archive {path}", ignored))
     images = ZipImages(path, names, ignored, options.max_image_bytes)
+    images.column = _column_of(options)
     images.listed_labels = listed
     return images
 
@@ -188,6 +193,7 @@ def _tar_images(path: Path, plain: Path, options: OpenOptions) -> TarImages:
     if not names:
         raise InputError(no_images_text(f"The archive {path}", ignored))
     images = TarImages(plain, members, names, ignored, options.max_image_bytes)
+    images.column = _column_of(options)
     images.listed_labels = listed
     return images
 
@@ -199,6 +205,10 @@ def require_small(size: int, most: int) -> None:
             f"an image file of {size:,} bytes; at most {most:,} are read from an archive "
             "(max_image_bytes, --max-image-bytes)"
         )
+
+
+def _column_of(options: OpenOptions) -> str | None:
+    return options.image_column if is_column_of_files(options.image_column) else None
 
 
 def _mapped(path: Path) -> mmap.mmap:

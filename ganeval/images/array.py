@@ -43,10 +43,12 @@ class ArrayImages(Images):
     Attributes:
         notes: on every image.
         classes_of_images: the class of each image, where it is known.
+        column: the name of the array among those of its file.
     """
 
     notes: tuple[str, ...] = ()
     classes_of_images: list[str] | None = None
+    column: str | None = None
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class ArrayImages(Images):
 
     def facts(self) -> dict[str, object]:
         return {
+            **({} if self.column is None else {"image_column": self.column}),
             "layout": self._layout,
             "shape": list(self._shape),
             "dtype": self._dtype,

@@ -73,7 +73,7 @@ def open_hdf5(path: Path, options: OpenOptions) -> ArrayImages:
             "Parquet file."
         )
     images = of_rows("hdf5", partial(_Rows, path, name), shape, dtype.name, options.value_range, f"{name} of {what}")
-    images.classes_of_images = labels
+    images.classes_of_images, images.column = labels, name
     return images
 
 

@@ -48,7 +48,7 @@ class Shards(EncodedFiles):
         return class_labels([shard.name(row) for shard in self._shards for row in range(len(shard))])
 
     def facts(self) -> dict[str, object]:
-        return {"shards": len(self._shards)}
+        return {"shards": len(self._shards), **self._shards[0].facts()}
 
     def _find(self, index: int) -> tuple[int, int]:
         shard = int(np.searchsorted(self._ends, index, side="right"))

@@ -126,6 +126,7 @@ def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
         "num_classes": told.get("num_classes"),
         "label_distribution": _distribution(told),
         "keep_mode": bool(told.get("keep_mode")),
+        "image_column": told.get("image_column"),
     }
 
 

@@ -191,3 +191,13 @@ def test_a_label_column_of_items() -> None:
     assert source.labels() == [str(i % 2) for i in range(N)]
     with pytest.raises(ConfigError, match=r"label_column=\) names a column of a data set's items, and no image set"):
         ganeval.fid(np.stack(IMAGES), np.stack(IMAGES), protocol="compact", label_column="kind")
+
+
+def test_a_page_shows_the_images_of_the_chosen_column(tmp_path: Path) -> None:
+    table = write(tmp_path / "a.parquet", arrow.table({"x": rows(), "y": rows()}))
+    other = [{"bytes": png(255 - image), "path": None} for image in IMAGES]
+    fakes = write(tmp_path / "b.parquet", arrow.table({"x": other, "y": other}))
+    page = tmp_path / "page.html"
+    kid = ["kid", str(table), str(fakes), "--protocol", "compact", "--image-column", "x", "--report", str(page), "-q"]
+    assert main(kid) == 0
+    assert "data:image" in page.read_text(encoding="utf-8")
