@@ -31,7 +31,8 @@ def measure(options: Options) -> dict[str, Any]:
 
     def found(rounds: Rounds) -> dict[str, Any]:
         for name in METRICS:
-            agree({OURS: rounds[-1][OURS][name], PEER: rounds[-1][PEER][name]}, [(OURS, PEER)])
+            # in float32, as its users run it, the peer is off by some 1e-5
+            agree({OURS: rounds[-1][OURS][name], PEER: rounds[-1][PEER][name]}, [(OURS, PEER)], 1e-4)
         settings = {"pairs": pairs, "pixels": f"{SIZE} x {SIZE}", "metrics": list(METRICS), "threads": 1}
         return {"settings": settings, "rounds": rounds, "values": values, "rows": rows(rounds, values["ratio"], pairs)}
 
