@@ -158,14 +158,14 @@ def quick(tmp_path: Path, *arguments: str) -> dict[str, Any]:
     run = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     (written,) = tmp_path.glob("cpu-*.json")
-    assert written.with_suffix(".png").exists() == (arguments[1] != "startup" and arguments[1] != "ranks")
+    assert written.with_suffix(".png").exists() == (arguments[1] not in ("startup", "ranks", "paired"))
     parts: dict[str, Any] = json.loads(written.read_text())["parts"]
     assert written.with_suffix(".md").read_text() in run.stdout
     return parts
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("part", ["startup", "inception", "frechet", "ranks", "images", "neighbours"])
+@pytest.mark.parametrize("part", ["startup", "inception", "frechet", "ranks", "images", "neighbours", "paired"])
 def test_a_part_runs_and_has_figures(part: str, tmp_path: Path) -> None:
     found = quick(tmp_path, "--only", part, "--images", "4")[part]
     assert found["rows"]
