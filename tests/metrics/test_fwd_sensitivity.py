@@ -64,6 +64,7 @@ def change(before: MetricResult, after: MetricResult) -> float:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("images", [rendered, photographs])
 def test_fwd_reacts_beyond_noise_where_compact_does_not(images: Callable[[int, int], np.ndarray]) -> None:
     real, fake = images(125, 1), images(125, 2)
