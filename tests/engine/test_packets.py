@@ -42,8 +42,8 @@ def test_size_is_known_of_arrays_folders_rendered_images_and_generators(tmp_path
     assert known_size(opened(images(16, 24)[..., 0])) == (16, 24)
     assert known_size(opened(saved(tmp_path / "a", (16, 24), (16, 24)))) == (16, 24)
     assert known_size(opened("dataset:shapes:48", num_samples=3)) == (48, 48)
-    assert known_size(opened(lambda z: torch.zeros(len(z), 3, 8, 4), num_samples=3, latent_dim=(2,),
-                             value_range=(-1.0, 1.0))) == (8, 4)  # fmt: skip
+    made = {"num_samples": 3, "latent_dim": (2,), "value_range": (-1.0, 1.0)}
+    assert known_size(opened(lambda z: torch.zeros(len(z), 3, 8, 4), **made)) == (8, 4)
 
 
 def test_size_is_not_known_of_mixed_images_streams_and_unchecked_files(tmp_path: Path) -> None:
