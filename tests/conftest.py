@@ -18,6 +18,10 @@ from types import ModuleType
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 FOREIGN = ("GANEVAL_", "XDG_", "HF_", "TORCH_HOME", "HUGGINGFACE_", "FORCE_COLOR", "NO_COLOR")
 OURS = "GANEVAL_TEST_"  # where to find what some tests need: GANEVAL_TEST_DATA, _CIFAR10, _WEIGHTS

@@ -47,7 +47,7 @@ def require_close(one: LayerAccumulator, other: LayerAccumulator) -> None:
         np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(n=st.integers(2, 900), parts=sizes)
 def test_batches_change_no_bit(n: int, parts: list[int]) -> None:
     rows, cut = drawn(n), layer()
@@ -76,7 +76,7 @@ def test_asking_changes_nothing() -> None:
     require_equal(asked, layer(rows))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(a=st.integers(0, 300), b=st.integers(0, 300), c=st.integers(1, 300))
 def test_merge_is_associative(a: int, b: int, c: int) -> None:
     rows = drawn(a + b + c + 1)
@@ -101,7 +101,7 @@ def test_what_is_merged_stays_as_it_is() -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(first=st.integers(0, 600), rest=st.integers(1, 300), kept=st.booleans())
 def test_saved_and_continued_changes_no_bit(first: int, rest: int, kept: bool) -> None:
     rows = drawn(first + rest + 1)
@@ -151,7 +151,7 @@ def merged(*logs: SetLog) -> SetLog:
     return whole
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(a=logs, b=logs, c=logs)
 def test_logs_are_a_monoid(a: SetLog, b: SetLog, c: SetLog) -> None:
     assert merged(merged(a, b), c) == merged(a, merged(b, c)) == merged(a, b, c)

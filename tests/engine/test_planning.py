@@ -73,7 +73,7 @@ def test_what_metrics_need_of_an_image_set() -> None:
 metric_names = st.sampled_from(["fid", "sfid", "kid", "is", "precision", "ind", "authpct"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(names=st.lists(metric_names, unique=True, min_size=1, max_size=4))
 def test_what_is_needed_does_not_depend_on_the_order(names: list[str]) -> None:
     for name in ("real", "fake", "test"):

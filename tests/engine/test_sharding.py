@@ -86,7 +86,7 @@ def test_shares_are_the_batches_of_one_process(n: int, size: int) -> None:
         np.testing.assert_array_equal(seen[number], batch)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(counts=st.lists(st.integers(0, 60), min_size=2, max_size=4).filter(lambda counts: sum(counts) > 1))
 def test_sums_of_moments_are_those_of_all_rows(counts: list[int]) -> None:
     """Also where a rank has none."""

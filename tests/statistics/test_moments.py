@@ -62,7 +62,7 @@ def test_a_far_away_mean_costs_no_digits() -> None:
     np.testing.assert_allclose(streamed(far, 1000).finish().covariance, np.cov(x, rowvar=False), atol=1e-8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=st.integers(2, 120), batch=st.integers(1, 130), seed=st.integers(0, 2**32 - 1))
 def test_batches_and_order_change_nothing_batch(n: int, batch: int, seed: int) -> None:
     x = rows(n, 1)
@@ -70,7 +70,7 @@ def test_batches_and_order_change_nothing_batch(n: int, batch: int, seed: int) -
     assert_same(streamed(shuffled, batch).finish(), two_pass(x))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cuts=st.lists(st.integers(0, 100), max_size=6), seed=st.integers(0, 2**32 - 1))
 def test_shards_merge_in_any_order_batch(cuts: list[int], seed: int) -> None:
     x = rows(100, 1)
