@@ -115,7 +115,7 @@ def test_reals_that_are_the_target_need_not_be_many() -> None:
 
 def test_metrics_of_another_layer_are_of_the_same_protocol() -> None:
     found = result(5.0, name="is", n_real=None)
-    assert found.protocol.layer == "logits"
+    assert found.protocol.layer == "logits-1"
     assert one({"min": 1.0}, found).outcome == "pass"
 
 
