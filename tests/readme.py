@@ -8,8 +8,8 @@ A fenced block of ``sh`` or ``python`` may carry tags behind its language:
 
 A block of Python whose first line is ``# NAME.py`` is kept under that name, and can be imported by later ones.
 
-``python tests/readme.py run-block TAG`` runs one; ``run-all`` all but the set-up: the blocks of a page in order in a
-temporary folder of that page, two pages at a time.
+``python tests/readme.py run-block TAG`` runs one; ``run-all [PAGE...]`` all but the set-up, of all pages or some: the
+blocks of a page in order in a temporary folder of that page, two pages at a time.
 """
 
 from __future__ import annotations
@@ -109,13 +109,14 @@ def main(arguments: list[str]) -> None:
         (block,) = [b for b in blocks() if arguments[1] in b.tags]
         run(block, ROOT, dict(os.environ))
         return
-    if arguments != ["run-all"]:
-        sys.exit(__doc__)
+    known = list(dict.fromkeys(block.page for block in blocks()))
+    if arguments[:1] != ["run-all"] or set(arguments[1:]) - set(known):
+        sys.exit(f"{__doc__}\nPages: {', '.join(known)}" if arguments[1:] else __doc__)
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(PAGES_AT_ONCE) as pool:
         folder = Path(name)
         weights = folder / "surrogate.pth"
         subprocess.run([sys.executable, str(ROOT / "tests" / "surrogate.py"), str(weights)], check=True)
-        names = list(dict.fromkeys(block.page for block in blocks()))
+        names = arguments[1:] or known
         failed = []
         done = {pool.submit(run_page, page, folder, weights): page for page in names}
         for future in as_completed(done):

@@ -52,7 +52,8 @@ def equal_one_process(scenario: str, folder: Path, size: int) -> None:
     assert difference(found[0], expected) == []
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("size", [2, 4])
 def test_every_metric_against_one_process(tmp_path: Path, size: int) -> None:
     equal_one_process("every_metric", tmp_path, size)
 

@@ -43,6 +43,7 @@ def test_the_neighbours_are_the_same_without_faiss(broken: Path) -> None:
     assert "faiss" not in usual.stderr
 
 
+@pytest.mark.nightly
 def test_what_needs_them_says_so_and_the_rest_runs(broken: Path) -> None:
     copying = run(broken, "ct", *SETS, "--test", "dataset:shapes@3")
     assert copying.returncode == 2

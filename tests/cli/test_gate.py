@@ -349,7 +349,13 @@ STAND_INS = {"sfid": "surrogate_weights", "cmmd": "small_clip"}
 WITH_RESULTS = ["eval", *dict.fromkeys(m.command or m.name for m in METRICS.values() if m.name != "clip-score")]
 
 
-@pytest.mark.parametrize("command", WITH_RESULTS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        one if one in ("eval", "fid", "paired", "ppl") else pytest.param(one, marks=pytest.mark.nightly)
+        for one in WITH_RESULTS
+    ],
+)
 def test_every_document_with_results_is_a_baseline(
     command: str, rules: Configure, capsys: Capture, request: pytest.FixtureRequest
 ) -> None:

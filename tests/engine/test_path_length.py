@@ -180,7 +180,7 @@ def test_formula_written_out() -> None:
     np.testing.assert_allclose(found.per_image["ppl_distance"], distances, rtol=5e-3)
 
 
-@pytest.mark.parametrize("epsilon", [1e-2, 1e-4])
+@pytest.mark.parametrize("epsilon", [pytest.param(1e-2, marks=pytest.mark.nightly), 1e-4])
 def test_ppl_against_lpips(tmp_path: FilePath, epsilon: float) -> None:
     """The formula written out with the package's own module, under the same random trunk: images of 64 pixels."""
     import lpips
