@@ -10,16 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ganeval.errors import ConfigError, InputError
+from ganeval.errors import InputError
 from ganeval.images.array import ArrayImages, of_rows
 from ganeval.images.columns import image_column, label_column, require_labels
 from ganeval.images.labels import class_names
+from ganeval.images.libraries import optional_library
 from ganeval.images.options import OpenOptions
 
 _BROKEN = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
@@ -126,7 +126,4 @@ def _library() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return import_module("h5py")
-    except ImportError as error:
-        raise ConfigError("h5py is needed to read HDF5 files: pip install 'ganeval[hdf5]'.") from error
+    return optional_library("h5py", "HDF5 files", "hdf5")

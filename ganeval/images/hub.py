@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ganeval.download import is_offline
-from ganeval.errors import ConfigError, InputError, listed
+from ganeval.errors import InputError, listed
 from ganeval.images.columns import image_column, label_column, require_labels
 from ganeval.images.dataset import DatasetImages
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.deep import declare
 from ganeval.images.items import bytes_of
 from ganeval.images.labels import labels_of, names_of
+from ganeval.images.libraries import optional_library
 from ganeval.images.options import OpenOptions
 from ganeval.images.types import Images
 
@@ -141,7 +141,4 @@ def _library() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return import_module("datasets")
-    except ImportError as error:
-        raise ConfigError("datasets is needed to read hf:NAME: pip install 'ganeval[hf]'.") from error
+    return optional_library("datasets", "hf:NAME", "hf")

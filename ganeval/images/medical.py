@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import numpy as np
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.images.decode import Pixels, UnreadableImage
+from ganeval.images.libraries import optional_library
 from ganeval.images.options import OpenOptions
 from ganeval.images.pixels import ClampedRange, ValueRange, to_uint8
 from ganeval.images.types import Images
@@ -166,8 +166,4 @@ def _reader(form: str) -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return import_module(_READERS[form])
-    except ImportError as error:
-        library = _READERS[form]
-        raise ConfigError(f"{library} is needed to read {form} files: pip install 'ganeval[medical]'.") from error
+    return optional_library(_READERS[form], f"{form} files", "medical")

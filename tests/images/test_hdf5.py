@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.images import hdf5
+from ganeval.images import libraries
 from ganeval.images.open import open_images
 from ganeval.images.shapes import render
 from ganeval.images.types import ImageSource
@@ -96,6 +96,6 @@ def test_bad_files_are_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(hdf5, "import_module", missing)
+    monkeypatch.setattr(libraries, "import_module", missing)
     with pytest.raises(ConfigError, match=r"pip install 'ganeval\[hdf5\]'"):
         open_images(path)

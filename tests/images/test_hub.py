@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ganeval.errors import ConfigError, InputError
-from ganeval.images import hub
+from ganeval.images import libraries
 from ganeval.images.decode import ORIENTATION
 from ganeval.images.open import open_images
 from ganeval.images.shapes import render
@@ -108,6 +108,6 @@ def test_bad_input_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(hub, "import_module", missing)
+    monkeypatch.setattr(libraries, "import_module", missing)
     with pytest.raises(ConfigError, match=r"pip install 'ganeval\[hf\]'"):
         open_images("hf:x")

@@ -1,0 +1,24 @@
+"""Libraries that only some sources need."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ganeval.errors import ConfigError
+
+
+def optional_library(module: str, reads: str, extra: str) -> Any:
+    """Import a module of a library that the extra installs.
+
+    Args:
+        reads: what it is needed to read, for the message.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise ConfigError(f"{name} is needed to read {reads}: pip install 'ganeval[{extra}]'.") from error
