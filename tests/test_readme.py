@@ -34,6 +34,7 @@ def test_list_of_the_tagged_blocks() -> None:
     ]
     assert tagged == [
         ("docs/clip-score.md", "no-run", "pip install 'ganeval[clip]'"),
+        ("docs/clip-score.md", "no-run", "ganeval clip-score hf:saved/generated:test --caption-column prompt"),
         ("docs/clip-score.md", "no-run", "ganeval clip-score model-a/ --captions prompts.csv -o a.json"),
         (
             "docs/compact.md",

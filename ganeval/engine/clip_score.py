@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from ganeval.arithmetic import exact_float32
 from ganeval.engine.clip_score_config import ClipScoreConfig
 from ganeval.engine.config import shown_progress
+from ganeval.engine.inputs import require_effect
 from ganeval.engine.paired import digest_of, groups_of
 from ganeval.engine.prefetch import prefetched
 from ganeval.environment import environment
@@ -40,6 +41,7 @@ class Captioned:
     """Images that have a caption, and that caption of each, in order.
 
     Attributes:
+        origin: where the captions come from, for the provenance.
         notes: on how captions were assigned.
         warnings: captions without an image.
         places: of these images among all; None: they are all.
@@ -47,6 +49,7 @@ class Captioned:
 
     source: NumberedSource
     captions: list[str]
+    origin: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     places: np.ndarray | None = None
@@ -98,7 +101,7 @@ def run_clip_score(images: object, config: ClipScoreConfig) -> Evaluation:
             **source.describe(),
             "n": len(digests),
             "digest": digest_of(digests),
-            "captions": {"spec": _spec(config), "digest": digest_of(arrays["fake_input_digests"])},
+            "captions": {"spec": captioned.origin, "digest": digest_of(arrays["fake_input_digests"])},
         },
         environment=environment(device, "float32"),
         warnings=result.warnings,
@@ -141,6 +144,7 @@ def image_protocol(network: str) -> Protocol:
 
 
 def _opened(spec: object, config: ClipScoreConfig, device: torch.device) -> NumberedSource:
+    require_effect([spec], config)
     source = open_source(spec, options=config.opening(device=str(device)))
     if not isinstance(source, NumberedSource):
         raise InputError(f"{source.spec} is a stream; captions need images of a known number. Save them first.")
@@ -171,11 +175,11 @@ def _captioned(source: NumberedSource, config: ClipScoreConfig) -> Captioned:
     if found.unused:
         warnings = (f"{number_of(len(found.unused), 'caption has', 'captions have')} no image: {listed(found.unused)}",)
     captions = [caption for caption in found.captions if caption is not None]
-    return Captioned(source, captions, tuple(notes), warnings, places)
+    return Captioned(source, captions, _origin(found, config), tuple(notes), warnings, places)
 
 
 def _without_caption(source: NumberedSource, found: Assigned) -> str:
-    names = source.names() or [f"#{i}" for i in range(source.length)]
+    names = found.rows or source.names() or [f"#{i}" for i in range(source.length)]
     lacking = [name for name, caption in zip(names, found.captions, strict=True) if caption is None]
     advice = "Add them"
     if len(lacking) < source.length:
@@ -249,7 +253,9 @@ def _cosines(
     return torch.cat([one.cpu() for one in found]).numpy(), np.concatenate(digests)
 
 
-def _spec(config: ClipScoreConfig) -> str:
+def _origin(found: Assigned, config: ClipScoreConfig) -> str:
+    if found.column is not None:
+        return f"column {found.column} of the images"
     if config.captions is None:
         return "next to the images"
     return str(config.captions) if isinstance(config.captions, str | Path) else "given from Python"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganeval.images.captions import CAPTION_COLUMNS, NAME_COLUMNS, Captions
+from ganeval.images.captions import NAME_COLUMNS, Captions
+from ganeval.images.columns import CAPTION_COLUMNS
 from ganeval.images.options import OpenOptions
 from ganeval.metrics.clip_score import SCALINGS
 from ganeval.parsing.arguments import (
@@ -42,7 +43,7 @@ class ClipScoreConfig(OpenOptions):
         "The captions: a CSV, JSON Lines or Parquet file with a name and a caption in each row; a .txt file with one "
         "caption a line, in the order of the images; or a folder of .txt files. In Python also a list in the order of "
         "the images, or a mapping by name.",
-        default_text="the .txt file next to each image",
+        default_text="a column of the rows that hold the images, or the .txt file next to each image",
     )
     name_column: str | None = declare(
         None,
@@ -55,7 +56,8 @@ class ClipScoreConfig(OpenOptions):
         None,
         TEXT.or_none(),
         "clip-score",
-        "Column of the captions' table with the caption.",
+        "Column with the caption: of the captions' table, or of the rows that hold the images (Parquet, Arrow, "
+        "hf:NAME; in Python also a data set of dictionaries).",
         default_text=", ".join(CAPTION_COLUMNS),
     )
     scaling: str = declare(

@@ -20,7 +20,7 @@ from ganeval.images.grouping import UNKNOWN, Grouping
 from ganeval.images.indexed import IndexedSource
 from ganeval.images.names import is_column_of_files
 from ganeval.images.open import has_items
-from ganeval.images.options import GENERATOR_OPTIONS
+from ganeval.images.options import GENERATOR_OPTIONS, OpenOptions
 from ganeval.images.preparation import combined, of_set, parse_preparation, prepared
 from ganeval.images.side_files import labels_from_table
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Rendered, Shards, Translation
@@ -256,7 +256,7 @@ def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
     return share
 
 
-def require_effect(given: Collection[object], options: InputOptions) -> None:
+def require_effect(given: Collection[object], options: OpenOptions) -> None:
     """Raises ConfigError for options of generators, data sets or image files where no image set is one."""
     specs = [spec for spec in given if spec is not LATER]
     if len(specs) < len(given):  # all but ``num_samples`` may apply to images that come later
@@ -283,10 +283,10 @@ def require_effect(given: Collection[object], options: InputOptions) -> None:
     if any(is_made(spec) for spec in specs):
         return
     if options.num_samples is not None:
+        subsets = [option(name) for name in ("num_real", "num_fake", "num") if hasattr(options, name)]
+        advice = f"For a subset of existing images: {', '.join(subsets)}." if subsets else "Leave it out."
         raise ConfigError(
-            f"{option('num_samples')} says how many images a generator or a renderer makes, and here is none. "
-            f"For a subset of existing images: {option('num_real')}, {option('num_fake')}; "
-            f"of `ganeval stats build`: {option('num')}."
+            f"{option('num_samples')} says how many images a generator or a renderer makes, and here is none. {advice}"
         )
     for name, nothing in GENERATOR_OPTIONS.items():
         if getattr(options, name) != nothing:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from os.path import splitext
 from pathlib import Path
 
-from ganeval.errors import InputError, listed, number_of
+from ganeval.errors import ConfigError, InputError, listed, number_of
+from ganeval.images.columns import caption_column as column_of_captions
+from ganeval.images.decode import UnreadableImage
 from ganeval.images.names import shared_folders
 from ganeval.images.side_files import CAPTION_SUFFIX, stems
 from ganeval.images.types import NumberedSource
@@ -16,7 +18,6 @@ from ganeval.parsing.arguments import option
 from ganeval.parsing.tables import Table, read_rows
 
 NAME_COLUMNS = ("name", "image", "file", "file_name", "filename")
-CAPTION_COLUMNS = ("caption", "text", "prompt")
 _SHOWN = 40  # characters of a value in a message
 
 # a file or a folder, captions in the order of the images, or captions by the name of the image
@@ -31,11 +32,15 @@ class Assigned:
         captions: one for each image, in order; None where an image has none, or an empty one.
         unused: names of captions that belong to no image.
         by_order: captions were assigned by the order of the images.
+        column: of the images' own source, where the captions are from one.
+        rows: what each image is called in messages; None: by its name.
     """
 
     captions: list[str | None]
     unused: list[str] = field(default_factory=list)
     by_order: bool = False
+    column: str | None = None
+    rows: list[str] | None = None
 
 
 def assign_captions(
@@ -49,14 +54,21 @@ def assign_captions(
 
     Args:
         given: a table (CSV, JSON Lines or Parquet), a ``.txt`` file with one caption a line in the order of the images,
-            a folder of ``.txt`` files, a list, or a mapping by name; None: the ``.txt`` file next to each image.
-        name_column, caption_column: of a table; None: the usual ones. A table without a column of names has the
-            captions in the order of the images.
+            a folder of ``.txt`` files, a list, or a mapping by name; None: a column of the rows that hold the images,
+            or else the ``.txt`` file next to each image.
+        name_column: of a table; None: a usual one. A table without a column of names has the captions in the order of
+            the images.
+        caption_column: of a table, or of the rows that hold the images; None: a usual one.
 
     Raises:
         InputError: captions that cannot be read, or another number of captions than of images where they have no names.
+        ConfigError: a column is named, and the captions are not in columns.
     """
+    _require_columns(source, given, name_column, caption_column)
     if given is None:
+        if (columns := source.columns()) is not None:
+            otherwise = f", or give them with {option('captions')}"
+            return _from_column(source, column_of_captions(source.spec, columns, caption_column, otherwise))
         return _next_to_the_images(source)
     if not isinstance(given, str | Path):
         for caption in given.values() if isinstance(given, Mapping) else given:
@@ -66,11 +78,47 @@ def assign_captions(
             return _by_name(source, given, "captions")
         return _by_order(source, list(given), "captions")
     path = Path(given)
+    if _is_table(path):
+        return _from_table(source, read_rows(path, "captions"), name_column, caption_column)
     if path.is_dir():
         return _by_name(source, _in_folder(path), str(path))
-    if path.suffix.lower() == CAPTION_SUFFIX:
-        return _by_order(source, _lines(path), str(path))
-    return _from_table(source, read_rows(path, "captions"), name_column, caption_column)
+    return _by_order(source, _lines(path), str(path))
+
+
+def _is_table(path: Path) -> bool:
+    return not path.is_dir() and path.suffix.lower() != CAPTION_SUFFIX
+
+
+def _require_columns(
+    source: NumberedSource, given: Captions | None, name_column: str | None, caption_column: str | None
+) -> None:
+    """Raises ConfigError where a column is named and has no effect."""
+    if isinstance(given, str | Path) and _is_table(Path(given)):
+        return
+    if name_column is not None:
+        raise ConfigError(
+            f"{option('name_column')} names a column of a table of captions, and {option('captions')} is not a table "
+            "(CSV, JSON Lines, Parquet). Leave it out."
+        )
+    if caption_column is not None and (given is not None or source.columns() is None):
+        where = f"the images of {source.spec} are not in rows with columns"
+        if given is not None:
+            where = f"{given if isinstance(given, str | Path) else 'the captions from Python'} has no columns"
+        raise ConfigError(f"{option('caption_column')} has no effect: {where}. Leave it out.")
+
+
+def _from_column(source: NumberedSource, column: str) -> Assigned:
+    """The captions in a column of the rows that hold the images."""
+    rows = [f"#{index}" for index in source.indices.tolist()]
+    if (names := source.names()) is not None:
+        rows = [row if row == name else f"{row} ({name})" for row, name in zip(rows, names, strict=True)]
+    captions: list[str | None] = []
+    try:
+        for row, cell in zip(rows, source.cells(column), strict=True):
+            captions.append(_text(cell, f"{source.spec}, {row}", column) or None)
+    except UnreadableImage as error:
+        raise InputError(f"{source.spec}, {rows[len(captions)]}: {error}. Correct the row.") from error
+    return Assigned(captions, column=column, rows=rows)
 
 
 def _next_to_the_images(source: NumberedSource) -> Assigned:
@@ -86,13 +134,9 @@ def _next_to_the_images(source: NumberedSource) -> Assigned:
 
 
 def _from_table(source: NumberedSource, table: Table, name_column: str | None, caption_column: str | None) -> Assigned:
-    column = caption_column or next((name for name in CAPTION_COLUMNS if name in table.columns), None)
-    if column is None:
-        raise InputError(
-            f"{table.path} has no column {', '.join(CAPTION_COLUMNS)}. Name the column of the captions with "
-            f"{option('caption_column')}. Available: {listed(list(table.columns), 20)}."
-        )
-    captions = [_cell(table, column, row) for row in range(len(table))]
+    column = column_of_captions(str(table.path), table.columns, caption_column)
+    cells = zip(table.places, table.column(column), strict=True)
+    captions = [_text(cell, f"{table.path}, {place}", column) for place, cell in cells]
     names = name_column or next((name for name in NAME_COLUMNS if name in table.columns), None)
     if names is None:
         return _by_order(source, captions, str(table.path))
@@ -108,13 +152,10 @@ def _names(table: Table, column: str) -> list[str]:
     return names
 
 
-def _cell(table: Table, column: str, row: int) -> str:
-    value = table.column(column)[row]
-    if value is None or isinstance(value, str):
-        return (value or "").strip()
-    raise InputError(
-        f"{table.path}, {table.places[row]}: column {column!r} has {repr(value)[:_SHOWN]}; expected a text."
-    )
+def _text(cell: object, where: str, column: str) -> str:
+    if cell is None or isinstance(cell, str):
+        return (cell or "").strip()
+    raise InputError(f"{where}: column {column!r} has {repr(cell)[:_SHOWN]}; expected a text.")
 
 
 def _in_folder(folder: Path) -> dict[str, str]:

@@ -8,6 +8,8 @@ from ganeval.errors import InputError, did_you_mean, listed
 from ganeval.images.items import IMAGE_KEYS, LABEL_KEYS
 from ganeval.parsing.arguments import option
 
+CAPTION_COLUMNS = ("caption", "text", "prompt")
+
 
 def image_column(what: str, columns: Collection[str], likely: Sequence[str], chosen: str | None) -> str:
     """The column of the images: the chosen one, one of a usual name, or the only one that can hold images.
@@ -64,6 +66,27 @@ def require_labels(what: str, column: str, labels: list[str] | None, chosen: str
             f"Name another one with {option('label_column')}, or give a table with --labels-real or --labels-fake."
         )
     return labels
+
+
+def caption_column(what: str, columns: Collection[str], chosen: str | None, otherwise: str = "") -> str:
+    """The column of the captions: the chosen one, or the first of ``CAPTION_COLUMNS`` that is there.
+
+    Args:
+        otherwise: what else can be done where there is none.
+
+    Raises:
+        InputError: no such column.
+    """
+    if chosen is not None:
+        return _existing(what, "caption_column", columns, chosen)
+    column = next((name for name in CAPTION_COLUMNS if name in columns), None)
+    if column is None:
+        available = listed(list(columns), 12) or "none"
+        raise InputError(
+            f"{what} has no column {', '.join(CAPTION_COLUMNS)}; its columns are {available}. "
+            f"Name the column of the captions with {option('caption_column')}{otherwise}."
+        )
+    return column
 
 
 def _existing(what: str, name: str, columns: Collection[str], chosen: str) -> str:

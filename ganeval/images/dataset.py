@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ganeval.download import is_offline
-from ganeval.errors import InputError
+from ganeval.errors import InputError, listed
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.grammar import no_dataset
 from ganeval.images.items import image_of, is_single, label_of, one_image
@@ -59,6 +60,12 @@ class DatasetImages(Images):
             raise UnreadableImage(f"{type(self._dataset).__name__} raises {type(error).__name__}: {error}") from error
         pixels = one_image(image_of(item, self._column), self._range)
         return replace(pixels, label=class_name(label_of(item, self._label_column), self._names))
+
+    def columns(self) -> list[str] | None:
+        return columns_of(self._dataset)
+
+    def cells(self, column: str) -> Iterator[object]:
+        return cells_of(self._dataset, column)
 
     def labels(self) -> list[str] | None:
         return labels_of(self._dataset, self._label_column)
@@ -118,6 +125,46 @@ def holds_single_images(items: Any, column: str | None = None) -> bool:
         return is_single(image_of(items[0], column))
     except UnreadableImage:
         return True  # it is named when it is read
+
+
+def columns_of(items: Any) -> list[str] | None:
+    """The columns of a data set of Hugging Face, or the keys of the first item; None where an item has no keys."""
+    if (features := _stored_columns(items)) is not None:
+        return list(features)
+    try:
+        item = items[0]
+    except Exception:  # of the user's code; the error is reported where the image is read
+        return None
+    return list(item) if isinstance(item, Mapping) and not is_single(item) else None
+
+
+def cells_of(items: Any, column: str) -> Iterator[object]:
+    """The value of one key or column in every item, in order.
+
+    Only this column is read of a data set of Hugging Face; of others, every item is loaded for it.
+
+    Raises:
+        UnreadableImage: an item cannot be loaded, or does not have it.
+    """
+    if _stored_columns(items) is not None:
+        items = items.select_columns([column])
+    for index in range(len(items)):
+        try:
+            item = items[index]
+        except Exception as error:  # of the user's code and of libraries anything may be raised
+            raise UnreadableImage(f"{type(items).__name__} raises {type(error).__name__}: {error}") from error
+        if not isinstance(item, Mapping) or column not in item:
+            has = f"its columns are {listed(list(item), 12)}" if isinstance(item, Mapping) else "it has no columns"
+            raise UnreadableImage(f"the item has no column {column!r}: {has}")
+        yield item[column]
+
+
+def _stored_columns(items: Any) -> Mapping[str, object] | None:
+    """The columns of a data set of Hugging Face, unless a transform of the user makes the items of them."""
+    features = getattr(items, "features", None)
+    if not isinstance(features, Mapping) or not hasattr(items, "select_columns"):
+        return None
+    return None if getattr(items, "format", {}).get("type") == "custom" else features
 
 
 def _made(make: Any, root: Path, choice: dict[str, object], fetch: bool) -> Any:

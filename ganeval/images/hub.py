@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ganeval.download import is_offline
 from ganeval.errors import InputError, listed
 from ganeval.images.columns import image_column, label_column, require_labels
-from ganeval.images.dataset import DatasetImages
+from ganeval.images.dataset import DatasetImages, cells_of
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.deep import declare
 from ganeval.images.items import bytes_of
@@ -42,7 +43,8 @@ class HubImages(Images):
 
     def __init__(self, rows: Any, column: str, labels: list[str] | None, classes: list[str] | None) -> None:
         self.ignored: Counter[str] = Counter()
-        self._rows, self._column, self._labels, self._classes = rows.select_columns([column]), column, labels, classes
+        self._all, self._rows, self._column = rows, rows.select_columns([column]), column
+        self._labels, self._classes = labels, classes
         self.reopens = bool(rows.cache_files)  # otherwise the images are in the memory of this process
 
     def __len__(self) -> int:
@@ -54,6 +56,12 @@ class HubImages(Images):
         except Exception as error:  # of the library's readers anything may be raised
             raise UnreadableImage(f"datasets cannot read it ({type(error).__name__}: {error})") from error
         return bytes_of(value or {})
+
+    def columns(self) -> list[str] | None:
+        return list(self._all.column_names)
+
+    def cells(self, column: str) -> Iterator[object]:
+        return cells_of(self._all, column)
 
     def labels(self) -> list[str] | None:
         return self._labels

@@ -153,6 +153,13 @@ class IndexedSource(NumberedSource):
     def captions(self) -> list[bytes | None] | None:
         return [self.images.caption(i) for i in self.indices.tolist()] if self.images.encoded else None
 
+    def columns(self) -> list[str] | None:
+        return self.images.columns()
+
+    def cells(self, column: str) -> Iterator[object]:
+        wanted = set(self.indices.tolist())
+        return (cell for index, cell in enumerate(self.images.cells(column)) if index in wanted)
+
     def describe(self) -> dict[str, object]:
         return {
             "spec": self.spec,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ class Shards(EncodedFiles):
     def caption(self, index: int) -> bytes | None:
         shard, row = self._find(index)
         return self._shards[shard].caption(row)
+
+    def columns(self) -> list[str] | None:
+        found = [shard.columns() for shard in self._shards]
+        known = [set(columns) for columns in found if columns is not None]
+        if found[0] is None or len(known) < len(found):
+            return None
+        return [name for name in found[0] if all(name in columns for columns in known)]
+
+    def cells(self, column: str) -> Iterator[object]:
+        return chain.from_iterable(shard.cells(column) for shard in self._shards)
 
     def labels(self) -> list[str] | None:
         if all(shard.listed_labels for shard in self._shards):

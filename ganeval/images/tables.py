@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -45,9 +46,11 @@ class TableImages(EncodedFiles):
     def __init__(self, path: Path, form: Form, column: str, n: int, names: list[str], max_image_bytes: int) -> None:
         super().__init__(names, Counter())
         self.kind = form
-        self._path, self._column, self._n, self._max_image_bytes = path, column, n, max_image_bytes
+        self._path, self._form, self._column, self._n = path, form, column, n
+        self._max_image_bytes = max_image_bytes
         self._rows = PerProcess(partial(_RowReader, path, form, column))
         self.class_names: list[str] | None = None
+        self.column_names = [column]
 
     def __len__(self) -> int:
         return self._n
@@ -67,6 +70,17 @@ class TableImages(EncodedFiles):
 
     def stamp(self, index: int) -> tuple[int, ...] | None:
         return stamp_of(self._path)
+
+    def columns(self) -> list[str] | None:
+        return self.column_names
+
+    def cells(self, column: str) -> Iterator[object]:
+        try:
+            blocks = _open(self._path, self._form)
+            for number in range(len(blocks.sizes)):
+                yield from blocks.block(number, column).to_pylist()
+        except _broken() as error:
+            raise UnreadableImage(f"the column {column!r} cannot be read ({_reason(error)})") from error
 
     def labels(self) -> list[str] | None:
         return super().labels() if self.listed_labels or self._names else None
@@ -114,6 +128,7 @@ def open_table(path: Path, form: Form, options: OpenOptions) -> TableImages:
     if n == 0:
         raise InputError(f"{what} has no rows, and so no images.")
     images = TableImages(path, form, column, n, names, options.max_image_bytes)
+    images.column_names = columns
     if label is not None and labels is not None:
         known = _class_names(features.get(label))
         found = require_labels(what, label, class_names(labels, known), options.label_column)

@@ -225,6 +225,14 @@ class ImageSource(ABC):
         """The content of the ``.txt`` file next to each image, in order, where the images are files."""
         return None
 
+    def columns(self) -> list[str] | None:
+        """Names of the columns of the rows that hold the images; None where the images are not in rows."""
+        return None
+
+    def cells(self, column: str) -> Iterator[object]:
+        """The cells of one of these columns, see ``Images.cells``."""
+        raise UnreadableImage(f"{self.spec} has no columns")
+
     def _leave_out(self, bad: list[tuple[str, str]], on_error: str) -> None:
         """Report (name, reason) of images that cannot be used, or raise at the first."""
         if bad and on_error == "stop":
@@ -371,6 +379,14 @@ class Images(ABC):
     def caption(self, index: int) -> bytes | None:
         """The content of the ``.txt`` file next to image ``index``; None where there is none."""
         return None
+
+    def columns(self) -> list[str] | None:
+        """Names of the columns of the rows that hold the images; None where the images are not in rows."""
+        return None
+
+    def cells(self, column: str) -> Iterator[object]:
+        """What one of these columns has for each image, in order. Raises UnreadableImage at a row without it."""
+        raise UnreadableImage(f"{self.kind} images have no columns")
 
     def labels(self) -> list[str] | None:
         return None

@@ -177,6 +177,25 @@ def test_captions_from_every_place(weights: Path, tmp_path: Path) -> None:
     assert "captions were assigned by the order of the images" not in found.notes
 
 
+def test_captions_in_the_rows_of_the_images(weights: Path, tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="needs ganeval[parquet]")
+    from pyarrow import parquet
+
+    folder = save(tmp_path / "images", [f"{i}.png" for i in range(3)])
+    files = [path.read_bytes() for path in sorted(folder.iterdir())]
+    rows = {"image": files, "words": CAPTIONS[:3], "caption": [*CAPTIONS[1:3], None]}
+    parquet.write_table(arrow.table(rows), tmp_path / "a.parquet")
+    options = {"weights": weights, "device": "cpu"}
+    expected = scores(ganeval.clip_score(folder, captions=CAPTIONS[:3], **options))
+    items = [{"pic": picture, "words": text} for picture, text in zip(pictures(3), CAPTIONS, strict=False)]
+    for images in (tmp_path / "a.parquet", items):
+        found = ganeval.clip_score(images, caption_column="words", **options)
+        assert scores(found) == expected
+        assert found.fake["captions"]["spec"] == "column words of the images"
+    found = ganeval.clip_score(tmp_path / "a.parquet", on_unpaired="skip", **options)
+    assert scores(found) == scores(ganeval.clip_score(pictures(3)[:2], captions=CAPTIONS[1:3], **options))
+
+
 def test_images_without_a_caption_and_captions_without_an_image(weights: Path, tmp_path: Path) -> None:
     folder = save(tmp_path / "images", [f"{i}.png" for i in range(4)])
     table = tmp_path / "a.csv"
@@ -196,7 +215,7 @@ def test_images_without_a_caption_and_captions_without_an_image(weights: Path, t
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "image,score\n0.png,1\n", r"has no column caption, text, prompt. .*Available: image, score"),
+        ("a.csv", "image,score\n0.png,1\n", r"has no column caption, text, prompt; its columns are image, score. Name"),
         ("a.csv", "image,caption\n0.png,a\n0.png,b\n", r"several captions for one name: 0.png"),
         ("a.csv", "image,caption\n0.jpg,a\n0.gif,b\n1,c\n", r"several captions for the image '0.png': of 0.jpg, 0.gif"),
         ("a.csv", "caption\na\n", r"has 1 caption and no names of images, and .* has 2 images"),
