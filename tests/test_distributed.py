@@ -65,7 +65,7 @@ def test_loop_against_one_process(tmp_path: Path, size: int) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("scenario", ["folders", "pairs", "other_sources"])
+@pytest.mark.parametrize("scenario", ["folders", "pairs", "other_sources", "wavelets"])
 def test_sources_against_one_process(tmp_path: Path, scenario: str, size: int) -> None:
     if scenario == "folders":
         ranks.folders_for(tmp_path)
@@ -117,7 +117,19 @@ def test_torchrun_of_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[s
     np.save(tmp_path / "real.npy", real)
     np.save(tmp_path / "fake.npy", fake)
     sides = [str(tmp_path / "real.npy"), str(tmp_path / "fake.npy")]
-    options = ["--protocol", "compact", "--device", "cpu", "--json", "--metrics", "fid,precision", "--batch-size", "16"]
+    options = [
+        "--protocol",
+        "compact",
+        "--device",
+        "cpu",
+        "--json",
+        "--metrics",
+        "fid,fwd",
+        "--wavelet-level",
+        "2",
+        "--batch-size",
+        "16",
+    ]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 

@@ -156,6 +156,23 @@ def other_sources(folder: Path) -> Any:
     return [told(stream), told(made), told(three), statistics.digests.tolist()]
 
 
+def wavelets(folder: Path) -> Any:
+    """``fwd``, whose width is that of the images: known before the pass, found in it, and not yet known to a rank that
+    draws no image; beside features, and alone.
+    """
+    from ganeval import Evaluator, evaluate
+
+    real, fake = image_sets()
+    on: dict[str, Any] = {**ON, "wavelet_level": 2}
+    both = evaluate(real, fake, metrics=("fid", "fwd"), **on)
+    stream = evaluate(real, [fake[i : i + 10] for i in range(0, 133, 10)], metrics=("fwd",), **on)
+    one_batch = evaluate(real, fake[:60], metrics=("fwd",), **{**on, "batch_size": 64})
+    with Evaluator(real, metrics=("fid", "fwd"), **on) as evaluator:
+        evaluator.update_from(dots(), 70)
+        updated = told(evaluator.compute())
+    return [told(both), told(stream), told(one_batch), updated]
+
+
 def loop(folder: Path) -> Any:
     """Each rank gives images of its own, of which one process gives all; a generator's are shared out."""
     from ganeval import Evaluator
@@ -293,7 +310,8 @@ def talk(folder: Path) -> Any:
 
 
 SCENARIOS: dict[str, Callable[[Path], Any]] = {
-    one.__name__: one for one in (every_metric, folders, pairs, other_sources, loop, fails, killed, absent, apart, talk)
+    one.__name__: one
+    for one in (every_metric, folders, pairs, other_sources, wavelets, loop, fails, killed, absent, apart, talk)
 }
 
 
