@@ -111,7 +111,7 @@ def play(
     Raises:
         InputError: the checkpoint is damaged or of another architecture, or a measured value is not finite.
     """
-    with repeating(config.precision):
+    with closing(run), repeating(config.precision):
         done, seconds = _play(game, run, config, progress)
         _finish(game, run, done, seconds, hardware(device, config.precision), evaluated=config.eval_every > 0)
 

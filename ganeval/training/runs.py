@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from ganeval.errors import ConfigError, InputError
 from ganeval.files import write_text
@@ -20,6 +21,7 @@ RUN = "run.json"
 LOG = "log.jsonl"
 SAMPLES = "samples"
 FIGURE = "game.png"
+_LOCK = ".lock"  # held while a process writes the run
 _SCHEMA = "ganeval-run/1"
 _UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.[a-z]+")  # the temporary name of a file, left by a kill
 _EXPORTS = re.compile(r"(generator|a2b|b2a)\.(safetensors|json)")
@@ -45,16 +47,35 @@ class LogLine(msgspec.Struct, frozen=True):
 
 
 class Run:
-    """An output folder that belongs to this run alone.
+    """An output folder that belongs to this run alone, and to one process at a time, until ``close``.
 
     Attributes:
         folder: where everything goes.
         log: the lines of ``log.jsonl`` so far, each a dictionary with ``step`` and ``kind``.
+
+    Raises:
+        InputError: another process writes the run.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log: list[dict[str, Any]] = []
+        self._lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"Another process is writing the training run in {folder}. Nothing was changed. Wait until it has "
+                "ended, or choose another folder."
+            ) from error
+        except (OSError, NotImplementedError):
+            pass  # a file system without locks
+
+    def close(self) -> None:
+        """Leave the folder to other processes."""
+        with suppress(OSError, NotImplementedError):
+            self._lock.release()
+            Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def write(self, kind: str, step: int, values: Mapping[str, object]) -> None:
         """Append a line to the log and write it at once."""
@@ -89,7 +110,7 @@ def open_run(output: str | Path, config: Mapping[str, Any], *, resume: bool = Fa
         overwrite: remove the files of the run in the folder. Other files stay.
 
     Raises:
-        InputError: the folder holds another run, or other files; nothing was changed.
+        InputError: the folder holds another run, or other files, or another process writes it; nothing was changed.
         ConfigError: both ``resume`` and ``overwrite`` are set.
     """
     if resume and overwrite:
@@ -117,9 +138,9 @@ def open_run(output: str | Path, config: Mapping[str, Any], *, resume: bool = Fa
         _require_same(folder, held, wanted)
     if overwrite and held is None and any(map(_OURS.fullmatch, present)):
         raise InputError(f"{folder} holds files with the names of those of a run, but no {RUN}. Choose another folder.")
-    run = Run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        run = Run(folder)
         if overwrite:
             _remove(folder)
         (folder / SAMPLES).mkdir(exist_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ def names(folder: Path) -> list[str]:
 
 def test_new_folder(tmp_path: Path) -> None:
     run = open_run(tmp_path / "deep" / "run", CONFIG)
-    assert names(run.folder) == ["run.json", "samples"]
+    assert names(run.folder) == [".lock", "run.json", "samples"]
 
 
 def test_held_folder_iv(tmp_path: Path) -> None:
@@ -75,8 +77,9 @@ def test_overwrite_removes_the_run_alone(tmp_path: Path) -> None:
     for name in ("generator.safetensors", "generator.json", "a2b.safetensors", "game.png", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "samples" / "mine.png").touch()
+    run.close()
     open_run(tmp_path, {**CONFIG, "seed": 3}, overwrite=True)
-    assert names(tmp_path) == ["notes.txt", "run.json", "samples"]
+    assert names(tmp_path) == [".lock", "notes.txt", "run.json", "samples"]
     assert names(tmp_path / "samples") == ["mine.png"]
     assert json.loads((tmp_path / "run.json").read_text())["seed"] == 3
 
@@ -101,7 +104,7 @@ def test_what_a_kill_left_of_unfinished_files_is_removed(tmp_path: Path) -> None
         (tmp_path / name).touch()
     (tmp_path / "samples" / ".00000007.png.0123abcd.png").touch()
     open_run(tmp_path, CONFIG, resume=True)
-    assert names(tmp_path) == [".hidden", ".mine.txt.0123abcd.txt", "run.json", "samples"]
+    assert names(tmp_path) == [".hidden", ".lock", ".mine.txt.0123abcd.txt", "run.json", "samples"]
     assert names(tmp_path / "samples") == []
 
 
@@ -119,8 +122,40 @@ def test_rewind(tmp_path: Path) -> None:
     run.write("end", 2, {})
     with (tmp_path / LOG).open("a") as file:
         file.write('{"kind": "train", "step": 2, "x": 0.3')  # half a line
+    run.close()
     again = open_run(tmp_path, CONFIG, resume=True)
     again.rewind(2)
     again.write("train", 3, {"x": 1.0})
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert lines == again.log == [{"kind": "train", "step": s, "x": s / 3} for s in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("how", [{"resume": True}, {"overwrite": True}])
+def test_run_that_another_process_writes_iv(tmp_path: Path, how: dict[str, bool]) -> None:
+    """As two terminals do: the second one ends at once, and the first one's files stay."""
+    script = (
+        "import sys; from ganeval.training.runs import open_run\n"
+        f"run = open_run(sys.argv[1], {CONFIG!r})\n"
+        "run.write('train', 1, {'x': 1.0}); print('open', flush=True); input()"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(InputError, match=r"Another process is writing the training run .* Nothing was changed"):
+            open_run(tmp_path, CONFIG, **how)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        other.communicate("\n")
+    assert open_run(tmp_path, CONFIG, **how).log == []  # a killed or ended process holds nothing
+
+
+def test_run_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acquire(self: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("ganeval.training.runs.FileLock.acquire", acquire)
+    run = open_run(tmp_path, CONFIG)
+    run.write("train", 1, {"x": 1.0})
+    run.close()
+    assert names(tmp_path) == [LOG, "run.json", "samples"]
