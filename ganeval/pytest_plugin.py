@@ -86,7 +86,7 @@ def hold(
     Raises:
         GanEvalError: rules, files or images that cannot be used.
     """
-    from ganeval.cli.config import find_config
+    from ganeval.cli.config import find_config, without_schema
     from ganeval.gate.rules import Gate, checked_table, parse_gate, parse_rules
     from ganeval.gate.run import run_gate
 
@@ -94,7 +94,8 @@ def hold(
     if config is not None or rules is None:
         found = find_config(str(config) if config is not None else None, root=root)
         if found is not None:
-            where, table = str(found[0]), checked_table(found[1].get("gate", {}), str(found[0]))
+            content = without_schema(found[1], found[0])
+            where, table = str(found[0]), checked_table(content.get("gate", {}), str(found[0]))
     chosen: dict[str, Any] = {}
     for name in ("protocol", "on_inconclusive", "strict", "weights_sha256"):
         if (value := options.pop(name, table.get(name.replace("_", "-")))) is not None:

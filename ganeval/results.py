@@ -15,6 +15,7 @@ from ganeval.errors import ConfigError, IncomparableError, InputError, number_of
 from ganeval.parsing.documents import DocumentError, plain, shown, typed
 from ganeval.parsing.layout import (
     SCHEMA,
+    SCHEMA_IDS,
     Cell,
     aligned,
     at_the_point,
@@ -232,6 +233,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         protocols = {r.protocol.key(): r.protocol.to_dict() for r in self.results.values()}
         return {
+            "$schema": SCHEMA_IDS["result"],
             "schema": SCHEMA,
             "results": {name: r.to_dict() for name, r in self.results.items()},
             "real": None if self.real is None else dict(self.real),
@@ -287,8 +289,9 @@ def evaluation_of(tree: Any) -> Evaluation:
     """
     if not isinstance(tree, dict):
         raise DocumentError("", f"found {shown(tree)}, expected an object of schema {SCHEMA}")
-    if tree.get("schema") != SCHEMA:
-        raise DocumentError("schema", f"found {shown(tree.get('schema'))}, expected {shown(SCHEMA)}")
+    for key, expected in (("schema", SCHEMA), ("$schema", SCHEMA_IDS["result"])):
+        if (named := tree.get(key)) != expected and (key in tree or key == "schema"):
+            raise DocumentError(key, f"found {shown(named)}, expected {shown(expected)}")
     if "results" not in tree:
         raise DocumentError("", f"it holds no results{_instead(tree)}")
     found = typed(tree, RunDocument)

@@ -28,7 +28,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 MATERIAL = "../../material"
-ADDED = {"reason_code"}  # the one key that the newer version may have and the older one may not
+ADDED = {"reason_code", "$schema"}  # keys that the newer version may have and the older one may not
 # values under these keys are sentences, or differ between two runs of one version; the keys themselves are compared
 UNCOMPARED = {
     "elapsed_seconds", "warnings", "notes", "reason", "message", "versions", "commit", "sha256", "platform", "version",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -132,3 +133,11 @@ def test_values_of_a_file_are_of_their_kind(text: str, message: str, tmp_path: P
     (tmp_path / "ganeval.toml").write_text(text + rules)
     with pytest.raises(ConfigError, match=rf"ganeval\.toml, table \[gate\]: .*{message}"):
         hold("a", "b", root=tmp_path)
+
+
+def test_the_schema_of_a_file_is_checked(folder: Path) -> None:
+    rules = (folder / "rules.toml").read_text()
+    for name, found in (("urn:ganeval:schema:config:1", None), ("urn:other", "is 'urn:other'; expected")):
+        (folder / "rules.toml").write_text(f'"$schema" = "{name}"\n{rules}')
+        with nullcontext() if found is None else pytest.raises(ConfigError, match=found):
+            hold(results=folder / "good.json", baseline=folder / "base.json", config=folder / "rules.toml")

@@ -89,6 +89,11 @@ def test_entries_that_are_no_numbers_do_not_hide_the_others(change: dict[str, ob
         ('{"schema": "ganeval/1", "error": {"kind": "input", "message": "no"}}', r"it reports a failure \(no\)"),
         ('{"schema": "ganeval/1", "results": []}', r"results: found \[\], expected an object"),
         ('{"schema": "ganeval/1", "results": {"fid": 3}}', "results.fid: found 3, expected an object"),
+        (
+            '{"$schema": "urn:x", "schema": "ganeval/1"}',
+            r'\$schema: found "urn:x", expected "urn:ganeval:schema:result:1"',
+        ),
+        ('{"$schema": null, "schema": "ganeval/1"}', r"\$schema: found null"),
         ('{"schema": "ganeval/1", "results": {}}', "the key 'real' is missing"),
     ],
 )

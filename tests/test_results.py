@@ -54,16 +54,23 @@ def test_digits_follow_the_error(value: float, error: float | None, text: str) -
 def test_json_keys_are_stable() -> None:
     document = evaluation().to_dict()
     assert list(document) == [
-        "schema", "results", "real", "fake", "protocols", "samples", "environment", "warnings", "notes",
+        "$schema", "schema", "results", "real", "fake", "protocols", "samples", "environment", "warnings", "notes",
         "elapsed_seconds",
     ]  # fmt: skip
     assert document["schema"] == "ganeval/1"
+    assert document["$schema"] == "urn:ganeval:schema:result:1"
     assert list(document["results"]["fid"]) == [
         "label", "value", "higher_is_better", "n_real", "n_fake", "standard_error", "bias", "corrected", "interval",
         "reason", "reason_code", "warnings", "reference", "settings", "protocol", "details",
     ]  # fmt: skip
     assert list(document["results"]["fid"]["interval"]) == ["low", "high", "level", "method", "estimand"]
     assert {"name", "key", "comparison_key", "extractor", "resize"} <= set(document["results"]["fid"]["protocol"])
+
+
+def test_a_document_without_the_name_of_its_schema_is_read() -> None:
+    document = evaluation().to_dict()
+    del document["$schema"]
+    assert Evaluation.from_dict(document) == Evaluation.from_dict(evaluation().to_dict())
 
 
 def test_round_trip() -> None:

@@ -1,7 +1,7 @@
 """Options from a file: ``ganeval.toml``, or ``[tool.ganeval]`` in ``pyproject.toml``.
 
 Keys are the long option names. At top level they hold for every command that has the option; in a table of a command's
-name, for that command. A key that no command knows is an error.
+name, for that command. A key that no command knows is an error. ``$schema`` may name the JSON Schema of the file.
 
 The file of the working folder is the user's own, as a test runner's or a linter's is: it may name generators, which
 are programs that the command imports and runs.
@@ -19,6 +19,7 @@ import click
 from ganeval.cli.variables import children, parameters
 from ganeval.errors import ConfigError, did_you_mean
 from ganeval.parsing.documents import read_toml_tree
+from ganeval.parsing.layout import SCHEMA_IDS
 from ganeval.parsing.variables import says_yes
 
 # Tables of a command that hold no options; the command itself checks what is in them.
@@ -56,6 +57,21 @@ def _table(path: Path) -> dict[str, Any]:
     return content
 
 
+def without_schema(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The table of a file without ``$schema``, which may name the schema that ``ganeval schema config`` prints.
+
+    Raises:
+        ConfigError: it names another one.
+    """
+    expected = SCHEMA_IDS["config"]
+    if (named := table.get("$schema", expected)) != expected:
+        raise ConfigError(
+            f'{path}: $schema is {_shown(named)}; expected "{expected}", which `ganeval schema config` prints. '
+            "Correct or remove the key."
+        )
+    return {key: value for key, value in table.items() if key != "$schema"}
+
+
 def defaults_for(
     command: click.Command, name: str, table: Mapping[str, Any], path: Path, group: click.Group
 ) -> dict[str, Any]:
@@ -64,6 +80,7 @@ def defaults_for(
     Args:
         name: the command's path below ``ganeval``, such as ``fid`` or ``stats build``.
     """
+    table = without_schema(table, path)
     commands = children(group)
     everyone = {name for one in commands.values() for name in _options(one)}
     for key, value in table.items():

@@ -16,7 +16,8 @@ from ganeval.cli.output import say
 def schema(ctx: click.Context, *, of: str) -> None:
     """Print the JSON Schema of a result, or of ganeval.toml.
 
-    An editor completes and checks ganeval.toml if its first line is `#:schema ./ganeval.schema.json`.
+    An editor completes and checks ganeval.toml if its first line is `#:schema ./ganeval.schema.json`. Documents name
+    the `$id` of their schema as `$schema`.
 
     \b
     Examples:

@@ -10,18 +10,30 @@ import msgspec
 
 from ganeval.cli.variables import children, parameters
 from ganeval.gate.rules import GateTable
-from ganeval.gate.verdict import VerdictDocument
+from ganeval.gate.verdict import UnmeasuredDocument, VerdictDocument
+from ganeval.parsing.layout import SCHEMA, SCHEMA_IDS
 from ganeval.parsing.result_document import FailureDocument, RunDocument
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def result_schema() -> dict[str, Any]:
-    """The schema of ``ganeval/1``: a run with results, with or without the verdict of a gate, or a failure."""
-    kinds = (RunDocument, VerdictDocument, FailureDocument)
-    (run, verdict, failure), definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    """The schema of ``ganeval/1``: a run with results, with or without the verdict of a gate, or a failure.
+
+    The verdict is alone where nothing could be measured.
+    """
+    kinds = (RunDocument, VerdictDocument, UnmeasuredDocument, FailureDocument)
+    parts, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    run, verdict, unmeasured, failure = parts
     judged = {"type": "object", "properties": {"gate": verdict}}
-    return {"$schema": _DRAFT, "title": "ganeval/1", "oneOf": [{"allOf": [run, judged]}, failure], "$defs": definitions}
+    alone = {"not": {"required": ["results"]}}
+    return {
+        "$schema": _DRAFT,
+        "$id": SCHEMA_IDS["result"],
+        "title": SCHEMA,
+        "oneOf": [{"allOf": [run, judged]}, {"allOf": [unmeasured, alone]}, failure],
+        "$defs": definitions,
+    }
 
 
 def gate_schema() -> dict[str, Any]:
@@ -52,9 +64,11 @@ def config_schema(group: click.Group) -> dict[str, Any]:
         everyone.setdefault(name, []).append(table)
     return {
         "$schema": _DRAFT,
+        "$id": SCHEMA_IDS["config"],
         "title": "ganeval.toml",
         "type": "object",
-        "properties": {key: kinds[0] if len(kinds) == 1 else {"anyOf": kinds} for key, kinds in everyone.items()},
+        "properties": {"$schema": {"const": SCHEMA_IDS["config"]}}
+        | {key: kinds[0] if len(kinds) == 1 else {"anyOf": kinds} for key, kinds in everyone.items()},
         "additionalProperties": False,
         "$defs": definitions,
     }

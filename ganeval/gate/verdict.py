@@ -26,6 +26,7 @@ from ganeval.gate.rules import Gate
 from ganeval.gate.sanity import sanity_warnings
 from ganeval.metrics.intervals import one_sided_quantile
 from ganeval.parsing.layout import decimals, format_number
+from ganeval.parsing.result_document import Document
 from ganeval.result_files import Record
 
 EXIT_CODES = {PASS: 0, FAIL: 1, INCONCLUSIVE: 3}
@@ -77,6 +78,12 @@ class VerdictDocument(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(
                     f"checks[{i}] has status {check.status!r} and outcome {check.outcome!r}; expected {known}"
                 )
+
+
+class UnmeasuredDocument(Document, frozen=True, kw_only=True):
+    """A gate for which nothing could be measured: its verdict alone."""
+
+    gate: VerdictDocument
 
 
 def judge(gate: Gate, record: Record, baseline: Record | None = None, *, accept: bool = False) -> Verdict:

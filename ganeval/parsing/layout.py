@@ -11,9 +11,16 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-SCHEMA: Literal["ganeval/1"] = "ganeval/1"
+SchemaName = Literal["ganeval/1"]
+SCHEMA: SchemaName = get_args(SchemaName)[0]
+# The `$id` of each JSON Schema that `ganeval schema` prints: that of results has the version of the documents.
+SCHEMA_IDS: Mapping[str, str] = {
+    "result": f"urn:ganeval:schema:result:{SCHEMA.partition('/')[2]}",
+    "config": "urn:ganeval:schema:config:1",
+}
+_OF_RESULTS = ("results", "gate", "error")  # keys of the documents that the schema of results is for
 Style = Callable[[str, Mapping[str, Any] | None], str]
 _BETWEEN = 3  # spaces from column to column
 _INDENT = "    "  # of what does not fit on a line
@@ -22,8 +29,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 
 def to_json(fields: Mapping[str, Any]) -> str:
-    """One JSON document of the schema ``ganeval/1``; NaN and Infinity are refused, never printed."""
-    return json.dumps({"schema": SCHEMA, **fields}, indent=2, allow_nan=False)
+    """One JSON document of the schema ``ganeval/1``; NaN and Infinity are refused, never printed.
+
+    ``$schema``, the first key, names its JSON Schema where it has one: results, verdicts and failures.
+    """
+    names = {"$schema": SCHEMA_IDS["result"]} if any(key in fields for key in _OF_RESULTS) else {}
+    return json.dumps({**names, "schema": SCHEMA, **fields}, indent=2, allow_nan=False)
 
 
 def one_line(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ganeval.parsing.documents import Count, NotNegative, Number, Positive, Share
+from ganeval.parsing.layout import SCHEMA_IDS, SchemaName
 from ganeval.protocol import Protocol
 
 _MOST_LATENTS = 10**7
@@ -244,10 +245,19 @@ class OutputError(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class RunDocument(msgspec.Struct, frozen=True, kw_only=True):
+SchemaId = Annotated[str, msgspec.Meta(pattern=f"^{SCHEMA_IDS['result']}$")]
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """What each document begins with; ``$schema`` may be missing, as in documents of early versions."""
+
+    schema_id: SchemaId = msgspec.field(name="$schema", default=SCHEMA_IDS["result"])
+    schema: SchemaName
+
+
+class RunDocument(Document, frozen=True, kw_only=True):
     """A run with results."""
 
-    schema: Literal["ganeval/1"]
     results: dict[str, Entry]
     real: ImageSet | None
     fake: ImageSet
@@ -267,8 +277,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class FailureDocument(msgspec.Struct, frozen=True, kw_only=True):
+class FailureDocument(Document, frozen=True, kw_only=True):
     """A run without a result."""
 
-    schema: Literal["ganeval/1"]
     error: Failure

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from support.schemas import require_valid
 
 from ganeval.cli.main import main
 from ganeval.features.networks import why_unavailable
@@ -23,6 +24,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     """Twice: a document and a page, and then the text, in place of both."""
     assert main(["demo", "-n", "150", "--device", "cpu", "--report", "demo.html", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
+    require_valid(document)
     folder = tmp_path / "ganeval-demo"
     assert json.loads((folder / "demo.json").read_text()) == document
     sets = document["demo"]

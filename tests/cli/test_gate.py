@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from support.schemas import require_valid
 
 from ganeval.cli.main import main
 from ganeval.metrics.registry import METRICS
@@ -73,6 +74,8 @@ def test_measuring_and_judging_in_one(rules: Configure, tmp_path: Path, capsys: 
     rules("[gate.rules.fid]\nmax = 1000\n[gate.rules.kid]\nmax = 0.0\nsource = 'nobody'\n[gate.rules.rke]\nmin = 1.0")
     assert main(["gate", *SETS, *FAST, "-o", "G.json", "--junit", "gate.xml", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
+    require_valid(document)
+    require_valid(json.loads(Path("G.json").read_text()))
     assert document["gate"]["verdict"] == "fail"
     assert {c["metric"]: c["outcome"] for c in document["gate"]["checks"]} == {
         "fid": "pass",
@@ -96,7 +99,9 @@ def test_too_few_images_is_not_judged(rules: Configure, capsys: Capture) -> None
     assert out.count("????") == 2
     assert "found 5" in out
     assert ET.parse("gate.xml").getroot().get("errors") == "2"
-    assert json.loads(Path("G.json").read_text())["gate"]["exit_code"] == 3
+    document = json.loads(Path("G.json").read_text())
+    assert (document["gate"]["exit_code"], "results" in document) == (3, False)
+    require_valid(document)
     for limit, expected in ((1e9, 0), (1e-9, 3)):  # bounds of the distance itself; a drawn reference has no lower one
         rules(f"[gate.rules.fid]\nmax = {limit}")
         assert main(["gate", *SETS[:2], *FAST, "--num-samples", "100"]) == expected
@@ -367,6 +372,7 @@ def test_every_document_with_results_is_a_baseline(
         arguments += ["--weights", str(request.getfixturevalue(STAND_INS[command]))]
     assert main([*arguments, "-o", "R.json", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
+    require_valid(document)
     Path("stdout.json").write_text(json.dumps({**document, "samples": None}))
     some = command in ("eval", "paired")  # those of them that can be computed without weights
     names = list(document["results"]) if some else [m.name for m in metrics]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support.schemas import require_valid
 
 from ganeval.cli import main as cli
 from ganeval.cli.main import main
@@ -54,7 +55,8 @@ def test_json_on_failure_is_one_document(arguments: list[str], capsys: Capture) 
     assert main([*arguments, "--json"]) == 2
     out, err = capsys.readouterr()
     document = json.loads(out)
-    assert set(document) == {"schema", "error"}
+    assert set(document) == {"$schema", "schema", "error"}
+    require_valid(document)
     assert document["error"]["kind"] in {"usage", "configuration"}
     assert err.startswith("error: ")
 
@@ -140,6 +142,9 @@ class TestConfiguration:
             ("format = 'loud'", "loud"),
             ("= 3", "it is not TOML"),
             ("cite = 3", "cite is a command; expected a table"),
+            ('"$schema" = "urn:ganeval:schema:config:0"', 'expected "urn:ganeval:schema:config:1"'),
+            ('"$schema" = 1', "ganeval.toml: $schema is 1; expected"),
+            ('[cite]\n"$schema" = "urn:ganeval:schema:config:1"', "table [cite]: there is no option '$schema'"),
         ],
     )
     def test_iv(self, text: str, message: str, capsys: Capture) -> None:
@@ -147,10 +152,14 @@ class TestConfiguration:
         assert main(["cite", "fid"]) == 2
         assert message in capsys.readouterr().err
 
-    def test_json_of_the_file_holds_for_usage_errors(self, capsys: Capture) -> None:
-        Path("ganeval.toml").write_text("json = true")
-        assert main(["cite", "--bad"]) == 2
-        assert json.loads(capsys.readouterr().out)["error"]["kind"] == "usage"
+    def test_json_of_the_file_holds_for_errors(self, capsys: Capture) -> None:
+        for text, arguments, kind in (
+            ("json = true", ["--bad"], "usage"),
+            ('"$schema" = "urn:other"\njson = true', ["fid"], "configuration"),
+        ):
+            Path("ganeval.toml").write_text(text)
+            assert main(["cite", *arguments]) == 2
+            assert json.loads(capsys.readouterr().out)["error"]["kind"] == kind
 
     def test_a_key_where_a_table_belongs(self, capsys: Capture) -> None:
         Path("pyproject.toml").write_text("[tool]\nganeval = 3")
@@ -179,6 +188,7 @@ def test_every_command_writes_its_document_to_a_file(
     target = tmp_path / "out.json"
     assert main([*arguments, "--json", "-o", str(target)]) == 0
     assert key in (document := json.loads(target.read_text(encoding="utf-8")))
+    assert "$schema" not in document  # that of results is not for it
     assert json.loads(capsys.readouterr().out) == document
     assert main([*arguments, "-o", str(tmp_path / "no" / "out.json")]) == 2
     assert "no" in capsys.readouterr().err

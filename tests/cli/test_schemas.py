@@ -13,6 +13,7 @@ import pytest
 from support.documents import RULES, write_run
 from support.gates import record, result
 from support.results import EXAMPLE
+from support.schemas import require_valid
 
 from ganeval.cli.main import ganeval_command, main
 from ganeval.cli.schemas import config_schema, gate_schema, result_schema
@@ -30,7 +31,8 @@ def valid(document: object, schema: dict[str, Any]) -> bool:
 def test_documents_as_they_are_written(tmp_path: Path) -> None:
     schema = result_schema()
     tree = write_run(tmp_path / "A.json")
-    jsonschema.validate(tree, schema)
+    require_valid(tree)
+    jsonschema.validate({key: value for key, value in tree.items() if key != "$schema"}, schema)  # an older one
     jsonschema.validate(json.loads(to_json(record(result(error=None)).evaluation.to_dict())), schema)
     assert valid({"schema": "ganeval/1", "error": {"kind": "input", "message": "no"}}, schema)
     assert not valid({"schema": "ganeval/1"}, schema)
@@ -41,7 +43,7 @@ def test_documents_as_they_are_written(tmp_path: Path) -> None:
     [
         (("results", "fid", "value"), "1"), (("results", "fid", "protocol"), None), (("results",), []),
         (("results", "fid", "interval", "low"), None), (("results", "fid", "standard_error"), 0),
-        (("schema",), "other"),
+        (("schema",), "other"), (("$schema",), "urn:ganeval:schema:config:1"), (("$schema",), None),
         (("results", "fid", "details", "floor"), 3), (("notes",), 5), (("gate", "checks"), {}),
     ],
 )  # fmt: skip
@@ -56,8 +58,8 @@ def test_what_the_reader_refuses_is_not_valid(place: tuple[str, ...], value: obj
 
 def test_every_key_that_is_written_is_declared() -> None:
     run: Evaluation = record(result()).evaluation
-    assert set(run.to_dict()) <= set(RunDocument.__struct_fields__)
-    assert set(EXAMPLE.to_dict()) <= set(Entry.__struct_fields__)
+    assert set(run.to_dict()) <= set(RunDocument.__struct_encode_fields__)
+    assert set(EXAMPLE.to_dict()) <= set(Entry.__struct_encode_fields__)
 
 
 def test_rules() -> None:
@@ -87,6 +89,9 @@ def config() -> dict[str, Any]:
         ("workers = [1]\n", False),
         ("[gate.rules.fid]\nmaximum = 10.0\n", False),
         ("kid = 3\n", False),
+        ('"$schema" = "urn:ganeval:schema:config:1"\n[gate.rules.fid]\nmax = 1.0\n', True),
+        ('"$schema" = "urn:ganeval:schema:config:2"\n', False),
+        ('[kid]\n"$schema" = "urn:ganeval:schema:config:1"\n', False),
     ],
 )
 def test_the_schema_of_the_configuration_agrees_with_its_reader(
