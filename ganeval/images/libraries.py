@@ -20,5 +20,9 @@ def optional_library(module: str, reads: str, extra: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        name = module.partition(".")[0]
-        raise ConfigError(f"{name} is needed to read {reads}: pip install 'ganeval[{extra}]'.") from error
+        raise missing_library(module.partition(".")[0], reads, extra) from error
+
+
+def missing_library(name: str, reads: str, extra: str) -> ConfigError:
+    """The error where a library is not installed; arguments as for ``optional_library``."""
+    return ConfigError(f"{name} is needed to read {reads}: pip install 'ganeval[{extra}]'.")

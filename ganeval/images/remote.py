@@ -27,6 +27,7 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.images.archive import require_small
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.indexed import EncodedFiles, IndexedSource, PerProcess
+from ganeval.images.libraries import missing_library, optional_library
 from ganeval.images.names import ignored_kind, is_column_of_files, no_images_text
 from ganeval.images.options import OpenOptions
 from ganeval.images.side_files import CLASS_SUFFIX, DATASET_JSON, MOST_BYTES, column_of, key_of, stylegan_labels
@@ -233,15 +234,13 @@ def _file_system(url: str) -> Any:
     Raises:
         ConfigError: fsspec, or what it needs for the protocol, is not installed.
     """
-    scheme = url.partition(":")[0]
+    scheme = url.partition(":")[0] + "://"
+    fsspec = optional_library("fsspec", scheme, "remote")
     try:
-        import fsspec  # type: ignore[import-untyped]
-
         return fsspec.core.url_to_fs(url)[0]
-    except ImportError as error:
-        raise ConfigError(
-            f"{error.name or 'a library'} is needed to read {scheme}://: pip install 'ganeval[remote]'."
-        ) from error
+    except ImportError as error:  # fsspec raises its own, because of the one that names the library
+        name = error.name or getattr(error.__cause__, "name", None) or "a library"
+        raise missing_library(name, scheme, "remote") from error
 
 
 def _reason(error: Exception) -> str:

@@ -12,18 +12,18 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ganeval.errors import ConfigError, InputError
+from ganeval.errors import InputError
 from ganeval.images.archive import require_small
 from ganeval.images.columns import image_column, label_column, require_labels
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.indexed import EncodedFiles, PerProcess, stamp_of
 from ganeval.images.labels import class_names
+from ganeval.images.libraries import optional_library
 from ganeval.images.options import OpenOptions
 from ganeval.parsing.documents import DocumentError, parse_json
 
@@ -225,14 +225,14 @@ def _names(blocks: _ParquetBlocks | _ArrowBlocks, column: str) -> list[str]:
 
 def _values(found: Any, field: str | None) -> list[Any]:
     if field is not None:
-        found = import_module("pyarrow.compute").struct_field(found, [field])
+        found = _arrow("compute").struct_field(found, [field])
     return found.to_pylist()  # type: ignore[no-any-return]
 
 
 def _bytes_in(found: Any) -> Any:
     """The column of bytes; of structs their field ``bytes``, without the ones of missing structs."""
     if _arrow().types.is_struct(found.type):
-        return import_module("pyarrow.compute").struct_field(found, ["bytes"])
+        return _arrow("compute").struct_field(found, ["bytes"])
     return found
 
 
@@ -268,12 +268,7 @@ def _arrow(module: str = "") -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return import_module(f"pyarrow.{module}" if module else "pyarrow")
-    except ImportError as error:
-        raise ConfigError(
-            "pyarrow is needed to read Parquet and Arrow files: pip install 'ganeval[parquet]'."
-        ) from error
+    return optional_library(f"pyarrow.{module}" if module else "pyarrow", "Parquet and Arrow files", "parquet")
 
 
 def _broken() -> tuple[type[Exception], ...]:

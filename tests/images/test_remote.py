@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tarfile
 import threading
 import zipfile
@@ -158,12 +159,14 @@ def test_bad_input_is_one_message(memory: Any, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InputError, match="is on another machine, and nothing is fetched because GANEVAL_OFFLINE"):
         open_images("https://user:secret@example.org/a.zip?token=secret")
 
-    def missing(*_: Any) -> None:
-        raise ImportError("s3fs", name="s3fs")
 
-    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
-    with pytest.raises(ConfigError, match=r"s3fs is needed to read memory://: pip install 'ganeval\[remote\]'"):
-        open_images("memory://a")
+@pytest.mark.parametrize("name", ["s3fs", "fsspec"])
+def test_without_a_library(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GANEVAL_OFFLINE", raising=False)
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(ConfigError, match=rf"^{name} is needed to read s3://: pip install 'ganeval\[remote\]'\.$"):
+        open_images("s3://bucket/a.zip")
 
 
 def test_secrets_stay_out_of_the_provenance(memory: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from PIL import Image
 import ganeval
 from ganeval.cli.main import main
 from ganeval.errors import ConfigError, InputError
-from ganeval.images import tables
 from ganeval.images.open import open_images
 from ganeval.images.shapes import render
 from ganeval.images.types import ImageSource
@@ -165,11 +165,7 @@ def test_no_images_is_one_message(tmp_path: Path) -> None:
 
 def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.parquet", plain_table())
-
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(tables, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r"pip install 'ganeval\[parquet\]'"):
         open_images(path)
 
