@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ganeval.cli.options import Command, declared_by, output_options, per_image_path, record_path, report_path
 from ganeval.cli.output import progress
-from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source
 from ganeval.engine.clip_score_config import ClipScoreConfig
-
-if TYPE_CHECKING:
-    from ganeval.results import Evaluation
 
 
 @click.command(cls=Command)
@@ -40,31 +36,17 @@ def clip_score(
     """
     from ganeval.api import clip_score as measure
     from ganeval.cli.present import present
+    from ganeval.report.table import caption_columns
 
-    if per_image is not None:
-        from ganeval.report.table import require_form
-
-        require_form(per_image)
     single = report is not None or per_image is not None
     evaluation = measure(images, progress=progress, single_images=single, **options)
-    outputs = Outputs()
-    if single:
-        _show_images(outputs, evaluation, images, report, per_image, options.get("data_root"))
-    present(evaluation, fmt=fmt, target=output, outputs=outputs)
-
-
-def _show_images(
-    outputs: Outputs, evaluation: Evaluation, name: str, page: Path | None, table: Path | None, data_root: str | None
-) -> None:
-    """Write the table and the page of a run that was measured just now."""
-    from ganeval.report.page import Subject, write_report
-    from ganeval.report.table import caption_columns, write_table
-    from ganeval.result_files import Record
-
-    record = Record.of(evaluation, name)
-    if table is not None:
-        with outputs.attempt(table):
-            write_table(table, caption_columns(record.arrays))
-    if page is not None:
-        with outputs.attempt(page):
-            write_report(page, [Subject(record=record)], trusted=True, data_root=data_root)
+    present(
+        evaluation,
+        fmt=fmt,
+        target=output,
+        name=images,
+        report=report,
+        per_image=per_image,
+        columns=caption_columns,
+        data_root=options.get("data_root"),
+    )

@@ -9,7 +9,6 @@ import click
 
 from ganeval.cli.options import Command, declared_by, output_options, record_path
 from ganeval.cli.output import progress
-from ganeval.cli.outputs import Outputs
 from ganeval.cli.places import Source
 from ganeval.engine.paired_config import DiversityConfig
 
@@ -34,4 +33,4 @@ def diversity(outputs: str, *, output: Path | None, fmt: str, **options: Any) ->
     from ganeval.cli.present import present
 
     evaluation = measure(outputs, progress=progress, **options)
-    present(evaluation, fmt=fmt, target=output, outputs=Outputs())
+    present(evaluation, fmt=fmt, target=output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import click
 
@@ -22,15 +22,11 @@ from ganeval.cli.options import (
     record_path,
     report_path,
 )
-from ganeval.cli.output import progress, speaks
-from ganeval.cli.outputs import Outputs
+from ganeval.cli.output import progress
 from ganeval.cli.places import Source
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, family, metric_commands, named_metrics, summary_of
 from ganeval.protocol import PROTOCOLS, WAVELETS
-
-if TYPE_CHECKING:
-    from ganeval.results import Evaluation
 
 _SPECS = """\
 Images are folders, zip or tar archives, npz or npy arrays, dataset:NAME or generators (gen:NAME, gen:FILE,
@@ -125,10 +121,6 @@ def _run(
     from ganeval.api import evaluate
     from ganeval.cli.present import present
 
-    if per_image is not None:
-        from ganeval.report.table import require_form
-
-        require_form(per_image)
     wanted = options.pop("metrics", None) or metrics
     if wanted and all(metric.protocol for metric in named_metrics(wanted)):
         source = click.get_current_context().get_parameter_source("protocol")
@@ -139,10 +131,15 @@ def _run(
     if "protocol" in options:  # else the metric is of the generator itself, not of images
         options["single_images"] = single
     evaluation = evaluate(real, fake, metrics=wanted, progress=progress, **options)
-    outputs = Outputs()
-    if single and speaks():
-        _show_images(outputs, evaluation, fake, report, per_image, options.get("data_root"))
-    present(evaluation, fmt=fmt, target=output, outputs=outputs)
+    present(
+        evaluation,
+        fmt=fmt,
+        target=output,
+        name=fake,
+        report=report,
+        per_image=per_image,
+        data_root=options.get("data_root"),
+    )
 
 
 _GENERATORS = """\
@@ -154,25 +151,6 @@ callables, mapping(z) and synthesis(w).
 Examples:
   ganeval ppl gen:dcgan-cifar10 --distance compact --pairs 500
   ganeval ppl gen:mymodule:generator --space w --sampling end --pairs 50000 -o ppl.json"""
-
-
-def _show_images(
-    outputs: Outputs, evaluation: Evaluation, name: str, page: Path | None, table: Path | None, data_root: str | None
-) -> None:
-    """The table and the page of a run that was measured just now."""
-    from ganeval.report.page import Subject, write_report
-    from ganeval.report.table import columns, write_table
-    from ganeval.result_files import Record
-
-    # an address is named without what is secret in it
-    record = Record.of(evaluation, str((evaluation.fake or {}).get("spec") or name))
-    if table is not None:
-        n_fake, n_real = (cast(int | None, (side or {}).get("n")) for side in (evaluation.fake, evaluation.real))
-        with outputs.attempt(table):
-            write_table(table, columns(record.arrays, n_fake or 0, n_real))
-    if page is not None:
-        with outputs.attempt(page):
-            write_report(page, [Subject(record=record)], trusted=True, data_root=data_root)
 
 
 def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -13,7 +13,7 @@ import click
 
 from ganeval.cli import output, streams
 from ganeval.cli.config import defaults_for, find_config, is_number, is_whole, list_of, wants_json
-from ganeval.cli.places import Output, RecordFile, Source, WeightsFile, check_places
+from ganeval.cli.places import Output, RecordFile, Source, TableFile, WeightsFile, check_places
 from ganeval.engine.config import EvaluationConfig, StatisticsConfig, all_options
 from ganeval.engine.paired_config import PairedConfig
 from ganeval.errors import ConfigError
@@ -390,7 +390,7 @@ def report_path(f: Decorated) -> Decorated:
 
 def per_image_path(text: str) -> Callable[[Decorated], Decorated]:
     """``--per-image``, with the columns of its table in the help."""
-    return option("--per-image", type=Output(), metavar="FILE.csv|.npz", help=text)
+    return option("--per-image", type=TableFile(), metavar="FILE.csv|.npz", help=text)
 
 
 def output_path(f: Decorated, *, kind: Output | None = None) -> Decorated:

@@ -59,6 +59,17 @@ class RecordFile(Output):
         return (path,) if is_stream(path) else (path, samples_file(path))
 
 
+class TableFile(Output):
+    """The table of single images."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ganeval.report.table import require_form
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        require_form(path)
+        return path
+
+
 class StatisticsFile(Output):
     """An npz file; the suffix is appended where it is missing."""
 

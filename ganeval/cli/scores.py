@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from ganeval.cli.options import Command, all_declared, output_options, record_path, report_path
-from ganeval.cli.outputs import Outputs
 from ganeval.engine.scores_config import ScoresConfig
 
 _REPEATED = {name: {"multiple": True, "type": str} for name in ("column", "higher_is_better", "lower_is_better")}
@@ -38,11 +37,4 @@ def scores(file: Path, *, output: Path | None, report: Path | None, fmt: str, **
 
     options["column"] = options["column"] or None
     evaluation = measure(file, **options)
-    outputs = Outputs()
-    if report is not None:
-        from ganeval.report.page import Subject, write_report
-        from ganeval.result_files import Record
-
-        with outputs.attempt(report):
-            write_report(report, [Subject(record=Record.of(evaluation, str(file)))], trusted=True)
-    present(evaluation, fmt=fmt, target=output, outputs=outputs)
+    present(evaluation, fmt=fmt, target=output, name=str(file), report=report)

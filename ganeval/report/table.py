@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from ganeval.errors import InputError
 from ganeval.files import written_whole
 from ganeval.report.grids import name_of
+from ganeval.result_files import Record
 
 FORMS = (".csv", ".npz")
 # column -> its arrays of fakes and of reals; "nearest" has places in the other set
@@ -28,8 +30,15 @@ _NUMBERS = {
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def columns(arrays: Mapping[str, np.ndarray], n_fake: int, n_real: int | None) -> dict[str, np.ndarray]:
-    """The columns of the table: the fakes in order, then the reals.
+def image_columns(record: Record) -> dict[str, np.ndarray]:
+    """The columns of a table of two sets of images."""
+    sides = (record.evaluation.fake, record.evaluation.real)
+    n_fake, n_real = (cast(int, (side or {}).get("n") or 0) for side in sides)
+    return columns(record.arrays, n_fake, n_real)
+
+
+def columns(arrays: Mapping[str, np.ndarray], n_fake: int, n_real: int) -> dict[str, np.ndarray]:
+    """The columns of a table of two sets of images: the fakes in order, then the reals.
 
     ``set`` and ``path`` (the file, or ``#`` and the place), and where the run has them: ``realism`` (of fakes; from
     1 on inside a ball of reals), ``rarity`` (of fakes: radius of the smallest such ball), ``nearest`` (path of the
@@ -38,7 +47,7 @@ def columns(arrays: Mapping[str, np.ndarray], n_fake: int, n_real: int | None) -
     ``influence_on_fid``, ``adversary_score`` (above 0: classified as a fake), ``covered`` (of a fake: it is in a ball
     around a real; of a real: a fake is in its ball; 1 or 0). An unknown number is NaN, an unknown path empty.
     """
-    counts = {"fake": n_fake, "real": n_real or 0}
+    counts = {"fake": n_fake, "real": n_real}
     found = {
         "set": np.repeat(list(counts), list(counts.values())),
         "path": np.array([name_of(arrays, side, i) for side, n in counts.items() for i in range(n)]),
@@ -54,20 +63,21 @@ def columns(arrays: Mapping[str, np.ndarray], n_fake: int, n_real: int | None) -
     return found
 
 
-def pair_columns(arrays: Mapping[str, np.ndarray], metrics: Iterable[str], n: int) -> dict[str, np.ndarray]:
+def pair_columns(record: Record) -> dict[str, np.ndarray]:
     """The columns of a table of pairs: the paths ``real`` and ``fake``, and the value of each metric.
 
     The PSNR of an identical pair, which is infinite, is an unknown number (NaN).
     """
-    paths = {side: np.array([name_of(arrays, side, i) for i in range(n)]) for side in ("real", "fake")}
-    scores = {name: np.asarray(arrays[f"{name}_score_fake"], np.float64) for name in metrics}
+    arrays, places = record.arrays, range(len(record.arrays["fake_image_digests"]))
+    paths = {side: np.array([name_of(arrays, side, i) for i in places]) for side in ("real", "fake")}
+    scores = {name: np.asarray(arrays[f"{name}_score_fake"], np.float64) for name in record.evaluation.results}
     return {**paths, **{name: np.where(np.isfinite(values), values, np.nan) for name, values in scores.items()}}
 
 
-def caption_columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def caption_columns(record: Record) -> dict[str, np.ndarray]:
     """The columns of a table of captioned images: ``path``, ``caption`` and ``clip-score``."""
-    scores, captions = arrays["clip-score_score_fake"], arrays["fake_captions"]
-    paths = np.array([name_of(arrays, "fake", i) for i in range(len(scores))])
+    scores, captions = record.arrays["clip-score_score_fake"], record.arrays["fake_captions"]
+    paths = np.array([name_of(record.arrays, "fake", i) for i in range(len(scores))])
     return {"path": paths, "caption": captions, "clip-score": scores}
 
 
