@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ganeval.features.cache import FeatureCache, open_cache
 from ganeval.features.devices import choose_device, give_back
 from ganeval.images.threads import usable_cores
 from ganeval.images.types import ImageSource
+from ganeval.images.workers import start_method
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Runtime:
         if options.workers is not None:
             return options.workers
         # where processes are spawned, a script without a main guard would be run again in each: they must be asked for
-        if not source.reopens or self.device.type == "cpu" or sys.platform != "linux":
+        if not source.reopens or self.device.type == "cpu" or start_method() != "fork":
             return 0
         return max(1, min(MAX_WORKERS, usable_cores() - 1))
 

@@ -26,6 +26,15 @@ _SOCKET_NAME = 40  # characters of /pymp-XXXXXXXX/listener-XXXXXXXX, and a few t
 _AHEAD = 2  # parts that each worker is given before the first of them is asked for
 
 
+def start_method() -> str:
+    """How worker processes start: as the program has set it, else by fork on Linux and by spawn elsewhere.
+
+    A program that sets ``spawn`` has a reason, such as threads that do not survive a fork.
+    """
+    chosen: str | None = torch.multiprocessing.get_start_method(allow_none=True)
+    return chosen or ("fork" if sys.platform == "linux" else "spawn")
+
+
 def in_processes(
     load: Callable[..., Chunk], indices: Sequence[int], workers: int, *, unit: int
 ) -> Generator[Chunk, None, None]:
@@ -68,7 +77,7 @@ def in_processes(
 
 def _started(load: Callable[..., Chunk], indices: Sequence[int], workers: int, unit: int) -> tuple[Any, Room]:
     """An iterator over the chunks, whose workers run, and the room that they share."""
-    method = "fork" if sys.platform == "linux" else "spawn"
+    method = start_method()
     context = torch.multiprocessing.get_context(method)
     with warnings.catch_warnings():
         # forking is safe here: workers run no kernels of ours, and torch gives them one thread each
@@ -117,9 +126,14 @@ def worker_faults() -> Iterator[None]:
 def worker_failed(error: BaseException) -> ConfigError:
     """The error for a worker that died, or whose images could not be handed over."""
     reason = (str(error).strip() or "it ended without a message").splitlines()[-1].strip().rstrip(".")
+    again = (
+        ""
+        if start_method() == "fork"
+        else 'A script is run again in each worker here: its code belongs under if __name__ == "__main__". '
+    )
     return ConfigError(
-        f"A decode worker failed: {reason}. Where workers are killed, give the machine more memory, or more shared "
-        "memory (docker run --shm-size), or take fewer of them: --workers 0 (workers=0) decodes without worker "
+        f"A decode worker failed: {reason}. {again}Where workers are killed, give the machine more memory, or more "
+        "shared memory (docker run --shm-size), or take fewer of them: --workers 0 (workers=0) decodes without worker "
         "processes."
     )
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +25,16 @@ from PIL import Image
 from torch import Tensor, multiprocessing
 from torch.utils.data import Dataset
 
+from ganeval.distributed import ONE
+from ganeval.engine.config import EvaluationConfig
+from ganeval.engine.runtime import Runtime
 from ganeval.errors import ConfigError, InputError
 from ganeval.images import loading
-from ganeval.images import workers as processes
 from ganeval.images.decode import Pixels, UnreadableImage
 from ganeval.images.indexed import IndexedSource, PerProcess
 from ganeval.images.open import open_images
 from ganeval.images.types import Images, ImageSource
+from ganeval.images.workers import start_method, worker_failed
 
 N = 11
 
@@ -281,13 +285,40 @@ def test_per_process_opens_once_in_each_process(monkeypatch: pytest.MonkeyPatch)
     assert held.get() == 2
 
 
-@pytest.mark.nightly
-def test_spawned_workers_read_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def spawn() -> Iterator[None]:
+    """A program that has chosen how its processes start."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.usefixtures("spawn")
+def test_workers_start_as_the_program_has_set_it(folder: Path) -> None:
     source = open_images(folder)
     expected = drawn(source, 4, 0)
-    monkeypatch.setattr(processes, "sys", type("Elsewhere", (), {"platform": "darwin"}))
+    batches = source.batches(4, workers=2)
+    first = next(iter(batches))
+    assert {type(child).__name__ for child in multiprocessing.active_children()} == {"SpawnProcess"}
+    batches.close()  # type: ignore[attr-defined]
+    assert list(first.names) == [name for name, *_ in expected[:4]]
     assert drawn(source, 4, 2) == expected
-    assert not multiprocessing.active_children()
+
+
+def test_the_error_of_a_spawned_worker_names_the_main_guard(spawn: None) -> None:
+    assert 'under if __name__ == "__main__"' in str(worker_failed(RuntimeError("ended")))
+    multiprocessing.set_start_method("fork", force=True)
+    assert "__main__" not in str(worker_failed(RuntimeError("ended")))
+
+
+@pytest.mark.usefixtures("spawn")
+def test_no_worker_is_spawned_unless_asked(folder: Path) -> None:
+    """A script without a main guard would be run again in it."""
+    runtime = Runtime(ONE, torch.device("cuda"), None, ExitStack())
+    assert runtime.workers(open_images(folder), EvaluationConfig()) == 0
+    multiprocessing.set_start_method("fork", force=True)
+    assert runtime.workers(open_images(folder), EvaluationConfig()) > 0
 
 
 def test_what_workers_are_given_can_be_pickled(folder: Path) -> None:
@@ -330,14 +361,13 @@ class OneFile(Dataset[np.ndarray]):
         return np.frombuffer(self._file.read(12), np.uint8).reshape(2, 2, 3)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are the default on Linux alone")
+@pytest.mark.skipif(start_method() != "fork", reason="processes are the default only where they are forked")
 @pytest.mark.parametrize("through", ["evaluate", "statistics"])
 def test_a_users_dataset_is_not_forked_unless_asked(
     through: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On an accelerator too: processes would share the file's position and read each other's images."""
     from ganeval import build_statistics, evaluate
-    from ganeval.engine.runtime import Runtime
     from ganeval.images import indexed
 
     pixels = np.random.default_rng(0).integers(0, 256, (100, 2, 2, 3), dtype=np.uint8)

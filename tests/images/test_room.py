@@ -59,7 +59,7 @@ def decoded_at_rest(images: Counted) -> int:
     return found
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="images are counted in memory that is inherited")
+@pytest.mark.skipif(workers.start_method() != "fork", reason="images are counted in memory that is inherited")
 @pytest.mark.parametrize("most", [None, 16])
 def test_at_most_512_mb_ahead_at_1024_with_15_workers(
     most: int | None, scaled: None, monkeypatch: pytest.MonkeyPatch
@@ -79,7 +79,7 @@ def test_at_most_512_mb_ahead_at_1024_with_15_workers(
         chunks.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="images are counted in memory that is inherited")
+@pytest.mark.skipif(workers.start_method() != "fork", reason="images are counted in memory that is inherited")
 def test_few_images_occupy_all_workers() -> None:
     images = Counted(40)
     batches = list(IndexedSource("test", images).batches(128, workers=8))
