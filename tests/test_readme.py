@@ -42,6 +42,11 @@ def test_list_of_the_tagged_blocks() -> None:
             "python scripts/train_compact.py --data cifar10-train.zip --test cifar10-test.zip -o compact-v1",
         ),
         ("docs/data.md", "no-run", "ganeval eval hf:saved/cats:test generated/ --label-column breed"),
+        (
+            "docs/data.md",
+            "no-run",
+            "ganeval sample gen:my_package.model:pipeline --prompts prompts.txt -o images/",
+        ),
         ("docs/data.md", "no-run", "ganeval eval s3://bucket/reals/ 's3://bucket/fakes-{000..009}.tar'"),
         ("docs/index.md", "no-run", "python3 -m venv .venv && . .venv/bin/activate"),
         ("docs/index.md", "needs-weights", "ganeval fid start-real start-fake.zip --num-real 8 --num-fake 8"),

@@ -49,16 +49,19 @@ def check(
       ganeval check dataset:shapes-plain dataset:shapes-striped --num-samples 100
       ganeval check real/ fake/ -o audit.json --report audit.html
     """
-    from ganeval.engine.inputs import require_range_used
+    from ganeval.engine.inputs import require_effect, require_range_used
     from ganeval.generators.load import is_made, open_source
     from ganeval.images.audit import audit, compare_audits
     from ganeval.images.grammar import parse_spec
+    from ganeval.images.options import OpenOptions
 
     sets = [parse_spec(text) for text in images]
     if options["num_samples"] is not None and not any(map(is_made, sets)):
         raise ConfigError("--num-samples is for renderers and generators, and none is among the sets. Leave it out.")
 
-    sources = [open_source(spec, **options) for spec in sets]
+    opening = OpenOptions(**options)
+    require_effect(sets, opening)
+    sources = [open_source(spec, options=opening) for spec in sets]
     require_range_used(sources, options["value_range"])
     audits = [audit(source, decode=decode) for source in sources]
     for a in audits:

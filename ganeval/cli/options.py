@@ -173,7 +173,7 @@ _SPECIAL: Mapping[str, Callable[[], dict[str, Any]]] = {
     "device": lambda: {"metavar": "auto|cpu|cuda[:i]|mps"},
     "weights": lambda: {"type": WeightsFile(), "multiple": True, "callback": _one_each},
     "label_distribution": lambda: {"type": click.Choice(LABEL_DISTRIBUTIONS)},
-    "labels": lambda: {"type": click.Path(dir_okay=False)},
+    **dict.fromkeys(("labels", "prompts"), lambda: {"type": click.Path(dir_okay=False)}),
     "captions": lambda: {"type": click.Path(), "metavar": "FILE|FOLDER"},
     **dict.fromkeys(("test", "relative_to", "test_a", "test_b", "eval_reference"), lambda: {"type": Source()}),
     **dict.fromkeys(("labels_real", "labels_fake"), lambda: {"type": click.Path(dir_okay=False)}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from ganeval.features.weights import by_network
 from ganeval.generators.load import open_source
 from ganeval.images.captions import Assigned, assign_captions
 from ganeval.images.grouping import text_ids
+from ganeval.images.prompts import in_columns
 from ganeval.images.types import NumberedSource
 from ganeval.metrics.clip_score import NAME, SCALINGS, measure
 from ganeval.parsing.arguments import option
@@ -99,8 +100,8 @@ def run_clip_score(images: object, config: ClipScoreConfig) -> Evaluation:
         real={"spec": None, "kind": "none", "n": None, "digest": None},
         fake={
             **source.describe(),
-            "n": len(digests),
-            "digest": digest_of(digests),
+            "n": len(cosines),
+            "digest": digest_of(digests) if len(digests) else None,
             "captions": {"spec": captioned.origin, "digest": digest_of(arrays["fake_input_digests"])},
         },
         environment=environment(device, "float32"),
@@ -115,7 +116,9 @@ def _arrays(
     captioned: Captioned, digests: np.ndarray, groups: np.ndarray | None, config: ClipScoreConfig
 ) -> dict[str, np.ndarray]:
     """What is known of single images."""
-    arrays = {"fake_input_digests": text_ids(captioned.captions), "fake_image_digests": digests}
+    arrays = {"fake_input_digests": text_ids(captioned.captions)}
+    if len(digests):
+        arrays["fake_image_digests"] = digests
     if groups is not None:
         arrays["fake_groups"] = groups
     if captioned.places is not None:
@@ -144,7 +147,7 @@ def image_protocol(network: str) -> Protocol:
 
 
 def _opened(spec: object, config: ClipScoreConfig, device: torch.device) -> NumberedSource:
-    require_effect([spec], config)
+    require_effect([spec], replace(config, caption_column=None))  # that of captions is looked at where they are read
     source = open_source(spec, options=config.opening(device=str(device)))
     if not isinstance(source, NumberedSource):
         raise InputError(f"{source.spec} is a stream; captions need images of a known number. Save them first.")
@@ -158,7 +161,11 @@ def _captioned(source: NumberedSource, config: ClipScoreConfig) -> Captioned:
         InputError: there are others, and they are not to be skipped; or no image has one.
     """
     found = assign_captions(
-        source, config.captions, name_column=config.name_column, caption_column=config.caption_column
+        source,
+        config.captions,
+        name_column=config.name_column,
+        caption_column=config.caption_column,
+        of_prompts=in_columns(config.prompts),
     )
     with_caption = [i for i, caption in enumerate(found.captions) if caption is not None]
     lacking = source.length - len(with_caption)
@@ -230,6 +237,8 @@ def _cosines(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The one pass over the images: the cosine of each image and its caption, and the digests of the images.
 
+    There are no digests of images that are made on an accelerator.
+
     Args:
         embedded: of the different captions, (m, d), of length 1.
         rows: which of them is that of each image.
@@ -240,22 +249,20 @@ def _cosines(
     done = 0
     with shown_progress(config.progress, f"images: {source.spec}", source.length) as progress:
         for batch in prefetched(batches, extractor.device):
-            if batch.digests is None:
-                raise InputError("these images are made while they are measured. Save them first, with their captions.")
             features = extractor(batch)[extractor.protocol.layer]
             n = len(features)
             with exact_float32(features.device):
                 partners = embedded[rows[done : done + n].to(embedded.device)].to(features.device)
                 found.append((normalize(features.float(), dim=1) * partners).sum(dim=1))
-            digests.append(batch.digests)
+            digests += [] if batch.digests is None else [batch.digests]
             done += n
             progress(n)
-    return torch.cat([one.cpu() for one in found]).numpy(), np.concatenate(digests)
+    return torch.cat([one.cpu() for one in found]).numpy(), np.concatenate([np.empty(0, np.uint64), *digests])
 
 
 def _origin(found: Assigned, config: ClipScoreConfig) -> str:
     if found.column is not None:
         return f"column {found.column} of the images"
     if config.captions is None:
-        return "next to the images"
+        return "next to the images" if config.prompts is None else "the prompts of the generator"
     return str(config.captions) if isinstance(config.captions, str | Path) else "given from Python"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganeval.images.captions import NAME_COLUMNS, Captions
-from ganeval.images.columns import CAPTION_COLUMNS
 from ganeval.images.options import OpenOptions
 from ganeval.metrics.clip_score import SCALINGS
 from ganeval.parsing.arguments import (
@@ -43,7 +42,8 @@ class ClipScoreConfig(OpenOptions):
         "The captions: a CSV, JSON Lines or Parquet file with a name and a caption in each row; a .txt file with one "
         "caption a line, in the order of the images; or a folder of .txt files. In Python also a list in the order of "
         "the images, or a mapping by name.",
-        default_text="a column of the rows that hold the images, or the .txt file next to each image",
+        default_text="the prompts of a generator; a column of the rows that hold the images; the .txt file next to "
+        "each image",
     )
     name_column: str | None = declare(
         None,
@@ -51,14 +51,6 @@ class ClipScoreConfig(OpenOptions):
         "clip-score",
         "Column of the captions' table with the name of the image.",
         default_text=f"{', '.join(NAME_COLUMNS)}; without any of them, captions are in the order of the images",
-    )
-    caption_column: str | None = declare(
-        None,
-        TEXT.or_none(),
-        "clip-score",
-        "Column with the caption: of the captions' table, or of the rows that hold the images (Parquet, Arrow, "
-        "hf:NAME; in Python also a data set of dictionaries).",
-        default_text=", ".join(CAPTION_COLUMNS),
     )
     scaling: str = declare(
         "100",

@@ -22,6 +22,7 @@ from ganeval.images.names import is_column_of_files
 from ganeval.images.open import has_items
 from ganeval.images.options import GENERATOR_OPTIONS, OpenOptions
 from ganeval.images.preparation import combined, of_set, parse_preparation, prepared
+from ganeval.images.prompts import require_column_used
 from ganeval.images.side_files import labels_from_table
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Rendered, Shards, Translation
 from ganeval.images.types import ImageSource, NumberedSource
@@ -260,7 +261,7 @@ def require_effect(given: Collection[object], options: OpenOptions) -> None:
     """Raises ConfigError for options of generators, data sets or image files where no image set is one."""
     specs = [spec for spec in given if spec is not LATER]
     if len(specs) < len(given):  # all but ``num_samples`` may apply to images that come later
-        options = replace(options, **GENERATOR_OPTIONS, image_column=None, label_column=None)
+        options = replace(options, **GENERATOR_OPTIONS, image_column=None, label_column=None, caption_column=None)
     if options.any_suffix and not any(map(_has_files, specs)):
         raise ConfigError(
             f"{option('any_suffix')} is about image files in folders and archives, and no image set here is one. "
@@ -280,16 +281,16 @@ def require_effect(given: Collection[object], options: OpenOptions) -> None:
         and len(specs) == len(given)
     ):
         raise ConfigError(f"{option('clamp', True)} is about the values of {option('value_range')}. Give both.")
-    if any(is_made(spec) for spec in specs):
-        return
-    if options.num_samples is not None:
+    require_column_used(options)
+    if options.num_samples is not None and not any(map(is_made, specs)):
         subsets = [option(name) for name in ("num_real", "num_fake", "num") if hasattr(options, name)]
         advice = f"For a subset of existing images: {', '.join(subsets)}." if subsets else "Leave it out."
         raise ConfigError(
             f"{option('num_samples')} says how many images a generator or a renderer makes, and here is none. {advice}"
         )
     for name, nothing in GENERATOR_OPTIONS.items():
-        if getattr(options, name) != nothing:
+        applies = _is_generator if name == "keep_mode" else _takes_latents
+        if getattr(options, name) is not nothing and not any(map(applies, specs)):
             raise ConfigError(f"{option(name)} tells about a generator, and here is none. Leave it out.")
 
 
@@ -298,6 +299,14 @@ def _is_generator(spec: object) -> bool:
     named = as_spec(spec)
     if isinstance(named, Translation):
         return True
+    return is_made(spec) and not isinstance(named, Rendered)
+
+
+def _takes_latents(spec: object) -> bool:
+    """Whether a generator makes the images, or those that are translated."""
+    named = as_spec(spec)
+    if isinstance(named, Translation):
+        return _takes_latents(named.source)
     return is_made(spec) and not isinstance(named, Rendered)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from ganeval.distributed import ONE, Group
 from ganeval.engine.config import shown_progress
 from ganeval.engine.evaluation import NO_SET
+from ganeval.engine.inputs import require_effect
 from ganeval.engine.pair_networks import load_paired_distance
 from ganeval.engine.paired import digest_of, groups_of, label_of, open_numbered, preparation
 from ganeval.engine.paired_config import DiversityConfig
@@ -25,6 +26,7 @@ from ganeval.environment import environment
 from ganeval.errors import ConfigError, InputError, NotEnoughSamplesError, listed, number_of
 from ganeval.features.devices import choose_device
 from ganeval.features.perceptual import PerceptualDistance
+from ganeval.images.grouping import text_ids
 from ganeval.images.types import NumberedSource
 from ganeval.metrics import output_diversity as metric
 from ganeval.parsing.arguments import option
@@ -49,14 +51,14 @@ def run_diversity(outputs: object, config: DiversityConfig, group: Group = ONE) 
         ConfigError: no grouping, or an option that has no effect here.
     """
     started = time.perf_counter()
-    if config.group_by is None:
-        example = option("group_by", "(.+)_[0-9]+")
-        raise ConfigError(f"name the input of each output: {example} for cat_0.png and cat_1.png.")
+    require_effect([outputs], config)
+    if config.group_by is None and config.prompts is None:
+        raise _no_inputs()
     device = choose_device(config.device)
     source = open_numbered("outputs", outputs, config, device)
     source.check(config.on_error)
     names = source.names() or [f"#{i}" for i in range(source.length)]
-    ids = groups_of(names, config.group_by, "OUTPUTS")
+    ids = _inputs(source, names, config)
     _, first, input_of = np.unique(ids, return_index=True, return_inverse=True)
     distance = load_paired_distance(config, device)
     order = np.argsort(first[input_of], kind="stable")  # the outputs of one input, then those of the next
@@ -91,6 +93,26 @@ def run_diversity(outputs: object, config: DiversityConfig, group: Group = ONE) 
         elapsed_seconds=time.perf_counter() - started,
         per_image={"fake_image_digests": marks},
     )
+
+
+def _inputs(source: NumberedSource, names: list[str], config: DiversityConfig) -> np.ndarray:
+    """The id of the input of each output: as the user says, or its prompt."""
+    if config.group_by is not None:
+        return groups_of(names, config.group_by, "OUTPUTS")
+    if (prompts := source.prompts()) is None:
+        raise _no_inputs()
+    ids = text_ids(prompts)
+    if len(np.unique(ids)) == source.length:
+        raise NotEnoughSamplesError(
+            f"{source.spec} makes one output of each prompt; expected 2 or more. Ask for several times as many images "
+            f"as there are prompts: {option('num_samples', 2 * source.length)}."
+        )
+    return ids
+
+
+def _no_inputs() -> ConfigError:
+    example = option("group_by", "(.+)_[0-9]+")
+    return ConfigError(f"name the input of each output: {example} for cat_0.png and cat_1.png.")
 
 
 def _measured(

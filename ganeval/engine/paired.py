@@ -13,7 +13,7 @@ import torch
 from ganeval.arithmetic import widest_float
 from ganeval.digests import SetDigest
 from ganeval.distributed import ONE, Group
-from ganeval.engine.inputs import preparation_of
+from ganeval.engine.inputs import preparation_of, require_effect
 from ganeval.engine.pair_loop import PairValues, measure_pairs
 from ganeval.engine.pair_networks import PairNetworks, load_pair_networks, unavailable
 from ganeval.engine.pair_values import LEAST
@@ -49,6 +49,7 @@ def run_paired(real: object, fake: object, config: PairedConfig, group: Group = 
     """
     started = time.perf_counter()
     device = choose_device(config.device)
+    require_effect([real, fake], config)
     wanted, notes = _wanted(config)
     reals, fakes = (open_numbered(*one, config, device) for one in (("real", real), ("fake", fake)))
     pairing = find_partners(reals, fakes, config)

@@ -143,7 +143,7 @@ class DiversityConfig(PerceptualOptions):
         "paired",
         "The input of each output: a regular expression that is searched in the name of the output, of which the part "
         "in parentheses is the input; or a CSV file with the columns image and group.",
-        default_text="required",
+        default_text="the prompt, of a generator with --prompts; else required",
     )
     pairs: int | None = declare(
         None,

@@ -330,6 +330,8 @@ def _lacking(task: MetricTask, sets: OpenedSets) -> str | None:
     fake = sets["fake"]
     if metric.generator and not (fake is not None and isinstance(fake.images, GeneratedSource)):
         return "it takes a generator, and FAKE is not one. Give gen:NAME, gen:FILE, gen:package.module:callable"
+    if metric.generator and fake is not None and fake.images is not None and fake.images.prompts() is not None:
+        return f"its paths are between latents alone, and this generator takes text. Leave out {option('prompts')}"
     if metric.sides == "both" and "real" not in sets:
         return "it compares with real images; give REAL"
     if metric.test == "required" and "test" not in sets:

@@ -25,11 +25,13 @@ class NetworkOptions(TypedDict, total=False):
     any_suffix: bool
     image_column: str | None
     label_column: str | None
+    caption_column: str | None
     max_image_bytes: int
     latent_dim: int | tuple[int, ...] | None
     num_classes: int | None
     label_distribution: str | LikeReal | None
     labels: str | Path | Sequence[int] | None
+    prompts: str | Path | Sequence[str] | None
     keep_mode: bool
     device: Device
     prepare: str | None

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from ganeval.errors import InputError, WeightsError, did_you_mean
+from ganeval.errors import ConfigError, InputError, WeightsError, did_you_mean
 from ganeval.generators.checkpoint import WEIGHTS, Checkpoint, load_generator
 from ganeval.generators.translated import TranslatedSource
 from ganeval.images.generated import GeneratedSource
@@ -43,6 +43,7 @@ from ganeval.images.specs import (
 )
 from ganeval.images.types import ImageSource, NumberedSource
 from ganeval.images.user_models import describe_error
+from ganeval.parsing.arguments import option
 from ganeval.parsing.torchscript import load_torchscript
 
 
@@ -60,17 +61,17 @@ def open_source(spec: Any, *, num: int | None = None, options: OpenOptions | Non
     Raises:
         InputError: no such generator, one that cannot be imported, or without what it needs.
         WeightsError: a file that is missing, damaged or of another kind.
+        ConfigError: prompts for a generator of our own, which takes none.
     """
     options = options or OpenOptions(**given)
     named = as_spec(spec)
     if not isinstance(named, Translation | Generator):
         return open_images(spec if named is None else named, num=num, options=options)
     num = COUNT("num", num)
-    enough = options.at_most(num)
     if isinstance(named, Translation):
-        source = _translated(named.text, _find(named.model), named.source, enough)
+        source = _translated(named.text, _find(named.model), named.source, options.at_most(num))
     else:
-        source = _generated(named.text, _find(named), enough)
+        source = _generated(named.text, _find(named), options.at_most(num, generated=True))
     return open_images(source, num=num, options=options)
 
 
@@ -95,6 +96,11 @@ def _generated(spec: str, model: Checkpoint | Callable[..., Any], options: OpenO
         raise InputError(
             f"{spec} translates images: say which, in parentheses (and in quotes, for the shell): "
             f"'{spec}(dataset:shapes-plain:64)', or '{spec}(my-images/)'."
+        )
+    if options.prompts is not None:
+        raise ConfigError(
+            f"{option('prompts')}: {spec} makes images of latents alone, it takes no text. Leave it out, or give a "
+            "generator of your own: gen:package.module:callable."
         )
     own = replace(options, value_range=None, latent_dim=None, num_classes=None)
     return GeneratedSource(spec, model.module, own, fixed_batch=model.architecture.batch, **_facts(model))

@@ -76,6 +76,9 @@ class TranslatedSource(NumberedSource):
     def labels(self) -> list[str] | None:
         return self._source.labels()
 
+    def prompts(self) -> list[str] | None:
+        return self._source.prompts()
+
     def input_digests(self) -> np.ndarray | None:
         known = [digests for digests in self._drawn if digests is not None]
         return np.concatenate(known) if known and len(known) == len(self._drawn) else None

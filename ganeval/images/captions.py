@@ -16,6 +16,7 @@ from ganeval.images.side_files import CAPTION_SUFFIX, stems
 from ganeval.images.types import NumberedSource
 from ganeval.parsing.arguments import option
 from ganeval.parsing.tables import Table, read_rows
+from ganeval.parsing.texts import decoded, lines_of, read_bytes
 
 NAME_COLUMNS = ("name", "image", "file", "file_name", "filename")
 _SHOWN = 40  # characters of a value in a message
@@ -49,22 +50,26 @@ def assign_captions(
     *,
     name_column: str | None = None,
     caption_column: str | None = None,
+    of_prompts: bool = False,
 ) -> Assigned:
     """Find the caption of each image of a source.
 
     Args:
         given: a table (CSV, JSON Lines or Parquet), a ``.txt`` file with one caption a line in the order of the images,
-            a folder of ``.txt`` files, a list, or a mapping by name; None: a column of the rows that hold the images,
-            or else the ``.txt`` file next to each image.
+            a folder of ``.txt`` files, a list, or a mapping by name; None: the prompts of a generator, a column of the
+            rows that hold the images, or else the ``.txt`` file next to each image.
         name_column: of a table; None: a usual one. A table without a column of names has the captions in the order of
             the images.
         caption_column: of a table, or of the rows that hold the images; None: a usual one.
+        of_prompts: the prompts of a generator are in a column too.
 
     Raises:
         InputError: captions that cannot be read, or another number of captions than of images where they have no names.
         ConfigError: a column is named, and the captions are not in columns.
     """
-    _require_columns(source, given, name_column, caption_column)
+    _require_columns(source, given, name_column, None if of_prompts else caption_column)
+    if given is None and (prompts := source.prompts()) is not None:
+        return Assigned([*prompts])
     if given is None:
         if (columns := source.columns()) is not None:
             otherwise = f", or give them with {option('captions')}"
@@ -82,7 +87,7 @@ def assign_captions(
         return _from_table(source, read_rows(path, "captions"), name_column, caption_column)
     if path.is_dir():
         return _by_name(source, _in_folder(path), str(path))
-    return _by_order(source, _lines(path), str(path))
+    return _by_order(source, lines_of(decoded(read_bytes(path), str(path))), str(path))
 
 
 def _is_table(path: Path) -> bool:
@@ -130,7 +135,7 @@ def _next_to_the_images(source: NumberedSource) -> Assigned:
             f"{option('captions')}."
         )
     texts = zip(names, found, strict=True)
-    return Assigned([None if one is None else _decoded(one, f"the caption of {name}") or None for name, one in texts])
+    return Assigned([decoded(one or b"", f"the caption of {name}").strip() or None for name, one in texts])
 
 
 def _from_table(source: NumberedSource, table: Table, name_column: str | None, caption_column: str | None) -> Assigned:
@@ -162,25 +167,7 @@ def _in_folder(folder: Path) -> dict[str, str]:
     paths = sorted(folder.rglob(f"*{CAPTION_SUFFIX}"))
     if not paths:
         raise InputError(f"the folder {folder} has no {CAPTION_SUFFIX} files. Expected one for each image.")
-    return {path.relative_to(folder).as_posix(): _decoded(_bytes(path), str(path)) for path in paths}
-
-
-def _lines(path: Path) -> list[str]:
-    return _decoded(_bytes(path), str(path)).splitlines()
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _decoded(data: bytes, what: str) -> str:
-    try:
-        return data.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{what} is not text in UTF-8. Write it again in that encoding.") from error
+    return {path.relative_to(folder).as_posix(): decoded(read_bytes(path), str(path)).strip() for path in paths}
 
 
 def _by_order(source: NumberedSource, captions: Sequence[str], where: str) -> Assigned:

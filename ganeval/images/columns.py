@@ -6,9 +6,8 @@ from collections.abc import Collection, Sequence
 
 from ganeval.errors import InputError, did_you_mean, listed
 from ganeval.images.items import IMAGE_KEYS, LABEL_KEYS
+from ganeval.images.options import CAPTION_COLUMNS
 from ganeval.parsing.arguments import option
-
-CAPTION_COLUMNS = ("caption", "text", "prompt")
 
 
 def image_column(what: str, columns: Collection[str], likely: Sequence[str], chosen: str | None) -> str:

@@ -21,6 +21,7 @@ from ganeval.images.loading import Regrouper
 from ganeval.images.module_search import find_attribute
 from ganeval.images.options import OpenOptions
 from ganeval.images.pixels import ClampedRange, check_range
+from ganeval.images.prompts import read_prompts
 from ganeval.images.specs import Rendered
 from ganeval.images.summary import add_counts, summarise
 from ganeval.images.threads import map_in_threads
@@ -78,10 +79,11 @@ class GeneratedSource(NumberedSource):
 
     Args:
         spec: as the user knows it.
-        generator: z (N, ...), or z and labels (N,) int64, to images (N, 3 or 1, H, W): uint8, or floats in
-            ``value_range``.
-        options: ``num_samples`` is needed; ``value_range`` and ``latent_dim`` default to the generator's attributes of
-            these names (``z_dim`` too); with ``num_classes`` it is given labels as a second argument.
+        generator: z (N, ...), or z and labels (N,) int64, or z and a list of N prompts, or prompts alone, to images
+            (N, 3 or 1, H, W): uint8, or floats in ``value_range``.
+        options: ``num_samples`` is needed, unless labels or prompts tell it; ``value_range`` and ``latent_dim`` default
+            to the generator's attributes of these names (``z_dim`` too); with ``num_classes`` it is given labels as a
+            second argument. With ``prompts`` it is given z only where its latents are declared.
         fixed_batch: always run it on so many latents, image i in place i modulo this, the rest filled up: the bits of
             an image then depend on nothing else. None: on as many as there are in a batch; images of different batch
             sizes are then equal within float32.
@@ -91,9 +93,7 @@ class GeneratedSource(NumberedSource):
     def __init__(
         self, spec: str, generator: Any, options: OpenOptions, fixed_batch: int | None = None, **facts: object
     ) -> None:
-        if options.num_samples is None and options.labels is not None:  # one for each image
-            given = read_labels(options.labels).tolist()
-            options = replace(options, num_samples=len(given), labels=given)
+        options = _counted(options)
         if options.num_samples is None:
             raise InputError(f"{spec} makes any number of images: say how many with --num-samples (num_samples=...).")
         self.spec = spec
@@ -113,6 +113,11 @@ class GeneratedSource(NumberedSource):
         if self.latents.num_classes is None:
             return None
         return [str(self.latents.label(index)) for index in self.indices.tolist()]
+
+    def prompts(self) -> list[str] | None:
+        if (prompts := self.latents.prompts) is None:
+            return None
+        return [prompts.text(index) for index in self.indices.tolist()]
 
     def input_digests(self) -> np.ndarray:
         with self.model.on_device():  # a generator may draw its latents itself
@@ -182,19 +187,33 @@ class GeneratedSource(NumberedSource):
         return self.model.make(len(indices), lambda part: self._begin(indices[part]))
 
     def _begin(self, indices: list[int]) -> PendingImages:
-        inputs = [torch.cat([self.latents.latent(index) for index in indices])]
-        if self.latents.num_classes is not None:
-            inputs.append(torch.tensor([self.latents.label(index) for index in indices], device="cpu"))
-        seed = self.latents.seed(indices[0])
-        names = [f"image {index} (--seed {self.latents.run_seed})" for index in indices]
+        given = self.latents
+        inputs = [torch.cat([given.latent(index) for index in indices])] if given.drawn else []
+        if given.num_classes is not None:
+            inputs.append(torch.tensor([given.label(index) for index in indices], device="cpu"))
+        texts = [] if given.prompts is None else [[given.prompts.text(index) for index in indices]]
+        seed = given.seed(indices[0])
+        names = [f"image {index} (--seed {given.run_seed})" for index in indices]
         if self._fixed is None:
-            return self.model.begin(*inputs, seed=seed, what="latents", names=names)
+            what = "latents" if given.drawn else "prompts"
+            return self.model.begin(*inputs, *texts, seed=seed, what=what, names=names)
         numbers = [index % self._fixed for index in indices]
         places = torch.tensor(numbers, device="cpu")
         filled = [x.new_zeros(self._fixed, *x.shape[1:]).index_copy(0, places, x) for x in inputs]
         first, end = numbers[0], numbers[0] + len(numbers)
         keep = slice(first, end) if numbers == list(range(first, end)) else places
         return self.model.begin(*filled, seed=seed, what="latents", names=names, keep=keep)
+
+
+def _counted(options: OpenOptions) -> OpenOptions:
+    """The options with the number of images, where their labels or prompts tell it; the files of both are then read."""
+    if options.labels is not None and options.num_samples is None:  # one for each image
+        labels = read_labels(options.labels).tolist()
+        return replace(options, num_samples=len(labels), labels=labels)
+    if options.prompts is not None:
+        texts = read_prompts(options.prompts, options.caption_column).texts
+        return replace(options, num_samples=options.num_samples or len(texts), prompts=texts)
+    return options
 
 
 def finish_images(images: Tensor, prepare: Prepare | None, report: SourceReport) -> tuple[Tensor, np.ndarray | None]:

@@ -1,4 +1,4 @@
-"""Inputs of a generator: latents, labels and places on a path; each depends only on the seed and its index."""
+"""Inputs of a generator: latents, labels, prompts and places on a path; each of them of the seed and its index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from ganeval.images.class_labels import ClassLabels
 from ganeval.images.module_search import find_attribute
 from ganeval.images.module_watch import Watch
 from ganeval.images.options import OpenOptions
+from ganeval.images.prompts import read_prompts
 from ganeval.images.user_models import EXITS, describe_error, keep_random_states
+from ganeval.parsing.arguments import option
 
 _LATENT, _PAIR, _PLACE = 0, 2, 3  # parts of the stream of one number, which never meet; 1, 4 and 5 are of labels
 
@@ -27,20 +29,33 @@ class Latents:
 
     Latents are standard normal, from a Philox stream whose key is (seed, number), so no two numbers share one; or
     they come from the generator's own ``sample_latents(n, generator)``. Of labels see ``ganeval.images.class_labels``.
+    A generator with prompts has latents too where the options or its own attributes declare them.
 
     Args:
         spec: the generator, as the user knows it.
         generator: may have ``sample_latents``, ``latent_dim`` or ``z_dim``.
         options: ``seed`` of everything that is drawn here; ``latent_dim``, the shape of one latent, else the
-            generator's own; ``keep_mode``, leave modules that ``sample_latents`` runs in their mode; and of labels, see
-            ``ganeval.images.class_labels``.
+            generator's own; ``keep_mode``, leave modules that ``sample_latents`` runs in their mode; ``prompts``; and
+            of labels, see ``ganeval.images.class_labels``.
+
+    Attributes:
+        prompts: None for a generator that takes none.
+        drawn: whether there are latents.
     """
 
     def __init__(self, spec: str, generator: Any, options: OpenOptions) -> None:
         self._spec, self.run_seed, self._labels = spec, options.seed, ClassLabels(spec, options)
         self.num_classes, latent_dim = self._labels.num_classes, options.latent_dim
+        self.prompts = None if options.prompts is None else read_prompts(options.prompts, options.caption_column)
         self._sampler = find_attribute(generator, "sample_latents") if latent_dim is None else None
-        self._shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
+        shape = _latent_shape(spec, generator, latent_dim) if self._sampler is None else ()
+        if shape is None and self.prompts is None:
+            raise InputError(
+                f"{spec} does not declare the size of its latents: pass --latent-dim (latent_dim=...), or give it an "
+                "attribute latent_dim or z_dim, or a method sample_latents(n, generator). For a generator that takes "
+                f"text, give {option('prompts')}."
+            )
+        self.drawn, self._shape = shape is not None, shape or ()
         self._watch = None if self._sampler is None else Watch(self._sampler, keep_mode=options.keep_mode)
 
     def latent(self, number: int) -> Tensor:
@@ -67,9 +82,16 @@ class Latents:
         return self._labels.label(number, self._stream)
 
     def digest(self, number: int) -> int:
-        """64 bits that stand for latent and label: equal for two generators that are given the same."""
+        """64 bits that stand for latent, label and prompt: equal for two generators that are given the same.
+
+        Without latents, the seed of the random numbers that the generator draws itself is in their place.
+        """
+        prompt = "" if self.prompts is None else f" {self.prompts.text(number)}"
+        if not self.drawn:
+            text = f"{self.seed(number)}{prompt}"
+            return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
         latent = self.latent(number)
-        text = f"{latent.dtype}{tuple(latent.shape)}{None if self.num_classes is None else self.label(number)}"
+        text = f"{latent.dtype}{tuple(latent.shape)}{None if self.num_classes is None else self.label(number)}{prompt}"
         state = hashlib.blake2b(text.encode(), digest_size=8)
         state.update(latent.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return int.from_bytes(state.digest(), "little")
@@ -81,8 +103,9 @@ class Latents:
     def describe(self) -> dict[str, object]:
         return {
             "seed": self.run_seed,
-            "latents": list(self._shape) if self._sampler is None else "sample_latents",
+            "latents": None if not self.drawn else list(self._shape) if self._sampler is None else "sample_latents",
             **self._labels.describe(),
+            **({} if self.prompts is None else self.prompts.describe()),
         }
 
     def _stream(self, number: int, part: int) -> np.random.Generator:
@@ -130,7 +153,8 @@ def seed_of(seed: int, index: int) -> int:
     return (start + index) % 2**32
 
 
-def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] | None) -> tuple[int, ...]:
+def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The shape of one latent; None where nothing declares it."""
     for size in (latent_dim, find_attribute(generator, "latent_dim"), find_attribute(generator, "z_dim")):
         if isinstance(size, int) and size > 0:
             return (size,)
@@ -138,7 +162,4 @@ def _latent_shape(spec: str, generator: Any, latent_dim: int | tuple[int, ...] |
             return tuple(size)
         if size is not None:
             raise InputError(f"{spec}: a latent has a positive size, or several; got {size!r} (--latent-dim).")
-    raise InputError(
-        f"{spec} does not declare the size of its latents: pass --latent-dim (latent_dim=...), or give it an attribute "
-        "latent_dim or z_dim, or a method sample_latents(n, generator)."
-    )
+    return None

@@ -38,7 +38,7 @@ def to_image_array(made: Any, n: int, *, spec: str, what: str) -> tuple[Tensor |
     if array is None:
         raise InputError(
             f"{spec} returns a {type(made).__name__}; expected a tensor (N, 3, H, W){_contents(made)}. "
-            f"Wrap it, for example lambda z: {_wrapped(made)}."
+            f"Wrap it, for example lambda {_input(what)}: {_wrapped(made, _input(what))}."
         )
     shape = tuple(array.shape)
     if len(shape) == 4 and shape[1] not in (1, 3) and shape[3] in (1, 3):
@@ -129,9 +129,13 @@ def _contents(made: Any) -> str:
     return ""
 
 
-def _wrapped(made: Any) -> str:
+def _input(what: str) -> str:
+    return "prompts" if what == "prompts" else "z"
+
+
+def _wrapped(made: Any, given: str) -> str:
     if isinstance(made, Mapping) and made:
-        return f"generator(z)[{next(iter(made))!r}]"
+        return f"generator({given})[{next(iter(made))!r}]"
     fields = vars(made) if hasattr(made, "__dict__") and not isinstance(made, (list, tuple)) else {}
     found = next((name for name, value in fields.items() if isinstance(value, (Tensor, np.ndarray))), None)
-    return "generator(z)[0]" if found is None else f"generator(z).{found}"
+    return f"generator({given})[0]" if found is None else f"generator({given}).{found}"

@@ -43,7 +43,7 @@ def open_images(spec: Any, *, num: int | None = None, options: OpenOptions | Non
     elif named is not None:
         source = _open_named(named, options.at_most(num))
     else:
-        source = _open_object(spec, options.at_most(num))
+        source = _open_object(spec, options.at_most(num, generated=True))
     if num is None or num == source.length:
         return source
     return source.subset(num, options.seed)

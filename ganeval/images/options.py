@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MAX_IMAGE_BYTES = 512 * 2**20
 COUNT = kinds.WHOLE.from_(1).or_none()
 LABEL_DISTRIBUTIONS = ("uniform", "balanced", "like-real")
+CAPTION_COLUMNS = ("caption", "text", "prompt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,14 @@ class OpenOptions:
     label_column: str | None = declare(
         None, kinds.TEXT.or_none(), "source", "Key or column that holds the class of a data set's items."
     )
+    caption_column: str | None = declare(
+        None,
+        kinds.TEXT.or_none(),
+        "source",
+        "Column of texts: of the table of --prompts; in clip-score also of that of --captions, or of the rows that "
+        "hold the images (Parquet, Arrow, hf:NAME; in Python also a data set of dictionaries).",
+        default_text=", ".join(CAPTION_COLUMNS),
+    )
     max_image_bytes: int = declare(
         MAX_IMAGE_BYTES, kinds.SIZE.from_(1), "source", "The largest image file that is read from an archive."
     )
@@ -83,6 +92,14 @@ class OpenOptions:
         "generator",
         "The label of every generated image: a text file with one label a line (in Python, integers).",
     )
+    prompts: str | Path | Sequence[str] | None = declare(
+        None,
+        None,
+        "generator",
+        "Prompts, for generators that take text: a .txt file with one a line, or a column of a CSV, JSON Lines or "
+        "Parquet file (in Python also a list). Image i takes prompt i modulo their number, which is also the default "
+        "of --num-samples.",
+    )
     keep_mode: bool = declare(
         False, kinds.FLAG, "generator", "Leave a generator in its current mode, training or evaluation."
     )
@@ -98,6 +115,12 @@ class OpenOptions:
         if distribution not in (None, *LABEL_DISTRIBUTIONS) and not isinstance(distribution, LikeReal):
             raise InputError(
                 f"{option('label_distribution')} must be one of {', '.join(LABEL_DISTRIBUTIONS)}; got {distribution!r}."
+            )
+        classes = ("num_classes", "labels", "label_distribution")
+        if self.prompts is not None and (given := [name for name in classes if getattr(self, name) is not None]):
+            raise ConfigError(
+                f"{option('prompts')} is for generators that take text, and {option(given[0])} for those that take "
+                "class labels. Give one of them."
             )
         if self.seed >= 2**63:
             raise InputError("A seed must be below 2^63, so that every generator of random numbers takes it.")
@@ -122,9 +145,14 @@ class OpenOptions:
         """These options alone, of an object that may hold more."""
         return OpenOptions(**{**{name: getattr(self, name) for name in OPTION_NAMES}, **changes})
 
-    def at_most(self, num: int | None) -> OpenOptions:
-        """The same, where a subset of ``num`` says how many images to make if nothing else does."""
-        return self if self.num_samples is not None or num is None else replace(self, num_samples=num)
+    def at_most(self, num: int | None, *, generated: bool = False) -> OpenOptions:
+        """The same, where a subset of ``num`` says how many images to make if nothing else does.
+
+        Args:
+            generated: a generator makes them, whose labels or prompts tell their number too.
+        """
+        told = generated and (self.labels is not None or self.prompts is not None)
+        return self if self.num_samples is not None or num is None or told else replace(self, num_samples=num)
 
 
 OPTION_NAMES = tuple(field.name for field in fields(OpenOptions))

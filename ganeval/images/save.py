@@ -1,5 +1,7 @@
 """Images of a source to files: a folder of PNG, one zip of them, or one npz; lossless, and the same from every run.
 
+Next to an image that was made of a prompt is a ``.txt`` file of the same name with that prompt, in a folder or a zip.
+
 Nothing in the files depends on the batch size, the time or the machine, but for the compression, which is zlib's.
 """
 
@@ -9,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,8 +30,10 @@ from ganeval.images.workers import worker_faults
 from ganeval.parsing.documents import MAX_BYTES, Count, DocumentError, parse_json, typed
 
 _SCHEMA = "ganeval-sample/1"
-_OURS = re.compile(r"\d{6,}\.png")
-_UNFINISHED = re.compile(r"\.(\d{6,}\.png|ganeval-sample\.json)\.[0-9a-f]{8}\.(png|json)")  # of a run that was killed
+_OURS = re.compile(r"\d{6,}\.(png|txt)")
+_UNFINISHED = re.compile(
+    r"\.(\d{6,}\.(png|txt)|ganeval-sample\.json)\.[0-9a-f]{8}\.(png|txt|json)"
+)  # of a run that was killed
 _NO_FOLDERS = (".tar", ".tgz", ".gz", ".npy", ".png", ".jpg", ".jpeg")
 
 _NEGLIGIBLE = (MANIFEST, "Thumbs.db", "desktop.ini")  # our manifest, and what file managers leave behind
@@ -72,6 +76,8 @@ def save_images(
 ) -> Saved:
     """Write ``n`` images, ``000000.png`` and so on, or one ``.zip`` of them, or one ``.npz`` (``arr_0``, NHWC uint8).
 
+    Prompts are written too, ``000000.txt`` and so on, but not to a ``.npz``.
+
     A folder is filled image by image; each file is written atomically. A run that was interrupted continues where it
     stopped, and may ask for more images than before: what the folder holds is said by its ``ganeval-sample.json``. An
     archive is written atomically.
@@ -93,7 +99,7 @@ def save_images(
         raise InputError(f"{source.spec}: say how many images to write, at least 1; got {n}.")
     if source.length is not None and source.length < n:
         raise InputError(f"{source.spec} has only {number_of(source.length, 'image')}; {n} were requested.")
-    run = _Run(source, n, batch_size, workers, progress or (lambda done: None))
+    run = _Run(source, n, batch_size, workers, progress or (lambda done: None), source.prompts())
     suffix = output.suffix.lower()
     if suffix in (".zip", ".npz"):
         return _save_archive(run, output, _write_zip if suffix == ".zip" else _write_npz, overwrite)
@@ -111,6 +117,7 @@ class _Run:
     batch_size: int
     workers: int
     progress: Callable[[int], object]
+    prompts: Sequence[str] | None
 
     def manifest(self) -> str:
         described = {k: v for k, v in self.source.describe().items() if k != "n"}
@@ -125,6 +132,10 @@ class _Run:
         if not differ and (before.n > self.n or (before.n != self.n and not more_is_fine)):
             differ = [f"n: {before.n}, now {self.n}"]
         return ", ".join(differ)
+
+    def prompt(self, number: int) -> bytes | None:
+        """What image ``number`` was made of, where that is a text."""
+        return None if self.prompts is None else self.prompts[number].encode()
 
     def images(self, wanted: list[int]) -> Iterator[tuple[int, Pixels]]:
         """(number, (H, W, 3)) of the wanted ones, which are in increasing order."""
@@ -169,9 +180,12 @@ def _save_folder(run: _Run, folder: Path, overwrite: bool) -> Saved:
         if _UNFINISHED.fullmatch(name) or (not resumed and _OURS.fullmatch(name)):
             (folder / name).unlink(missing_ok=True)
     write_text(folder / MANIFEST, run.manifest())
-    missing = [i for i in range(run.n) if not (resumed and _is_whole(folder / _name(i)))]
+    missing = [i for i in range(run.n) if not (resumed and _is_whole(folder / _name(i)) and _has_text(folder, i, run))]
     run.progress(run.n - len(missing))
     for number, image in run.images(missing):
+        if (prompt := run.prompt(number)) is not None:  # first, so that no image is without it
+            with written_whole(folder / _name(number, "txt")) as temporary:
+                temporary.write_bytes(prompt)
         with written_whole(folder / _name(number)) as temporary:
             temporary.write_bytes(_png(image))
         run.progress(1)
@@ -187,7 +201,8 @@ def _may_be_continued(run: _Run, folder: Path, present: set[str], overwrite: boo
         InputError: it holds something else, and is not to be overwritten.
     """
     of_a_run = MANIFEST in present
-    written = {_name(i) for i in range(run.n)} if overwrite else set[str]()
+    suffixes = ("png",) if run.prompts is None else ("png", "txt")
+    written = {_name(i, suffix) for i in range(run.n) for suffix in suffixes} if overwrite else set[str]()
     others = sorted(
         name
         for name in present - written
@@ -215,8 +230,16 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _name(number: int) -> str:
-    return f"{number:06d}.png"
+def _has_text(folder: Path, number: int, run: _Run) -> bool:
+    """Whether the prompt of an image is next to it, where it has one."""
+    try:
+        return (prompt := run.prompt(number)) is None or (folder / _name(number, "txt")).read_bytes() == prompt
+    except OSError:
+        return False
+
+
+def _name(number: int, suffix: str = "png") -> str:
+    return f"{number:06d}.{suffix}"
 
 
 def _read_manifest(text: str) -> _Manifest | None:
@@ -260,6 +283,8 @@ def _write_zip(run: _Run, path: Path) -> None:
         archive.comment = run.manifest().encode()
         for number, image in run.images(list(range(run.n))):
             archive.writestr(_entry(_name(number)), _png(image))
+            if (prompt := run.prompt(number)) is not None:
+                archive.writestr(_entry(_name(number, "txt")), prompt)
             run.progress(1)
 
 

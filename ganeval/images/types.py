@@ -210,7 +210,7 @@ class ImageSource(ABC):
         return None
 
     def input_digests(self) -> np.ndarray | None:
-        """Digests of the inputs of each image, uint64, in order: latent and label, or the translated image.
+        """Digests of the inputs of each image, uint64, in order: latent, label and prompt, or the translated image.
 
         Two models that were given the same have the same digests, which is what allows their images to be paired. None
         where it is not known; of a translation, of the images that were drawn last.
@@ -223,6 +223,10 @@ class ImageSource(ABC):
 
     def captions(self) -> list[bytes | None] | None:
         """The content of the ``.txt`` file next to each image, in order, where the images are files."""
+        return None
+
+    def prompts(self) -> list[str] | None:
+        """The text that each image was made of, in order, where a generator is given prompts."""
         return None
 
     def columns(self) -> list[str] | None:
@@ -288,7 +292,8 @@ class NumberedSource(ImageSource):
         unit = _SHARD_UNIT if self.length >= _SHARD_UNIT * of else 1
         units = -(-self.length // unit)
         first, stop = (min(units * k // of * unit, self.length) for k in (number - 1, number))
-        whole = {k: v for k, v in self.describe().items() if k in ("spec", "kind", "n", "seed", "subset")}
+        told = ("spec", "kind", "n", "seed", "subset", "labels_sha256", "prompts_sha256")
+        whole = {k: v for k, v in self.describe().items() if k in told}
         selection = {"shard": number, "of": of, "first": first, "n": stop - first, "whole": whole}
         return self.part(range(first, stop), selection)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ganeval.arithmetic import cudnn_by_rule, no_autocast, strict_float32
-from ganeval.errors import InputError
+from ganeval.errors import InputError, number_of
 from ganeval.images.decode import UnreadableImage
 from ganeval.images.model_outputs import to_image_array
 from ganeval.images.module_search import unwrap_distributed
@@ -121,12 +121,17 @@ class UserModel:
         return torch.cat([images for images, _, _ in each]), lambda: sum((check() for _, check, _ in each), noise)
 
     def begin(
-        self, *inputs: Tensor, seed: int, what: str, names: Sequence[str], keep: Tensor | slice | None = None
+        self,
+        *inputs: Tensor | list[str],
+        seed: int,
+        what: str,
+        names: Sequence[str],
+        keep: Tensor | slice | None = None,
     ) -> PendingImages:
         """Run the model on N inputs; an accelerator is not waited for.
 
         Args:
-            inputs: (N, ...) each; moved to its device, floats to the type of its weights.
+            inputs: (N, ...) each, moved to its device, floats to the type of its weights; or lists of N texts.
             seed: of every random state that it may draw from.
             what: the inputs, for messages.
             names: of the wanted images, for messages.
@@ -175,7 +180,12 @@ class UserModel:
 
     @contextlib.contextmanager
     def run(
-        self, *inputs: Tensor, seed: int, what: str, call: Callable[..., Any] | None = None, exact: bool = False
+        self,
+        *inputs: Tensor | list[str],
+        seed: int,
+        what: str,
+        call: Callable[..., Any] | None = None,
+        exact: bool = False,
     ) -> Iterator[tuple[Any, bool]]:
         """Run the model; yields what it returns, which it may overwrite after the end, and whether it drew noise.
 
@@ -184,11 +194,12 @@ class UserModel:
             exact: this time too, see the class.
         """
         device, dtype = place = self.place()
-        ready = tuple(to_device(x.to(dtype) if dtype and x.is_floating_point() else x, device) for x in inputs)
+        ready = tuple(x if isinstance(x, list) else _placed(x, device, dtype) for x in inputs)
 
         def once() -> tuple[Any, bool]:
+            given = [list(x) if isinstance(x, list) else x for x in ready]  # the model may change its list
             with _seeded(device, seed, exact=self._exact or exact) as drew, torch.no_grad():
-                return (call or self.model)(*ready), drew()
+                return (call or self.model)(*given), drew()
 
         with contextlib.ExitStack() as until_the_end:
             try:
@@ -198,10 +209,8 @@ class UserModel:
             except BaseException as error:  # user code may raise anything
                 found = _place_of([first]) if (first := self._watch.first) is not None else None
                 if self._seen_at is not None or found in (None, place):
-                    shapes = f"{what} of shape {tuple(ready[0].shape)}, {ready[0].dtype} on {device}"
-                    raise InputError(
-                        f"{self.spec} fails on {shapes}: {describe_error(error)}. {_ADVICE[what]}"
-                    ) from error
+                    failed = f"{self.spec} fails on {_shown(ready, what, device)}"
+                    raise InputError(f"{failed}: {describe_error(error)}. {_ADVICE[what]}") from error
                 self._seen_at = found  # of a module that only running it has shown
                 again = self.run(*inputs, seed=seed, what=what, call=call, exact=exact)
                 made = until_the_end.enter_context(again)
@@ -243,8 +252,24 @@ def _cuda_in_use() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
 
+def _placed(tensor: Tensor, device: torch.device, dtype: torch.dtype | None) -> Tensor:
+    return to_device(tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor, device)
+
+
+def _shown(inputs: Sequence[Tensor | list[str]], what: str, device: torch.device) -> str:
+    """The inputs of a model, for messages."""
+    first, texts = inputs[0], [x for x in inputs if isinstance(x, list)]
+    if isinstance(first, list):
+        return f"a list of {number_of(len(first), 'prompt')}, on {device}"
+    more = f" and {number_of(len(texts[0]), 'prompt')}" if texts else ""
+    return f"{what} of shape {tuple(first.shape)}, {first.dtype}{more} on {device}"
+
+
 _ADVICE = {
-    "latents": "Check latent_dim (--latent-dim 100; several axes: 100,1,1), num_classes, device and the generator.",
+    "latents": "Check latent_dim (--latent-dim 100; several axes: 100,1,1), num_classes, prompts, device and the "
+    "generator.",
+    "prompts": "It is given a list of texts alone; if it takes latents before them, declare their shape: latent_dim "
+    "(--latent-dim 4,64,64).",
     "images": "Check value_range, device and the model.",
 }
 

@@ -207,6 +207,8 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     num_classes: Count | None = None
     label_distribution: str | None = None
     class_frequencies: list[NotNegative] | None = None
+    prompts: Count | None = None
+    prompts_sha256: str | None = None
     keep_mode: bool = False
     set_to_evaluation: list[str] = []
     training_elsewhere: list[str] = []

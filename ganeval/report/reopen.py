@@ -114,6 +114,8 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
 
 def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
     """The options with which the set was opened."""
+    if told.get("prompts") is not None:
+        raise InputError("its images were made with prompts, which are not in the document")
     subset = told.get("subset") or {}
     inner = told.get("source") or {}
     latents, ends = told.get("latents"), told.get("value_range")

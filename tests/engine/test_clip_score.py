@@ -196,6 +196,37 @@ def test_captions_in_the_rows_of_the_images(weights: Path, tmp_path: Path) -> No
     assert scores(found) == scores(ganeval.clip_score(pictures(3)[:2], captions=CAPTIONS[1:3], **options))
 
 
+def paint(prompts: list[str]) -> list[Image.Image]:
+    """A text-to-image generator."""
+    return [pictures(len(prompt))[-1] for prompt in prompts]
+
+
+def test_the_prompts_of_a_generator(weights: Path, tmp_path: Path) -> None:
+    texts = [*CAPTIONS, CAPTIONS[0]]
+    options = {"weights": weights, "device": "cpu", "batch_size": 3}
+    expected = ganeval.clip_score(paint(texts), captions=texts, **options)
+    found = ganeval.clip_score(paint, prompts=CAPTIONS, num_samples=5, **options)
+    assert scores(found) == scores(expected)
+    assert found.fake["digest"] == expected.fake["digest"]
+    assert found.fake["captions"] == {**expected.fake["captions"], "spec": "the prompts of the generator"}
+    assert found.fake["prompts"] == 4
+    table = tmp_path / "a.csv"
+    table.write_text("text,words\n" + "".join(f'x,"{caption}"\n' for caption in CAPTIONS), "utf-8")
+    named = ganeval.clip_score(paint, prompts=table, caption_column="words", num_samples=5, **options)
+    assert scores(named) == scores(expected)
+    other = ganeval.clip_score(paint, prompts=CAPTIONS, captions=CAPTIONS[::-1], **options)
+    assert scores(other) == scores(ganeval.clip_score(paint(CAPTIONS), captions=CAPTIONS[::-1], **options))
+
+
+def test_samples_are_scored_by_the_prompts_next_to_them(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("\n".join(CAPTIONS), "utf-8")
+    command = ["sample", f"gen:{__name__}:paint", "--prompts", str(tmp_path / "prompts.txt"), "-n", "5"]
+    expected = scores(ganeval.clip_score(paint, prompts=CAPTIONS, num_samples=5, weights=weights, device="cpu"))
+    for place in ("out", "out.zip"):
+        assert main([*command, "-o", str(tmp_path / place), "--device", "cpu"]) == 0
+        assert scores(ganeval.clip_score(tmp_path / place, weights=weights, device="cpu")) == expected
+
+
 def test_images_without_a_caption_and_captions_without_an_image(weights: Path, tmp_path: Path) -> None:
     folder = save(tmp_path / "images", [f"{i}.png" for i in range(4)])
     table = tmp_path / "a.csv"
