@@ -9,6 +9,7 @@ import click
 
 from ganeval.cli.options import Command, declared_by, output_options, per_image_path, record_path, report_path
 from ganeval.cli.output import progress
+from ganeval.cli.outputs import opened_by
 from ganeval.cli.places import Source
 from ganeval.engine.clip_score_config import ClipScoreConfig
 
@@ -48,5 +49,5 @@ def clip_score(
         report=report,
         per_image=per_image,
         columns=caption_columns,
-        data_root=options.get("data_root"),
+        opened=opened_by(options),
     )

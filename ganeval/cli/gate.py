@@ -25,7 +25,7 @@ from ganeval.cli.options import (
     record_path,
     report_path,
 )
-from ganeval.cli.outputs import Outputs, write_evaluation
+from ganeval.cli.outputs import Outputs, opened_by, write_evaluation
 from ganeval.cli.places import Output, Source
 from ganeval.cli.streams import OutputError
 from ganeval.errors import ConfigError, number_of
@@ -166,7 +166,7 @@ def _judge(
 
         subjects = [] if run.record is None else [Subject(record=run.record)]
         with outputs.attempt(page):
-            more = {"trusted": bool(paths), "data_root": options["data_root"]}
+            more = {"trusted": bool(paths), **opened_by(options)}
             write_report(page, subjects, verdict=run.verdict, baseline=before, **more)
     if output is not None and run.record is not None:
         judged = {"gate": run.verdict.to_dict()}

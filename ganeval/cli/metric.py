@@ -23,6 +23,7 @@ from ganeval.cli.options import (
     report_path,
 )
 from ganeval.cli.output import progress
+from ganeval.cli.outputs import opened_by
 from ganeval.cli.places import Source
 from ganeval.errors import ConfigError
 from ganeval.metrics.registry import METRICS, family, metric_commands, named_metrics, summary_of
@@ -138,7 +139,7 @@ def _run(
         name=fake,
         report=report,
         per_image=per_image,
-        data_root=options.get("data_root"),
+        opened=opened_by(options),
     )
 
 

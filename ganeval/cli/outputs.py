@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from ganeval.results import Evaluation
 
 
+def opened_by(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the options of a command, those that opened its images and are not in its document."""
+    return {name: options.get(name) for name in ("data_root", "prompts", "caption_column")}
+
+
 class Outputs:
     """Collects the outputs that could not be written.
 

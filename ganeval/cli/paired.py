@@ -9,6 +9,7 @@ import click
 
 from ganeval.cli.options import Command, declared_by, output_options, per_image_path, record_path, report_path
 from ganeval.cli.output import progress
+from ganeval.cli.outputs import opened_by
 from ganeval.cli.places import Source
 from ganeval.engine.paired_config import PairedConfig
 
@@ -57,5 +58,5 @@ def paired(
         report=report,
         per_image=per_image,
         columns=pair_columns,
-        data_root=options.get("data_root"),
+        opened=opened_by(options),
     )

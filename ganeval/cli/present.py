@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def present(
     report: Path | None = None,
     per_image: Path | None = None,
     columns: Columns = image_columns,
-    data_root: str | None = None,
+    opened: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the files of a run that was measured just now, then stdout; notes and warnings go to stderr.
 
@@ -36,7 +37,7 @@ def present(
         report: the page.
         per_image: the table of single images.
         columns: gives the columns of that table.
-        data_root: where a report finds the images of torchvision's data sets.
+        opened: what a report needs to open the images again, see ``opened_by``.
 
     Raises:
         OutputError: an output could not be written; stdout has the result all the same.
@@ -51,7 +52,7 @@ def present(
             with outputs.attempt(per_image):
                 write_table(per_image, columns(record))
         if report is not None:
-            _write_page(outputs, record, report, data_root)
+            _write_page(outputs, record, report, opened or {})
     if target is not None:
         with outputs.attempt(target):
             evaluation = write_evaluation(outputs, evaluation, target)
@@ -67,11 +68,11 @@ def present(
     output.answer(evaluation.to_dict(), text, fmt=fmt, target=None, outputs=outputs)
 
 
-def _write_page(outputs: Outputs, record: Record, path: Path, data_root: str | None) -> None:
+def _write_page(outputs: Outputs, record: Record, path: Path, opened: Mapping[str, Any]) -> None:
     from ganeval.report.page import Subject, write_report
 
     with outputs.attempt(path):
-        write_report(path, [Subject(record=record)], trusted=True, data_root=data_root)
+        write_report(path, [Subject(record=record)], trusted=True, **opened)
 
 
 def _print(evaluation: Evaluation) -> None:

@@ -22,7 +22,7 @@ from ganeval.images.names import is_column_of_files
 from ganeval.images.open import has_items
 from ganeval.images.options import GENERATOR_OPTIONS, OpenOptions
 from ganeval.images.preparation import combined, of_set, parse_preparation, prepared
-from ganeval.images.prompts import require_column_used
+from ganeval.images.prompts import read_prompts, require_column_used
 from ganeval.images.side_files import labels_from_table
 from ganeval.images.specs import Archive, Folder, Invalid, Missing, Part, Rendered, Shards, Translation
 from ganeval.images.types import ImageSource, NumberedSource
@@ -258,8 +258,16 @@ def shard_of(source: ImageSource, number: int, of: int) -> ImageSource:
 
 
 def require_effect(given: Collection[object], options: OpenOptions) -> None:
-    """Raises ConfigError for options of generators, data sets or image files where no image set is one."""
+    """Look for options of generators, data sets or image files where no image set is one.
+
+    Raises:
+        ConfigError: there are some.
+        InputError: the prompts of a generator that comes later cannot be used.
+    """
     specs = [spec for spec in given if spec is not LATER]
+    require_column_used(options)
+    if len(specs) < len(given) and options.prompts is not None:
+        read_prompts(options.prompts, options.caption_column)  # so that a fault is reported before the first epoch
     if len(specs) < len(given):  # all but ``num_samples`` may apply to images that come later
         options = replace(options, **GENERATOR_OPTIONS, image_column=None, label_column=None, caption_column=None)
     if options.any_suffix and not any(map(_has_files, specs)):
@@ -281,7 +289,6 @@ def require_effect(given: Collection[object], options: OpenOptions) -> None:
         and len(specs) == len(given)
     ):
         raise ConfigError(f"{option('clamp', True)} is about the values of {option('value_range')}. Give both.")
-    require_column_used(options)
     if options.num_samples is not None and not any(map(is_made, specs)):
         subsets = [option(name) for name in ("num_real", "num_fake", "num") if hasattr(options, name)]
         advice = f"For a subset of existing images: {', '.join(subsets)}." if subsets else "Leave it out."
@@ -289,7 +296,7 @@ def require_effect(given: Collection[object], options: OpenOptions) -> None:
             f"{option('num_samples')} says how many images a generator or a renderer makes, and here is none. {advice}"
         )
     for name, nothing in GENERATOR_OPTIONS.items():
-        applies = _is_generator if name == "keep_mode" else _takes_latents
+        applies = _is_generator if name == "keep_mode" else _takes_inputs
         if getattr(options, name) is not nothing and not any(map(applies, specs)):
             raise ConfigError(f"{option(name)} tells about a generator, and here is none. Leave it out.")
 
@@ -302,11 +309,11 @@ def _is_generator(spec: object) -> bool:
     return is_made(spec) and not isinstance(named, Rendered)
 
 
-def _takes_latents(spec: object) -> bool:
+def _takes_inputs(spec: object) -> bool:
     """Whether a generator makes the images, or those that are translated."""
     named = as_spec(spec)
     if isinstance(named, Translation):
-        return _takes_latents(named.source)
+        return _takes_inputs(named.source)
     return is_made(spec) and not isinstance(named, Rendered)
 
 

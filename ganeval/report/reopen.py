@@ -35,7 +35,7 @@ def looker(
         arrays: the digests of single images.
         trusted: the user named the sets in this command. A document alone can start no program: then only specs that
             ``closed_to_documents`` allows are opened.
-        options: of ``open_source``, for what documents do not contain: ``data_root``.
+        options: of ``open_source``, for what documents do not contain: ``data_root``, ``prompts`` and their column.
     """
     opened: dict[str, tuple[NumberedSource, Sequence[int]]] = {}
 
@@ -103,6 +103,10 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
         raise InputError(why)
     if ((told.get("subset") or {}).get("of") or 0) > _MOST:
         raise InputError(f"repeating a draw from more than {_MOST} images of {spec} would take too long")
+    if told.get("prompts") is None:
+        options = {name: value for name, value in options.items() if name not in ("prompts", "caption_column")}
+    elif options.get("prompts") is None:
+        raise InputError("its images were made with prompts, which are not in the document")
     try:
         source = open_source(named, **_how(told, n), **options)
         if not (steps := told.get("prepare")) or (preparation := parse_preparation(str(steps))).patches is not None:
@@ -114,8 +118,6 @@ def open_again(side: str, told: Mapping[str, Any], n: int, *, trusted: bool, opt
 
 def _how(told: Mapping[str, Any], n: int) -> dict[str, Any]:
     """The options with which the set was opened."""
-    if told.get("prompts") is not None:
-        raise InputError("its images were made with prompts, which are not in the document")
     subset = told.get("subset") or {}
     inner = told.get("source") or {}
     latents, ends = told.get("latents"), told.get("value_range")

@@ -14,7 +14,7 @@ import pytest
 
 import ganeval
 from ganeval.cli.main import main
-from ganeval.errors import ConfigError
+from ganeval.errors import ConfigError, InputError
 from ganeval.gate.compare import compare
 from ganeval.result_files import Record
 
@@ -158,6 +158,8 @@ def test_evaluator(gen: str, monkeypatch: pytest.MonkeyPatch) -> None:
         found = evaluator.compute()
     assert found["kid"].value == pytest.approx(at_once["kid"].value, rel=1e-5)
     assert found.fake["digest"] == at_once.fake["digest"]  # of the images, bit by bit
+    with pytest.raises(InputError, match="missing.txt cannot be read"):  # before the first epoch
+        ganeval.Evaluator(real, prompts="missing.txt", **options)
 
 
 def test_two_generators_are_paired_where_they_had_the_same_prompts(gen: str, capsys: Capture) -> None:

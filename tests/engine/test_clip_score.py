@@ -23,7 +23,10 @@ from ganeval.features.registry import NETWORKS
 from ganeval.gate.compare import compare
 from ganeval.gate.rules import Gate, parse_gate
 from ganeval.gate.run import run_gate
-from ganeval.result_files import Record
+from ganeval.images import generated
+from ganeval.report.page import Subject, write_report
+from ganeval.report.reopen import open_again
+from ganeval.result_files import Record, read_record, write_record
 
 pytestmark = pytest.mark.filterwarnings("ignore::ganeval.errors.GanEvalWarning")
 Capture = pytest.CaptureFixture[str]
@@ -218,6 +221,23 @@ def test_the_prompts_of_a_generator(weights: Path, tmp_path: Path) -> None:
     assert scores(other) == scores(ganeval.clip_score(paint(CAPTIONS), captions=CAPTIONS[::-1], **options))
 
 
+def test_images_that_stay_on_an_accelerator_have_no_digests(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"prompts": CAPTIONS, "num_samples": 12, "weights": weights, "device": "cpu", "scaling": "cosine"}
+    exact = ganeval.clip_score(paint, **options)
+    finish = generated.finish_images
+    monkeypatch.setattr(generated, "finish_images", lambda *given: (finish(*given)[0], None))
+    found = ganeval.clip_score(paint, single_images=True, **options)
+    assert scores(found) == scores(exact)
+    assert (found.fake["n"], found.fake["digest"]) == (12, None)
+    write_record(found, tmp_path / "a.json", arrays=Record.of(found).arrays)
+    (row,) = compare(read_record(tmp_path / "a.json"), Record.of(exact)).rows
+    assert row.pairing == "paired"
+    write_report(tmp_path / "a.html", [Subject(record=Record.of(found))], trusted=True)
+    assert "CLIPScore" in (tmp_path / "a.html").read_text("utf-8")
+
+
 def test_samples_are_scored_by_the_prompts_next_to_them(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("\n".join(CAPTIONS), "utf-8")
     command = ["sample", f"gen:{__name__}:paint", "--prompts", str(tmp_path / "prompts.txt"), "-n", "5"]
@@ -225,6 +245,24 @@ def test_samples_are_scored_by_the_prompts_next_to_them(weights: Path, tmp_path:
     for place in ("out", "out.zip"):
         assert main([*command, "-o", str(tmp_path / place), "--device", "cpu"]) == 0
         assert scores(ganeval.clip_score(tmp_path / place, weights=weights, device="cpu")) == expected
+
+
+def test_a_report_shows_what_was_made_of_prompts(weights: Path, tmp_path: Path, capsys: Capture) -> None:
+    table, page, document = tmp_path / "a.csv", tmp_path / "a.html", tmp_path / "a.json"
+    table.write_text("words\n" + "".join(f'"{caption}"\n' for caption in CAPTIONS), "utf-8")
+    command = ["clip-score", f"gen:{__name__}:paint", "--prompts", str(table), "--caption-column", "words"]
+    more = ["--weights", str(weights), "--device", "cpu", "-o", str(document), "--report", str(page)]
+    assert main([*command, *more, "--per-image", str(tmp_path / "b.csv")]) == 0
+    text = page.read_text("utf-8")
+    assert "Images that match their captions worst" in text
+    assert "not in the document" not in text
+    assert text.count("data:image/") >= 4
+    assert "a red square" in (tmp_path / "b.csv").read_text("utf-8")
+    assert main(["report", str(document), "-o", str(tmp_path / "c.html")]) == 0
+    assert "data:image/" not in (tmp_path / "c.html").read_text("utf-8")  # a document alone runs no program
+    told = json.loads(document.read_text("utf-8"))["fake"]
+    with pytest.raises(InputError, match="made with prompts, which are not in the document"):
+        open_again("fake", told, 4, trusted=True, options={})
 
 
 def test_images_without_a_caption_and_captions_without_an_image(weights: Path, tmp_path: Path) -> None:
