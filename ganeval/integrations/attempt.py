@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ganeval.errors import ConfigError, warn
 from ganeval.evaluator import Evaluator
@@ -10,13 +11,6 @@ from ganeval.parsing.arguments import WHOLE
 from ganeval.results import Evaluation
 
 ON_ERROR = ("raise", "warn")
-
-
-def require_on_error(on_error: str) -> str:
-    """Return the argument; raise ConfigError unless it is ``raise`` or ``warn``."""
-    if on_error not in ON_ERROR:
-        raise ConfigError(f"on_error must be 'raise' or 'warn'; got {on_error!r}.")
-    return on_error
 
 
 def number_from(name: str, value: object, *, least: int = 1) -> int:
@@ -27,26 +21,38 @@ def number_from(name: str, value: object, *, least: int = 1) -> int:
     return number
 
 
-def attempt(
-    evaluator: Evaluator, generator: Callable[[], object], n: int, step: int, *, on_error: str
-) -> Evaluation | None:
-    """Evaluate ``n`` new images of a generator.
+class Attempts:
+    """What the callbacks of all trainers have in common: whom they ask, for how many images, and the last answer.
 
-    Every rank makes the call. A failure on one rank is a failure on all of them, so that all continue alike.
-
-    Args:
-        generator: returns the generator; an exception in it counts as a failure of the evaluation.
-        on_error: ``raise``, or ``warn``: any exception becomes a GanEvalWarning, and the result is None.
+    Attributes:
+        last: the last Evaluation, with all that a logger cannot take; None where it failed.
     """
-    try:
-        evaluator.reset()
-        with evaluator.together("the generator"):
-            made = generator()
-        evaluator.update_from(made, n)
-        return evaluator.compute(step)
-    except Exception as error:
-        if on_error == "raise":
-            raise
-        kind = type(error).__name__
-        warn([f"the evaluation at step {step} failed, and training continues: {kind}: {error}"])
-        return None
+
+    def __init__(self, evaluator: Evaluator, generator: Callable[..., Any], *, n: int, on_error: str) -> None:
+        if on_error not in ON_ERROR:
+            raise ConfigError(f"on_error must be 'raise' or 'warn'; got {on_error!r}.")
+        self.evaluator, self.generator = evaluator, generator
+        self.n, self.on_error = number_from("n", n), on_error
+        self.last: Evaluation | None = None
+
+    def attempt(self, generator: Callable[[], object], n: int, step: int) -> dict[str, float]:
+        """Evaluate ``n`` new images of a generator; the values by their names in a log, none where it failed.
+
+        Every rank makes the call. A failure on one rank is a failure on all of them, so that all continue alike.
+
+        Args:
+            generator: returns the generator; an exception in it counts as a failure of the evaluation.
+        """
+        self.last = None
+        try:
+            self.evaluator.reset()
+            with self.evaluator.together("the generator"):
+                made = generator()
+            self.evaluator.update_from(made, n)
+            self.last = self.evaluator.compute(step)
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            kind = type(error).__name__
+            warn([f"the evaluation at step {step} failed, and training continues: {kind}: {error}"])
+        return {} if self.last is None else self.last.flat()

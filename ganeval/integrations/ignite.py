@@ -8,12 +8,10 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from ganeval.evaluator import Evaluator
-from ganeval.integrations.attempt import attempt, require_on_error
-from ganeval.parsing.arguments import WHOLE
-from ganeval.results import Evaluation
+from ganeval.integrations.attempt import Attempts
 
 
-class EvaluatorHandler:
+class EvaluatorHandler(Attempts):
     """Evaluate a generator whenever an event of an engine fires.
 
     Values are in ``engine.state.metrics`` under names with their number of images (``FID-5k``), where Ignite's loggers
@@ -40,9 +38,8 @@ class EvaluatorHandler:
         of_engine: bool = False,
         on_error: str = "raise",
     ) -> None:
-        self.evaluator, self.generator, self.n, self.of_engine = evaluator, generator, WHOLE("n", n), of_engine
-        self.on_error = require_on_error(on_error)
-        self.last: Evaluation | None = None
+        super().__init__(evaluator, generator, n=n, on_error=on_error)
+        self.of_engine = of_engine
 
     def attach(self, engine: Engine, event: Any = Events.EPOCH_COMPLETED) -> None:
         """Run at ``event``: ``Events.EPOCH_COMPLETED(every=5)``, or ``Events.ITERATION_COMPLETED(every=1000)``."""
@@ -50,14 +47,9 @@ class EvaluatorHandler:
 
     def __call__(self, engine: Engine) -> None:
         before = {} if self.last is None else self.last.flat()
-        self.last = attempt(
-            self.evaluator,
-            lambda: self.generator(engine) if self.of_engine else self.generator,
-            self.n,
-            engine.state.iteration,
-            on_error=self.on_error,
+        values = self.attempt(
+            lambda: self.generator(engine) if self.of_engine else self.generator, self.n, engine.state.iteration
         )
         for name in before:  # an old value must not look like one of this step
             engine.state.metrics.pop(name, None)
-        if self.last is not None:
-            engine.state.metrics.update(self.last.flat())
+        engine.state.metrics.update(values)

@@ -11,11 +11,10 @@ except ImportError:  # the older name of the same library
     import pytorch_lightning as pl  # type: ignore[no-redef]
 
 from ganeval.evaluator import Evaluator
-from ganeval.integrations.attempt import attempt, number_from, require_on_error
-from ganeval.results import Evaluation
+from ganeval.integrations.attempt import Attempts, number_from
 
 
-class EvaluatorCallback(pl.Callback):
+class EvaluatorCallback(Attempts, pl.Callback):
     """Evaluate a generator that is part of a LightningModule, and log the values through it.
 
     Values are logged under names with their number of images (``FID-5k``), so that a final evaluation with more images
@@ -62,14 +61,12 @@ class EvaluatorCallback(pl.Callback):
     ) -> None:
         if every_n_epochs is None:
             every_n_epochs = 1 if every_n_steps is None and not at_validation else 0
-        self.evaluator, self.generator = evaluator, generator
-        self.n = number_from("n", n)
+        super().__init__(evaluator, generator, n=n, on_error=on_error)
         self.every_n_epochs = number_from("every_n_epochs", every_n_epochs, least=0)
         self.every_n_steps = None if every_n_steps is None else number_from("every_n_steps", every_n_steps)
         self.at_validation = at_validation
         self.final_n = None if final_n is None else number_from("final_n", final_n)
-        self.prefix, self.on_error = prefix, require_on_error(on_error)
-        self.last: Evaluation | None = None
+        self.prefix = prefix
         self._passed = 0  # multiples of every_n_steps that were evaluated, or that are before the start
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -106,10 +103,7 @@ class EvaluatorCallback(pl.Callback):
 
     def _evaluate(self, trainer: pl.Trainer, pl_module: pl.LightningModule, n: int) -> dict[str, float]:
         """The values by their names in the log; empty where the evaluation failed."""
-        self.last = attempt(
-            self.evaluator, lambda: self.generator(pl_module), n, trainer.global_step, on_error=self.on_error
-        )
-        values = {} if self.last is None else self.last.flat()
+        values = self.attempt(lambda: self.generator(pl_module), n, trainer.global_step)
         return {self.prefix + name: value for name, value in values.items()}
 
     def _to_loggers(self, trainer: pl.Trainer, values: dict[str, float]) -> None:

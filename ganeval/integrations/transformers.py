@@ -8,11 +8,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from ganeval.evaluator import Evaluator
-from ganeval.integrations.attempt import attempt, number_from, require_on_error
-from ganeval.results import Evaluation
+from ganeval.integrations.attempt import Attempts, number_from
 
 
-class EvaluatorTrainerCallback(TrainerCallback):
+class EvaluatorTrainerCallback(Attempts, TrainerCallback):
     """Evaluate a generator when the Trainer evaluates, and at regular steps if you like.
 
     Values are in ``state.log_history`` under names with their number of images (``FID-5k``). At an evaluation of the
@@ -45,11 +44,9 @@ class EvaluatorTrainerCallback(TrainerCallback):
         at_evaluation: bool = True,
         on_error: str = "raise",
     ) -> None:
-        self.evaluator, self.generator = evaluator, generator
-        self.n = number_from("n", n)
+        super().__init__(evaluator, generator, n=n, on_error=on_error)
         self.every_n_steps = None if every_n_steps is None else number_from("every_n_steps", every_n_steps)
-        self.at_evaluation, self.on_error = at_evaluation, require_on_error(on_error)
-        self.last: Evaluation | None = None
+        self.at_evaluation = at_evaluation
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **others: Any) -> None:
         """On every rank."""
@@ -67,14 +64,7 @@ class EvaluatorTrainerCallback(TrainerCallback):
 
     def _evaluate(self, state: Any, model: Any) -> dict[str, float]:
         """The values by their names in the log; empty where the evaluation failed."""
-        self.last = attempt(
-            self.evaluator,
-            lambda: self.generator(getattr(model, "module", model)),
-            self.n,
-            state.global_step,
-            on_error=self.on_error,
-        )
-        values = {} if self.last is None else self.last.flat()
+        values = self.attempt(lambda: self.generator(getattr(model, "module", model)), self.n, state.global_step)
         if values:
             state.log_history.append({**values, "epoch": state.epoch, "step": state.global_step})
         return values

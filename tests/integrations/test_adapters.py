@@ -313,6 +313,8 @@ def test_ignite_by_iterations_and_after_a_failure(evaluator: Evaluator) -> None:
         EvaluatorHandler(evaluator, model, n=40)(trainer)
     with pytest.raises(ConfigError, match="on_error must be"):
         EvaluatorHandler(evaluator, model, on_error="stop")
+    with pytest.raises(ConfigError, match="n is 0; expected a whole number of at least 1"):
+        EvaluatorHandler(evaluator, model, n=0)
 
 
 @pytest.mark.nightly
