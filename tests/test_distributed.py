@@ -25,31 +25,37 @@ from ganeval.statistics.moments import Moments
 PATIENT = {"GANEVAL_RANK_TIMEOUT": "6000"}  # ranks that wait for another one outlast the limit of ``ranks.launch``
 
 
-def difference(a: Any, b: Any, where: str = "") -> list[str]:
-    """Where two documents differ, numbers by more than 1e-10 of their size, those of images of the largest of them."""
+def difference(a: Any, b: Any, where: str = "", *, relative: float = 1e-10) -> list[str]:
+    """Where two documents differ, numbers by more than a share of their size, those of images of the largest one."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [f"{where}.{k}" for k in a.keys() ^ b.keys()]
-        return keys + [one for k in a.keys() & b.keys() for one in difference(a[k], b[k], f"{where}.{k}")]
+        return keys + [
+            one for k in a.keys() & b.keys() for one in difference(a[k], b[k], f"{where}.{k}", relative=relative)
+        ]
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             return [f"{where}: {len(a)} against {len(b)}"]
         if a and all(isinstance(x, float) for x in (*a, *b)):
             scale = max(map(abs, a))
             return [f"{where}[{i}]: {x!r} against {y!r}" for i, (x, y) in enumerate(zip(a, b, strict=True))
-                    if not abs(x - y) <= 1e-10 * scale + 1e-12]  # fmt: skip
-        return [one for i, (x, y) in enumerate(zip(a, b, strict=True)) for one in difference(x, y, f"{where}[{i}]")]
+                    if not abs(x - y) <= relative * scale + 1e-12]  # fmt: skip
+        return [
+            one
+            for i, (x, y) in enumerate(zip(a, b, strict=True))
+            for one in difference(x, y, f"{where}[{i}]", relative=relative)
+        ]
     if isinstance(a, float) and isinstance(b, float):
-        return [] if math.isclose(a, b, rel_tol=1e-10, abs_tol=1e-12) else [f"{where}: {a!r} against {b!r}"]
+        return [] if math.isclose(a, b, rel_tol=relative, abs_tol=1e-12) else [f"{where}: {a!r} against {b!r}"]
     return [] if a == b else [f"{where}: {a!r} against {b!r}"]
 
 
-def equal_one_process(scenario: str, folder: Path, size: int) -> None:
+def equal_one_process(scenario: str, folder: Path, size: int, relative: float = 1e-10) -> None:
     expected = json.loads(json.dumps(ranks.SCENARIOS[scenario](folder)))
     ended = ranks.launch(scenario, folder, size)
     assert [code for code, _ in ended] == [0] * size, ended
     found = [json.loads((folder / f"{scenario}-{rank}.json").read_text()) for rank in range(size)]
     assert all(one == found[0] for one in found)  # every rank has the same, to the last bit
-    assert difference(found[0], expected) == []
+    assert difference(found[0], expected, relative=relative) == []
 
 
 @pytest.mark.nightly
@@ -71,7 +77,8 @@ def test_sources_against_one_process(tmp_path: Path, scenario: str, size: int) -
         ranks.folders_for(tmp_path)
     if scenario == "pairs":
         ranks.pairs_for(tmp_path)
-    equal_one_process(scenario, tmp_path, size)
+    # float32 networks round by the size of the batch, of which each rank has its own last one
+    equal_one_process(scenario, tmp_path, size, {"pairs": 1e-6, "other_sources": 1e-8}.get(scenario, 1e-10))
 
 
 @pytest.mark.nightly
@@ -159,7 +166,7 @@ def test_torchrun_of_a_program_that_fails(tmp_path: Path) -> None:
     broken = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
     assert broken.returncode != 0
     assert json.loads(broken.stdout)["error"]["kind"] == "input"
-    assert broken.stderr.count("error: There is no file") == 1
+    assert broken.stderr.count("error: No such file or folder") == 1
 
 
 # --- without other processes -------------------------------------------------------------------------------------

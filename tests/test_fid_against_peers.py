@@ -77,6 +77,5 @@ def test_fid_against_peer(
     theirs = peer_fid(peer, peer_features(peer, real), peer_features(peer, fake))
     assert result.value == pytest.approx(theirs, rel=1e-5)
     assert result.label.startswith("FD[inception-")
-    assert result.interval is None
-    assert result.reason is not None
-    assert result.reason.code == "too_few_for_rank"
+    assert result.interval is not None  # of few images: by leaving out one at a time
+    assert result.interval.low < theirs < result.interval.high

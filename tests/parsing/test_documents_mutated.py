@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -44,6 +43,15 @@ from ganeval.training.checkpoints import load_checkpoint, save_checkpoint
 from ganeval.training.runs import open_run
 
 TOTAL = 20_000
+# Runs a program; its stderr ends with seconds and bytes. A small parent, since a process begins with its parent's peak.
+_USAGE = """
+import json, resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+unit = 1 if sys.platform == "darwin" else 1024
+sys.stderr.write("\\n" + json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss * unit]))
+sys.exit(code)
+"""
 MEASURED, JUDGED, COMPARED = (0, 2), (0, 1, 2, 3), (0, 2, 3)
 REAL_MANIFEST = manifest.reference_stats_dir() / "manifest.toml"
 
@@ -347,12 +355,12 @@ def test_two_hundred_through_the_program(found: dict[str, Target], tmp_path: Pat
         made = found[target]
         for number, data in enumerate(cases(f"program {name}", 40, made.make)):
             Path(made.file).write_bytes(data)
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            command = [sys.executable, "-m", "ganeval", *arguments]
             run = subprocess.run(
-                [sys.executable, "-m", "ganeval", *arguments], capture_output=True, text=True, timeout=120
+                [sys.executable, "-S", "-c", _USAGE, *command], capture_output=True, text=True, timeout=120
             )
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            if run.returncode not in codes or seconds > SECONDS + 10 or after.ru_maxrss * 1024 > MEMORY:
-                failures.append((name, number, run.returncode, seconds, after.ru_maxrss, run.stderr[-300:]))
+            err, _, used = run.stderr.rpartition("\n")
+            seconds, memory = json.loads(used)
+            if run.returncode not in codes or seconds > SECONDS + 10 or memory > MEMORY:
+                failures.append((name, number, run.returncode, seconds, memory, err[-300:]))
     assert not failures, failures
