@@ -217,7 +217,7 @@ def _other_targets(folder: Path) -> dict[str, Target]:
     save_checkpoint(kept, 7, state)
     pointer = json.loads((kept / "checkpoint.json").read_text())
     sample = {"schema": "ganeval-sample/1", "n": 5, "source": {"spec": "dataset:shapes", "seed": 0, "size": 32}}
-    made = save._Run(SimpleNamespace(describe=lambda: sample["source"]), 5, 1, 0, print)  # type: ignore[arg-type]
+    made = save._Run(SimpleNamespace(describe=lambda: sample["source"]), 5, 1, 0, print, None)  # type: ignore[arg-type]
     about = {
         "name": "compact", "extractor": "compact-v1", "layer": "256", "weights": None, "precision": "float32",
         "device": "cpu",
