@@ -131,7 +131,7 @@ def test_torchrun_of_the_program(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "cpu",
         "--json",
         "--metrics",
-        "fid,fwd",
+        "fid,precision,fwd",
         "--wavelet-level",
         "2",
         "--batch-size",
