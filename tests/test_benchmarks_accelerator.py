@@ -47,7 +47,6 @@ def run(material: Path, output: Path, *more: str) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_section_runs_on_the_cpu(section: str, material: Path, tmp_path: Path) -> None:
     written, part = run(material, tmp_path, "--only", section)
