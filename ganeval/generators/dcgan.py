@@ -99,14 +99,14 @@ def initialise(network: nn.Module, generator: torch.Generator | None = None) -> 
                 nn.init.zeros_(module.bias)
 
 
-def check_architecture(*, size: int, channels: int, latent_dim: int, width: int) -> None:
-    """Raise ConfigError unless a DCGAN can have this architecture."""
+def check_architecture(*, size: int, channels: int, latent_dim: int, width: int, named: str = "width") -> None:
+    """Raise ConfigError unless a DCGAN can have this architecture; the message names the width ``named``."""
     if size not in SIZES:
         sizes = ", ".join(map(str, SIZES))
         raise ConfigError(f"--size must be one of {sizes}; got {size}. Images are resized to it.")
     if channels not in (1, 3):
         raise ConfigError(f"--channels must be 3, or 1 for grey; got {channels}.")
-    for name, value in (("latent-dim", latent_dim), ("width", width)):
+    for name, value in (("latent-dim", latent_dim), (named, width)):
         if value < 1:
             raise ConfigError(f"--{name} must be at least 1; got {value}.")
 

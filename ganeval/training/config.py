@@ -112,12 +112,22 @@ class DCGANConfig(TrainingConfig):
         32, WHOLE, "Side of the images: 32, 64 or 128 pixels; others are cropped to a square and resized."
     )
     width: int = _declare(64, WHOLE, "Channels of the widest layers are a multiple of it; the paper has 128.")
+    discriminator_width: int | None = _declare(
+        None, WHOLE.or_none(), "Width of the discriminator, where it is not the generator's.", default_text="--width"
+    )
     batch_size: int = _declare(128, WHOLE.from_(2), "Real images, and generated images, in a step.")
     channels: int = _declare(3, WHOLE, "Channels of the images: 3, or 1 for grey.")
     latent_dim: int = _declare(100, WHOLE, "Size of a latent vector.")
     loss: str = _declare("non-saturating", choice(*LOSSES), "Loss of both players.")
     learning_rate: float = _declare(2e-4, NUMBER.between(0), "Learning rate of Adam for both players; beta1 is 0.5.")
     flip: bool = _declare(False, FLAG, "Mirror the real images at random.")
+    augment: bool = _declare(
+        False, FLAG, "Change colours, shift and cut out of all that the discriminator sees; not in the paper."
+    )
+    # It hides what is finer than any picture needs, such as the smooth colours of images that were stored as JPEG.
+    instance_noise: float = _declare(
+        0.0, _WEIGHT, "Standard deviation, on [-1, 1], of noise on all that the discriminator sees; 0 in the paper."
+    )
     channels_last: bool = _declare(True, FLAG, "Memory layout of the networks; faster where convolutions are.")
     value_range: tuple[float, float] | None = _declare(
         None, RANGE.or_none(), "The values of black and white in float images, for instance -1,1."

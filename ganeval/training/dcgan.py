@@ -21,6 +21,7 @@ from ganeval.features.devices import choose_device
 from ganeval.generators.checkpoint import save_generator
 from ganeval.generators.dcgan import Discriminator, Generator, check_architecture, initialise
 from ganeval.images.user_models import keep_random_states
+from ganeval.training.augmentation import augment
 from ganeval.training.config import DCGANConfig
 from ganeval.training.hardware import autocast, gradient_norm, read, require_precision, send
 from ganeval.training.judge import Judge, public_name
@@ -60,9 +61,8 @@ class DCGANGame(Game):
         self.config, self.device, self.judge, self.about = config, device, judge, about
         self.images_per_step = config.batch_size
         self.batches = Batches(images, config.batch_size, config.seed, flip=config.flip)
-        arguments = architecture(config)
-        self.generator = Generator(**arguments)
-        self.discriminator = Discriminator(**{k: v for k, v in arguments.items() if k != "latent_dim"})
+        self.generator = Generator(**architecture(config))
+        self.discriminator = Discriminator(**architecture_of_discriminator(config))
         for name in self.players:
             initialise(getattr(self, name), random_for(config.seed, 0, name))
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -75,12 +75,14 @@ class DCGANGame(Game):
         z = self._latents(config.batch_size, random_for(config.seed, step, "latents"))
         with autocast(self.device, config.precision):
             fake = g(z)
-            real_logits, fake_logits = d(real), d(fake.detach())
+        shown = [self._shown(images, step, name) for images, name in ((real, "real"), (fake.detach(), "fake"))]
+        with autocast(self.device, config.precision):
+            real_logits, fake_logits = map(d, shown)
         d_cost = discriminator_loss(real_logits.float(), fake_logits.float(), config.loss)
         self.move("discriminator", d_cost)
         d.requires_grad_(False)  # the generator's cost updates the generator alone
         with autocast(self.device, config.precision):
-            verdict = d(fake)
+            verdict = d(self._shown(fake, step, "fake again"))
         g_cost = generator_loss(verdict.float(), config.loss)
         self.move("generator", g_cost)
         d.requires_grad_(True)
@@ -98,6 +100,19 @@ class DCGANGame(Game):
             "g_gradient": gradient_norm(g),
         }
         return read(measured)
+
+    def _shown(self, images: Tensor, step: int, which: str) -> Tensor:
+        """The images as the discriminator sees them."""
+        config, random = self.config, random_for(self.config.seed, step, f"shown, {which}")
+        if not config.augment and not config.instance_noise:
+            return images
+        images = images.float()
+        if config.augment:
+            images = augment(images, random)
+        if config.instance_noise:
+            noise = torch.randn(images.shape, generator=random, device="cpu")
+            images = images + config.instance_noise * send(noise, self.device)
+        return images.contiguous(memory_format=torch.channels_last) if config.channels_last else images
 
     def _latents(self, n: int, random: torch.Generator) -> Tensor:
         return send(torch.randn(n, self.generator.latent_dim, generator=random, device="cpu"), self.device)
@@ -152,10 +167,18 @@ def architecture(config: DCGANConfig) -> dict[str, Any]:
     return config.chosen("size", "channels", "latent_dim", "width")
 
 
+def architecture_of_discriminator(config: DCGANConfig) -> dict[str, Any]:
+    """Arguments of the ``Discriminator``."""
+    width = config.width if config.discriminator_width is None else config.discriminator_width
+    return {**config.chosen("size", "channels"), "width": width}
+
+
 def recipe(config: DCGANConfig) -> dict[str, Any]:
     """The options that change the numbers, besides data and architecture."""
-    names = ("batch_size", "loss", "learning_rate", "average", "flip", "precision", "channels_last", "seed")
-    return {**config.chosen(*names), "beta1": 0.5}
+    names = ("batch_size", "loss", "learning_rate", "average", "flip", "augment", "instance_noise")
+    width = architecture_of_discriminator(config)["width"]
+    more = config.chosen("precision", "channels_last", "seed")
+    return {**config.chosen(*names), "discriminator_width": width, **more, "beta1": 0.5}
 
 
 @keep_random_states()
@@ -179,6 +202,7 @@ def train_dcgan(data: Any, output: str | Path, *, progress: ProgressFactory | No
     config = DCGANConfig.of(options)
     arguments = architecture(config)
     check_architecture(**arguments)
+    check_architecture(**architecture_of_discriminator(config), latent_dim=1, named="discriminator-width")
     device = choose_device(config.device)
     require_precision(config.precision, device)
     images = load_images(

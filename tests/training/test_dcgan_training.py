@@ -27,7 +27,8 @@ from ganeval.training.losses import LOSSES
 
 TINY: dict[str, Any] = {
     "width": 2, "latent_dim": 5, "batch_size": 4, "steps": 6, "log_every": 2, "eval_every": 0, "sample_every": 0,
-    "checkpoint_every": 2, "flip": True, "device": "cpu",
+    "checkpoint_every": 2, "flip": True, "augment": True, "instance_noise": 0.1,
+    "device": "cpu",
 }  # fmt: skip
 
 
@@ -101,6 +102,44 @@ def test_the_panels_show_what_is_measured() -> None:
     play = game()
     measured = set(play.step(0, measure=True)) | {"fd", "precision", "recall", "ind"}
     assert {name for panel in play.panels for name in panel.lines} == measured
+
+
+def test_the_discriminator_alone_sees_augmented_images() -> None:
+    """Other changes for real images, for generated ones, and for these in the generator's turn."""
+    plain, augmented = game(), game(augment=True)
+    seen: dict[bool, list[Tensor]] = {False: [], True: []}
+    for play in (plain, augmented):
+        shown = seen[play.config.augment]
+        play.discriminator.register_forward_pre_hook(lambda _, inputs, shown=shown: shown.append(inputs[0].detach()))
+        play.step(0, measure=False)
+    real, fake, fake_again = seen[False]
+    assert torch.equal(fake, fake_again)
+    assert torch.equal(plain.batches.draw(0), real)
+    for before, after in zip(seen[False], seen[True], strict=True):
+        assert after.shape == before.shape
+        assert not torch.allclose(after, before, atol=0.05)
+    assert not torch.allclose(seen[True][1], seen[True][2], atol=0.05)
+
+
+def test_instance_noise_has_its_deviation() -> None:
+    play = game(instance_noise=0.25, batch_size=8)
+    seen: list[Tensor] = []
+    play.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    play.step(0, measure=False)
+    noise = seen[0] - play.batches.draw(0)
+    assert noise.std().item() == pytest.approx(0.25, rel=0.03)
+    assert noise.mean().item() == pytest.approx(0, abs=0.01)
+    assert seen[0].shape == seen[1].shape == seen[2].shape
+    assert (seen[2] - seen[1]).std().item() == pytest.approx(0.25 * 2**0.5, rel=0.03)  # drawn anew
+
+
+def test_width_of_the_discriminator() -> None:
+    play = game(width=3, discriminator_width=2)
+    assert play.generator.arguments["width"] == 3
+    assert play.discriminator.layers[0].out_channels == 2
+    assert game(width=3).discriminator.layers[0].out_channels == 3
+    with pytest.raises(ConfigError, match="--discriminator-width must be at least 1; got 0"):
+        train_dcgan(np.zeros((4, 32, 32, 3), np.uint8), "unused", discriminator_width=0)
 
 
 def test_precision_and_layout_reach_the_networks() -> None:
@@ -346,7 +385,7 @@ def test_folder_and_checkpoint_iv(tmp_path: Path, data: Path, whole: Path) -> No
         train_dcgan(data, tmp_path, **TINY, learning_rate=1e-3, resume=True)
     assert sorted((p.name, p.stat().st_mtime_ns) for p in tmp_path.iterdir()) == before
     run = tmp_path / "run.json"
-    run.write_text(run.read_text().replace('"width": 2', '"width": 3'))  # the checkpoint itself is looked at, too
+    run.write_text(run.read_text().replace('width": 2', 'width": 3'))  # the checkpoint itself is looked at, too
     with pytest.raises(InputError, match="is of another architecture"):
         train_dcgan(data, tmp_path, **{**TINY, "width": 3}, resume=True)
 
