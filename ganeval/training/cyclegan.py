@@ -14,11 +14,10 @@ from ganeval.errors import ConfigError, InputError
 from ganeval.features.devices import choose_device
 from ganeval.generators.cyclegan import check_size
 from ganeval.images.user_models import keep_random_states
-from ganeval.protocol import get_protocol
 from ganeval.training.config import CycleGANConfig
 from ganeval.training.cycle_game import LEAST_SQUARES, CycleGame, architecture, discriminator
 from ganeval.training.hardware import require_precision
-from ganeval.training.judge import public_name
+from ganeval.training.judge import public_name, require_measurable
 from ganeval.training.loop import Batches, digest_of, load_images, play
 from ganeval.training.runs import open_run
 from ganeval.training.translation import Yardstick
@@ -52,7 +51,7 @@ def train_cyclegan(
     check_size(config.size, config.patch)
     device = choose_device(config.device)
     require_precision(config.precision, device)
-    get_protocol(config.protocol)
+    require_measurable(config)
     if config.paired_test and (config.test_a is None or config.test_b is None):
         raise ConfigError("--paired-test needs test images of both domains. Give --test-a and --test-b.")
     domains = [_load(config, domain, k) for domain, k in ((domain_a, "a"), (domain_b, "b"))]

@@ -24,7 +24,7 @@ from ganeval.images.user_models import keep_random_states
 from ganeval.training.augmentation import augment
 from ganeval.training.config import DCGANConfig
 from ganeval.training.hardware import autocast, gradient_norm, read, require_precision, send
-from ganeval.training.judge import Judge, public_name
+from ganeval.training.judge import Judge, public_name, require_measurable
 from ganeval.training.loop import Batches, Game, digest_of, load_images, play, random_for, to_uint8
 from ganeval.training.losses import EQUILIBRIUM, discriminator_loss, generator_loss, log_odds, minimax_value
 from ganeval.training.pictures import Panel, judgement
@@ -205,6 +205,7 @@ def train_dcgan(data: Any, output: str | Path, *, progress: ProgressFactory | No
     check_architecture(**architecture_of_discriminator(config), latent_dim=1, named="discriminator-width")
     device = choose_device(config.device)
     require_precision(config.precision, device)
+    require_measurable(config)
     images = load_images(
         data,
         size=config.size,

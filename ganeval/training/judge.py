@@ -13,12 +13,14 @@ from torch import Tensor
 from ganeval.api import build_statistics, evaluate
 from ganeval.engine.reference_files import is_statistics, load_reference
 from ganeval.errors import ConfigError, IncomparableError, NotEnoughSamplesError
+from ganeval.features.cache import open_cache
 from ganeval.images.grammar import as_spec
 from ganeval.images.specs import public_text
 from ganeval.metrics.registry import get_metric
 from ganeval.protocol import get_protocol
 from ganeval.results import MetricResult
 from ganeval.statistics.reference import Statistics
+from ganeval.training.config import TrainingConfig
 from ganeval.training.loop import random_for
 
 logger = logging.getLogger("ganeval")
@@ -144,6 +146,17 @@ class Judge:
             chosen = torch.randperm(len(images), generator=random_for(self.seed, 0, "reference"))[:_MOST]
             images = images[chosen.sort().values]
         return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def require_measurable(config: TrainingConfig) -> None:
+    """Raise ConfigError before any image is read, if the evaluations of a run could never begin.
+
+    That is an unknown protocol or metric, or a variable of the cache that holds no value of its kind.
+    """
+    get_protocol(config.protocol)
+    require_metrics(METRICS if config.metrics is None else config.metrics)
+    if config.eval_every:
+        open_cache(None)
 
 
 def require_metrics(names: Sequence[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from ganeval.errors import ConfigError, IncomparableError, InputError, NotEnough
 from ganeval.protocol import get_protocol
 from ganeval.statistics.reference import save_statistics
 from ganeval.training import judge as module
+from ganeval.training.cyclegan import train_cyclegan
+from ganeval.training.dcgan import train_dcgan
 from ganeval.training.judge import Judge
 
 
@@ -72,6 +75,30 @@ def test_metrics_that_cannot_be_measured(tmp_path: Path, caplog: pytest.LogCaptu
 def test_metrics_iv(metrics: tuple[str, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Judge(None, images(40, 0), metrics=metrics, device="cpu")
+
+
+@pytest.mark.parametrize("train", [train_dcgan, lambda data, output, **o: train_cyclegan(data, data, output, **o)])
+@pytest.mark.parametrize(
+    ("options", "cache", "message"),
+    [
+        ({"metrics": ("fidd",)}, "1", "Unknown metric 'fidd'"),
+        ({"protocol": "nothing"}, "1", "Unknown protocol 'nothing'"),
+        ({}, "here", "GANEVAL_CACHE is 'here'; expected yes or no"),
+        ({"eval_every": 0}, "here", "No such file or folder"),  # nothing would be cached
+    ],
+)
+def test_an_evaluation_that_cannot_begin_is_found_before_the_images_are_read(
+    train: Callable[..., object],
+    options: dict[str, object],
+    cache: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GANEVAL_CACHE", cache)
+    with pytest.raises((ConfigError, InputError), match=message):
+        train(tmp_path / "not there", tmp_path / "run", device="cpu", **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_large_and_grey_training_sets(monkeypatch: pytest.MonkeyPatch) -> None:
