@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
+import scipy.linalg
 import torch
 
 from ganeval.errors import InputError
@@ -273,7 +274,10 @@ def _copies(rows: FeatureRows) -> np.ndarray | None:
 
 
 def _bands(real: FeatureRows, fake: FeatureRows, bands: int) -> Iterator[_Pair]:
-    """The rows of every band, in order; equal images have equal hashes in all of them."""
+    """The rows of every band, in order; equal images have equal hashes in all of them.
+
+    Rows are coordinates in the space that both sets span, where that is smaller than a band.
+    """
     width = real.dimension // bands
     group = max(1, _GROUP_BYTES // (4 * width * (len(real) + len(fake))))
     hashes = real.hashes, fake.hashes
@@ -281,11 +285,26 @@ def _bands(real: FeatureRows, fake: FeatureRows, bands: int) -> Iterator[_Pair]:
         columns = slice(start * width, min(start + group, bands) * width)
         parts = [_columns(rows, columns) for rows in (real, fake)]
         for at in range(0, parts[0].shape[1], width):
+            arrays = [part[:, at : at + width] for part in parts]
+            if len(real) + len(fake) < width:
+                arrays = _in_their_span(*arrays)
             one, other = (
-                FeatureRows.of(np.ascontiguousarray(part[:, at : at + width]), known)
-                for part, known in zip(parts, hashes, strict=True)
+                FeatureRows.of(np.ascontiguousarray(array), known) for array, known in zip(arrays, hashes, strict=True)
             )
             yield one, other
+
+
+def _in_their_span(real: np.ndarray, fake: np.ndarray) -> list[np.ndarray]:
+    """Coordinates of the rows, (m, n + m) and (n, n + m), less a common shift.
+
+    They have the distances and the products of the rows themselves, and so has every covariance; matrices of n + m
+    numbers a side stand for those of d.
+    """
+    rows = np.concatenate([real, fake]).astype(np.float64)
+    rows -= rows.mean(axis=0)
+    (triangle,) = scipy.linalg.qr(rows.T, mode="r", overwrite_a=True, check_finite=False)
+    coordinates: np.ndarray = triangle[: len(rows)].T.astype(np.float32)
+    return [coordinates[: len(real)], coordinates[len(real) :]]
 
 
 def _columns(rows: FeatureRows, columns: slice) -> np.ndarray:

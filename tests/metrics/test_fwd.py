@@ -124,6 +124,32 @@ def test_groups_of_bands_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_array_equal(single.influence_fake, whole.influence_fake)
 
 
+@pytest.mark.parametrize("reference", ["sample", "population"])
+def test_few_images_are_measured_in_the_space_that_they_span(reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every number of the result is that of whole bands; 30 rows of bands of 40 numbers."""
+    real, fake = (rows_of(drawn(*which, width=40)) for which in ((14, 1), (16, 2)))
+    found = band_distances(real, fake, 4, reference=reference)
+    monkeypatch.setattr("ganeval.metrics.fwd._in_their_span", lambda *rows: list(rows))
+    whole = band_distances(real, fake, 4, reference=reference)
+    np.testing.assert_allclose(found.values, whole.values, rtol=1e-6)
+    np.testing.assert_allclose(found.errors, whole.errors, rtol=1e-6)
+    scale = np.abs(whole.influence_fake).max()
+    np.testing.assert_allclose(found.influence_fake, whole.influence_fake, atol=1e-6 * scale)
+    if reference == "sample":
+        np.testing.assert_allclose(found.influence_real, whole.influence_real, atol=1e-6 * scale)
+    assert found.upper == pytest.approx(whole.upper, rel=1e-6)
+    assert found.standard_error == pytest.approx(whole.standard_error, rel=1e-6)
+
+
+def test_wide_bands_of_few_images_need_no_matrix_of_their_width() -> None:
+    """Bands of 49 152 numbers, whose covariances would take 19 GB."""
+    real, fake = (np.random.default_rng(s).integers(0, 256, (11, 256, 256, 3), dtype=np.uint8) for s in (1, 2))
+    result = fwd(real, fake, wavelet_level=1)
+    assert result.details["features"] == 49_152
+    assert result.standard_error is not None
+    assert 0 < result.standard_error < 0.1 * result.value
+
+
 def test_population_has_no_error_of_its_own() -> None:
     real, fake = rows_of(drawn(60, 1)), rows_of(drawn(50, 2))
     given = band_distances(real, fake, 4, reference="population")
