@@ -30,7 +30,8 @@ AGAINST_ITSELF = ("precision", "recall", "coverage")
 AGAINST = "FD and IS are against CIFAR-10's test images; P, R and coverage against another sample of the DCGAN"
 NOISE = 40.0  # standard deviation, in grey levels of 256
 DISTINCT = 20  # images that the collapsed generator can make
-FINE, FINE_PROTOCOLS = "dataset:shapes:256", ("compact", "lite")
+FINE = "dataset:shapes:256"
+FINE_MEASURES = {"compact": ("fid", "compact"), "fwd": ("fwd", "compact"), "lite": ("fid", "lite")}  # metric, protocol
 FINE_LEVEL = 0.05  # of the grid, a share of 255
 FINE_IMAGES = 24  # of each set
 FILES = {"demo.json", "dcgan.png", "collapsed.png", "noisy.png", "translation.png", "finer.png"}
@@ -200,15 +201,15 @@ def _translate(picture: Path, *, seed: int, device: str, n: int = 64) -> dict[st
 
 
 def _finer(picture: Path, *, seed: int, device: str) -> dict[str, Any]:
-    """By protocol, how much the Frechet distance grows when a grid is added to scenes of 256 pixels.
+    """By measure, how much a Frechet distance grows when a grid is added to scenes of 256 pixels.
 
     The grid makes every second row and column brighter and the others darker, as transposed convolutions do. The error
-    of the growth is that of the paired difference, with the reference fixed. A protocol without weights is left out.
+    of the growth is that of the paired difference, with the reference fixed. A network without weights is left out.
     """
     import numpy as np
     import torch
 
-    from ganeval.api import build_statistics, evaluate
+    from ganeval.api import evaluate
     from ganeval.features.networks import why_unavailable
     from ganeval.protocol import get_protocol
     from ganeval.training.pictures import save_grid
@@ -221,31 +222,30 @@ def _finer(picture: Path, *, seed: int, device: str) -> dict[str, Any]:
     parts = torch.cat([images[:4, :, 96:160, 96:160] for images in (fake, broken)])
     save_grid(picture, parts.repeat_interleave(3, 2).repeat_interleave(3, 3), 4)
     growth = {}
-    for protocol in FINE_PROTOCOLS:
+    for name, (metric, protocol) in FINE_MEASURES.items():
         if why_unavailable(get_protocol(protocol).extractor) is not None:
             continue
         settings: dict[str, Any] = {"protocol": protocol, "device": device, "progress": out.progress}
-        statistics = build_statistics(real, **settings)
         before, after = (
-            evaluate(statistics, images, metrics=("fid",), reference="population", **settings)["fid"]
+            evaluate(real, images, metrics=(metric,), reference="population", **settings)[metric]
             for images in (fake, broken)
         )
-        moved = after.per_image["fid_influence_fake"] - before.per_image["fid_influence_fake"]
-        growth[protocol] = {
+        moved = after.per_image[f"{metric}_influence_fake"] - before.per_image[f"{metric}_influence_fake"]
+        growth[name] = {
             "label": after.label,
             "without": before.value,
             "with": after.value,
             "growth": after.value - before.value,
             "standard_error": float(np.std(moved, ddof=1) / np.sqrt(len(moved))),
         }
-    return {"what": f"grid of {FINE_LEVEL:.0%} in scenes of 256 pixels", "n": FINE_IMAGES, "protocols": growth}
+    return {"what": f"grid of {FINE_LEVEL:.0%} in scenes of 256 pixels", "n": FINE_IMAGES, "measures": growth}
 
 
 def _finer_text(finer: Mapping[str, Any]) -> str:
     growth = ", ".join(
         f"{one['label']} grows by {format_number(one['growth'], one['standard_error'])} ± "
         f"{format_number(one['standard_error'], one['standard_error'])}"
-        for one in finer["protocols"].values()
+        for one in finer["measures"].values()
     )
     return f"{finer['what'].capitalize()}: {growth}"
 

@@ -40,8 +40,9 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     translation = document["translation"]
     assert translation["pair"] <= 0.5 * translation["untranslated"]
     assert translation["cycle"] <= 0.10
-    finer = document["finer"]["protocols"]
+    finer = document["finer"]["measures"]
     assert abs(finer["compact"]["growth"]) < 4 * finer["compact"]["standard_error"]
+    assert finer["fwd"]["growth"] > 8 * finer["fwd"]["standard_error"] > 0
     if why_unavailable("efficientnet-lite0") is None:
         assert finer["lite"]["growth"] > 8 * finer["lite"]["standard_error"] > 0
     with Image.open(folder / document["finer"]["picture"]) as picture:
