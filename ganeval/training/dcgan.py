@@ -175,10 +175,11 @@ def architecture_of_discriminator(config: DCGANConfig) -> dict[str, Any]:
 
 def recipe(config: DCGANConfig) -> dict[str, Any]:
     """The options that change the numbers, besides data and architecture."""
-    names = ("batch_size", "loss", "learning_rate", "average", "flip", "augment", "instance_noise")
+    players = ("batch_size", "loss", "learning_rate", "average")
+    shown = ("flip", "augment", "instance_noise")
     width = architecture_of_discriminator(config)["width"]
-    more = config.chosen("precision", "channels_last", "seed")
-    return {**config.chosen(*names), "discriminator_width": width, **more, "beta1": 0.5}
+    numbers = config.chosen(*players, *shown, "precision", "channels_last", "seed")
+    return {**numbers, "discriminator_width": width, "beta1": 0.5}
 
 
 @keep_random_states()
