@@ -80,8 +80,8 @@ def band_distances(
 ) -> BandDistances:
     """Compute the Frechet distance of every band, with the standard error of their mean.
 
-    The mean equals the value of pytorchfwd to 1e-5 relative where the covariances are regular. Memory is 0.5 GB and
-    does not depend on the number of images beyond that; a few bands are read at a time.
+    The mean equals the value of pytorchfwd to 1e-5 relative where the covariances are regular. A few bands are
+    read at a time, 0.5 GB beside the matrices of one band, which have min(d, n + m) numbers a side.
 
     Args:
         real: rows of all bands, one band after another: (m, B d).
