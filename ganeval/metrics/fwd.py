@@ -81,7 +81,7 @@ def band_distances(
     """Compute the Frechet distance of every band, with the standard error of their mean.
 
     The mean equals the value of pytorchfwd to 1e-5 relative where the covariances are regular. A few bands are
-    read at a time, 0.5 GB beside the matrices of one band, which have min(d, n + m) numbers a side.
+    read at a time, 0.5 GB in addition to the matrices of one band, which have min(d, n + m) numbers a side.
 
     Args:
         real: rows of all bands, one band after another: (m, B d).
