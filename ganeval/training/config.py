@@ -128,6 +128,13 @@ class DCGANConfig(TrainingConfig):
     instance_noise: float = _declare(
         0.0, _WEIGHT, "Standard deviation, on [-1, 1], of noise on all that the discriminator sees; 0 in the paper."
     )
+    # JPEG stores colours at half the resolution, so a discriminator knows real images by their smooth colours.
+    chroma_noise: float | None = _declare(
+        None,
+        _WEIGHT.or_none(),
+        "The same of the colour differences alone, where it is another: the luma keeps the noise above.",
+        default_text="--instance-noise",
+    )
     channels_last: bool = _declare(True, FLAG, "Memory layout of the networks; faster where convolutions are.")
     value_range: tuple[float, float] | None = _declare(
         None, RANGE.or_none(), "The values of black and white in float images, for instance -1,1."
@@ -137,6 +144,11 @@ class DCGANConfig(TrainingConfig):
     eval_reference: Any = _declare(
         None, None, "Statistics or images to compare with.", default_text="the training images"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.chroma_noise is not None and self.channels == 1:
+            raise ConfigError(f"{option('chroma_noise')} needs images with colours; got {option('channels')} 1.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from ganeval.training.augmentation import augment
 from ganeval.training.config import DCGANConfig
 from ganeval.training.hardware import autocast, gradient_norm, read, require_precision, send
 from ganeval.training.judge import Judge, public_name, require_measurable
-from ganeval.training.loop import Batches, Game, digest_of, load_images, play, random_for, to_uint8
+from ganeval.training.loop import Batches, Game, digest_of, load_images, luma, play, random_for, to_uint8
 from ganeval.training.losses import EQUILIBRIUM, discriminator_loss, generator_loss, log_odds, minimax_value
 from ganeval.training.pictures import Panel, judgement
 from ganeval.training.runs import open_run
@@ -104,14 +104,19 @@ class DCGANGame(Game):
     def _shown(self, images: Tensor, step: int, which: str) -> Tensor:
         """The images as the discriminator sees them."""
         config, random = self.config, random_for(self.config.seed, step, f"shown, {which}")
-        if not config.augment and not config.instance_noise:
+        if not config.augment and not config.instance_noise and not config.chroma_noise:
             return images
         images = images.float()
         if config.augment:
             images = augment(images, random)
-        if config.instance_noise:
+        if config.instance_noise or config.chroma_noise:
             noise = torch.randn(images.shape, generator=random, device="cpu")
-            images = images + config.instance_noise * send(noise, self.device)
+            if config.chroma_noise is None:
+                noise = config.instance_noise * noise
+            else:
+                grey = luma(noise)
+                noise = config.instance_noise * grey + config.chroma_noise * (noise - grey)
+            images = images + send(noise, self.device)
         return images.contiguous(memory_format=torch.channels_last) if config.channels_last else images
 
     def _latents(self, n: int, random: torch.Generator) -> Tensor:
@@ -176,7 +181,7 @@ def architecture_of_discriminator(config: DCGANConfig) -> dict[str, Any]:
 def recipe(config: DCGANConfig) -> dict[str, Any]:
     """The options that change the numbers, besides data and architecture."""
     players = ("batch_size", "loss", "learning_rate", "average")
-    shown = ("flip", "augment", "instance_noise")
+    shown = ("flip", "augment", "instance_noise", "chroma_noise")
     width = architecture_of_discriminator(config)["width"]
     numbers = config.chosen(*players, *shown, "precision", "channels_last", "seed")
     return {**numbers, "discriminator_width": width, "beta1": 0.5}

@@ -293,7 +293,7 @@ def load_images(
     for batch in source.batches(256, on_error=on_error):
         images = batch.images
         squares = [_square(images, size)] if isinstance(images, Tensor) else [_square(i[None], size) for i in images]
-        batches += [_grey(s) if channels == 1 else s for s in squares]
+        batches += [luma(s.float()).round_().to(torch.uint8) if channels == 1 else s for s in squares]
     if skipped := source.report.skipped:
         files = number_of(len(skipped), "unreadable file is", "unreadable files are")
         logger.info("%s: %s left out, such as %s (%s)", what, files, *skipped[0])
@@ -314,9 +314,9 @@ def _square(images: Tensor, size: int) -> Tensor:
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _grey(images: Tensor) -> Tensor:
-    luma = torch.tensor([0.299, 0.587, 0.114])
-    return (images.float() * luma[:, None, None]).sum(1, keepdim=True).round_().to(torch.uint8)
+def luma(images: Tensor) -> Tensor:
+    """The luma (N, 1, H, W) of float images (N, 3, H, W), by the weights of ITU-R BT.601, which JPEG has."""
+    return (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
 
 
 def digest_of(images: Tensor) -> str:

@@ -27,7 +27,7 @@ from ganeval.training.losses import LOSSES
 
 TINY: dict[str, Any] = {
     "width": 2, "latent_dim": 5, "batch_size": 4, "steps": 6, "log_every": 2, "eval_every": 0, "sample_every": 0,
-    "checkpoint_every": 2, "flip": True, "augment": True, "instance_noise": 0.1,
+    "checkpoint_every": 2, "flip": True, "augment": True, "instance_noise": 0.1, "chroma_noise": 0.2,
     "device": "cpu",
 }  # fmt: skip
 
@@ -131,6 +131,26 @@ def test_instance_noise_has_its_deviation() -> None:
     assert noise.mean().item() == pytest.approx(0, abs=0.01)
     assert seen[0].shape == seen[1].shape == seen[2].shape
     assert (seen[2] - seen[1]).std().item() == pytest.approx(0.25 * 2**0.5, rel=0.03)  # drawn anew
+
+
+def test_chroma_noise_leaves_the_luma_its_own() -> None:
+    """The luma has the first deviation, the colour differences have the second, or the first where there is none."""
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
+    differences = torch.eye(3, dtype=torch.float64) - weights  # of red, green and blue from the luma
+    found = {}
+    for luma, chroma in ((0.1, 0.4), (0.0, 0.4), (0.1, 0.0), (0.1, None), (0.1, 0.1)):
+        play = game(instance_noise=luma, chroma_noise=chroma, batch_size=12)
+        images = play.batches.draw(0)
+        noise = found[luma, chroma] = (play._shown(images, 0, "real") - images).double()
+        deviation = torch.einsum("c,nchw->nhw", weights, noise).std()
+        assert deviation.item() == pytest.approx(luma * weights.norm().item(), rel=0.03, abs=1e-7)
+        for channel in range(3):
+            difference = torch.einsum("c,nchw->nhw", differences[channel], noise).std()
+            expected = (luma if chroma is None else chroma) * differences[channel].norm().item()
+            assert difference.item() == pytest.approx(expected, rel=0.03, abs=1e-7)
+    torch.testing.assert_close(found[0.1, None], found[0.1, 0.1], atol=1e-6, rtol=0)
+    with pytest.raises(ConfigError, match=r"--chroma-noise .* needs images with colours; got --channels .* 1\."):
+        train_dcgan(np.zeros((4, 32, 32, 1), np.uint8), "unused", channels=1, chroma_noise=0.1)
 
 
 def test_width_of_the_discriminator() -> None:
@@ -326,7 +346,8 @@ def test_evaluation_changes_nothing_in_the_game(tmp_path: Path, data: Path, whol
 
 
 def test_grey_at_64(tmp_path: Path, data: Path) -> None:
-    settings = {**TINY, "steps": 1, "size": 64, "channels": 1, "eval_every": 1, "eval_samples": 4, "final_samples": 4}
+    settings = {**TINY, "steps": 1, "size": 64, "channels": 1, "chroma_noise": None}
+    settings |= {"eval_every": 1, "eval_samples": 4, "final_samples": 4}
     path = train_dcgan(data, tmp_path / "run", **settings)
     card = json.loads(path.with_suffix(".json").read_text())
     assert card["arguments"]["channels"] == 1
