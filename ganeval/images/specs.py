@@ -18,6 +18,7 @@ from ganeval.errors import InputError
 
 SHIPPED: Mapping[str, str] = {
     "dcgan-cifar10": "a DCGAN of CIFAR-10, 32 x 32 pixels",
+    "dcgan-shapes": "a DCGAN of rendered scenes, dataset:shapes-plain, 64 x 64 pixels",
     "cyclegan-plain2striped": "rendered shapes, 64 x 64 pixels: plain objects become striped",
     "cyclegan-striped2plain": "the way back",
 }
