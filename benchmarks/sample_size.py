@@ -32,9 +32,9 @@ def line(real: str, n: int) -> str:
     run = evaluate(
         real, "gen:dcgan-cifar10", num_real=n, num_samples=n, protocol="compact", metrics=tuple(METRICS), device="cpu"
     )
-    fd = run["fid"]  # its interval is around the plain value where there is no corrected one
-    plain, corrected = format_number(fd.value, fd.standard_error), cell(fd)
-    cells = [cell(fd), "none: too few"] if fd.corrected is None else [plain, corrected]
+    fd, plain = run["fid"], format_number(run["fid"].value, run["fid"].standard_error)
+    around_plain = fd.corrected is None and fd.interval is not None
+    cells = [cell(fd), "none: too few"] if around_plain else [plain, cell(fd)]
     return f"| {n} | " + " | ".join([*cells, *(cell(run[name]) for name in METRICS if name != "fid")]) + " |"
 
 

@@ -119,9 +119,9 @@ def demo(*, output: Path, num_samples: int, seed: int, device: str, report: Path
     scores = ", ".join(f"{r.label} {_with_error(r)}" for r in photographs.results.values())
     text = f"{_table(sets, fmt)}\n\nDCGAN of CIFAR-10: {scores}\n{translated}\n{_finer_text(finer)}"
     out.answer(fields, text, fmt=fmt, target=None)
-    for one in sets:
-        if (reason := one.evaluation["fid"].reason) is not None:
-            out.note(f"{one.name}: no interval for FD: {reason}")
+    for name, evaluation in (*((one.name, one.evaluation) for one in sets), ("photographs", photographs)):
+        if (reason := evaluation["fid"].reason) is not None:
+            out.note(f"{name}: no interval for FD: {reason}")
     out.note(
         f"pictures and demo.json are in {output}; the columns of translation.png are scene, translation, true "
         "counterpart, translation back; finer.png shows parts of scenes, below them the same with the grid"

@@ -22,7 +22,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice: a document and a page, and then the text, in place of both."""
-    assert main(["demo", "-n", "150", "--device", "cpu", "--report", "demo.html", "--json"]) == 0
+    assert main(["demo", "-n", "400", "--device", "cpu", "--report", "demo.html", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     require_valid(document)
     folder = tmp_path / "ganeval-demo"
@@ -32,10 +32,10 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     value = {name: {k: r["value"] for k, r in entry["results"].items()} for name, entry in sets.items()}
     fd, coverage = ({name: v[key] for name, v in value.items()} for key in ("fid", "coverage"))
     assert fd["collapsed"] > 1.3 * fd["dcgan"]
-    assert fd["noisy"] > 1.3 * fd["dcgan"]
-    assert max(coverage["collapsed"], coverage["noisy"]) < 0.7 * coverage["dcgan"]
+    assert fd["noisy"] > 1.7 * fd["dcgan"]
+    assert max(coverage["collapsed"], coverage["noisy"]) < 0.6 * coverage["dcgan"]
     assert value["collapsed"]["recall"] < 0.05
-    assert value["noisy"]["precision"] < value["dcgan"]["precision"]
+    assert value["noisy"]["precision"] < 0.7 * value["dcgan"]["precision"]
     assert sets["collapsed"]["results"]["fid"]["interval"]["estimand"] == "protocol"  # a sample of scenes
     assert set(document["photographs"]["results"]) == {"fid", "is"}
     assert document["photographs"]["results"]["fid"]["interval"]["estimand"] == "protocol-given-reference"
